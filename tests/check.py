@@ -12,7 +12,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Names and phrases that the house style no longer allows. Each one is a pattern, with the words to write instead.
+# Words that the house style forbids, as patterns, each with the words to write instead.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -24,7 +24,7 @@ RETIRED = {
     r"twice is once": "idempotent",
     r"once enough, in the end right": "eventually consistent",
 }
-# Variables that the CloudFormation template does not set, each with the reason.
+# Variables that the CloudFormation template does not set, each with a reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
@@ -85,7 +85,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O. So it must not use a crate or a module of the standard library that could do I/O.
+    # The domain crate does no I/O. So it uses no crate and no standard module that could do I/O.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -93,15 +93,14 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # Functions don't depend on each other. Code that two functions need belongs in shared. Tests may depend on several
+    # A function must not depend on another function. Shared code belongs in shared. Tests may depend on several
     # functions.
     functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}
     for path in functions.values():
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only the people ledger (shared/src/users) changes Flex users. Tests may change Flex users too. This rule does not
-    # check the folders that contain tests.
+    # Only shared/src/users changes Flex users. Test folders are exempt.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
@@ -109,17 +108,17 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Files must not import each other in a cycle. The simulator is exempt, because its handlers and its state still
+    # Files must not import each other in a circle. The simulator is exempt, because its handlers and its state still
     # import each other.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # The main file of a function only connects its parts. If it has over 40 lines, it probably does more than that.
+    # A function's main file only connects its parts, in at most 40 lines.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
-    # docs/status-codes.md describes every kind of problem in the code, and no others.
+    # docs/status-codes.md describes exactly the kinds of problem in the code.
     kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
@@ -135,12 +134,12 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Workflows name actions by commit, because the owner of an action could move a tag to other code.
+    # Workflows name each action by commit, because the action's owner could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
-    # Links within the documentation go to pages and headings that exist.
+    # Links between pages must lead to existing pages and headings.
     for path in tracked("*.md"):
         for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if "://" in target or target.startswith("mailto:"):

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REGISTER = ROOT / "docs/attack-register.md"
 NONE = "none yet"
-# Attacks that have no test because Flexgate has no defence against them yet. Do not add any to this list.
+# Attacks that have no test, because Flexgate has no defence yet. Do not add more.
 LATER = {"M29"}
 SOURCES = ("*.rs", "*.py", "*.mjs", "*.js", "*.ts")
 NAMES = (

@@ -1,7 +1,7 @@
 //! The library that all Flexgate functions share.
 //!
-//! The functions use these modules, and these modules use the crate [`domain`], which contains the rules. The domain is
-//! a separate crate, so it cannot use any of the modules here. `docs/architecture.md` gives an overview.
+//! The functions use these modules, and these modules use the crate [`domain`]. That crate contains the rules, and
+//! cannot use any of these modules. `docs/architecture.md` gives an overview.
 
 pub mod authn;
 pub mod base;

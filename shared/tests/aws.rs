@@ -1,5 +1,5 @@
-//! Tests the code that talks to AWS, with the real protocols but against an emulator of AWS. `tests/run aws` starts the
-//! emulator and puts its address into `AWS_ENDPOINT_URL`.
+//! Tests the code that talks to AWS, with the real protocols and an emulator of AWS. `tests/run aws` starts the
+//! emulator and sets `AWS_ENDPOINT_URL` to its address.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -190,7 +190,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 
-/// This test writes the item in the form that Flexgate used before the people ledger existed.
+/// This test writes the item in the form from before the people ledger.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

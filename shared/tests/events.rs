@@ -1,5 +1,4 @@
-//! Tests the event queue of the SQLite store, and the dead letters. The tests of dead letters can use SQLite or
-//! DynamoDB.
+//! Tests the event queue in SQLite, and the dead letters in SQLite or DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -33,15 +32,14 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// The store under test, and a second instance that shares its data, as if it were in another process.
+/// The store under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn DeadLetters>,
     other: Arc<dyn DeadLetters>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-/// SQLite.
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
 async fn memory() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -92,8 +90,7 @@ async fn a_subjects_next_message_waits_for_the_one_before() {
     let first = inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(ids(&first), ["1", "3"]);
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
-    // A message that is to be retried later is still the first message about its subject. So the second message must
-    // wait.
+    // A message that waits for a retry is still the first message about its subject, so the second message must wait.
     inbox.settle(&first[0], Settled::Later(NOW + Duration::minutes(1)), NOW).await.unwrap();
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
     let again = inbox.take(Lane::Events, 10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();
@@ -161,7 +158,7 @@ async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
     let both = Backlog { waiting: 2, oldest: Some(NOW) };
     assert_eq!(store.other.backlog(Lane::Events).await.unwrap(), both);
 
-    // A lease or a retry does not change how long a message has been waiting.
+    // A lease or a retry does not change when a message arrived.
     let taken = inbox.take(Lane::Events, 1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
     assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), both);
     inbox.settle(&taken[0], Settled::Later(NOW + Duration::hours(1)), NOW).await.unwrap();

@@ -1,5 +1,4 @@
-//! Tests the notes about refused requests and ignored events. Every implementation of the store, for SQLite and for
-//! DynamoDB, must pass these tests.
+//! Tests the notes about refused requests and ignored events, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -15,8 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-10 09:00 UTC);
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-/// SQLite.
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
 async fn notes() -> (Arc<dyn Notes>, Option<tempfile::TempDir>) {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         return (Arc::new(dynamodb::table(&endpoint).await), None);

@@ -1,4 +1,4 @@
-//! Tests that prefetching delays the start of a function only for a limited time, and that a failed prefetch is not an
+//! Tests that prefetching delays the start of a function only for a limited time, and that a failed prefetch is no
 //! error.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Tests which Twilio credential Flexgate uses while the credential's secret rotates.
-//! `functions/mint/tests/mint/rotation.rs` tests the same while requests arrive.
+//! Tests which Twilio credential Flexgate uses during a rotation. `functions/mint/tests/mint/rotation.rs` tests the
+//! same with concurrent requests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -15,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use time::Duration;
 use time::macros::datetime;
 
-/// A source of secrets that reads files and counts the reads. It can also complete a rotation just before the pending
+/// A source of secrets that reads files and counts the reads. It can complete a rotation just before the pending
 /// version is read.
 #[derive(Debug)]
 struct Rotating {

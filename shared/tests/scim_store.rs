@@ -1,4 +1,4 @@
-//! Tests the SCIM store. Every implementation, for SQLite and for DynamoDB, must pass these tests.
+//! Tests the SCIM store, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -18,8 +18,7 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-/// SQLite.
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
 async fn scim_store() -> (Arc<dyn ScimStore>, Option<tempfile::TempDir>) {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         return (Arc::new(dynamodb::table(&endpoint).await), None);
@@ -124,7 +123,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// A piece of work with the name `work`. `holder` is the number of the process that does the work.
+/// Makes a piece of work with the name `work`. `holder` is the number of the process that does the work.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }

@@ -1,5 +1,4 @@
-//! Tests the cache of secrets. It returns recent values, and fetches a secret only once for many readers. If the source
-//! of secrets is down, it returns an older value.
+//! Tests the cache of secrets: recent values, one fetch for many readers, and older values while the source is down.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -127,10 +126,10 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     fixture.write(2);
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Another request that still uses the old value asks for a new one too. It gets the new value without a fetch.
+    // Another request with the old value gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Now the new value is rejected too. Nothing is fetched until the minimum time between two such fetches has passed.
+    // The new value is rejected too, but the next fetch must wait for the minimum time between fetches.
     fixture.write(3);
     for _ in 0..10 {
         let same = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();

@@ -1,5 +1,4 @@
-//! Tests how the store keeps sessions, bindings and counters, and how it makes sure that only one caller does an action
-//! (`OnceOnly`). Both implementations, SQLite and DynamoDB, must pass these tests.
+//! Tests sessions, bindings, counters and `OnceOnly`, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -11,26 +10,24 @@ use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
 use flexgate::store::{
-    Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, SqliteStore,
+    Bindings, Bound, Counted, Counters, Lease, OnceOnly, ReturnAddresses, Session, SessionKey, Sessions, SqliteStore,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-/// All traits that the suite tests.
-trait Store: Sessions + OnceOnly + Counters + Bindings {}
-impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
+trait Store: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses {}
+impl<S: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses> Store for S {}
 
-/// The store under test, and a second instance that shares its data, as if it were in another process.
+/// The store under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-/// SQLite.
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -204,7 +201,7 @@ async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
     assert_eq!(count("mint", &["a", "b"], NOW).await, Counted { times: 1, until });
     assert_eq!(count("mint", &["ab", ""], NOW).await.times, 1);
     assert_eq!(count("other", &["a", "b"], NOW).await.times, 1);
-    // The time span begins with the first count. Later counts do not extend it.
+    // The time span begins with the first count, and later counts do not extend it.
     let last = until - Duration::SECOND;
     assert_eq!(count("mint", &["a", "b"], last).await, Counted { times: 2, until });
     assert_eq!(count("mint", &["a", "b"], until).await, Counted { times: 1, until: until + Duration::MINUTE });
@@ -237,6 +234,19 @@ async fn an_identity_unbinds_itself_alone() {
     store.other.unbind_identity(&ada, &user(1)).await.unwrap();
     assert_eq!(store.one.user_of(&ada).await.unwrap(), None);
     assert_eq!(store.one.bind(&eve, &user(1), NOW).await.unwrap(), Bound::Yes);
+}
+
+#[tokio::test]
+async fn a_return_address_is_kept_for_every_process() {
+    let store = store().await;
+    let (address, until) = ("v1.1.sealed".to_owned(), NOW + Duration::minutes(10));
+    store.one.keep_address("1", address.clone(), NOW, until).await.unwrap();
+    assert_eq!(store.other.address_of("1").await.unwrap(), Some(address));
+    assert_eq!(store.other.address_of("2").await.unwrap(), None);
+    // A later write removes those whose time has ended. DynamoDB removes them by itself.
+    let later = until + Duration::MINUTE;
+    store.other.keep_address("2", "v1.1.other".into(), later, later).await.unwrap();
+    assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));
 }
 
 #[tokio::test]

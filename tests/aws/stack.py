@@ -309,8 +309,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # With this many members, Flexgate changes the group through jobs. Most of these members do not exist at Twilio.
-    # Flexgate must not create users for them.
+    # Flexgate uses jobs for this many members. Most of these members do not exist at Twilio, and Flexgate must not
+    # create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -379,7 +379,7 @@ def dead_letters(outputs, clients):
     def noted(*arguments):
         return subprocess.run([TARGET / "flexgate", *arguments], env=surroundings, capture_output=True, text=True).stdout
 
-    # The webhooks function has no access to the table. Its notes go through SQS and apply.
+    # The webhooks function cannot write to the table. Its notes go through SQS and apply.
     wait("the note about the refused delivery", lambda: "delivery_unproven" in noted("activity", "--refused"))
     check("the refused SCIM token is noted too", "token_invalid" in noted("activity", "--refused"))
     wait("the note about the ignored event", lambda: "user.session.clear" in noted("events", "ignored"))
@@ -395,8 +395,8 @@ def allowed(outputs, ids):
             actions = {one["Action"]} if isinstance(one["Action"], str) else set(one["Action"])
             named = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
             for resource in named:
-                # `Fn::If` holds the condition, the reference if it is true, and the reference if it is false. The stack
-                # sets no parameter that makes such a condition true.
+                # `Fn::If` contains a condition and two references. The stack's parameters make every condition here
+                # false.
                 resource = resource["Fn::If"][2] if "Fn::If" in resource else resource
                 logical = resource["Ref"] if "Ref" in resource else resource["Fn::GetAtt"][0] if resource != "*" else None
                 pairs += [(actions, ids[logical])] if logical in ids else []
@@ -409,7 +409,7 @@ def main(packaged, target):
     TARGET = target
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    # Use localhost, because lambda_http panics on a host name such as {api}.execute-api.127.0.0.1.
+    # lambda_http panics on a host name such as {api}.execute-api.127.0.0.1, so use localhost.
     surroundings = os.environ | {
         "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{GUARD}",
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
@@ -439,8 +439,8 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. It removes the
-            # binding when the person leaves, so this run needs the IAM permissions for both.
+            # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
+            # permissions.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

@@ -57,8 +57,7 @@ class Template(unittest.TestCase):
 
     def secrets(self, function):
         statement = self.statements(function).get("Secrets")
-        # `Fn::If` is a list of three: the condition, the reference if the condition is true, and the reference if it is
-        # false.
+        # `Fn::If` contains a condition and two references. The first reference applies if the condition is true.
         names = [one.get("Fn::If", [None, one])[1]["Ref"] for one in statement["Resource"]] if statement else []
         return set(names)
 
@@ -102,14 +101,12 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Sign-in reads, inserts, updates, leases and deletes single sessions. Together with a session, it inserts
-            # an item that lists the session under its user. It never needs all sessions of a user, so its role does not
-            # allow queries.
+            # Sign-in uses single sessions, and adds each session to its user's list. It never needs all sessions of a
+            # user, so its role allows no queries.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            # Mint reads and writes bindings, counters and the people ledger. The ledger also ends sessions and removes
-            # bindings.
+            # Mint uses bindings, counters and the people ledger. The ledger ends sessions and removes bindings.
             "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Provision reads and writes bindings, a user's sessions and the SCIM directory.
+            # Provision uses bindings, sessions and the SCIM directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             # Sweep reads people and the SCIM directory, and writes the index of usernames.
@@ -186,7 +183,7 @@ class Template(unittest.TestCase):
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # The queue of jobs has a concurrency limit. The queue of events has no such limit.
+            # Only the queue of jobs has a concurrency limit.
             self.assertEqual("ScalingConfig" in one, name == "Bulk")
         self.assertEqual(len(mappings), 2)
 

@@ -88,7 +88,8 @@ class Watch(unittest.TestCase):
     def start(cls, command, environment, name):
         log = open(cls.folder / f"{name}.log", "wb")
         cls.addClassCleanup(log.close)
-        # Start a new process group. `cargo lambda watch` starts other processes, and all of them must end together.
+        # `cargo lambda watch` starts other processes. A new process group makes it possible to end all of them
+        # together.
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
         def stop():

@@ -23,12 +23,15 @@ after(async () => {
   await pages?.stop();
 });
 
-/** Runs `work` in a browser in which ada has signed in at the gateway. Fails if the browser complained. */
-async function inBrowser({ expected = [] }, work) {
+/**
+ * Runs `work` in a browser in which ada has signed in at the gateway, unless `signedIn` is false. Fails if the browser
+ * complained.
+ */
+async function inBrowser({ expected = [], signedIn = true }, work) {
   const browser = await startBrowser(gateway);
   try {
     const { page, complaints } = await openProfile(browser, { expected: [...REFUSED, ...expected] });
-    await signInAs(page, gateway, "ada");
+    if (signedIn) await signInAs(page, gateway, "ada");
     await work(page);
     assert.deepEqual(complaints, []);
   } finally {
@@ -82,6 +85,31 @@ test("R14 with third-party cookies blocked, a page in an iframe works if everyth
     assert.match(await cookiesWithin(page, pages.localhost), /embedded=1/);
     assert.match(await cookiesWithin(page, pages.other), /none/, "this browser accepts third-party cookies");
     assert.equal(await asks(await embedded(page, pages.localhost, frontEnd(pages.localhost))), "ada");
+  });
+});
+
+test("R14 signing in from a page on another origin comes back to this page", bounded, async () => {
+  await inBrowser({ signedIn: false }, async (page) => {
+    const address = `${frontEnd(pages.localhost)}&tab=2#top`;
+    await page.goto(address);
+    assert.equal(await asks(page), "not_signed_in");
+    await page.evaluate(() => window.flexgate.signIn({ prompt: "select_account" }));
+    await page.locator('button[value="ada"]').click();
+    await page.waitForURL(address);
+    assert.equal(await asks(page), "ada");
+  });
+});
+
+test("R14 a page in an iframe on one site signs in in a window of its own", bounded, async () => {
+  await inBrowser({ signedIn: false }, async (page) => {
+    const frame = await embedded(page, pages.localhost, frontEnd(pages.localhost));
+    assert.equal(await asks(frame), "not_signed_in");
+    const opened = page.waitForEvent("popup");
+    await frame.evaluate(() => void window.open(window.flexgate.signInUrl({ returnTo: `${location.origin}/cookies` })));
+    const popup = await opened;
+    await popup.locator('button[value="ada"]').click();
+    await popup.waitForURL(`${pages.localhost}/cookies`);
+    assert.equal(await asks(frame), "ada");
   });
 });
 

@@ -1,4 +1,4 @@
-//! Handles one message with [`App::handle`]. The code is the same on Lambda and beside the local gateway.
+//! Handles one message. Lambda and the local gateway run the same code.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
 
-/// The time limit for handling one message. A consumer's lease on a message must be longer than this.
+/// The time limit for handling one message. A consumer's lease must be longer than this limit.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
 /// What handling a message needs.
@@ -36,7 +36,7 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Whether the body is a message of a kind that this version does not know.
+/// Whether this version of Flexgate does not know the message's kind.
 fn is_newer(body: &str) -> bool {
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
@@ -77,7 +77,7 @@ pub enum Handled {
     Done,
     /// The message must be retried.
     Again,
-    /// The message can never be applied. The string is the reason and contains no personal data.
+    /// The message can never be applied. The string is the reason, without personal data.
     Dead(String),
 }
 
@@ -110,13 +110,11 @@ impl App {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Handles a message. `attempts` says how often the message has been received, including this time.
+    /// Handles a message. `attempts` counts every delivery of the message, including this one.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        // Box the future, because it is large and many of them exist at once in a batch.
+        // Box the future, because it is large and a batch creates many.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // A panic makes only this try of this message fail, and the other messages continue. A panic cannot leave
-        // half-changed state in memory, because an event changes only the store and Twilio. Applying the event again
-        // completes the change.
+        // A panic counts as a failed try of this message only. The next try completes any half-done change.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
@@ -127,8 +125,7 @@ impl App {
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
-            // During a deployment, a newer version of Flexgate may already send messages that this version does not
-            // know.
+            // A newer version of Flexgate may have sent the message during a deployment.
             let reason =
                 if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
             if is_newer(body) && attempts < self.tries {
@@ -146,7 +143,7 @@ impl App {
                 applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)
             }
             Message::Unreadable { reason, .. } => {
-                // Make the message a dead letter at once. The reason contains nothing from the message.
+                // A retry could not help. The reason contains nothing from the message.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

@@ -1,5 +1,5 @@
-//! Handles batches of an SQS FIFO queue. The response (`ReportBatchItemFailures`) lists the messages that failed. SQS
-//! delivers these messages again, and deletes all others.
+//! Handles batches from an SQS FIFO queue. The response lists the failed messages (`ReportBatchItemFailures`). SQS
+//! delivers the failed messages again and deletes the rest.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use flexgate::store::DeadLetter;
 
 use crate::app::{App, Handled};
 
-/// Flexgate starts another message only if at least this much time is left before the function's deadline.
+/// With less time than this left, Flexgate starts no further message.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
-/// Handles a batch before `deadline`. Messages for which no time is left count as failed, so SQS delivers them again.
-/// After a failed message, all later messages of the same message group count as failed too. This preserves their
-/// order.
+/// Handles a batch and returns the failed messages. A message also counts as failed if no time is left before
+/// `deadline`. After a failure, the rest of the same message group counts as failed, so the group's order stays the
+/// same.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting: BTreeSet<String> = BTreeSet::new();
     let mut failures = Vec::new();
@@ -34,7 +34,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Returns whether SQS may delete the message: it was applied, or stored as a dead letter with its reason.
+/// Handles a message. Returns whether SQS may delete the message.
 async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
     let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
@@ -46,8 +46,8 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // Report the message as failed. If it keeps failing, SQS finally moves it to the queue's
-                    // dead-letter queue.
+                    // SQS delivers the message again. After the last try, SQS moves the message to a dead-letter queue
+                    // of SQS.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -1,7 +1,6 @@
-//! Takes messages from the queue on machines without SQS, as a task beside the gateway.
+//! Applies messages from the local queue, as a task beside the gateway. On AWS, SQS calls [`crate::batch`] instead.
 //!
-//! If a consumer dies, the queue delivers its messages again, so nothing is lost when the process is killed. Applying a
-//! message twice is safe.
+//! If the process is killed, the queue delivers the unfinished messages again. Applying a message twice is safe.
 
 use std::sync::Arc;
 
@@ -14,24 +13,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// The maximum number of messages that are applied at the same time. No two of them are about the same person. There is
-/// a maximum because Twilio limits the number of concurrent requests per account.
+/// The maximum number of messages in progress, because Twilio limits concurrent requests per account. The queue never
+/// releases two messages about one person at once.
 const ABREAST: usize = 8;
 
-/// The maximum number of jobs that run at the same time. The other slots are reserved for events, so that a new event
-/// starts at once.
+/// The maximum number of jobs in progress. The remaining slots are reserved for events.
 const JOBS_ABREAST: usize = 6;
 
-/// The length of a message's lease. It is longer than the time limit for applying a message.
+/// How long the queue reserves a message for this consumer. This is longer than a message may take ([`EVENT_TIME`]).
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
-/// How often the consumer looks in the queue for messages that other processes have queued.
+/// How often the consumer checks the queue for messages from other processes.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The longest pause between two tries of a message.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
-/// Applies messages as they arrive until `stop` is cancelled. Then finishes the messages that have already started.
+/// Applies messages until `stop` is cancelled. Then finishes the messages in progress.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
     let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
@@ -42,7 +40,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
             swept_at = Some(now);
             report(inbox.sweep(now).await.map(drop));
         }
-        // Take events first, so that jobs get only the remaining slots.
+        // Take events before jobs, because events are more urgent.
         for message in take(inbox.as_ref(), Lane::Events, ABREAST - events.len() - jobs.len(), now).await {
             events.spawn(handle(app.clone(), inbox.clone(), message));
         }
@@ -50,7 +48,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
         for message in take(inbox.as_ref(), Lane::Bulk, room, now).await {
             jobs.spawn(handle(app.clone(), inbox.clone(), message));
         }
-        // If slots are free, wait for new messages too. Otherwise, wait only for a running message to finish.
+        // Wait for new messages only while a slot is free.
         let room = events.len() + jobs.len() < ABREAST;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -84,14 +82,12 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // If settling fails, the queue delivers the message again. This is harmless, because the next try finds that the
-    // message has already been applied.
+    // If settling fails, the queue delivers the message again. Applying a message twice is safe.
     report(inbox.settle(&message, settled, now).await);
 }
 
-/// Returns an exponential backoff with jitter, so that messages that failed together do not retry together. The span
-/// doubles with each attempt. The pause is a random time between a quarter of the span and the whole span, and at least
-/// half a second.
+/// Returns a random pause before the next try, so that messages that failed together do not retry together. The longest
+/// possible pause doubles with each attempt, up to [`LONGEST_PAUSE`].
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);

@@ -1,7 +1,6 @@
 //! Turns identity events into statements for the people ledger.
 //!
-//! An event changes only the fields that it contains. The ledger then decides how the Flex user must change. The ledger
-//! also recognises an event that it has already applied. Applying an event twice therefore sends nothing to Twilio.
+//! The ledger decides how the Flex user must change. The ledger ignores an event that it has already applied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use flexgate::store::{Ended, EventHistory};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
-/// The maximum length of a role name that Flexgate stores, in characters.
+/// The maximum length of a stored role name, in characters.
 const MAX_ROLE: usize = 64;
 
 /// Applies identity events.
@@ -21,22 +20,21 @@ const MAX_ROLE: usize = 64;
 pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
-    /// The events that earlier versions of Flexgate applied, before the people ledger existed.
+    /// Events that Flexgate applied before the people ledger existed.
     history: Arc<dyn EventHistory>,
-    /// The roles that earlier versions may have given, before the people ledger existed.
+    /// The roles that Flexgate could give before the people ledger existed.
     allowed_roles: RoleSet,
 }
 
 /// The result of applying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// What was done.
     pub(crate) outcome: Outcome,
-    /// The Flex user that was affected, if there is one.
+    /// The Flex user that the event concerned, if there is one.
     pub(crate) user: Option<FlexUserSid>,
-    /// The names of roles that the event asked for but the user did not get.
+    /// The roles that the event named but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that Flexgate left unchanged, because changing them would remove a role that Flexgate cannot give back.
+    /// Fields that Flexgate left unchanged. A change would remove a role that Flexgate cannot give back.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -55,7 +53,7 @@ impl EventApplier {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// Records the event's statement in the ledger, then updates the Flex user to match the ledger.
+    /// Records the event's statement in the ledger. Then updates the Flex user to match the ledger.
     pub(crate) async fn apply(&self, event: &IdentityEvent, deadline: Deadline) -> Result<Applied, LedgerError> {
         let source = Source::Webhook(event.source.clone());
         let mut news = News {
@@ -77,15 +75,14 @@ impl EventApplier {
         }
         self.ledger.without_ended(&source, &mut news.statement).await?;
         let mut report = self.ledger.state(&news, deadline).await?;
-        // While this event was being applied, the person's group or directory may have ended. The job that handles such
-        // an ending may not have seen this person. So apply the ending here too.
+        // The person's group or directory may have ended in the meantime. The job for that ending may have missed this
+        // person.
         if self.ledger.without_ended(&source, &mut news.statement).await? {
             report = self.ledger.state(&news, deadline).await?;
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // Store only whether the person has access. Store no profile data, because this person may never become a
-            // Flex user.
+            // This person may never become a Flex user, so store no profile data.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -99,7 +96,7 @@ impl EventApplier {
         })
     }
 
-    /// Whether the event may be about a Flex user: the ledger knows its subject, or its identity is bound.
+    /// Whether the ledger knows the event's subject, or a binding exists for the event's identity.
     pub(crate) async fn may_concern(&self, event: &IdentityEvent) -> Result<bool, LedgerError> {
         if self.ledger.knows(&Source::Webhook(event.source.clone()), &event.subject.id).await? {
             return Ok(true);
@@ -110,7 +107,7 @@ impl EventApplier {
         }
     }
 
-    /// Applies the end of a group or a directory to one person who belonged to it.
+    /// Applies the end of a group or a directory to one of the people in it.
     pub(crate) async fn end(
         &self,
         event: &IdentityEvent,
@@ -137,8 +134,8 @@ impl EventApplier {
         })
     }
 
-    /// Merges into `news` the state that earlier versions of Flexgate stored, before the people ledger existed.
-    /// Otherwise, an older event could undo a newer one. Returns false if the event contains nothing newer.
+    /// Merges into `news` what Flexgate stored about the person before the people ledger existed. Without this, an old
+    /// event could undo a newer one. Returns false if the event contains nothing newer.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -153,16 +150,14 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // As in earlier versions, a membership makes the person active only if it began after the last
-            // deactivation.
+            // A membership activates the person only if the membership began after the last deactivation.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // Earlier versions did not record which roles they gave. So Flexgate assumes that they gave every role that
-            // they could have given. An event that names roles replaces all of these roles, as it did in the earlier
-            // versions.
+            // Before the people ledger, Flexgate did not record which roles it gave. So treat every allowed role as
+            // given by Flexgate.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;
@@ -170,7 +165,7 @@ impl EventApplier {
     }
 }
 
-/// The statement that the event makes.
+/// Converts the event to a source's statement.
 fn statement(event: &IdentityEvent) -> Statement {
     let (at, id, profile) = (event.occurred_at, &event.id, &event.profile);
     if event.action == Action::Deactivate {
@@ -197,7 +192,7 @@ fn statement(event: &IdentityEvent) -> Statement {
     }
 }
 
-/// Returns the names of the roles that the event requests but that the person does not get.
+/// Returns the roles that the event names but the person does not get.
 fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<String> {
     let named = event.profile.unverified_roles.iter().flatten();
     let reasons = report.explanation.as_ref().map(|explanation| &explanation.roles);
@@ -208,7 +203,7 @@ fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<Strin
     named.filter(is_dropped).map(|name| readable(name)).collect()
 }
 
-/// Returns a role name that is safe to store and log: shortened, and without unusual characters.
+/// Returns a role name that is safe to store and log: short, and printable ASCII only.
 fn readable(name: &str) -> String {
     name.trim().chars().take(MAX_ROLE).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -1,5 +1,4 @@
-//! Looks users up at Microsoft Graph. Flexgate needs this because a notification from Graph says whose account has
-//! changed, but not how.
+//! Looks people up at Microsoft Graph. A change notification from Graph does not contain the change itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +20,19 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The longest that one request may take. Events of other sources wait in the meantime.
+/// The time limit for one request. Meanwhile, events of other sources wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The largest answer that Flexgate reads, in bytes.
+/// The maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// An access token is renewed when it is valid for less than this.
+/// An access token is renewed this long before it expires.
 const RENEWED_BEFORE: Duration = Duration::from_mins(5);
 
-/// The fields that Flexgate reads.
+/// The user properties that Flexgate requests from Graph.
 const FIELDS: &str = "accountEnabled,displayName,givenName,surname,mail";
 
-/// Which application looks users up, and where.
+/// The id of the secret with the credential, and the URLs of Microsoft's services.
 #[derive(Debug, Clone)]
 pub struct GraphSettings {
     secret_id: String,
@@ -42,8 +41,8 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. If the first is not set,
-    /// returns `Some(None)`, and Flexgate looks nobody up.
+    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. Returns `Some(None)` if
+    /// `FLEXGATE_GRAPH_SECRET_ID` is not set: Flexgate then looks nobody up.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.optional("FLEXGATE_GRAPH_SECRET_ID", |text| Ok::<_, std::fmt::Error>(text.to_owned()));
         let graph = base(reader, "FLEXGATE_GRAPH_URL", "https://graph.microsoft.com");
@@ -63,8 +62,8 @@ fn base(reader: &mut Reader, variable: &'static str, default: &str) -> Option<Ur
     }
 }
 
-/// The content of the secret: the credential of an application that is registered in the Entra tenant. The application
-/// needs the permission `User.Read.All`.
+/// The content of the secret: the credential of an application in the Entra tenant. The application needs the
+/// permission `User.Read.All`.
 #[derive(Deserialize)]
 struct Credential {
     tenant_id: String,
@@ -75,16 +74,16 @@ struct Credential {
 /// Why a user could not be looked up. A later try may succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GraphError {
-    /// The secret cannot be read, or is malformed.
+    /// The secret is unreadable or malformed.
     #[error("the credential for Microsoft Graph")]
     Secret(#[from] SecretError),
-    /// No answer.
+    /// Graph or the sign-in service sent no answer.
     #[error("Microsoft Graph does not answer")]
     Send(#[from] SendError),
     /// The sign-in of the application was refused.
     #[error("Microsoft refuses the credential for Graph (status {0})")]
     SignIn(StatusCode),
-    /// Graph refused the look-up, perhaps because the application lacks the permission.
+    /// Graph refused the look-up. The application may lack the permission.
     #[error("Microsoft Graph refuses to show the user (status {0})")]
     Refused(StatusCode),
     /// The answer cannot be read.
@@ -94,12 +93,12 @@ pub(crate) enum GraphError {
 
 struct Token {
     value: SecretString,
-    /// The tenant and the application that it is for.
+    /// The tenant id and client id that this token belongs to.
     of: (String, String),
     renewed_at: OffsetDateTime,
 }
 
-/// A user as Graph describes them. A field that Graph does not know is missing or null.
+/// A user in Graph's format. A property without a value is missing or null.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct User {
@@ -139,9 +138,9 @@ impl Graph {
         Self { settings, http, credential, token: Mutex::default(), clock_rng }
     }
 
-    /// Adds to the event what Graph shows about the person. If the person is deleted or disabled, the event becomes a
-    /// deactivation. If the account is enabled, the event withdraws an earlier deactivation. In every case, the event
-    /// gets the person's current profile. An event about a person of another tenant stays as it is.
+    /// Adds the person's current profile from Graph to the event. A disabled or deleted account makes the event a
+    /// deactivation. An enabled account ends an earlier deactivation. Returns the event unchanged if the person belongs
+    /// to another tenant.
     pub(crate) async fn described(
         &self,
         event: &IdentityEvent,
@@ -159,12 +158,11 @@ impl Graph {
         }
         let mut answer = self.user(&held.value, person, deadline).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            // Graph refuses the access token. The secret or the token may have been replaced, so get a new token and
-            // ask once more.
+            // Graph refuses the access token, perhaps because the secret was replaced. Try once more with a new token.
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }
-        // What Graph shows now is newer than the notification.
+        // Graph's answer is newer than the notification.
         let event = IdentityEvent { occurred_at: self.clock_rng.now(), ..event.clone() };
         match answer.status {
             StatusCode::OK => {
@@ -176,7 +174,7 @@ impl Graph {
                 };
                 Ok(IdentityEvent { action, profile: profile(user), ..event })
             }
-            // Any other 404 comes from something that is not Graph.
+            // Graph sends this code for a person who does not exist. Any other 404 may come from a proxy.
             StatusCode::NOT_FOUND if code(&answer) == Some("Request_ResourceNotFound".to_owned()) => {
                 Ok(IdentityEvent { action: Action::Deactivate, ..event })
             }
@@ -196,8 +194,8 @@ impl Graph {
         Ok(send(&self.http, request, deadline.within(PATIENCE), MAX_ANSWER).await?)
     }
 
-    /// Returns an access token, obtained with the client-credentials grant (RFC 6749 §4.4). Holds a lock during the
-    /// request, so that concurrent look-ups share one token.
+    /// Returns an access token (client-credentials grant, RFC 6749 §4.4). A lock makes concurrent look-ups share one
+    /// token.
     async fn token(&self, credential: &Credential, deadline: Deadline) -> Result<Arc<Token>, GraphError> {
         let mut held = self.token.lock().await;
         let now = self.clock_rng.now();
@@ -229,7 +227,7 @@ impl Graph {
     }
 }
 
-/// The URL of `path` below `base`. Every part of the path is percent-encoded.
+/// Appends the percent-encoded `path` to the `base` URL.
 fn at(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut parts) = url.path_segments_mut() {
@@ -238,7 +236,7 @@ fn at(base: &Url, path: &[&str]) -> Url {
     url
 }
 
-/// The code of Graph's error.
+/// Returns the error code in Graph's answer.
 fn code(answer: &Answer) -> Option<String> {
     let document: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     document.pointer("/error/code")?.as_str().map(str::to_owned)
@@ -248,7 +246,7 @@ fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, GraphError> {
     serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
 }
 
-/// Converts the user to a profile, without fields that a Flex user cannot have.
+/// Converts the user to a profile, without values that Flex does not accept.
 fn profile(user: User) -> PersonProfile {
     PersonProfile {
         email: user.mail.and_then(|text| text.parse().ok()),

@@ -1,7 +1,6 @@
 //! Runs jobs. A job reconciles one person, or queues a job for each of many people.
 //!
-//! A job contains no data that could become outdated, because it reads the current state when it runs. It can therefore
-//! run twice, late, or after a later job.
+//! A job reads the current data when it runs. So it may run twice, late, or after a later job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
 use time::OffsetDateTime;
 
-/// If a job has less time left than this, it does not read another batch of people.
+/// With less time than this left, a job reads no further batch of people.
 const WORTH_READING_ON: Duration = Duration::from_secs(5);
 
 /// What a [`Message::Ended`] says.
@@ -30,8 +29,7 @@ pub(crate) struct Ending<'m> {
 }
 
 impl Ending<'_> {
-    /// Returns the message that applies the ending to one person. After a group has ended, the person is no longer a
-    /// member of the group. After a directory has ended, the person is inactive.
+    /// Returns the message that applies the ending to one person.
     fn consequence(&self, subject: &SubjectId) -> Message {
         let event = IdentityEvent {
             id: self.event.clone(),
@@ -65,7 +63,7 @@ impl Ending<'_> {
     }
 }
 
-/// Does jobs.
+/// What running a job needs.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     ledger: Ledger,
@@ -78,7 +76,7 @@ impl Jobs {
         Self { ledger, queue: platform.queue(), clock_rng: platform.clock_rng.clone() }
     }
 
-    /// Updates the person's Flex user to match the ledger. Returns `None` if there is no such Flex user.
+    /// Updates the Flex user to match the ledger. Returns `None` if the ledger knows no person with this Flex user.
     pub(crate) async fn reconcile(
         &self,
         user: &FlexUserSid,
@@ -89,14 +87,12 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Records that a group or a directory has ended, so that an event that arrives late gives nobody access back. Then
-    /// queues a [`Message::Consequence`] for everybody in the group or directory. If time runs out, queues a job that
-    /// continues. If this job is interrupted, it starts again. That is safe, because the queue accepts each message
-    /// only once.
+    /// Records the end of a group or a directory, so that late events give nobody access back. Then queues a
+    /// [`Message::Consequence`] for each affected person. If time runs out, queues a job for the rest. Running this
+    /// twice is safe, because the queue accepts each message only once.
     ///
-    /// Returns the number of people, and the number of those whose directory is unknown, because no event has named it.
-    /// Flexgate does not change people with an unknown directory. Otherwise, the end of a test directory could lock
-    /// everybody out.
+    /// Returns two numbers: the affected people, and the people whose directory is unknown. Flexgate does not change
+    /// people with an unknown directory. Otherwise, the end of a test directory could lock everybody out.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
         if ending.after.is_none() {
@@ -118,8 +114,7 @@ impl Jobs {
         }
     }
 
-    /// Queues a job for each of the members. If this job is interrupted, it starts again from the beginning. That is
-    /// safe, because the queue accepts each job only once.
+    /// Queues a job for each member. Running this twice is safe, because the queue accepts each job only once.
     pub(crate) async fn fan_out(
         &self,
         group: &str,

@@ -1,5 +1,5 @@
-//! Applies queued identity events to Flex, and runs queued jobs. This crate runs as a Lambda function that SQS calls
-//! ([`batch`]), or as a task beside the local gateway ([`consumer`]). Both call [`App::handle`] for each message.
+//! Applies queued identity events to Flex, and runs queued jobs. On AWS, SQS calls [`batch`]. On one machine,
+//! [`consumer`] runs beside the gateway.
 
 mod app;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! Records each try of a message with a log line and audit events.
+//! Writes the log line and the audit events of each try of a message.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ impl<'m> Try<'m> {
         Self { request_id, message, what, event_id: message.id(), attempts }
     }
 
-    /// Records that an event was applied, with the outcome and each role that was requested but not given.
+    /// Records that an event was applied, and each role that the person did not get.
     pub(crate) fn applied(&self, event: &IdentityEvent, applied: &Applied) {
         self.done(applied.outcome.as_str());
         for role in &applied.dropped_roles {
@@ -42,7 +42,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a person was reconciled. If `report` is `None`, the ledger knows no person with this Flex user.
+    /// Records that a person was reconciled. `report` is `None` if the ledger does not know the Flex user.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());
@@ -50,13 +50,13 @@ impl<'m> Try<'m> {
             self.audit_job(Some(user), &format!("not_changed: {}", report.blocked.join(", ")), Decision::Refused);
         }
         if changes(outcome) {
-            // If the user was reactivated, its SID may have changed, so log the current one.
+            // Reactivation can give the user a new SID. Log the current one.
             let user = report.and_then(|report| report.user.as_ref()).map_or(user, |user| &user.flex_user_sid);
             self.audit_job(Some(user), &format!("{}: {cause}", outcome.as_str()), Decision::Allowed);
         }
     }
 
-    /// Records that a job was queued for each of a group's members.
+    /// Records that a job was queued for each member of a group.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(
@@ -71,7 +71,7 @@ impl<'m> Try<'m> {
         self.done("noted");
     }
 
-    /// Records that the try failed but that a retry may succeed.
+    /// Records a failed try that will be repeated.
     pub(crate) fn again(&self, fault: &str) {
         tracing::warn!(
             target: "flexgate::apply",
@@ -80,7 +80,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// Records that the try failed and that the message is now a dead letter.
+    /// Records that the message became a dead letter after a failed try.
     pub(crate) fn dead(&self, reason: &str) {
         tracing::error!(
             target: "flexgate::apply",
@@ -114,7 +114,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// Records that the message is not in Flexgate's format and becomes a dead letter at once.
+/// Records that a message in a foreign format became a dead letter.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

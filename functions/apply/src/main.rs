@@ -1,4 +1,4 @@
-//! The apply function on Lambda: SQS calls it with batches of messages.
+//! The Lambda function that applies batches of SQS messages.
 
 use std::sync::Arc;
 

@@ -16,11 +16,9 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_APPLY_TRIES` (50): after this many tries, an event becomes a dead letter. If Twilio or the policy
-    /// refuses an event, it becomes a dead letter at once. The local consumer pauses for at most five minutes between
-    /// tries.
+    /// `FLEXGATE_APPLY_TRIES` (default 50): after this many failed tries, a message becomes a dead letter.
     pub tries: u32,
-    /// How to look users up at Microsoft Graph. If this is `None`, Flexgate looks nobody up.
+    /// How to look people up at Microsoft Graph. `None` turns the look-up off.
     pub graph: Option<GraphSettings>,
 }
 

@@ -1,4 +1,4 @@
-//! Tests how the apply function handles one message, and a batch of messages.
+//! Tests the handling of one message and of a batch.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -13,7 +13,7 @@ use flexgate_apply::{App, Handled, Settings, batch};
 use flexgate_test_support::{Log, World};
 use serde_json::{Value, json};
 
-/// A function in a test world.
+/// The apply function in a test world.
 struct Apply {
     world: World,
     platform: Platform,
@@ -24,7 +24,7 @@ fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-/// An event: `who` begins.
+/// Returns a message that makes `who` a Flex user.
 fn begins(id: &str, who: &str) -> String {
     json!({
         "kind": "event", "id": id, "source": "hr", "occurred_at": "2026-01-01T10:00:00Z", "subject": { "id": who },
@@ -54,8 +54,8 @@ impl Apply {
         self.app.handle(body, attempt, soon()).await
     }
 
-    /// Handles a batch of messages. Each has an id, a group and a body. Returns the ids of the messages that SQS must
-    /// deliver again.
+    /// Handles a batch of messages, each with id, group and body. Returns the ids of the messages that SQS must deliver
+    /// again.
     async fn batch(&self, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
         let record = |(id, group, body): &(&str, &str, String)| {
             let mut message = SqsMessage::default();
@@ -121,7 +121,7 @@ async fn what_may_pass_is_tried_until_the_tries_are_used_up() {
     let Handled::Dead(reason) = apply.handle(&begins("1", "ada"), 3).await else { panic!("it is not dead") };
     assert!(!reason.is_empty() && !reason.contains("ada"), "{reason}");
     assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
-    // The ledger has stored the event's statement although Twilio failed, so the next try finishes the work.
+    // The first try stored the statement in the ledger, so the second try can finish.
     apply.world.no_faults().await;
     assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
     assert!(apply.world.twilio_user("ada").await.is_some());

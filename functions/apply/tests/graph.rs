@@ -1,5 +1,4 @@
-//! Case R65: a notification from Microsoft Graph says whose account has changed, but not how. So Flexgate looks the
-//! person up. In these tests, one server plays Microsoft's sign-in and Graph.
+//! Tests the look-up at Microsoft Graph (case R65). One server plays Microsoft's sign-in and Graph.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -20,8 +19,7 @@ use serde_json::{Value, json};
 const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const ADA: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 
-/// The answers of the server that plays Microsoft, the number of tokens that it has issued, and the requests that it
-/// has received.
+/// The state of the server that plays Microsoft: its answers, the number of issued tokens, and the received requests.
 #[derive(Default)]
 struct Microsoft {
     user: Option<(u16, Value)>,
@@ -59,7 +57,7 @@ async fn user(
     (StatusCode::from_u16(status).unwrap(), Json(body))
 }
 
-/// Graph's answer about a user whom it does not have.
+/// Graph's answer if the person does not exist.
 fn gone() -> Value {
     json!({ "error": { "code": "Request_ResourceNotFound" } })
 }
@@ -95,7 +93,7 @@ impl Tenant {
         let platform = world.platform(&settings.common);
         let app = App::new(&settings, &platform);
         let tenant = Self { world, platform, app, microsoft };
-        // Another event made ada a Flex user.
+        // Ada is already a Flex user.
         assert_eq!(tenant.handle("upsert", 50, false, &format!("{TENANT}:{ADA}")).await, Handled::Done);
         tenant
     }
@@ -113,7 +111,7 @@ impl Tenant {
         self.app.handle(&event.to_string(), 1, Deadline::after(Duration::from_secs(20))).await
     }
 
-    /// Applies a notification that ada's account has changed. Graph answers the look-up with this status and body.
+    /// Applies a change notification about ada. Graph answers the look-up with `status` and `body`.
     async fn changed(&self, minutes_ago: i64, status: u16, body: Value) -> Handled {
         self.microsoft.lock().unwrap().user = Some((status, body));
         self.handle("refresh", minutes_ago, true, &format!("{TENANT}:{ADA}")).await
@@ -149,7 +147,7 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
     let ada = tenant.ada().await;
     assert_eq!((&ada["deactivated"], &ada["full_name"]), (&json!(false), &json!("Ada King")));
     assert_eq!(ada["email"], "king@example.com");
-    // Graph omits a field that it does not know, or sends null. Neither changes the Flex user.
+    // Graph omits a property without a value, or sends null. Neither changes the Flex user.
     let user = json!({ "accountEnabled": null, "displayName": null, "mail": null });
     assert_eq!(tenant.changed(30, 200, user).await, Handled::Done);
     assert_eq!(tenant.ada().await["deactivated"], false);
@@ -160,7 +158,7 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
 async fn r65_whoever_was_disabled_and_is_enabled_again_is_no_longer_held_inactive() {
     let tenant = Tenant::start().await;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
-    // What Graph shows counts from the time of the look-up, so an older notification that is tried again is no older.
+    // Graph's answer counts from the time of the look-up, even if the notification is old.
     tenant.world.advance(time::Duration::MINUTE).await;
     assert_eq!(tenant.changed(50, 200, json!({ "accountEnabled": true })).await, Handled::Done);
     tenant.world.advance(time::Duration::MINUTE).await;
@@ -179,7 +177,7 @@ async fn r65_nobody_loses_access_because_graph_fails_or_refuses() {
         assert_eq!(tenant.changed(40, 404, body).await, Handled::Again, "a 404 that is not Graph's word about a user");
     }
     assert_eq!(tenant.ada().await["deactivated"], false);
-    // If Graph no longer accepts the access token, Flexgate gets one new token.
+    // Graph stops accepting the old access token, so Flexgate gets a new one.
     tenant.microsoft.lock().unwrap().tokens += 1;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
     assert_eq!(tenant.ada().await["deactivated"], true);
@@ -202,7 +200,7 @@ async fn r65_nobody_else_is_looked_up() {
         format!("{TENANT}:.."),
         format!("{TENANT}:a/b?c"),
         format!("{TENANT}:"),
-        // Nobody in Flex.
+        // A person who is no Flex user.
         format!("{TENANT}:bbbbbbbb-0000-4000-8000-000000000002"),
     ]
     .iter()
@@ -225,7 +223,7 @@ async fn r65_a_token_is_used_only_for_the_tenant_that_it_is_for() {
     let credential = json!({ "tenant_id": other, "client_id": "app-2", "client_secret": "canary-secret" });
     tenant.world.write_secret("graph", &credential);
     tenant.world.advance(time::Duration::minutes(6)).await;
-    // Somebody of the other tenant, whom the ledger knows.
+    // A person of another tenant, already known to the ledger.
     let at = tenant.world.clock_rng().now() - time::Duration::minutes(30);
     let grace = json!({
         "kind": "event", "id": "grace", "source": "graph", "action": "upsert", "subject": { "id": subject },

@@ -1,5 +1,5 @@
-//! Reads the whole list of users page by page with `startIndex`, once with 20,000 users and once with 10,000. Compares
-//! the number of requests to Twilio and the time. Fails if the longer list costs more than 2.2 times as much.
+//! Measures reading the whole list of users page by page, with 10,000 and with 20,000 users. Fails if the longer list
+//! needs more than 2.2 times the requests or the time.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails as tests do, and says what it measured")]
 

@@ -1,6 +1,6 @@
-//! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with the results of other
-//! implementations. Each input line is `{"document": {…}, "operations": […]}`. The output line is `{"ok": {…}}` or
-//! `{"error": "…"}`.
+//! Applies SCIM patches from standard input, for the comparison in `tests/judges/scim`.
+//!
+//! An input line is `{"document": {…}, "operations": […]}`. An output line is `{"ok": {…}}` or `{"error": "…"}`.
 
 use std::io::{BufRead as _, Write as _};
 

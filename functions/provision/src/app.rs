@@ -47,8 +47,7 @@ impl App {
         })
     }
 
-    /// Prefetches what the first request needs: the issuers' keys, the Twilio credential and, if SCIM is served, the
-    /// hashes of its tokens.
+    /// Prefetches the issuers' keys, the Twilio credential and, if SCIM is served, the hashes of the SCIM tokens.
     pub async fn prewarm(&self, deadline: Deadline) {
         let scim = async {
             if let Some(scim) = &self.scim {

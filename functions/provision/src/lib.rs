@@ -1,7 +1,4 @@
-//! The routes `/users` and `/scim/v2`. Trusted systems use them to provision, look up and deprovision Flex users.
-//!
-//! [`router`] translates HTTP requests to calls of [`flexgate::users`] and of the module `scim`, and the results to
-//! HTTP responses.
+//! Serves `/users` and `/scim/v2`. Trusted systems use these routes to provision, look up and deprovision Flex users.
 
 mod app;
 mod openapi;

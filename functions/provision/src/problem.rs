@@ -1,4 +1,4 @@
-//! Maps each provisioning error to the problem response that the caller gets.
+//! Converts each provisioning error to a problem document.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::twilio::TwilioError;
@@ -6,10 +6,10 @@ use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
-/// Twilio's error codes for an invalid request body: failed validation, unprocessable, missing fields.
+/// Twilio's error codes for an invalid body: failed validation, unprocessable, missing fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
-/// Maps every provisioning error to a problem.
+/// Converts a provisioning error to a problem.
 pub(crate) fn of(error: &ProvisioningError) -> Problem {
     if let ProvisioningError::Twilio(TwilioError::Refused(api)) = error
         && let Some(code) = api.code.filter(|code| BODY_CODES.contains(code))
@@ -21,7 +21,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
     error.into()
 }
 
-/// Maps every error of the people ledger to a problem.
+/// Converts an error of the people ledger to a problem.
 pub(crate) fn of_ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),

@@ -8,7 +8,7 @@ use crate::scim::ScimSettings;
 /// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The settings shared by all functions that use the Twilio credential.
+    /// The settings of all functions that use the Twilio credential.
     pub owner: OwnerSettings,
     /// The SCIM settings, if SCIM is served.
     pub scim: Option<ScimSettings>,

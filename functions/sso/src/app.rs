@@ -30,11 +30,13 @@ impl App {
             sign_in: SignIn::new(SignInParts {
                 profiles: sign_in.profiles.clone(),
                 public_url: common.public_url.clone(),
+                destinations: sign_in.destinations.clone(),
                 lifetimes: sign_in.lifetimes,
                 sso: platform.sso(common),
                 keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock),
                 sessions: platform.sessions(),
                 once_only: platform.once_only(),
+                return_addresses: platform.return_addresses(),
                 deactivations: platform.deactivations(),
                 queue: platform.queue(),
                 clock_rng: platform.clock_rng.clone(),

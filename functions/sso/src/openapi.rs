@@ -60,10 +60,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
     parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
     problems(&mut api, "POST", "/sso/validate", &[BODY, &[kinds::FLEX_TOKEN_INVALID], UPSTREAM]);
     security(&mut api, "session", cookie(SESSION_COOKIE, SESSION));
-    security(&mut api, "login", cookie(LOGIN_COOKIE, "Set by the login. Contains the pending logins."));
+    security(&mut api, "login", cookie(&format!("{LOGIN_COOKIE}{{id}}"), LOGIN));
     api
 }
 
+const LOGIN: &str = "Set by the login. Each pending login has a cookie of its own, whose name ends with its number.";
 const SESSION: &str = "Set by the callback. HttpOnly: the browser sends it, and no script can read it.";
 
 fn cookie(name: &str, description: &str) -> SecurityScheme {

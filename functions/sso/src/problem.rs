@@ -11,6 +11,7 @@ pub(crate) fn of_callback(error: &CallbackError) -> Problem {
             Problem::new(kinds::LOGIN_INVALID, "Start the sign-in again, in this browser.").because(error)
         }
         CallbackError::Rejected(_) => Problem::new(kinds::LOGIN_REJECTED, "Start the sign-in again.").because(error),
+        CallbackError::Declined => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access."),
         CallbackError::Inactive => {
             Problem::new(kinds::LOGIN_REFUSED, "Your access has ended. If that is a mistake, ask your administrator.")
                 .because(error)

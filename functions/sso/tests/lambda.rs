@@ -42,14 +42,15 @@ async fn cookies_come_as_a_list_and_queries_decoded_once() {
 }
 
 #[tokio::test]
-async fn a_whole_login_works_through_events_with_two_cookies() {
+async fn r04_a_whole_login_works_through_events_with_several_cookies() {
     let world = World::on_one_clock().await;
     let mut login = fixture("callback_two_cookies");
     login["rawPath"] = "/sso/default/login".into();
     login["requestContext"]["http"]["path"] = "/sso/default/login".into();
     login["rawQueryString"] = "return_to=%2Fdesk".into();
     login["queryStringParameters"] = serde_json::json!({ "return_to": "/desk" });
-    login["cookies"] = serde_json::json!(["theme=dark"]);
+    login["headers"]["host"] = "localhost:9000".into();
+    login["cookies"] = serde_json::json!(["theme=dark", "visitor=José"]);
     let begun = invoke(&world, login).await;
     assert_eq!(begun.status(), 303);
     let cookie = begun.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
@@ -62,7 +63,7 @@ async fn a_whole_login_works_through_events_with_two_cookies() {
     let decoded: std::collections::HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     event["rawQueryString"] = query.into();
     event["queryStringParameters"] = serde_json::json!(decoded);
-    event["cookies"] = serde_json::json!(["theme=dark", cookie]);
+    event["cookies"] = serde_json::json!(["visitor=José", "theme=dark", cookie]);
     let completed = invoke(&world, event).await;
     assert_eq!((completed.status().as_u16(), completed.headers()["location"].to_str().unwrap()), (303, "/desk"));
     // The response sets two cookies, so it has two separate `Set-Cookie` headers.

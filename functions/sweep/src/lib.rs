@@ -1,5 +1,5 @@
-//! Compares all Flex users with the people ledger, on a schedule. Also refreshes the index of usernames. Queues a
-//! repair job for each user who differs from the ledger.
+//! Compares all Flex users with the people ledger, on a schedule. Queues a repair job for each user who differs. Also
+//! refreshes the index of usernames.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use flexgate::users::ledger::{Ledger, SweepError, SweepOptions};
 use flexgate::users::{PolicySettings, Provisioning};
 use serde_json::{Value, json};
 
-/// The time limit for reading one page of Twilio's list of users, including retries.
+/// The time limit for one page of Twilio's user list, including retries.
 const PAGE_TIME: Duration = Duration::from_secs(30);
 
-/// The maximum number of users that a log line names.
+/// The maximum number of users in one log line.
 const NAMED: usize = 20;
 
 /// The function's settings.
@@ -31,11 +31,11 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_ORPHAN_DAYS`: Flex users about whom no source has made a statement are deactivated this many days
-    /// after they were created. If the setting is missing, they are only counted.
+    /// `FLEXGATE_ORPHAN_DAYS`: the age at which a Flex user without any source's statement is deactivated. `None` means
+    /// never.
     pub orphans_after: Option<time::Duration>,
-    /// `FLEXGATE_IDLE_DAYS`: active users whose worker has not changed its activity for this many days are counted. If
-    /// the setting is missing, the sweep does not ask `TaskRouter`.
+    /// `FLEXGATE_IDLE_DAYS`: an active user counts as idle if their worker's activity has not changed for this long.
+    /// `None` turns the count off.
     pub idle_after: Option<time::Duration>,
 }
 
@@ -74,8 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs the counts and returns them. Any error makes the function fail, so that the alarm
-    /// on failed invocations goes off.
+    /// Sweeps until `deadline`. Logs and returns the counts. An error makes the invocation fail, and an alarm watches
+    /// failed invocations.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
@@ -87,8 +87,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // A source says that these people are inactive, but their Flex users are active. One cause is Twilio's SSO,
-            // which reactivates every person whom the identity provider lets in.
+            // A sign-in to Flex through Twilio's SSO reactivates a deactivated user.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -1,4 +1,4 @@
-//! The sweep function on Lambda: a schedule calls it.
+//! The Lambda function that runs a sweep on a schedule.
 
 use std::sync::Arc;
 

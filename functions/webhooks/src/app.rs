@@ -31,7 +31,7 @@ pub struct App {
 /// Why the function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The document with the secrets is malformed, or Flexgate refuses one of its secrets as too weak.
+    /// The secrets document is malformed, or one of its secrets is too weak.
     #[error("WEBHOOK_SECRETS_SECRET_ID names a secret that cannot be used")]
     Document(#[source] SecretError),
     /// A source has no secret.
@@ -43,15 +43,14 @@ pub enum StartError {
 }
 
 impl App {
-    /// Builds the function on a platform and reads the sources' secrets. Malformed or weak secrets are an error. If the
-    /// secrets cannot be read at the moment, the function starts anyway, and answers every delivery with 503 until it
-    /// can read them.
+    /// Builds the function on a platform and reads the sources' secrets. Malformed or weak secrets are an error.
+    /// Unreachable secrets are not an error: the function starts, and answers 503 until it can read the secrets.
     pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
         Self::start_within(START, settings, platform).await
     }
 
-    /// Like [`Self::start`], but takes at most `time` to read the secrets. If `time` is zero, the first delivery reads
-    /// the secrets.
+    /// Like [`Self::start`], with `time` as the limit for reading the secrets. If `time` is zero, the first delivery
+    /// reads the secrets.
     pub async fn start_within(
         time: Duration,
         settings: &WebhookSettings,

@@ -1,5 +1,4 @@
-//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains the
-//! same tables. A test checks that the page and this module agree.
+//! Lists each vendor's event types and their effects. A test compares the list with the tables in `docs/webhooks.md`.
 
 /// Some event types with the same effect.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,24 +7,24 @@ pub(crate) struct Row {
     pub(crate) types: &'static [&'static str],
     /// What Flexgate does.
     pub(crate) effect: Effect,
-    /// The same in words, for administrators.
+    /// The effect in words, for administrators.
     pub(crate) text: &'static str,
 }
 
 /// What Flexgate does about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// The event changes the person whom it is about.
+    /// The event changes one person.
     Person,
-    /// The event says that a group or an application no longer exists, so all its memberships end.
+    /// A group or an application no longer exists, so all its memberships end.
     EndsMembership,
-    /// The event says that a directory or an organisation no longer exists, so all its people become inactive.
+    /// A directory or an organisation no longer exists, so all its people become inactive.
     EndsDirectory,
-    /// The event has no effect, although it may change who has access. Flexgate warns the administrator.
+    /// Flexgate ignores the event, although access may have changed. A note warns the administrator.
     Ignored,
 }
 
-/// Returns the table's row for an event type, or `None` if the type does not matter to Flexgate.
+/// Returns the row of an event type. `None` means that Flexgate does not use the type.
 pub(crate) fn find(rows: &'static [Row], kind: &str) -> Option<&'static Row> {
     rows.iter().find(|row| row.types.contains(&kind))
 }
@@ -57,7 +56,7 @@ pub(crate) const STANDARD: &[Row] = &[
     ),
 ];
 
-/// Okta event types that may be used with event hooks (<https://developer.okta.com/docs/reference/api/event-types/>).
+/// Okta event types for event hooks (<https://developer.okta.com/docs/reference/api/event-types/>).
 pub(crate) const OKTA: &[Row] = &[
     row(&["user.lifecycle.create"], Person, "upsert; nothing with `members_of`"),
     row(
@@ -205,7 +204,7 @@ pub(crate) const FUSIONAUTH: &[Row] = &[
     row(&["user.action"], Ignored, "an action such as a temporary ban does not end access. Deactivate the user"),
 ];
 
-/// Zitadel's event types of the aggregates user, org and instance (<https://zitadel.com/docs/apis/introduction>).
+/// Zitadel's event types about users and organizations (<https://zitadel.com/docs/apis/introduction>).
 pub(crate) const ZITADEL: &[Row] = &[
     row(&["user.human.added", "user.human.selfregistered", "user.reactivated", "user.unlocked"], Person, "upsert"),
     row(&["user.human.profile.changed", "user.human.email.changed"], Person, "refresh"),
@@ -280,8 +279,7 @@ mod tests {
         ("graph", Kind::Graph),
     ];
 
-    /// Compares the tables in `docs/webhooks.md` with the catalogue. If the variable `UPDATE` is 1, rewrites the tables
-    /// instead.
+    /// Compares the tables in `docs/webhooks.md` with the catalogue. `UPDATE=1` rewrites the tables instead.
     #[test]
     fn the_documentation_lists_every_event_type() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/webhooks.md");

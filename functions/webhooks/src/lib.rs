@@ -1,9 +1,8 @@
-//! The route `/webhooks/{source}`: verifies deliveries from identity systems, translates them to Flexgate's own events,
-//! and puts these events into a queue.
+//! Receives webhooks from identity systems at `/webhooks/{source}`. Translates each delivery to Flexgate's own events,
+//! and queues these events.
 //!
-//! Flexgate trusts a delivery only after it has verified the source's proof (such as a signature) over the raw bytes.
-//! It acknowledges a delivery only after the events are in the queue. This function never calls Twilio, so it answers a
-//! delivery in milliseconds.
+//! A source's signature is verified over the raw bytes. The sender gets status 202 only after the events are in the
+//! queue. This function never calls Twilio.
 
 mod app;
 mod catalogue;

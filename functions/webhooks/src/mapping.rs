@@ -1,5 +1,5 @@
-//! Maps a payload to a profile. Each kind of source has its fields at certain places in the payload. The configuration
-//! can override these places.
+//! Reads a person's profile from a payload. Each kind of source has its own JSON pointers, which the configuration can
+//! override.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// Where the payloads of one kind of source contain each field, as JSON pointers. Flexgate uses the first pointer that
-/// finds a value.
+/// The JSON pointers of each field, for one kind of source. Flexgate uses the first pointer that finds a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// The place of each field in a source's payloads, and the Flex role for each of the source's role names.
+/// A source's JSON pointers for each field, and its names for Flex's roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,
@@ -32,13 +31,13 @@ impl Mapping {
         Self { places, role_map: settings.role_map.clone() }
     }
 
-    /// Returns the value of the field. A null counts as absent.
+    /// Returns the value of the field. Null counts as absent.
     pub(crate) fn find<'v>(&self, place: ProfileField, document: &'v Value) -> Option<&'v Value> {
         let pointers = self.places.get(&place)?;
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
-    /// Returns the text of the field. If the value is a number, returns its digits.
+    /// Returns the text of the field. A number becomes its decimal digits.
     pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -52,19 +51,19 @@ impl Mapping {
         instant(self.find(place, document)?)
     }
 
-    /// Returns the profile. If no Flex user can have the username, returns an error. Ignores any other unusable field.
+    /// Returns the profile. An unusable username is an error. Any other unusable field is ignored.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A directory controls its users' addresses, so they count as verified. If people choose their own addresses,
-        // the payload must say that the address is verified.
+        // A source whose payloads have no such field is a directory. A directory controls its people's addresses, so
+        // these addresses count as verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
     }
 
-    /// Returns the profile with the e-mail address `email`, which the caller has already read from the payload. Only a
-    /// verified address may replace a missing username. Otherwise, anyone who can edit the address could impersonate
-    /// another user (CVE-2023-3128).
+    /// Returns the profile with an e-mail address that the caller has read. Only a verified address may replace a
+    /// missing username. Otherwise, a person could impersonate another user by editing their own address
+    /// (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,
@@ -77,7 +76,7 @@ impl Mapping {
         };
         let [given_name, family_name] =
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
-        // Use the given name and the family name only if the payload contains both.
+        // Join the two names only if the payload contains both.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| FullName::joined(Some(given), Some(family)));
         Ok(PersonProfile {
@@ -103,26 +102,26 @@ impl Mapping {
         Some(self.renamed(names))
     }
 
-    /// Converts a source's role names to Flex's names if the configuration maps them. Leaves other names unchanged.
+    /// Replaces a source's role names by Flex's names. Names without an entry in the configuration stay unchanged.
     pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
     }
 }
 
-/// The name of a role in a list: a string, or an object with a `slug`, as WorkOS sends it.
+/// Returns the name of a role: a string, or the `slug` of an object (WorkOS).
 fn role_name(role: &Value) -> Option<&str> {
     role.as_str().or_else(|| role["slug"].as_str())
 }
 
-/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Returns `None` for times outside the years 2000 to
-/// 2199.
+/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Returns `None` outside the years 2000 to 2199.
 pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     let at = match value {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // A number of at least this size counts milliseconds. As seconds, it would be in the year 5138 or later.
+            // A number of at least this size counts milliseconds. As seconds, the number would mean the year 5138 or
+            // later.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

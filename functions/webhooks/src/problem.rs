@@ -1,4 +1,4 @@
-//! Maps each reason for refusing a delivery to the problem response that the sender gets.
+//! Converts each reason for refusing a delivery to a problem document.
 
 use flexgate::base::strict_json::StrictJsonError;
 use flexgate::secrets::SecretError;
@@ -10,7 +10,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// Only the log names the rule that failed. A forger could use such information, so the answer does not contain it.
+/// Only the log names the rule that failed, because a forger could use that information.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -29,8 +29,7 @@ pub(crate) fn secrets(error: &SecretError) -> Problem {
         .retry_after(Some(std::time::Duration::from_secs(30)))
 }
 
-/// At startup, Flexgate checks that the document has a secret for every source. A version of the document that is
-/// loaded later may lack one.
+/// A later version of the secrets document may lack a source that an earlier version had.
 pub(crate) fn no_secret() -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
 }

@@ -1,5 +1,5 @@
-//! Verifies that deliveries come from their sources: HMAC signatures with a timestamp, and shared secrets. Every
-//! comparison of a secret takes constant time.
+//! Verifies where a delivery comes from: by a signature (HMAC) with a timestamp, or by a shared secret. Secrets are
+//! compared in constant time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery is not proven to come from its source. Flexgate writes the reason to the log, but does not tell the
-/// sender.
+/// Why a delivery counts as forged. Only the log contains the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// A proof header is missing, repeated or not text.
@@ -26,12 +25,12 @@ pub(crate) enum Unproven {
     /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// The body is not JSON, and the proof is inside the body.
+    /// The proof is inside the body, and the body is not JSON.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }
 
-/// Returns the header's value if the header occurs exactly once.
+/// Returns the header's value. A missing or repeated header is an error.
 pub(crate) fn one<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, Unproven> {
     let mut values = headers.get_all(name).into_iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
@@ -54,28 +53,28 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Checks that a time differs from now by at most `window`. `text` is a number of `unit`s since 1970, in digits only.
-/// If a source sends milliseconds where seconds are expected, the time is far in the future and the check fails.
+/// Checks that a time differs from now by at most `window`. `text` must be a decimal number of `unit`s since 1970. If
+/// the unit is a second, a time in milliseconds lies far in the future and fails.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
     let nanos = i128::from(count) * unit.whole_nanoseconds();
-    // Compare whole units, because signers round their time down to whole units.
+    // Signers round down to whole units, so round the current time down too.
     let now = now.unix_timestamp_nanos().div_euclid(unit.whole_nanoseconds()) * unit.whole_nanoseconds();
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }
 
-/// The parameters for checking a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]`.
+/// How to verify a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]`.
 pub(crate) struct Timestamped {
     pub(crate) header: &'static str,
     /// The unit of the timestamp.
     pub(crate) unit: Duration,
-    /// The largest accepted difference between the timestamp and now.
+    /// The largest accepted difference between the timestamp and the current time.
     pub(crate) window: Duration,
 }
 
 impl Timestamped {
-    /// Checks that the header contains a signature over `time.body` that was made with one of the secrets.
+    /// Checks that the header contains a signature over `time.body`, made with one of the secrets.
     pub(crate) fn verify(
         &self,
         headers: &HeaderMap,
@@ -90,7 +89,7 @@ impl Timestamped {
                 ("t", value) if time.is_none() => time = Some(value),
                 ("t", _) => return Err(malformed),
                 ("v1", value) => signatures.push(unhex(value).ok_or(malformed)?),
-                // Ignore unknown signature schemes, because a source may add new ones.
+                // A source may add new signature schemes, so ignore unknown ones.
                 _ => {}
             }
         }
@@ -104,7 +103,7 @@ impl Timestamped {
     }
 }
 
-/// 32 bytes in hexadecimal.
+/// Decodes 32 bytes from hexadecimal.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.as_bytes().chunks_exact(2);
@@ -114,8 +113,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
-/// Checks that the header contains one of the secrets. The header may contain only the secret, the secret as a bearer
-/// token, or the secret as the `user:password` of HTTP Basic.
+/// Checks that the header contains one of the secrets: alone, as a bearer token, or as the `user:password` of HTTP
+/// Basic.
 pub(crate) fn shared_secret(
     headers: &HeaderMap,
     header: &HeaderName,

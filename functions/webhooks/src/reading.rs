@@ -1,4 +1,4 @@
-//! Turns a source's reports about people into events for the queue.
+//! Converts a source's reports about people to messages for the queue.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
@@ -10,21 +10,20 @@ use time::OffsetDateTime;
 use crate::catalogue::Row;
 use crate::settings::EventMeaning;
 
-/// A source's report about a person, before Flexgate turns it into an event.
+/// A source's report about one person.
 pub(crate) struct Draft {
     pub(crate) id: Option<String>,
     pub(crate) occurred_at: Option<OffsetDateTime>,
     pub(crate) subject: Option<String>,
     pub(crate) meaning: EventMeaning,
-    /// The group or application that the report is about. Set only if the person may also be a member of other groups
-    /// or applications.
+    /// The group or application of a membership event. `None` if the event concerns the person's whole access.
     pub(crate) membership: Option<String>,
-    /// The directory or organisation that the person belongs to, if the source names it.
+    /// The person's directory or organisation, if the source names one.
     pub(crate) directory: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages that Flexgate has read from a delivery so far, and how many items did not become a message.
+/// The messages from one delivery, and the number of items that became no message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -32,9 +31,9 @@ pub(crate) struct Reading<'r> {
     now: OffsetDateTime,
     clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
-    /// The number of events whose type Flexgate ignores.
+    /// The number of events with an ignored type.
     pub(crate) ignored: usize,
-    /// Types of ignored events that may change who has access, each with its row in the catalogue.
+    /// Ignored events that may change who has access: the event type and its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
     /// The number of items without a valid proof.
     pub(crate) dropped: usize,
@@ -50,7 +49,7 @@ impl<'r> Reading<'r> {
         Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, relevant: Vec::new(), dropped: 0 }
     }
 
-    /// The issuer whose tokens identify a person, in `sub`, by the same id that this source uses.
+    /// The issuer whose tokens use this source's person ids as `sub`.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer
     }
@@ -60,19 +59,19 @@ impl<'r> Reading<'r> {
         format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
 
-    /// Counts an event whose type Flexgate ignores.
+    /// Counts an event with an ignored type.
     pub(crate) fn ignore(&mut self) {
         self.ignored += 1;
     }
 
-    /// Counts an event that Flexgate ignores although it may change who has access.
+    /// Counts an ignored event that may change who has access.
     pub(crate) fn ignore_relevant(&mut self, kind: &str, row: &'static Row) {
         self.ignored += 1;
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message that a group or a directory has ended. `said` is the event. If the event lacks its id or its
-    /// time, adds a dead letter that contains `said` instead.
+    /// Adds a message about the end of a group or a directory. `said` is the whole event. If the event lacks its id or
+    /// its time, adds a dead letter with `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -82,14 +81,13 @@ impl<'r> Reading<'r> {
         self.messages.push(Message::Ended { source: self.name.clone(), event, occurred_at, ended, after: None });
     }
 
-    /// Counts an item that is not proven.
+    /// Counts an item without a valid proof.
     pub(crate) fn drop_item(&mut self) {
         self.dropped += 1;
     }
 
-    /// Adds an event that the source reported. `said` is the report as the source sent it. If the report cannot become
-    /// an event, adds a dead letter that contains `said`. Asking the source to deliver again would not help, because it
-    /// would send the same report.
+    /// Adds an event about a person. `said` is the source's whole report. An unusable report becomes a dead letter with
+    /// `said`, because a second delivery would contain the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),
@@ -98,7 +96,7 @@ impl<'r> Reading<'r> {
         self.messages.push(message);
     }
 
-    /// Adds a dead letter for an item whose shape does not match the source's documentation.
+    /// Adds a dead letter for an item in an undocumented format.
     pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
         let message = self.unreadable(None, reason.to_owned(), said);
         self.messages.push(message);
@@ -131,8 +129,7 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // If an item has no id, derive one from its content. If the source then sends the item again, it has the same
-        // id and does not become a second dead letter.
+        // A repeated delivery gets the same id, so it makes no second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

@@ -7,15 +7,14 @@ use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The minimum length of a secret, in bytes. A random secret of 128 bits in text form is longer: it takes 32 characters
-/// in hexadecimal and 22 in base64.
+/// The minimum length of a secret, in bytes. A random secret of 128 bits has 22 characters in base64, and 32 in
+/// hexadecimal.
 const SHORTEST: usize = 16;
 
 /// The minimum number of different characters in a secret. Placeholders such as `xxxxxxxx` have fewer.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// Placeholders from documentation, examples and unfilled forms. The comparison ignores the secret's case, prefix,
-/// digits and punctuation.
+/// Common placeholders. The comparison ignores a secret's case, prefix, digits and punctuation.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",
@@ -29,14 +28,14 @@ const DEFAULTS: [&str; 10] = [
     "secretclientstate",
 ];
 
-/// The example secrets in the documentation of Standard Webhooks and Svix.
+/// Example secrets from the documentation of Standard Webhooks and Svix.
 const PUBLISHED: [&str; 3] = [
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why Flexgate cannot use the document with the secrets. The messages name the source, never a secret.
+/// Why the secrets document is unusable. The error messages contain the source's name, and never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentFault {
     /// A name that no source can have.
@@ -48,7 +47,7 @@ pub enum DocumentFault {
     /// A secret is empty.
     #[error("the source {0} has an empty secret")]
     Empty(SourceName),
-    /// A secret is too short, or has too few different characters.
+    /// A secret has too few characters, or too few different ones.
     #[error("the source {0} has a secret of fewer than 16 bytes or 8 different characters: generate one")]
     Weak(SourceName),
     /// A secret comes from documentation.
@@ -56,8 +55,8 @@ pub enum DocumentFault {
     Default(SourceName),
 }
 
-/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. If a source has two secrets,
-/// both are valid, so that one can replace the other.
+/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. Two secrets of one source are
+/// both valid, so that an administrator can replace a secret without downtime.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "BTreeMap<String, OneOrMore>")]
 pub struct WebhookSecrets(BTreeMap<SourceName, Vec<SecretString>>);
@@ -70,7 +69,7 @@ enum OneOrMore {
 }
 
 impl WebhookSecrets {
-    /// Returns the secrets that can prove a delivery of `source`.
+    /// Returns the secrets that can prove a source's delivery.
     #[must_use]
     pub fn of(&self, source: &SourceName) -> Option<&[SecretString]> {
         self.0.get(source).map(Vec::as_slice)

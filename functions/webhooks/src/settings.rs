@@ -1,5 +1,5 @@
-//! This function's settings: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source. The member's name is the
-//! last part of the source's address. `docs/webhooks.md` describes every field.
+//! Reads `FLEXGATE_WEBHOOKS`, a JSON object with one member per source. A member's name is the last part of the
+//! source's address. `docs/webhooks.md` describes every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. The standalone function requires at least one source. A gateway, which also serves other
-    /// routes, does not.
+    /// Reads the settings. Unlike a gateway, the standalone function needs at least one source.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
@@ -43,7 +42,7 @@ pub struct WebhookSettings {
 const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
 
 impl WebhookSettings {
-    /// Reads this group of settings. If `FLEXGATE_WEBHOOKS` is not set, there are no sources.
+    /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
         if sources.is_empty() {
@@ -66,11 +65,11 @@ fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
     Ok(sources)
 }
 
-/// The kind of a source. It determines how the source proves its deliveries and how it describes events.
+/// The kind of a source. Each kind has its own proofs and event formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Standard Webhooks or Svix, with Clerk's or a plain payload.
+    /// Standard Webhooks or Svix, with Clerk's payload or a plain payload.
     Standard,
     /// Okta event hooks.
     Okta,
@@ -84,15 +83,14 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Any other source that signs like Standard Webhooks. Only the configuration says where its payload contains each
-    /// field.
+    /// Any other source with the signatures of Standard Webhooks. The configuration describes its payload.
     Generic,
 }
 
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
-    /// The settings name no kind, and the source's name is not the name of a kind either.
+    /// The settings name no kind, and the source's own name is not a kind.
     #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
     Kind,
     /// Not a URL with a scheme.
@@ -107,10 +105,10 @@ pub enum SourceFault {
     /// Not a role.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
-    /// A generic source's settings must say where each field is.
+    /// A generic source lacks a pointer to a required field.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
-    /// Settings that this kind of source does not use.
+    /// The setting has no effect for this kind of source.
     #[error("\"{0}\" means nothing to this kind of source")]
     Meaningless(&'static str),
 }
@@ -120,18 +118,17 @@ pub enum SourceFault {
 pub struct SourceSettings {
     /// The kind.
     pub kind: Kind,
-    /// The issuer whose tokens identify a person, in `sub`, by the same id that this source uses.
+    /// The issuer whose tokens use this source's person ids as `sub`.
     pub issuer: Option<Box<str>>,
     /// The header that carries the shared secret.
     pub header: HeaderName,
-    /// The groups and applications whose members become Flex users. If the set is empty, everybody at the source
-    /// becomes a Flex user.
+    /// Groups and applications whose members become Flex users. If empty, everybody at the source becomes a Flex user.
     pub members_of: BTreeSet<String>,
-    /// The place of each field in the payload, as JSON pointers. Overrides the pointers of the source's kind.
+    /// JSON pointers to fields in the payload. They override the defaults of the source's kind.
     pub map: BTreeMap<ProfileField, String>,
     /// The source's names for Flex's roles.
     pub role_map: BTreeMap<String, Role>,
-    /// The meaning of each event type of the source. Overrides the meanings that the source's kind defines.
+    /// The meanings of event types. They override the defaults of the source's kind.
     pub events: BTreeMap<String, EventMeaning>,
 }
 
@@ -171,12 +168,12 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. A configuration cannot set this meaning. Only the kinds of source that report
-    /// memberships use it.
+    /// The person is no longer suspended. A setting cannot choose this meaning, because only sources with memberships
+    /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, and the event does not say how. A configuration cannot set this meaning, because it needs
-    /// a source that Flexgate can ask.
+    /// The person has changed, and the event omits how. A setting cannot choose this meaning, because only sources with
+    /// a look-up use it.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.

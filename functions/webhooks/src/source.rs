@@ -1,4 +1,4 @@
-//! The differences between the kinds of source: how to verify a delivery, and how to read events from its payload.
+//! Defines what every kind of source implements: verifying a delivery, and reading events from it.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::reading::Reading;
 /// What was sent.
 pub(crate) struct Delivery<'d> {
     pub(crate) headers: &'d HeaderMap,
-    /// The raw bytes of the body. The signature covers exactly these bytes.
+    /// The raw bytes of the body, because the signature covers exactly these bytes.
     pub(crate) body: &'d [u8],
     /// The source's currently valid secrets.
     pub(crate) secrets: &'d [SecretString],
@@ -31,7 +31,7 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks whether this source can use the secret. The text of the error completes a sentence whose subject is the
+    /// Checks whether this source can use the secret. The error's text completes a sentence that begins with the
     /// source's name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
@@ -43,8 +43,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Reads a verified delivery.
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
 
-    /// Returns the answer if the request is a challenge. The source sends a challenge to verify that the address
-    /// belongs to Flexgate.
+    /// Answers the request with which a source verifies Flexgate's address. Returns `None` for any other request.
     fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
         Ok(None)
     }

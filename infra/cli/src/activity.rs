@@ -46,7 +46,7 @@ pub async fn run(options: &Activity) -> Result<(), Box<dyn Error>> {
     list(options.store.as_deref(), only, options.json).await
 }
 
-/// Lists the notes (records of what Flexgate refused or ignored), or only the notes of one kind.
+/// Lists the notes about refused and ignored requests, or only the notes of one kind.
 pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Result<(), Box<dyn Error>> {
     let mut notes = open(store)?.notes(ClockRng::system().now()).await?;
     notes.retain(|note| only.is_none_or(|only| note.noted == only));
@@ -59,7 +59,7 @@ pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Resu
         let at = note.at.format(&Rfc3339)?;
         let about = external_id.as_deref().unwrap_or("-");
         let line = format!("{at}  {times:>4}  {source}  {route}  {code}  {about}  {reason}");
-        // The texts come from outside. Replace control characters, so that the texts cannot control the terminal.
+        // Senders choose these texts, and a control character could change the terminal.
         let plain: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         writeln!(out, "{plain}")?;
     }

@@ -1,9 +1,7 @@
-//! The audit trail of the command line. It records each action of an operator, in the same format as the gateway's
-//! audit events.
+//! The audit trail of the operator's commands, in the format of the gateway's audit events.
 //!
-//! A command opens the trail before it does anything else. If that fails, the command ends, so it never makes a change
-//! that it cannot record. On Unix, the operating system provides the operator's name, because anyone can change an
-//! environment variable.
+//! A command opens the trail first. If the trail cannot be opened, the command ends. So no change stays unrecorded. On
+//! Unix, the operator's name comes from the operating system, because anybody can change an environment variable.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -14,7 +12,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::FlexUserSid;
 use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
-/// The `issuer` in the audit events of commands. It is the same for all operators.
+/// The `issuer` in the audit events of every command.
 const ISSUER: &str = "operator";
 const VARIABLE: &str = "FLEXGATE_AUDIT_FILE";
 
@@ -26,8 +24,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Opens the file named by `FLEXGATE_AUDIT_FILE`. If that variable is not set, opens `flexgate/audit.jsonl` in the
-    /// user's state folder. If there is no such folder, as in a container, events go to standard error.
+    /// Opens `FLEXGATE_AUDIT_FILE`, or else `flexgate/audit.jsonl` in the user's state folder. Without such a folder,
+    /// as in a container, events go to standard error.
     pub fn open() -> Result<Self, Box<dyn Error>> {
         match place() {
             Some(path) => {
@@ -83,8 +81,7 @@ fn appended(path: &std::path::Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Returns the name of this process's user from `/etc/passwd`. If the file does not list the user, returns the numeric
-/// user ID.
+/// Returns the name of this process's user from `/etc/passwd`, or the numeric user id.
 #[cfg(unix)]
 fn whoami() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();

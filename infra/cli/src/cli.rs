@@ -72,8 +72,7 @@ enum Scim {
 }
 
 impl Cli {
-    /// Parses the command line. If a command other than `serve` has options of `serve`, refuses them, because they
-    /// would have no effect.
+    /// Parses the command line. Refuses options of `serve` with any other command, because they would have no effect.
     pub fn parse_strictly() -> Self {
         let mut command = Self::command();
         let matches = command.get_matches_mut();
@@ -117,8 +116,8 @@ impl Cli {
     }
 }
 
-/// Reports the error with all its causes on standard error. A broken pipe counts as success, because a reader such as
-/// `head` closes the pipe when it has read enough.
+/// Reports the error and its causes on standard error. A broken pipe is no failure, because `head` closes the pipe
+/// early.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let is_broken_pipe = |error: &(dyn Error + 'static)| {

@@ -1,5 +1,4 @@
-//! `flexgate events`: lists, shows and retries identity events and jobs that could not be applied. It reads them from
-//! the store on this machine or from the store on AWS.
+//! `flexgate events`: lists, shows and retries dead letters, from the store on this machine or on AWS.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -73,7 +72,7 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The dead letters and the queue. `queue` is `None` if the queue's length cannot be read, as on AWS.
+/// The dead letters and the queue. `queue` is `None` on AWS, where the queue's length is unknown.
 struct Store {
     letters: Box<dyn DeadLetters>,
     queue: Option<Arc<dyn EventQueue>>,
@@ -128,8 +127,7 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line to standard output. The text comes from outside. Replaces control characters in it, because they could
-/// control the terminal.
+/// Writes a line to standard output. Senders choose the text, so control characters are replaced.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

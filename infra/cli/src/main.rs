@@ -1,5 +1,4 @@
-//! The binary `flexgate`. It runs every function in one process. People can use it to try Flexgate out, to develop, or
-//! to run Flexgate on a single machine.
+//! The binary `flexgate`. It runs every function in one process, for development or for a single machine.
 
 mod activity;
 mod audit;
@@ -22,14 +21,13 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
-/// With mimalloc, a mint needs a tenth less processor time than with the allocator of glibc (docs/performance.md).
+/// With mimalloc, a mint needs a tenth less processor time than with glibc (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse_strictly();
-    // Use a single thread, as on Lambda. With several threads, passing requests between them would cost more time than
-    // it saves.
+    // One thread, as on Lambda. Moving requests between threads would cost more time than it saves.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cli::failed(&error),

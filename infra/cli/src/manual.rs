@@ -1,5 +1,4 @@
-//! The commands `flexgate completions` and `flexgate man`. Their output is generated from the definition of the command
-//! line.
+//! `flexgate completions` and `flexgate man`, both generated from the definition of the command line.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -29,8 +28,7 @@ pub struct Man {
 
 /// Writes the completions.
 pub fn completions(options: &Completions, mut program: Command) -> Result<(), Box<dyn Error>> {
-    // If the reader closes the pipe early, the generator panics, whereas `write_all` returns an error. So generate the
-    // script in memory and then write it.
+    // The generator panics if the reader closes the pipe early. So generate the script in memory first.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut program, "flexgate", &mut script);
     Ok(std::io::stdout().write_all(&script)?)

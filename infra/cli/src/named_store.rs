@@ -1,4 +1,4 @@
-//! Opens the store that a command's option or the environment names, without the settings of a gateway.
+//! Opens a store by a command's option or by the environment, without a gateway's settings.
 
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub enum NamedStore {
     DynamoDb(DynamoStore),
 }
 
-/// Opens the SQLite file `named`, or else the store in `FLEXGATE_STORE`, or else the store of the simulated set-up. Never
+/// Opens the SQLite file `named`, the store in `FLEXGATE_STORE`, or the simulated set-up's store, in this order. Never
 /// creates a file.
 pub fn open(named: Option<&Path>) -> Result<NamedStore, Box<dyn Error>> {
     let mut reader = Reader::of_process();

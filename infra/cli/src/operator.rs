@@ -1,5 +1,4 @@
-//! Everything that the operator commands share: the settings, and a Flex client with the account's credential. The
-//! commands read the same environment variables as `flexgate serve --live`.
+//! The settings and clients of the operator commands, from the same environment variables as `flexgate serve --live`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -21,11 +20,11 @@ use crate::audit::Trail;
 /// The time limit for a call to Twilio, including retries.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Everything that an operator command needs: the settings, and the clients and stores that are built from them.
+/// The settings, clients and stores of an operator command.
 pub struct Operator {
     /// The settings common to every function.
     pub common: Common,
-    /// The roles that Flexgate may give, and the maximum lifetime of tokens.
+    /// The allowed roles, and the maximum lifetime of tokens.
     pub policy: Policy,
     settings: PolicySettings,
     /// Records what the operator does.
@@ -35,7 +34,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Reads the environment. The error lists every mistake in it.
+    /// Reads the environment. The error lists every mistake in the settings.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let mut reader = Reader::of_process();
         let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
@@ -47,7 +46,7 @@ impl Operator {
         Ok(Self { common, policy: policy.policy.clone(), settings: policy, trail, platform, credential })
     }
 
-    /// A Flex client that uses the account's credential.
+    /// Returns a Flex client with the account's credential.
     pub fn flex(&self) -> Flex {
         self.platform.flex(&self.common, &self.credential)
     }
@@ -57,7 +56,7 @@ impl Operator {
         self.platform.sso(&self.common)
     }
 
-    /// Returns the people ledger, with the same rules as the gateway's. It changes users through `flex`.
+    /// Returns the people ledger with the gateway's rules. The ledger changes users through `flex`.
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
@@ -68,7 +67,7 @@ impl Operator {
         self.platform.queue()
     }
 
-    /// A new ID for this command. The ledger stores it with the statements that the command makes.
+    /// Returns a new id for this command. The command's statements in the ledger contain the id.
     pub fn cause(&self) -> EventId {
         EventId::from(u128::from_be_bytes(self.clock_rng().random()))
     }
@@ -78,8 +77,7 @@ impl Operator {
         &self.platform.clock_rng
     }
 
-    /// Looks up a user by SID or by username. A result of Twilio's search may lack fields. In that case, fetches the
-    /// whole user.
+    /// Returns a user by SID or by username. If Twilio's search omits fields, fetches the whole user.
     pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
         let flex = self.flex();
         if let Ok(sid) = name.parse::<FlexUserSid>() {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::audit::Trail;
 
-/// Generates a token. Prints the token once and does not store it. The operator stores only the token's hash.
+/// Generates a token and prints it. Flexgate stores only the token's hash.
 pub fn token(id: &str) -> Result<(), Box<dyn Error>> {
     if !(1..=32).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("--id must have 1 to 32 letters, digits or signs".into());

@@ -1,4 +1,4 @@
-//! Writes output for people. It has colour only on a terminal, and only if the user has not turned colour off.
+//! Writes output for people, with colour only on a terminal.
 
 use std::io::{IsTerminal, Write as _};
 
@@ -13,7 +13,7 @@ pub enum Paint {
     Red,
 }
 
-/// Whether to use colour on `stream`. Follows the convention of <https://no-color.org>.
+/// Whether to use colour on `stream` (<https://no-color.org>).
 pub fn colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -28,14 +28,14 @@ pub fn paint(text: &str, paint: Paint) -> String {
     if colour(&std::io::stdout()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Writes a line to standard output and flushes it, so that a program that reads from the pipe gets the line at once.
+/// Writes a line to standard output at once, so that a program that reads from the pipe need not wait.
 pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// Writes a line to standard error. Standard output is reserved for the command's result.
+/// Writes a line to standard error, because standard output is for results.
 pub fn remark(text: &str) {
     let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "{text}");
 }
@@ -57,8 +57,7 @@ pub async fn stopped() {
     let _either_way_stop = tokio::signal::ctrl_c().await;
 }
 
-/// Replaces control characters in text from outside, so that the text stays on one line and cannot control the
-/// terminal.
+/// Replaces control characters in a text from outside. Control characters could add lines or control the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,9 +1,8 @@
-//! Finds environment variables that are probably misspelt. A variable counts as misspelt if it has Flexgate's prefix
-//! but is not in docs/configuration.md.
+//! Finds misspelt environment variables: names with Flexgate's prefix that docs/configuration.md does not contain.
 
 use std::collections::BTreeSet;
 
-/// The page that lists the variables. `tests/check.py` checks that the page lists every variable that the code reads.
+/// The page with all variables. `tests/check.py` checks that the page is complete.
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 const PREFIX: &str = "FLEXGATE_";
@@ -11,11 +10,10 @@ const PREFIX: &str = "FLEXGATE_";
 /// Variables that only the tests use.
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
-/// The minimum similarity (Jaro-Winkler) at which a known name is suggested for an unknown one.
+/// The minimum similarity (Jaro-Winkler) of a suggested name.
 const ALIKE: f64 = 0.85;
 
-/// Returns the names that Flexgate does not know. Each comes with the most similar known name, if that is similar
-/// enough.
+/// Returns the unknown names, each with the most similar known name, if any.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = known();
     let is_unknown = |name: &String| {
@@ -24,7 +22,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
             && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
     };
     let nearest = |name: &str| {
-        // All names begin with the same prefix, so compare only the rest.
+        // All names have the same prefix, so compare only the rest.
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let alike = known.iter().map(|known| (strsim::jaro_winkler(&own(name), &own(known)), *known));
         let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;

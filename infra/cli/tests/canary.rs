@@ -1,6 +1,5 @@
-//! Attack M27: looks for secrets in the gateway's output. Runs every flow at the log level `TRACE`, with valid and
-//! invalid input. Nothing that the gateway writes may contain a secret, token, code, verifier, cookie or e-mail
-//! address.
+//! Runs every flow at the log level `TRACE`, with valid and invalid input (attack M27). The output must contain no
+//! secret, token, code, verifier, cookie or e-mail address.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -18,12 +17,12 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Values that the gateway must never write. Each has a description, which the test prints if it finds the value.
+/// Values that the gateway must never write, each with a description for the test's error message.
 #[derive(Default)]
 struct Canaries(BTreeSet<(&'static str, String)>);
 
 impl Canaries {
-    /// Adds a secret. Also adds the parts of a long secret, because logs often contain only a part of a long value.
+    /// Adds a secret. Adds parts of a long secret too, because logs shorten long values.
     fn add(&mut self, kind: &'static str, secret: &str) {
         assert!(secret.len() >= 8, "{kind} is too short to look for: {secret}");
         let parts = secret.as_bytes().chunks(40).filter(|part| part.len() >= 24);
@@ -35,8 +34,7 @@ impl Canaries {
         self.0.iter().map(|(kind, _)| *kind).collect()
     }
 
-    /// Collects the secrets that the gateway exchanged with Twilio and the identity provider. The simulator's journal
-    /// contains every request with its body.
+    /// Collects the secrets in the simulator's journal, which contains every request and its body.
     fn read_journal(&mut self, journal: &[Value]) {
         for request in journal {
             let header = |name: &str| request["headers"][name].as_str();
@@ -144,11 +142,11 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
     }
 }
 
-/// Signs in, uses the session and refreshes its token. Then does the same with invalid input.
+/// Signs in, uses the session and refreshes its token, also with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // The gateway returns only tokens that are valid for at least five more minutes. This token is valid for four
-    // minutes, so `/sso/token` refreshes it.
+    // The gateway returns only tokens that are valid for at least five more minutes. So `/sso/token` must refresh this
+    // token, which is valid for four.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -176,7 +174,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     canaries.add("cookie", "canary-session-canary-session");
     assert_eq!(stranger.send(forged.body(Body::empty()).unwrap()).await.status, 401);
 
-    // Twilio refuses a code with a certain text as its error message. Then it answers with JSON of the wrong shape.
+    // Twilio's error message contains a canary. Then Twilio answers with JSON of the wrong shape.
     canaries.add("upstream text", "canary-upstream-canary");
     for fault in [
         json!({"kind": "status", "status": 400, "body": {"code": 70002, "message": "canary-upstream-canary"}}),
@@ -188,7 +186,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     }
 }
 
-/// Provisions a user and mints a token. Then does the same with invalid input.
+/// Provisions a user and mints a token, also with invalid input.
 async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let mut caller = Browser::new(process.router());
     let person = json!({
@@ -234,8 +232,8 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let body = json!({"email": "canary-body@example.com", "ttl": "canary-upstream-canary"});
     assert_eq!(post(&mut caller, "/token", Some(&jwt), &body).await.0, 400);
 
-    // Twilio misbehaves: it mints for the wrong user, adds roles, refuses, sends answers of the wrong shape, breaks the
-    // connection, and rejects the credential.
+    // Twilio mints for the wrong user, adds roles, refuses, sends the wrong shape, breaks the connection, and rejects
+    // the credential.
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
         world.control("switches", &json!({ lie: true })).await;
         assert_eq!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 502);

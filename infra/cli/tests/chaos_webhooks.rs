@@ -1,5 +1,5 @@
-//! Webhooks under failures. Every event is delivered twice, and the order is arbitrary. Twilio limits the rate, fails,
-//! resets connections and loses answers. The gateway is killed while it works.
+//! Tests webhooks under failures: events arrive twice and in any order, Twilio fails in many ways, and the gateway is
+//! killed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -30,10 +30,10 @@ const VARIABLES: [(&str, &str); 3] = [
 const USERS: usize = 200;
 const EVENTS: usize = 2_000;
 const KILLS: usize = 5;
-/// How many senders run at the same time.
+/// The number of concurrent senders.
 const SENDERS: usize = 12;
 
-/// One event. If several events are about the same user, the one with the highest `order` is the latest.
+/// An event. Of all events about a user, the latest one has the highest `order`.
 #[derive(Debug, Clone)]
 struct Sent {
     user: usize,
@@ -43,7 +43,7 @@ struct Sent {
     roles: Vec<&'static str>,
 }
 
-/// A random number generator. It returns the same sequence in every run.
+/// A random number generator with the same sequence in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -60,8 +60,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
     (0..EVENTS)
         .map(|number| {
             let user = number % USERS;
-            // Times are whole seconds within a range of eight seconds, so some events about the same user have the same
-            // time.
+            // Eight different times are so few that some events about a user have the same time.
             let at = now_ms - 1_000_000 + i64::try_from(dice.below(8)).unwrap() * 1_000;
             let (gone, id) = (dice.below(4) == 0, format!("msg_{number:04}"));
             let full_name = format!("Person {user} in version {number}");
@@ -75,7 +74,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
         .collect()
 }
 
-/// Delivers the event once. Returns whether the gateway acknowledged it.
+/// Delivers the event once. Returns whether the gateway acknowledged the event.
 async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;
@@ -101,7 +100,7 @@ async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     }
 }
 
-/// Delivers the event again and again until the gateway acknowledges it, as webhook senders do.
+/// Delivers the event until the gateway acknowledges it, as webhook senders do.
 async fn insist(http: &reqwest::Client, port: u16, sent: &Sent) {
     for _ in 0..400 {
         if deliver(http, port, sent).await {

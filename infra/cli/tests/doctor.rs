@@ -1,5 +1,4 @@
-//! Tests `flexgate doctor`, which must name the cause of a failure. The tests run it on a healthy set-up and on broken
-//! ones.
+//! Tests that `flexgate doctor` names the cause of each failure.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -14,7 +13,7 @@ use flexgate_test_support::World;
 use serde_json::{Value, json};
 use time::Duration;
 
-/// Runs the doctor on `world` with these environment variables changed. Returns its exit code and its report.
+/// Runs the doctor with changed environment variables. Returns the exit code and the report.
 async fn examine(world: &World, changed: &[(&str, &str)]) -> (Option<i32>, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
     command.args(["doctor", "--json"]).env_clear().envs(world.variables()).envs(changed.iter().copied());
@@ -32,7 +31,7 @@ fn failures(report: &Value) -> Vec<(&str, String)> {
         .collect()
 }
 
-/// Asserts that only this check fails and that its text contains all these words.
+/// Asserts that only this check fails, with all these words in its text.
 async fn names_the_cause(world: &World, changed: &[(&str, &str)], check: &str, words: &[&str]) {
     let (code, report) = examine(world, changed).await;
     let failed = failures(&report);
@@ -231,7 +230,7 @@ fn event(id: &str, action: &str) -> Message {
     serde_json::from_value(event).unwrap()
 }
 
-/// Runs the doctor. Returns the status of one check, and the text of the check together with its remedy.
+/// Runs the doctor. Returns the status of one check, and its text with the remedy.
 async fn of_check(world: &World, name: &str) -> (String, String) {
     let (_, report) = examine(world, &[]).await;
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone();

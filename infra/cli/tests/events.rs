@@ -1,4 +1,4 @@
-//! Tests `flexgate events`, and the handling of webhooks by the binary.
+//! Tests `flexgate events`, and how the binary handles webhooks.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -63,8 +63,7 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     assert_eq!(said(&events(&world, &["retry", key])).trim(), "1 back in the queue");
     assert_eq!(said(&events(&world, &["retry", "--all"])).trim(), "2 back in the queue");
 
-    // A gateway now retries the events. It applies the events that it can apply. Each of the others becomes a dead
-    // letter again, with the reason.
+    // The gateway retries the events. Some succeed, and the others become dead letters again.
     let mut gateway = Process::live(BINARY, &world);
     let inbox = store.inbox();
     for _ in 0..100 {

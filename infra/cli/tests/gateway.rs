@@ -1,4 +1,4 @@
-//! Tests that run the binary `flexgate` as a user would.
+//! Tests the binary `flexgate` as a user would run it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn it_serves_within_two_seconds_and_says_where() {
     command
         .args(["--port", &ports[0], "--simulator-port", &ports[1], "--tls-port", &ports[2], "--data-dir"])
         .arg(folder.path())
-        // The environment has the settings of a real account. The simulated set-up must ignore these settings.
+        // The simulated set-up must ignore a real account's settings.
         .env("TWILIO_ACCOUNT_SID", "ACffffffffffffffffffffffffffffffff");
     let began = tokio::time::Instant::now();
     let mut process = Process::spawn(command, ports[0].parse().unwrap());
@@ -122,7 +122,7 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     let processes = [Process::live(BINARY, &world), Process::live(BINARY, &world)];
     let mut browser = Browser::new(processes[0].router());
 
-    // Two tabs sign in, each through a different process. The tab that begins last finishes first.
+    // Two tabs sign in through different processes. The tab that begins last finishes first.
     let first = browser.begin("/sso/default/login?return_to=/first").await;
     let mut browser = browser.at(processes[1].router());
     let second = browser.begin("/sso/default/login?return_to=/second").await;
@@ -133,7 +133,7 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     let mut browser = browser.at(processes[1].router());
     assert_eq!(browser.get(&first).await.header("location"), "/first");
 
-    // A token that is valid for four minutes needs a refresh at once. Only one of the two processes may make it.
+    // The token needs a refresh at once. Only one of the two processes may refresh it.
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 240);
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 3600);

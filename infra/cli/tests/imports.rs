@@ -1,5 +1,4 @@
-//! Tests that the import reads files in the form in which spreadsheet programs write them (case R72). Also tests
-//! `--dry-run`, and that the cost of a row does not depend on the number of rows (case R73).
+//! Tests imports of files from spreadsheet programs (case R72), `--dry-run`, and the cost per row (case R73).
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -37,8 +36,7 @@ fn utf_16(text: &str) -> Vec<u8> {
     "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
-/// Returns the CSV text with another delimiter and with CRLF line breaks. Excel saves CSV in this form in countries
-/// where the decimal separator is a comma.
+/// Returns the CSV text with another delimiter and CRLF. Excel writes this where the decimal separator is a comma.
 fn delimited(text: &str, delimiter: u8) -> String {
     let mut writer =
         csv::WriterBuilder::new().delimiter(delimiter).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -190,7 +188,7 @@ line  username   field      now                    then
     assert!(!calls.is_empty() && calls.iter().all(|call| call.starts_with("GET ")), "{calls:?}");
     assert!(!world.folder().join("more.csv.journal").exists() && !world.folder().join("more.csv.failed.csv").exists());
 
-    // The real import does what the dry run has shown.
+    // The real import changes what the dry run has shown.
     let done = run(&world, &admins, &["users", "import", "more.csv"]).await;
     assert!(out(&done).starts_with("1 created, 3 updated, 1 unchanged, 3 failed"), "{}{}", out(&done), err(&done));
     let shown = run(&world, &admins, &["users", "import", "more.csv", "--dry-run"]).await;
@@ -237,7 +235,7 @@ async fn r84_a_row_that_was_only_compared_is_sent_when_the_other_spelling_is_gon
     assert!(says().await.starts_with("Active: operator says so."), "{}", says().await);
 }
 
-/// Imports this many new users. Returns the number of calls to Twilio, and the number of rows written to the store.
+/// Imports new users. Returns the number of calls to Twilio, and of rows written to the store.
 async fn cost(rows: u64) -> (u64, u64) {
     let world = World::start().await;
     let mut csv = format!("{HEADER}\n");
@@ -272,7 +270,7 @@ async fn r73_a_row_costs_the_same_however_many_rows_there_are() {
     const FEW: u64 = 100;
     let (few, many) = tokio::join!(cost(FEW), cost(20 * FEW));
     assert!(few.0 >= 2 * FEW && few.1 >= FEW, "{few:?}");
-    // A call is repeated if Twilio or the store answers late, so allow 2 % more than 20 times the cost.
+    // A late answer causes a second call, so allow 2 % more.
     for (few, many) in [(few.0, many.0), (few.1, many.1)] {
         assert!(many * 100 <= few * 20 * 102, "{few} for {FEW} rows, {many} for 20 times as many");
     }

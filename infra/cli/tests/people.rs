@@ -1,4 +1,4 @@
-//! Operator commands and imports must follow the rules of the people ledger (cases R70 and R71).
+//! Tests that operator commands and imports follow the people ledger's rules (cases R70 and R71).
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -26,7 +26,7 @@ async fn run(world: &World, variables: &[(&str, &str)], arguments: &[&str]) -> O
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// Asserts that the command fails and that standard error contains this text.
+/// Asserts that the command fails with this text on standard error.
 fn refused(output: &Output, text: &str) {
     let said = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(!output.status.success() && said.contains(text), "{said}");
@@ -61,7 +61,7 @@ fn import(world: &World, rows: &[(&str, &str, &str)]) -> [&'static str; 3] {
     ["users", "import", "people.csv"]
 }
 
-/// Makes the webhook source `hr` state that the person with this username is active, or inactive.
+/// Makes a statement of the webhook source `hr` that the person is active or inactive.
 async fn hr_says(world: &World, name: &str, active: bool) {
     let mut reader = world.reader();
     let settings = OwnerSettings::read(&mut reader);
@@ -123,8 +123,7 @@ async fn r70_an_import_loses_no_role_that_flexgate_cannot_give() {
     done(&run(&world, &[], &["users", "import", "people.csv"]).await);
     let after = flex_user(&world, &name).await;
     assert_eq!((&after["email"], &after["roles"]), (&json!("new@example.com"), &json!(["agent", "wfo.full_access"])));
-    // The new roles would remove `wfo.full_access`, and Flexgate cannot give that role back. So the import refuses the
-    // whole row.
+    // The new roles would remove `wfo.full_access`, which Flexgate cannot give back.
     let imported = run(&world, &[], &import(&world, &[(&name, "new@example.com", "supervisor")])).await;
     assert_eq!(imported.status.code(), Some(1));
     assert_eq!(flex_user(&world, &name).await["roles"], json!(["agent", "wfo.full_access"]));
@@ -154,7 +153,7 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "supervisor")).await);
     hr_says(&world, "ada", true).await;
-    // A source says that the person with this username is active, so nobody else can get the username.
+    // Somebody active has this username, so nobody else can get it.
     let mut new = provision("ada", "agent");
     new.push("--new");
     refused(&run(&world, &[], &new).await, "belongs to another person");
@@ -183,7 +182,7 @@ async fn an_operator_may_say_that_an_inactive_person_is_the_same_who_is_back() {
     done(&run(&world, &[], &same).await);
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["supervisor"])));
-    // `--same` withdrew only the statement that existed then. A new statement of the same source takes effect.
+    // `--same` withdrew only the old statement. A new one takes effect.
     hr_says(&world, "ada", false).await;
     assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
 }
@@ -209,7 +208,7 @@ async fn a_sweep_says_what_differs_and_a_dry_run_writes_nothing() {
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "agent")).await);
     done(&run(&world, &[], &["users", "deprovision", "ada"]).await);
-    // Somebody reactivates the deactivated user in the Console.
+    // Somebody reactivates the user in the Console.
     let mut reader = world.reader();
     let settings = OwnerSettings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
@@ -241,8 +240,7 @@ async fn idle_seats_are_named_and_deactivated_only_on_request_within_the_limit()
     let sweep = ["users", "sweep", "--names", "--idle", "1"];
     let said = done(&run(&world, &[], &[&sweep[..], &["--dry-run"]].concat()).await);
     assert!(said.contains("0  active, and idle for as long as --idle says\n"), "{said}");
-    // Create two users while Twilio's clock is two days slow. When the clock is right again, their workers have had the
-    // same activity for two days.
+    // By Twilio's clock, these two users were created two days ago. So their workers have been idle for two days.
     world.control("clock", &json!({ "offset_seconds": -2 * 86_400 })).await;
     for name in ["margaret", "katherine"] {
         done(&run(&world, &[], &provision(name, "agent")).await);
@@ -291,10 +289,10 @@ async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!((&explained["active"], &explained["inactive_by"]), (&json!(false), &json!(["operator"])));
     assert!(!done(&run(&world, &[], &["users", "sources"]).await).contains("webhook:hr"));
-    // Withdrawing the source again changes nothing and is not an error.
+    // A second withdrawal of the source changes nothing.
     assert!(done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await).contains("webhook:hr: 0 people"));
 
-    // A role that only the withdrawn source gave is removed from the user.
+    // The user loses a role that only the withdrawn source gave.
     done(&run(&world, &[], &provision("grace", "supervisor")).await);
     done(&run(&world, &[], &["users", "sources", "withdraw", "operator", "--yes"]).await);
     let grace = flex_user(&world, "grace").await;

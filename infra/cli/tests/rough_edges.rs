@@ -1,4 +1,4 @@
-//! Tests mistakes that operators and newcomers make. Each error message must say what to do.
+//! Tests mistakes of operators and newcomers. Each error message must contain advice.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -44,7 +44,7 @@ fn port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A command for `flexgate` with a simulated Twilio. It keeps its state in this folder and listens on free ports.
+/// Returns a command for `flexgate` with a simulated Twilio, on free ports and with its state in `folder`.
 fn serve(folder: &Path, more: &[&str]) -> Command {
     let ports: Vec<String> = (0..3).map(|_| port().to_string()).collect();
     let mut arguments = Vec::new();
@@ -68,7 +68,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts the process and waits until it prints that it is running.
+    /// Starts the process. Waits until it prints that it is running.
     fn serving(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -77,7 +77,7 @@ impl Running {
             line.clear();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it does not start");
         }
-        // Keep reading from the pipe. If the pipe were closed, the process would stop at its next write.
+        // Keep reading from the pipe. A closed pipe would stop the process at its next write.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         Self(child)
     }
@@ -93,7 +93,7 @@ async fn r81_a_second_flexgate_in_the_same_folder_is_refused_and_the_first_is_na
     let said = err(&second);
     assert!(said.contains(&format!("process {}", first.0.id())) && said.contains("--data-dir"), "{said}");
     assert_eq!(std::fs::read(folder.path().join(".flexgate/environment")).unwrap(), environment);
-    // A second process can use another folder. When a process ends, it releases the lock on its folder.
+    // A second process may use another folder. A process that ends releases its folder's lock.
     drop(Running::serving(serve(folder.path(), &["--data-dir", "other"])));
     drop(first);
     drop(Running::serving(serve(folder.path(), &[])));
@@ -142,8 +142,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
     assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
     assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
-    // A row that differs from Flex is not sent either. Sending it could change the user whose username has the other
-    // spelling.
+    // This row differs from Flex. Sending it could change the user with the other spelling.
     let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
     std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
     let refused = output(operator(&world, &["users", "import", "f.csv"])).await;
@@ -151,14 +150,13 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&refused).contains("0 updated, 2 unchanged, 1 failed"), "{}", out(&refused));
     let failed = std::fs::read_to_string(world.folder().join("f.csv.failed.csv")).unwrap();
     assert!(failed.contains("another spelling") && failed.contains("Flex console"), "{failed}");
-    // The file of failed rows contains both spellings. So importing that file does not send these rows either.
+    // The file of failed rows contains both spellings, so an import of that file sends neither row.
     let again = output(operator(&world, &["users", "import", "f.csv.failed.csv"])).await;
     assert!(out(&again).contains("0 updated, 1 unchanged, 1 failed"), "{}", out(&again));
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // An import does not record rows in the journal that it only compares with Flex. So the repeated import below compares
-    // them again. It sends only the row that failed.
+    // The journal omits rows that were only compared, so the second import below compares them again.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");
@@ -169,7 +167,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&stopped).contains("3 unchanged, 1 failed"), "{}", out(&stopped));
     let again = output(allowed(operator(&world, &["users", "import", "h.csv"]))).await;
     assert!(out(&again).contains("1 created, 0 updated, 2 unchanged, 0 failed, 1 finished before"), "{}", out(&again));
-    // If a file contains the same username twice in the same spelling, that is still a mistake.
+    // The same username twice in the same spelling is a mistake.
     std::fs::write(world.folder().join("g.csv"), format!("{csv}grace,grace@example.com,Grace,agent\n")).unwrap();
     let twice = output(operator(&world, &["users", "import", "g.csv"])).await;
     assert!(err(&twice).contains("the same as in line"), "{}", err(&twice));
@@ -202,8 +200,7 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // The test may run as root, who can write to any folder. So put a file where a folder should be, because that makes
-    // the command fail for root too.
+    // The test may run as root, who can write to any folder. A file in place of a folder fails for root too.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

@@ -1,4 +1,4 @@
-//! Runs `flexgate users`, `flexgate token`, `flexgate completions` and `flexgate man` as an operator would.
+//! Tests `flexgate users`, `token`, `completions` and `man` as an operator would run them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -219,7 +219,7 @@ async fn a_token_is_minted_alone_on_standard_output_and_checked() {
     assert!(!long.status.success() && err(&long).contains("FLEXGATE_MAX_TTL_SECONDS"), "{}", err(&long));
 }
 
-/// The audit events so far, each with its action, decision, user and reason.
+/// The audit events so far: action, decision, user and reason.
 fn audited(world: &World) -> Vec<(String, String, String, String)> {
     let text = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap_or_default();
     let event = |line: &str| {

@@ -1,7 +1,6 @@
-//! Measures how many users per second the simulator can provision over HTTP if it has a data directory. The measurement
-//! is made three times: with 10, with 10,000 and with 100,000 existing users.
+//! Measures how many users per second the simulator provisions, with 10, 10,000 and 100,000 existing users on disk.
 //!
-//! To run it: `cargo run --release -p flexgate-simulator --example provision_rate`.
+//! Run it with `cargo run --release -p flexgate-simulator --example provision_rate`.
 #![expect(clippy::print_stdout, reason = "a command-line program prints its output")]
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};

@@ -1,5 +1,6 @@
 //! Runs the simulator alone until Ctrl-C: `cargo run -p flexgate-simulator --example serve`.
-//! Arguments, all optional: `[http address] [TLS address] [data directory] [trusted URL…]`.
+//!
+//! Optional arguments: `[http address] [TLS address] [data directory] [trusted URL…]`.
 #![expect(clippy::print_stdout, reason = "a command-line program prints its output")]
 
 use std::net::SocketAddr;

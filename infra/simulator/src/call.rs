@@ -1,4 +1,4 @@
-//! A complete, decoded HTTP request, with the simulated service to which the client sent it.
+//! A decoded HTTP request, with the simulated service for it.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-/// The simulated service that must answer a request. The request's host, or the first part of its path, decides which.
+/// A simulated service. A request's host, or the first part of its path, selects the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Service {
@@ -17,7 +17,7 @@ pub(crate) enum Service {
     EventBridge,
     Taskrouter,
     Idp,
-    /// The control API under `/__sim`. Its calls never appear in the journal, and faults never hit them.
+    /// The control API under `/__sim`. The journal omits it, and faults never hit it.
     Control,
     Other,
 }
@@ -35,7 +35,7 @@ impl Service {
         })
     }
 
-    /// Returns the service with this name. The journal uses the same names.
+    /// Returns the service with this name, as the journal spells it.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// Properties of the connection that are not part of the request itself.
+/// Properties of the connection, as opposed to the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) tls: bool,
@@ -64,8 +64,7 @@ pub(crate) struct Call {
     pub(crate) raw_query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The URL at which the caller reached this service: `scheme://host[:port]`, plus the service's prefix if the
-    /// caller used it.
+    /// The service's URL as the client used it: `scheme://host[:port]`, and perhaps the service's prefix.
     pub(crate) own_url: String,
     pub(crate) host: String,
     pub(crate) tls: bool,
@@ -138,8 +137,8 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-/// Recognises a service's host: `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com`, or `flex-api.localhost` on
-/// machines that resolve this name.
+/// Recognises a service's host, such as `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com` or
+/// `flex-api.localhost`.
 fn service_of_host(host: &str) -> Option<Service> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     let (label, rest) = name.split_once('.')?;

@@ -1,5 +1,4 @@
-//! The only code that reads the machine's clock. Everything else uses [`crate::world::State::now`], which tests can
-//! shift or replace.
+//! The only code that reads the machine's clock. All other code uses [`crate::world::State::now`], which tests control.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +23,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
         .unwrap_or_default()
 }
 
-/// Formats a time like [`rfc3339`], but with milliseconds. The journal uses this format.
+/// Formats a time like [`rfc3339`], with milliseconds, for the journal.
 pub(crate) fn rfc3339_millis(millis: i64) -> String {
     let nanos = i128::from(millis) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)

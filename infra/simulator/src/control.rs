@@ -1,5 +1,5 @@
-//! The control API, `/__sim`. Tests inspect and change the simulator with it. Every body is JSON. A body with an
-//! unknown member is refused, and the error names the member.
+//! The control API, `/__sim`, with which tests inspect and change the simulator. Bodies are JSON. An unknown member is
+//! an error.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -98,7 +98,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     .unwrap_or_else(|refusal| refusal.response())
 }
 
-/// The page that people see when they open the simulator's address in a browser.
+/// The page at the simulator's own address, for people.
 pub(crate) fn front_page(world: &World) -> Response {
     let issuer = world.issuer();
     web::page(

@@ -1,5 +1,5 @@
-//! The SQLite file in the data directory. The simulator reads it once, when it starts. After that, each save writes
-//! only the rows that changed, in one transaction.
+//! The SQLite file in the data directory. The simulator reads it once, at startup. A save writes only the changed rows,
+//! in one transaction.
 
 use std::path::PathBuf;
 
@@ -17,16 +17,15 @@ const FILE: &str = "state.sqlite3";
 const LEGACY_FILE: &str = "state.json";
 const VERSION: i64 = 1;
 
-/// In WAL mode, a committed transaction survives if the process is killed, whatever the value of `synchronous`. With
-/// the value NORMAL, a power failure does not damage the file either. NORMAL costs only one fsync for each checkpoint.
+/// In WAL mode with `synchronous = NORMAL`, a killed process loses no transaction, and a power failure does not damage
+/// the file. Only checkpoints need an fsync.
 const SETTINGS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// The table `users` has no index besides its primary key, because the simulator looks users up in memory and not in
-/// the table.
+/// `users` needs no further index, because the simulator looks users up in memory.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -48,7 +47,7 @@ pub(crate) struct Database {
     transactions: u64,
 }
 
-/// How much the simulator has written since the start.
+/// What the simulator has written since its start.
 #[derive(Debug, Serialize)]
 pub(crate) struct Written {
     transactions: u64,
@@ -111,8 +110,7 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // The database already has the contents of `state.json`. Either this start has just copied them, or an
-            // earlier start copied them but was killed before it could remove the file.
+            // The database now contains everything from `state.json`, so the file is no longer needed.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)
@@ -122,15 +120,15 @@ impl Database {
         Ok(self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    /// Creates and fills the tables, and sets the file's schema version, all in one transaction. So if a file has a
-    /// version, its tables are complete.
+    /// Creates and fills the tables, and sets the schema version, in one transaction. So a version proves that the
+    /// tables are complete.
     fn create(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
         write(&transaction, lasting)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
-        // Write the rows to disk now, because the caller next removes the file from which they were copied.
+        // Write the rows to disk now, because the caller deletes the file that they came from.
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
@@ -208,8 +206,7 @@ fn run(transaction: &Transaction<'_>, statement: &str, parameters: impl rusqlite
 fn load(connection: &Connection) -> Result<Lasting, Failure> {
     let mut lasting = Lasting::default();
     each(connection, "SELECT place, body FROM users ORDER BY place", |row| {
-        // A user's key in the table must equal the user's index in memory. If one key were missing, every later save
-        // would change the wrong rows.
+        // A row's key must equal the user's index in memory. Otherwise, later saves would change the wrong rows.
         let expected = i64::try_from(lasting.directory.users().len()).map_err(|_| Failure::Row)?;
         if row.get::<_, i64>(0)? != expected {
             return Err(Failure::Row);
@@ -255,8 +252,8 @@ fn body<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> Result<T
     Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
 }
 
-/// Returns the error for a file that cannot be opened or read. If the operating system denied access, the file itself
-/// is not damaged. In that case the error must not tell people to delete the file.
+/// Returns the error for an unreadable file. If the system only denied access, the error must not advise deleting the
+/// file.
 fn start_error(path: PathBuf, error: Failure) -> StartError {
     let withheld = matches!(&error, Failure::Sqlite(error) if matches!(
         error.sqlite_error_code(),

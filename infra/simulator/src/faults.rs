@@ -1,4 +1,4 @@
-//! Faults that tests inject. A fault says which requests it hits, and how often.
+//! Faults that tests inject, each with the requests that it hits.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Answer `status` with `body` without performing the request.
+    /// Answer `status` with `body`, without performing the request.
     Status,
     /// Wait `delay_ms`, then perform the request.
     Delay,
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Huge,
 }
 
-/// How many requests a fault hits. `0` or `"always"` means every matching request until the next reset.
+/// How many requests a fault hits. `0` and `"always"` mean every matching request until the next reset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Times {
@@ -63,7 +63,7 @@ pub(crate) struct Fault {
     pub(crate) delay_ms: Option<u64>,
     #[serde(default)]
     pub(crate) times: Times,
-    /// The probability, from 0 to 1, that the fault hits a matching request.
+    /// The probability that the fault hits a matching request, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) probability: Option<f64>,
     /// How many requests the fault has hit. Clients cannot set it.
@@ -85,7 +85,7 @@ pub(crate) enum Star {
 }
 
 impl Fault {
-    /// Returns why the fault is invalid. Returns `None` if it is valid.
+    /// Returns why the fault is invalid, or `None` if it is valid.
     pub(crate) fn complaint(&self) -> Option<String> {
         if matches!(self.service, Target::One(Service::Control)) {
             return Some("service: the control API has no faults".to_owned());
@@ -123,7 +123,7 @@ impl Fault {
     }
 }
 
-/// Returns the fault that hits this call: the oldest fault that matches and is not used up. Counts the hit.
+/// Returns the oldest matching fault that is not used up, and counts the hit.
 pub(crate) fn take(faults: &mut [Fault], call: &Call) -> Option<Fault> {
     let fault = faults.iter_mut().find(|fault| !fault.spent() && fault.matches(call))?;
     fault.hits += 1;

@@ -1,6 +1,5 @@
-//! The entry point for every request. It reads the whole request, and records the request in the journal. If an
-//! injected fault matches the request, the fault takes effect. Then the request is performed, and the answer gets the
-//! headers that Twilio puts on every answer.
+//! The entry point of every request. It records the request in the journal, applies a matching fault and performs the
+//! request. The answer gets the headers that Twilio puts on every answer.
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
-//! The requests that the simulator received, including their bodies. Tests read the journal to see what the gateway
-//! really sent. Calls to the control API are left out. The journal holds only the newest [`KEEP`] requests, but its
-//! counts cover all of them.
+//! The journal of received requests and their bodies, without calls to the control API. It keeps the newest [`KEEP`]
+//! requests. Its counts cover all requests.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,9 +25,9 @@ pub(crate) struct Entry {
     raw_query: String,
     headers: Map<String, Value>,
     body: String,
-    /// The status of the answer. Null until the simulator answers, and also if it drops the connection.
+    /// The status of the answer. Null before the answer, and for a dropped connection.
     status: Option<u16>,
-    /// The kind of the fault that hit the request, if there was one.
+    /// The kind of fault that hit the request, if any.
     fault: Option<crate::faults::Kind>,
 }
 
@@ -40,10 +39,10 @@ pub(crate) struct Journal {
     counts: Counts,
 }
 
-/// How many calls have arrived since the journal was last emptied.
+/// The number of calls since the journal was last emptied.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    /// Calls to Twilio's services. Preflights are not counted.
+    /// Calls to Twilio's services, without preflights.
     twilio: u64,
     by_operation: BTreeMap<&'static str, u64>,
 }

@@ -1,5 +1,5 @@
-//! The state that survives a restart. Each part remembers the keys of the rows that have changed since the last save. A
-//! save writes only those rows, so its cost does not depend on how many other rows there are.
+//! The state that survives a restart. Each part remembers its changed rows, so the cost of a save does not depend on
+//! the number of rows.
 
 use serde::Deserialize;
 
@@ -13,13 +13,13 @@ pub(crate) struct Lasting {
     pub(crate) directory: Directory,
     /// Sessions by refresh token.
     pub(crate) sessions: Rows<Session>,
-    /// The `jti` of each token that a test revoked through the control API.
+    /// The `jti` of each token that a test has revoked.
     pub(crate) revoked: Rows<()>,
-    /// Whether a reset has emptied the state. If so, the next save first deletes every row.
+    /// Whether the next save must first delete every row, after a reset.
     emptied: bool,
 }
 
-/// The contents of `state.json`. Earlier versions of the simulator rewrote this file on each change.
+/// The contents of `state.json`, which earlier versions of the simulator rewrote on each change.
 #[derive(Deserialize)]
 pub(crate) struct Legacy {
     directory: LegacyDirectory,
@@ -34,7 +34,7 @@ struct LegacyDirectory {
 }
 
 impl Lasting {
-    /// Creates an empty state. Its next save deletes all rows that were written before.
+    /// Creates an empty state, whose next save deletes all earlier rows.
     pub(crate) fn emptied() -> Self {
         Self { emptied: true, ..Self::default() }
     }
@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Converts the contents of the file, and marks every row as changed so that the next save writes it.
+    /// Converts the contents of the file. Marks every row as changed, so that the next save writes all rows.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

@@ -1,5 +1,4 @@
-//! The accept loops of the listeners. The simulator does not use axum's own loop, because a fault must be able to drop
-//! a connection. The client then sees a reset, not an answer.
+//! Accepts connections. A fault must be able to reset a connection, and axum's own loop cannot do that.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -40,7 +39,7 @@ pub(crate) async fn serve(
                     let _ = stream.set_nodelay(true);
                     connections.spawn(connection(stream, tls.clone(), world.clone(), stop.clone()));
                 }
-                // The process has probably run out of file descriptors. Wait, so that other connections can close.
+                // The process has probably run out of file descriptors. Wait until other connections close.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             },
         }
@@ -56,7 +55,8 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, world: Arc<Worl
     match tls {
         None => drive(stream, Wire::default(), cut, world, stop).await,
         Some(acceptor) => {
-            // The handshake fails if a client does not trust the simulator's CA. That is not an error of the simulator.
+            // The handshake fails for a client that does not trust the simulator's CA. That is no error of the
+            // simulator.
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
             };

@@ -1,4 +1,4 @@
-//! Names the operation of each call. The control API counts calls by these names.
+//! Names the operation of each call, for the counts of the control API.
 
 use axum::http::Method;
 
@@ -6,8 +6,7 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// Returns the operation's name, from a fixed set of names. So the counts need little memory, even if a client sends
-/// requests to many invented paths.
+/// Returns the operation's name from a fixed set, so that invented paths cannot fill the memory.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

@@ -1,4 +1,4 @@
-//! The data directory: files that outlive the process. Only their owner can read them.
+//! The files in the data directory. They outlive the process, and only their owner can read them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ impl Store {
         Ok(Self { directory })
     }
 
-    /// Returns the file's path. Returns `None` without a data directory.
+    /// Returns the file's path, or `None` without a data directory.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// Returns the file's text. Returns `None` if there is no such file or no data directory.
+    /// Returns the file's text, or `None` if the file or the data directory is missing.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
         let Some(path) = self.path(name) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
@@ -47,7 +47,7 @@ impl Store {
         std::fs::remove_file(&path).map_err(|source| StartError::Storage { path, source })
     }
 
-    /// Returns the file's text. If there is no such file yet, makes the text and writes the file.
+    /// Returns the file's text. If the file is missing, creates it with a new text.
     pub(crate) fn read_or_make(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-/// Creates the file if it does not exist. An existing file stays unchanged.
+/// Creates the file if it is missing. An existing file stays unchanged.
 pub(crate) fn touch_private(path: &Path) -> std::io::Result<()> {
     private().append(true).open(path).map(drop)
 }

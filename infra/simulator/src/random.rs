@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 #[expect(clippy::disallowed_methods, reason = "the simulator's only source of randomness")]
 pub(crate) fn fill(buffer: &mut [u8]) {
     if SystemRandom::new().fill(buffer).is_err() {
-        // Without random bytes, every token and secret of this process could be guessed. So end the process.
+        // Without randomness, every token and secret of this process could be guessed. So end the process.
         std::process::abort();
     }
 }

@@ -1,4 +1,4 @@
-//! A map from text keys to rows. It remembers which rows have changed since the last save.
+//! A map from text keys to rows. The map remembers the changes since the last save.
 
 use std::collections::HashMap;
 
@@ -39,8 +39,7 @@ impl<T> Rows<T> {
         self.rows.insert(key, row);
     }
 
-    /// Returns the keys whose rows have changed since the last save. Each comes with its row, or with `None` if the row
-    /// was removed.
+    /// Returns the changed keys, each with its row, or with `None` for a removed row.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (&str, Option<&T>)> {
         self.changed.iter().map(|key| (key.as_str(), self.rows.get(key)))
     }

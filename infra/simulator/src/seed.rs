@@ -1,4 +1,4 @@
-//! Creates many Flex users at once, for tests that measure how expensive a large directory is.
+//! Creates many Flex users at once, for tests of large directories.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::world::State;
 const MOST: usize = 1_000_000;
 const LONGEST_PREFIX: usize = 200;
 
-/// A request to create `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
+/// A request for `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seed {
@@ -21,7 +21,7 @@ pub(crate) struct Seed {
     first: usize,
     #[serde(default = "agent")]
     roles: Vec<String>,
-    /// Whether to create the users as already deprovisioned.
+    /// Whether the users are deprovisioned from the start.
     #[serde(default)]
     deactivated: bool,
 }
@@ -35,7 +35,7 @@ fn agent() -> Vec<String> {
 }
 
 impl Seed {
-    /// Creates all of the users. If that is not possible, creates none and returns the reason.
+    /// Creates all users. If that is impossible, creates none and returns the reason.
     pub(crate) fn sow(&self, state: &mut State) -> Result<usize, String> {
         if !(1..=MOST).contains(&self.count) || self.first > MOST {
             return Err(format!("count: must be 1 to {MOST}, and first at most that"));
@@ -43,8 +43,7 @@ impl Seed {
         if self.prefix.chars().count() > LONGEST_PREFIX {
             return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
         }
-        // Accept any role name here. Other Twilio products assign roles that Provision does not accept, such as
-        // wfo.full_access.
+        // Other Twilio products give roles that Provision does not accept, such as wfo.full_access. So accept any name.
         if self.roles.is_empty() || self.roles.iter().any(String::is_empty) {
             return Err("roles: must be a non-empty list of names".to_owned());
         }

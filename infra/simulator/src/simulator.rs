@@ -1,4 +1,4 @@
-//! Starting and stopping a simulator.
+//! Starts and stops a simulator.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,17 +15,16 @@ use crate::tls::Identity;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
 
-/// How to start a simulator. The default is for tests: any free port, no TLS, nothing on disk and no trusted URL.
+/// How to start a simulator. The default is for tests: any free port, no TLS, nothing on disk, no trusted URL.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address for plain HTTP.
     pub http: SocketAddr,
-    /// The address for TLS. The certificate covers `*.twilio.com` and localhost. `None` turns TLS off.
+    /// The address for TLS, or `None` without TLS. The certificate covers `*.twilio.com` and localhost.
     pub tls: Option<SocketAddr>,
-    /// The HTTP base URL as clients see it. `None` means `http://localhost:{port}`.
+    /// The HTTP base URL for clients. `None` means `http://localhost:{port}`.
     pub public_url: Option<String>,
-    /// The directory that keeps the CA, keys, users and sessions across restarts. The simulator also writes `ca.pem`
-    /// there.
+    /// The directory that keeps the CA, keys, users and sessions across restarts. It also gets the file `ca.pem`.
     pub data_dir: Option<PathBuf>,
     /// The Trusted URLs of the SSO configuration. A URL must match exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
@@ -63,7 +62,7 @@ pub struct Account {
 /// Why a simulator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is already in use, or does not belong to this machine.
+    /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {address}")]
     Listen {
         /// The requested address.
@@ -81,7 +80,7 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// A file in the data directory does not have the form that this version writes.
+    /// A file in the data directory is not in this version's format.
     #[error("{} is damaged: delete it to start afresh", path.display())]
     Corrupt {
         /// The file.
@@ -98,7 +97,7 @@ pub enum StartError {
     Keys,
 }
 
-/// A running simulator. [`Simulator::shutdown`] stops it gracefully. Dropping it stops it abruptly.
+/// A running simulator. [`Simulator::shutdown`] stops it gracefully, and dropping it stops it at once.
 pub struct Simulator {
     world: Arc<World>,
     identity: Identity,
@@ -109,7 +108,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds the listeners, loads or makes the keys, and serves requests until [`Simulator::shutdown`].
+    /// Binds the listeners and loads or makes the keys. Serves requests until [`Simulator::shutdown`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (http_listener, http) = bind(config.http).await?;
         let tls_listener = match config.tls {
@@ -133,7 +132,7 @@ impl Simulator {
         Ok(Self { world, identity, http, tls, stop, tasks })
     }
 
-    /// Makes the simulator use `clock` instead of the machine's clock. `clock` returns seconds since the epoch.
+    /// Replaces the machine's clock by `clock`, which returns seconds since the epoch.
     pub fn follow(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) {
         self.world.state().clock = Some(Arc::new(clock));
     }
@@ -150,7 +149,7 @@ impl Simulator {
         self.http
     }
 
-    /// The address on which TLS listens. `None` without TLS.
+    /// The address on which TLS listens, or `None` without TLS.
     #[must_use]
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls
@@ -162,7 +161,7 @@ impl Simulator {
         &self.identity.ca_pem
     }
 
-    /// The SHA-256 hash of the server certificate's public key, for Chromium's `--ignore-certificate-errors-spki-list`.
+    /// The SHA-256 hash of the server's public key, for Chromium's `--ignore-certificate-errors-spki-list`.
     #[must_use]
     pub fn spki_sha256_base64(&self) -> &str {
         &self.identity.spki_sha256_base64
@@ -187,8 +186,7 @@ impl Simulator {
         self.world.issuer()
     }
 
-    /// Adds a trusted URL to the SSO configuration. Use it for a gateway whose port is not known when the simulator
-    /// starts.
+    /// Adds a trusted URL to the SSO configuration, for a gateway whose port is chosen later.
     pub fn trust(&self, url: impl Into<String>) {
         self.world.state().trusted_urls.push(url.into());
     }
@@ -198,7 +196,7 @@ impl Simulator {
         change(&mut self.world.state().switches);
     }
 
-    /// Stops listening, gives running requests up to two seconds to finish, and closes websockets.
+    /// Stops listening, gives running requests up to two seconds, and closes websockets.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {

@@ -1,21 +1,21 @@
-//! Switches for questions about Twilio that nobody outside Twilio can answer for certain. Each question has one switch.
-//! The default of a switch is the most likely answer. A client must work with every answer.
+//! Switches for Twilio's undocumented behaviour, one for each question. The default is the most likely answer. Clients
+//! must work with every answer.
 
 use serde::{Deserialize, Serialize};
 
-/// What happens when a client provisions the username of a deprovisioned user.
+/// The result of provisioning the username of a deprovisioned user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reactivation {
-    /// Twilio reactivates the user, who keeps the same `FU…`.
+    /// Twilio reactivates the user with the same `FU…`.
     SameSid,
-    /// Twilio creates a new `FU…`. The old one stays deactivated.
+    /// Twilio creates a new `FU…`, and the old one stays deactivated.
     NewSid,
     /// Twilio updates the user but leaves it deactivated.
     StaysDeactivated,
 }
 
-/// What happens when a client mints with a TTL above [`Switches::max_ttl_seconds`].
+/// The result of minting with a TTL above [`Switches::max_ttl_seconds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverTtl {
@@ -25,7 +25,7 @@ pub enum OverTtl {
     Reject,
 }
 
-/// What Twilio's Authorize endpoint does if `state` has more members than the SDK puts there.
+/// Authorize's answer to a `state` with more members than the SDK puts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateMember {
@@ -37,7 +37,7 @@ pub enum StateMember {
     Strip,
 }
 
-/// What happens when a client mints for a deactivated user.
+/// The result of minting for a deactivated user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deactivated {
@@ -47,20 +47,20 @@ pub enum Deactivated {
     Reject,
 }
 
-/// All switches. `GET /__sim/switches` shows them. `POST` changes the switches in its body.
+/// All switches. `GET /__sim/switches` shows them, and `POST` changes the switches in its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent question about Twilio")]
 pub struct Switches {
-    /// The status of the answer when provisioning creates a user.
+    /// The answer's status when provisioning creates a user.
     pub provision_status: u16,
-    /// The status of the answer when provisioning updates a user.
+    /// The answer's status when provisioning updates a user.
     pub provision_update_status: u16,
-    /// What happens when a client provisions the username of a deprovisioned user.
+    /// The result of provisioning the username of a deprovisioned user.
     pub provision_reactivates: Reactivation,
     /// The `version` of a new user: 0 or 1.
     pub version_starts_at: u64,
-    /// The status of the answer when a client deprovisions a user who is already deprovisioned.
+    /// The answer's status when a user is deprovisioned a second time.
     pub deprovision_twice_status: u16,
     /// Whether deprovisioning invalidates the user's tokens.
     pub tokens_die_at_deprovision: bool,
@@ -68,32 +68,32 @@ pub struct Switches {
     pub find_returns_deactivated: bool,
     /// Whether `Username=` is case-sensitive.
     pub find_case_sensitive: bool,
-    /// Deliberately wrong: a search that matches one user also returns a second user.
+    /// Deliberately wrong: a search for one user also returns a second user.
     pub find_returns_two: bool,
-    /// The status of a successful mint, 200 or 201.
+    /// The status of a successful mint: 200 or 201.
     pub mint_status: u16,
     /// The longest allowed TTL of a minted token, in seconds.
     pub max_ttl_seconds: i64,
-    /// What happens when a client requests a longer TTL.
+    /// The result of minting with a TTL above [`Switches::max_ttl_seconds`].
     pub over_max_ttl: OverTtl,
-    /// What happens when a client mints for a deactivated user.
+    /// The result of minting for a deactivated user.
     pub mint_deactivated: Deactivated,
     /// Deliberately wrong: the minted token belongs to another user.
     pub mint_for_other_user: bool,
     /// Deliberately wrong: the minted token also has the role `admin`.
     pub mint_wider_roles: bool,
-    /// The status of the answer to a call with a Restricted API key (code 8001).
+    /// The status of the answer to a Restricted API key (code 8001).
     pub restricted_key_status: u16,
-    /// What Authorize does with an unknown member of `state`.
+    /// Authorize's answer to an unknown member of `state`.
     pub state_extra_member: StateMember,
-    /// Whether a deprovisioned user may sign in through SSO. If true, the sign-in provisions the user, and
-    /// [`Switches::provision_reactivates`] decides what that does. If false, Twilio denies the sign-in.
+    /// Whether a deprovisioned user may sign in through SSO. If so, [`Switches::provision_reactivates`] decides the
+    /// result.
     pub sso_login_reactivates: bool,
     /// Whether the list of SSO configurations begins with an inactive one.
     pub config_inactive_first: bool,
-    /// The status of the answer that refuses a code or a refresh token.
+    /// The status of the answer to an invalid code or refresh token.
     pub exchange_error_status: u16,
-    /// Twilio's error code in the answer that refuses a code or a refresh token.
+    /// Twilio's error code for an invalid code or refresh token.
     pub exchange_error_code: u32,
     /// The status of the answer to an unknown SSO profile (code 70251).
     pub exchange_profile_status: u16,
@@ -105,14 +105,13 @@ pub struct Switches {
     pub exchange_other_instance: bool,
     /// The lifetime of an SSO access token, in seconds.
     pub sso_token_ttl_seconds: i64,
-    /// The longest lifetime of an SSO session, in seconds. No token of the session is valid for longer, even after a
-    /// refresh.
+    /// The longest lifetime of an SSO session, in seconds. No token of the session is valid for longer.
     pub sso_max_lifetime_seconds: i64,
-    /// The status of a successful answer of Tokens/Info, with which the SDK checks its own token.
+    /// The status of a successful answer of Tokens/Info.
     pub info_status: u16,
-    /// The status of the answer with which Twilio's IAM API tells a server that a token is invalid (`valid: false`).
+    /// The status of Twilio's answer to a server about an invalid token (`valid: false`).
     pub iam_invalid_status: u16,
-    /// Whether answers leave out the fields that Twilio may leave out.
+    /// Whether answers omit the fields that Twilio may omit.
     pub sparse_responses: bool,
     /// Whether errors are RFC 9457 problem documents.
     pub rfc9457_errors: bool,
@@ -157,7 +156,7 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// Returns a copy of these switches, with the switches in `patch` changed.
+    /// Returns a copy of these switches, changed by `patch`.
     pub(crate) fn merged(&self, patch: &serde_json::Map<String, serde_json::Value>) -> Result<Self, serde_json::Error> {
         let mut whole = serde_json::to_value(self)?;
         if let Some(members) = whole.as_object_mut() {

@@ -1,6 +1,5 @@
-//! The simulator's own certificate authority, and one server certificate for all Twilio host names. A browser can be
-//! told to trust the server certificate by the hash of its key. So the server certificate keeps its key across
-//! restarts.
+//! The simulator's certificate authority, and a server certificate for all Twilio host names. The server's key survives
+//! restarts, because browsers are told to trust its hash.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::persist::Store;
 use crate::simulator::StartError;
 use crate::web;
 
-/// The names in the certificate. A wildcard covers only one label, so each region needs its own wildcard.
+/// The names in the certificate. A wildcard covers one label, so each region needs its own wildcard.
 const NAMES: [&str; 13] = [
     "twilio.com",
     "*.twilio.com",

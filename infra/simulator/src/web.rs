@@ -1,4 +1,4 @@
-//! Small helpers for answers: JSON, HTML pages, redirects, escaping, base64 and base64url.
+//! Builds answers: JSON, HTML pages, redirects, escaping, base64 and base64url.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,7 +14,7 @@ pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl
     response
 }
 
-/// Converts a status that a test chose. An invalid number becomes 500.
+/// Converts a status that a test has chosen. An invalid number becomes 500.
 pub(crate) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -78,7 +78,7 @@ input[type=text]{width:100%;font:inherit;padding:.6rem .75rem;border:1px solid v
 code{font-size:.9em;overflow-wrap:anywhere}
 ";
 
-/// Makes a complete HTML page without scripts. `body` is not escaped, so it must be safe HTML.
+/// Makes an HTML page without scripts. `body` must be safe HTML, because it is not escaped.
 pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -114,7 +114,7 @@ pub(crate) fn unb64(text: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()
 }
 
-/// Returns the base64url of the SHA-256 of `text`, which is PKCE's S256.
+/// Returns the base64url of the SHA-256 of `text` (PKCE's S256).
 pub(crate) fn s256(text: &str) -> String {
     b64url(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
 }

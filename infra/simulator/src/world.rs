@@ -1,5 +1,4 @@
-//! The simulator's whole state, behind one lock. Requests are therefore atomic: a request never sees the state while
-//! another request is changing it.
+//! The simulator's whole state, behind one lock. No request sees a half-done change of another request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,8 +32,7 @@ pub(crate) struct World {
 }
 
 pub(crate) struct State {
-    /// The clock that a test has set. It returns the time in seconds since the epoch, to which `clock_offset` is then
-    /// added. `None` means that the machine's clock is used.
+    /// A test's clock in seconds since the epoch, before `clock_offset` is added. `None` means the machine's clock.
     pub(crate) clock: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
     pub(crate) clock_offset: i64,
     pub(crate) switches: Switches,
@@ -46,7 +44,7 @@ pub(crate) struct State {
     /// State that survives a restart.
     pub(crate) lasting: Lasting,
     pub(crate) sso: Sso,
-    /// The database that stores `lasting`. `None` without a data directory.
+    /// The database for `lasting`, or `None` without a data directory.
     pub(crate) database: Option<Database>,
 }
 
@@ -108,8 +106,7 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the keys and trusted URLs with
-    /// which this process started.
+    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the first keys and trusted URLs.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {
@@ -125,8 +122,8 @@ impl World {
         self.save();
     }
 
-    /// Writes the rows that have changed since the last save, in one transaction. Every answer waits for this. So a
-    /// process that is killed never loses a change that it has confirmed to a client.
+    /// Writes the changed rows in one transaction. Every answer waits for this, so a killed process loses no confirmed
+    /// change.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;
@@ -136,7 +133,7 @@ impl World {
         if let Some(database) = database
             && let Err(error) = database.save(lasting)
         {
-            // The rows stay marked as changed, so the save of the next request tries again.
+            // The rows stay marked as changed, so the next save tries again.
             tracing::error!(%error, "the simulator's state could not be saved");
             return;
         }

@@ -9,27 +9,26 @@ use time::OffsetDateTime;
 use super::name::{Email, FullName, Username};
 use super::role::RoleSet;
 
-/// A permission that a caller's token can carry. The configuration says which claim of the token lists the scopes.
+/// A permission that a caller's token can contain. A setting names the claim that lists the scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// `flexgate.token`: mint for yourself.
+    /// `flexgate.token`: the caller may mint a token for themselves.
     Token,
-    /// `flexgate.token.any`: mint a token for any user that the request names. Only trusted services should have this
-    /// scope.
+    /// `flexgate.token.any`: the caller may mint a token for any user. Give this scope only to trusted services.
     TokenAny,
-    /// `flexgate.users.read`: look users up.
+    /// `flexgate.users.read`: the caller may read Flex users.
     UsersRead,
-    /// `flexgate.users.write`: provision and deprovision.
+    /// `flexgate.users.write`: the caller may provision and deprovision Flex users.
     UsersWrite,
 }
 
-/// The string is not one of Flexgate's scopes.
+/// The string is not the name of a Flexgate scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be a scope of Flexgate's, like flexgate.token")]
 pub struct ScopeError;
 
 impl Scope {
-    /// The scope as a token spells it.
+    /// Returns the name of the scope in a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,12 +57,12 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The Flexgate scopes that a token carries. Flexgate ignores the token's other scopes.
+/// The Flexgate scopes in a token. Scopes of other services are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Whether `scope` was granted.
+    /// Whether this set contains `scope`.
     #[must_use]
     pub fn grant(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
@@ -76,35 +75,34 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// The key that identifies a person: the issuer and the subject. An e-mail address must never be the key. If it were,
-/// anyone who can edit their own address at the issuer could pose as somebody else (CVE-2023-3128, "nOAuth").
+/// The key that identifies a person: issuer and subject. An e-mail address must never be the key, because some
+/// issuers let people edit their own address (CVE-2023-3128, "nOAuth").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The issuer of the verified token: its `iss` as the settings spell it.
+    /// The issuer of the verified token, spelled as in the settings.
     pub issuer: Box<str>,
-    /// The `sub` of the verified token. For Entra, the token's `tid` and `oid`.
+    /// The `sub` of the verified token. For Entra, the `tid` and the `oid`.
     pub subject: Box<str>,
 }
 
-/// The caller of a request, whose token has been verified. Only the `authn` module of the crate `shared` creates
-/// callers from tokens.
+/// A caller whose token has been verified. Only the module `authn` of the crate `shared` makes callers from tokens.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who the caller is.
+    /// The caller's issuer and subject.
     pub identity: Identity,
-    /// What they may ask for.
+    /// The Flexgate scopes in the caller's token.
     pub scopes: Scopes,
-    /// The Flex username that the token's claims map to. A service has none.
+    /// The Flex username that the settings derive from the token's claims. A service has no username.
     pub username: Option<Username>,
-    /// The caller's e-mail address, if the issuer says that it has verified the address.
+    /// The caller's e-mail address. `None` unless the issuer states that it has verified the address.
     pub verified_email: Option<Email>,
-    /// Their full name.
+    /// The caller's full name.
     pub full_name: Option<FullName>,
-    /// The Flex roles that the token's claims map to. Empty if no claims map to a role.
+    /// The Flex roles that the settings derive from the token's claims. Can be empty.
     pub roles: RoleSet,
-    /// When the token was issued, if the token says so.
+    /// When the token was issued. `None` if the token does not contain this time.
     pub issued_at: Option<OffsetDateTime>,
-    /// When their token expires.
+    /// When the caller's token expires.
     pub expires_at: OffsetDateTime,
 }
 

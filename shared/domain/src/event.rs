@@ -1,10 +1,7 @@
-//! Events about people from an identity system, and the order that decides which of several events counts.
+//! Events about people from an identity system.
 //!
-//! The identity system delivers each event at least once, and events can arrive in any order. So each event has a
-//! [`Moment`], which gives it a fixed place among all events. Events are ordered by the time at which they happened.
-//! Among events with the same time, deactivations come last. If two events are still equal, their ids decide. The last
-//! event in this order counts. So the same events lead to the same result, in whatever order they arrive and however
-//! often each of them arrives.
+//! An identity system can deliver the same event several times, and can deliver events in any order. So each event has
+//! a [`Moment`], and Flexgate orders events by their moments instead of by their arrival.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,16 +13,16 @@ use super::caller::Identity;
 use super::name::{Email, FullName, Username};
 use super::sid::FlexUserSid;
 
-/// The maximum length of the identifier of an event or a person, in bytes.
+/// The maximum length of an event's id or a person's id, in bytes.
 pub const MAX_ID: usize = 256;
 
-/// Why a string is not a valid identifier or source name. The error never contains the string itself.
+/// Why a string is not a valid id or source name. The error never contains the string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventFieldError {
-    /// An identifier.
+    /// The string is not a valid id.
     #[error("must have 1 to 256 bytes and no control characters")]
     Id,
-    /// A source's name.
+    /// The string is not a valid source name.
     #[error("must have 1 to 32 lower-case letters, digits and hyphens")]
     Source,
 }
@@ -38,7 +35,7 @@ macro_rules! texts {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The text, as it was given.
+            /// Returns the text unchanged.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -77,61 +74,59 @@ macro_rules! texts {
 }
 
 texts! {
-    /// The source's id of the event. Unique within the source.
+    /// The source's id of the event. No two events of one source have the same id.
     EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// The source's id of the person. A source never reuses it for somebody else.
+    /// The source's id of a person. A source never uses the same id for two people.
     SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// The configured name of the source that sent the event. It is also the last part of the path of the source's
-    /// webhook.
+    /// The configured name of a webhook source. The URL of the source's webhook ends with this name.
     SourceName unless |text| {
         !(1..=32).contains(&text.len())
             || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     } => Source;
 }
 
-/// Makes an id for an event that has none: the number as 32 hexadecimal digits.
+/// Makes an event id from a number: 32 hexadecimal digits.
 impl From<u128> for EventId {
     fn from(number: u128) -> Self {
         Self(format!("{number:032x}").into())
     }
 }
 
-/// The person whom an event is about.
+/// The person whom an event describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// The source's id for the person.
+    /// The source's id of the person.
     pub id: SubjectId,
-    /// The issuer, from the settings, whose tokens contain this `id` as their claim `sub`. `None` if the settings name
-    /// no such issuer for the source.
+    /// The issuer whose tokens contain `id` as their claim `sub`. `None` if the settings name no such issuer for the
+    /// source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
 
 impl Subject {
-    /// Returns the identity (issuer and subject) in this person's tokens. Returns `None` if there is no issuer.
+    /// Returns the identity (issuer and subject) in this person's tokens, or `None` if `issuer` is `None`.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(Identity { issuer: self.issuer.clone()?, subject: self.id.as_str().into() })
     }
 }
 
-/// What the person should be in Flex.
+/// The change that an event requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The person should be an active Flex user with the profile in the event.
+    /// Make the person an active Flex user with the profile in the event.
     Upsert,
-    /// If the person is an active Flex user, that user gets the profile in the event. Otherwise nothing changes.
+    /// Update the profile of an active Flex user. Change nothing if the person is not an active Flex user.
     Refresh,
-    /// An earlier deactivation by this source no longer counts. This alone does not make the person active: the
-    /// person's memberships in the source's groups and applications decide.
+    /// Cancel this source's earlier deactivation of the person. The person's memberships in the source's groups and
+    /// applications then decide whether the person is active.
     Restore,
-    /// The person is not an active user.
+    /// Deactivate the person.
     Deactivate,
 }
 
-/// The profile fields in the event. `None` means that the event does not mention the field, never that the field is
-/// empty.
+/// The profile fields in an event. `None` means that the event does not mention the field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonProfile {
     /// The Flex username.
@@ -149,72 +144,70 @@ pub struct PersonProfile {
     /// The family name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_name: Option<FullName>,
-    /// The names of the person's roles, as the source sent them. Flexgate has not checked them. The policy decides
-    /// which of them count.
+    /// The names of the person's roles as the source sent them. Flexgate has not checked these names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unverified_roles: Option<Vec<String>>,
 }
 
-/// One event about one person. Flexgate has verified that it comes from its source.
+/// One event about one person. Flexgate has verified that its source sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityEvent {
-    /// The event.
+    /// The source's id of the event.
     pub id: EventId,
-    /// Who said it.
+    /// The source that sent the event.
     pub source: SourceName,
-    /// When it happened, by the source's clock.
+    /// When the event happened, by the source's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
-    /// The person it happened to.
+    /// The person whom the event describes.
     pub subject: Subject,
-    /// What the event says about the person.
+    /// The person's profile in the event.
     #[serde(default)]
     pub profile: PersonProfile,
-    /// What to do about it.
+    /// The change that the event requests.
     pub action: Action,
-    /// Set only if the event is about a membership in a group or an application: the source's own id of that group or
-    /// application. The membership has begun (`Upsert`) or ended (`Deactivate`). Other memberships are not affected.
+    /// The source's id of a group or an application. `Some` only for an event about one membership: `Upsert` begins
+    /// the membership, and `Deactivate` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
-    /// The source's own id of the directory or organisation that the person belongs to.
+    /// The source's id of the person's directory or organisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Box<str>>,
-    /// Whether the event says only that the person has changed, but not how. Flexgate must then ask the source.
+    /// Whether the event omits the changed values, so that Flexgate must request them from the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub look_up: bool,
 }
 
 impl IdentityEvent {
-    /// Its place in the order.
+    /// Returns the key that orders the event among other events.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment { at: self.occurred_at, deactivates: self.action == Action::Deactivate, id: self.id.clone() }
     }
 }
 
-/// The place of an event in the order of events. Events are ordered by time. If the times are equal, a deactivation
-/// comes after other events. If two events are still equal, their ids decide.
+/// Orders events by time. Of events at the same time, deactivations come last, and then the ids decide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
-    /// When it happened.
+    /// When the event happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Whether the event deactivates the person. If it does, it comes after all other events with the same time.
+    /// Whether the event deactivates the person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deactivates: bool,
-    /// Which event it was.
+    /// The id of the event.
     pub id: EventId,
 }
 
-/// The events that an earlier version of Flexgate applied to one person, before the people ledger existed. Flexgate
-/// still reads this record but no longer writes it.
+/// The latest events that an old version of Flexgate applied to one person. Flexgate reads this record but no longer
+/// writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The latest event that said whether the person is active.
+    /// The latest event about whether the person is active.
     pub status: Option<Moment>,
-    /// The latest event that described the person's profile.
+    /// The latest event about the person's profile.
     pub profile: Option<Moment>,
-    /// Their Flex user.
+    /// The person's Flex user.
     pub user: Option<FlexUserSid>,
 }
 

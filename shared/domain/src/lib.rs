@@ -1,9 +1,7 @@
-//! The types and rules of Flexgate that need no I/O: Flex users, roles, token lifetimes, the rules of the people
-//! ledger, and the policy that decides who may mint which token.
+//! Flexgate's types and rules that need no I/O: Flex users, roles, token lifetimes, the people ledger and the policy.
 //!
-//! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Strings that come from
-//! outside are parsed into these types as soon as they arrive, and parsing checks them. The rest of the code uses only
-//! the checked types, not plain strings.
+//! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Code that receives a
+//! string from outside parses it into one of these types at once, and parsing checks the string.
 
 pub mod caller;
 pub mod event;

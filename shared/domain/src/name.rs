@@ -1,7 +1,7 @@
 //! Names of people: username, e-mail address and full name.
 //!
-//! Twilio accepts 1 to 256 characters for each. The username is the key that identifies a user in Flex. It is **not**
-//! an e-mail address, even if a company uses the same text for both.
+//! Twilio accepts 1 to 256 characters for each of these names. The username identifies a user in Flex. It is **not**
+//! an e-mail address, even if it looks like one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,43 +12,41 @@ use unicode_normalization::UnicodeNormalization as _;
 /// The longest name that Twilio accepts, in characters.
 pub const MAX_CHARS: usize = 256;
 
-/// Why a string is not a valid name. The error never contains the string itself.
+/// Why a string is not a valid name. The error never contains the string.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Empty, or longer than [`MAX_CHARS`].
+    /// The name is empty, or longer than [`MAX_CHARS`].
     #[error("must have 1 to 256 characters")]
     Length,
-    /// Starts or ends with white space.
+    /// The name starts or ends with white space.
     #[error("must not start or end with white space")]
     Padding,
-    /// Contains a control character or another invisible character.
+    /// The name contains a control character or another invisible character.
     #[error("must not contain the character {character} (position {position})")]
     Character {
-        /// The character.
+        /// The invisible character.
         character: Unseen,
-        /// Its position, counted in characters from 1.
+        /// The character's position, counted in characters from 1.
         position: usize,
     },
-    /// Not of the form `local@domain`.
+    /// The text does not have the form `local@domain`.
     #[error("must be an e-mail address, like ada@example.com")]
     Email,
 }
 
-/// An invisible character. It is printed as its code point, followed by its Unicode name if this module knows that
-/// name.
+/// An invisible character. It is printed as its code point and, for common characters, its Unicode name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unseen(char);
 
 impl Unseen {
-    /// Returns `None` for a visible character. Control characters, bidirectional controls and zero-width characters are
-    /// invisible. With them, two different names could look alike.
+    /// Returns `None` for a visible character. Two names that differ only in invisible characters look alike.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         is_unseen.then_some(Self(c))
     }
 
-    /// Whether this is a zero-width joiner or non-joiner. Persian and Indian languages cannot be written without these
+    /// Whether this is a zero-width joiner or non-joiner. Persian and several Indian scripts need these two
     /// characters.
     fn is_joiner(self) -> bool {
         matches!(self.0, '\u{200c}' | '\u{200d}')
@@ -103,8 +101,7 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// Checks a full name. It may contain zero-width joiners, which some scripts need. They do no harm in a full name,
-/// because Flexgate never identifies a person by it.
+/// Checks a full name. A full name may contain zero-width joiners, because it never identifies a person.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -128,7 +125,7 @@ macro_rules! names {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The text, as it was given.
+            /// Returns the text unchanged.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -164,8 +161,7 @@ macro_rules! names {
             }
         }
 
-        /// Prints only the type, because names are personal data. So a log line that prints a name by accident does not
-        /// reveal it.
+        /// Prints only the type, because a name is personal data that must not get into a log by accident.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!(stringify!($name), "(…)"))
@@ -175,17 +171,17 @@ macro_rules! names {
 }
 
 names! {
-    /// A username, the key that identifies a user in Flex. Comparison is exact: `Ada` is not `ada`.
+    /// A username, which identifies a user in Flex. Comparison is exact: `Ada` is not `ada`.
     Username by check;
-    /// An e-mail address. Flexgate never identifies a person by it.
+    /// An e-mail address. It never identifies a person.
     Email by check_email;
     /// A person's full name, as colleagues see it.
     FullName by check_full_name;
 }
 
 impl FullName {
-    /// Joins the given name and the family name with a space, the given name first. If one of them is missing, returns
-    /// the other one. Returns `None` if both are missing, or if the result is longer than a name may be.
+    /// Joins the given name and the family name with a space. Returns one name unchanged if the other is missing.
+    /// Returns `None` if both are missing or the result is longer than [`MAX_CHARS`].
     #[must_use]
     pub fn joined(given: Option<&Self>, family: Option<&Self>) -> Option<Self> {
         match (given, family) {
@@ -195,21 +191,20 @@ impl FullName {
     }
 }
 
-/// Normalizes a text for comparisons that ignore case and Unicode composition: NFC in lower case.
+/// Returns the text in lower case and in NFC, for comparisons that ignore case and Unicode composition.
 #[must_use]
 pub fn folded(text: &str) -> String {
-    // Lower-casing can decompose a character, such as the Turkish capital I with a dot. So NFC is applied again
-    // afterwards.
+    // Lower-casing can decompose a character, such as the Turkish capital I with a dot. So NFC is applied twice.
     text.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// The key under which the ledger stores a username. Spellings that differ only in case or Unicode composition have the
-/// same key.
+/// The key under which the ledger stores a username. Spellings that differ only in case or Unicode composition have
+/// the same key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsernameKey(Box<str>);
 
 impl UsernameKey {
-    /// The key's text. Like the username, it is personal data.
+    /// Returns the key's text. This text is personal data, like the username.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -223,7 +218,7 @@ impl fmt::Debug for UsernameKey {
 }
 
 impl Username {
-    /// The key of this username.
+    /// Returns the key of this username.
     #[must_use]
     pub fn key(&self) -> UsernameKey {
         UsernameKey(folded(&self.0).into())

@@ -1,4 +1,4 @@
-//! SSO profiles. Each gives a name, which appears in Flexgate's URLs, to an SSO connection in Twilio.
+//! SSO profiles. A profile gives a name in Flexgate's URLs to an SSO connection in Twilio.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 
 use super::sid::SsoProfileSid;
 
-/// The name of an SSO profile: the `{profile}` in `/sso/{profile}/login`. It has 1 to 32 lower-case letters, digits and
-/// hyphens.
+/// The name of an SSO profile: the `{profile}` in `/sso/{profile}/login`. It has 1 to 32 lower-case letters, digits
+/// and hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(Box<str>);
 
-/// The string cannot name a profile.
+/// The string is not a valid profile name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must have 1 to 32 lower-case letters, digits or hyphens")]
 pub struct ProfileNameError;
 
 impl ProfileName {
-    /// The name as it stands in the URL.
+    /// Returns the name, as it appears in URLs.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,9 +46,9 @@ impl fmt::Display for ProfileName {
 /// One configured way to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SsoProfile {
-    /// Its name in the URL.
+    /// The profile's name in URLs.
     pub name: ProfileName,
-    /// The connection in Twilio.
+    /// Twilio's SID of the SSO connection.
     pub sid: SsoProfileSid,
 }
 
@@ -56,25 +56,25 @@ pub struct SsoProfile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SsoProfiles(BTreeMap<ProfileName, SsoProfile>);
 
-/// The list of profiles cannot be read.
+/// Why a text is not a valid list of profiles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SsoProfilesError {
-    /// An item is not `name=JQ…`.
+    /// An item does not have the form `name=JQ…`.
     #[error("must be a comma-separated list of name=JQ…, like default=JQ0123456789abcdef0123456789abcdef")]
     Item,
-    /// The same name twice.
+    /// Two items have the same name.
     #[error("names a profile twice")]
     Repeated,
 }
 
 impl SsoProfiles {
-    /// The profile of that name, if it is configured.
+    /// Returns the profile with this name, if it is configured.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&SsoProfile> {
         self.0.get(&name.parse().ok()?)
     }
 
-    /// All profiles, sorted by name.
+    /// Returns all profiles, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &SsoProfile> {
         self.0.values()
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Role {
-    /// Answers customers.
+    /// Serves customers.
     Agent,
     /// Watches and coaches agents.
     Supervisor,
@@ -24,7 +24,7 @@ pub enum Role {
 pub struct RoleError;
 
 impl Role {
-    /// The role as Twilio spells it.
+    /// Returns the name that Twilio uses for the role.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,10 +68,10 @@ impl fmt::Display for Role {
     }
 }
 
-/// A set of roles.
+/// A set of roles that Flexgate can give.
 pub type RoleSet = BTreeSet<Role>;
 
-/// The roles as Twilio spells them, separated by commas.
+/// Returns the names that Twilio uses for these roles, separated by commas.
 #[must_use]
 pub fn role_names(roles: &RoleSet) -> String {
     roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
@@ -82,14 +82,14 @@ pub fn role_names(roles: &RoleSet) -> String {
 #[error("must be a list of at least one of agent, supervisor and admin")]
 pub struct RoleListError;
 
-/// Reads the roles of a request body: a JSON list with at least one role.
+/// Parses the roles in a request body: a JSON list with at least one role.
 pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
     let names = value.as_array().filter(|names| !names.is_empty()).ok_or(RoleListError)?;
     names.iter().map(|name| name.as_str().and_then(|name| name.parse().ok()).ok_or(RoleListError)).collect()
 }
 
-/// The roles that Twilio reports for a user or a token. Flexgate may not know some of them, such as `wfo.full_access`.
-/// Flexgate can store and compare such roles but cannot give them.
+/// The roles that Twilio reports for a user or a token. Some of them, such as `wfo.full_access`, are roles that
+/// Flexgate cannot give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedRoles {
     known: RoleSet,
@@ -97,30 +97,30 @@ pub struct ObservedRoles {
 }
 
 impl ObservedRoles {
-    /// The roles in this set that Flexgate can give.
+    /// Returns the roles in this set that Flexgate can give.
     #[must_use]
     pub fn known(&self) -> &RoleSet {
         &self.known
     }
 
-    /// The names of the roles in this set that Flexgate cannot give.
+    /// Returns the names of the roles in this set that Flexgate cannot give.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
         self.other.iter().map(String::as_str)
     }
 
-    /// Whether this set has a role that `granted` does not have.
+    /// Whether this set contains a role that is not in `granted`.
     #[must_use]
     pub fn exceed(&self, granted: &RoleSet) -> bool {
         !self.other.is_empty() || !self.known.is_subset(granted)
     }
 
-    /// Whether this set has a role that `other` does not have.
+    /// Whether this set contains a role that is not in `other`.
     #[must_use]
     pub fn exceed_observed(&self, other: &Self) -> bool {
         !(self.known.is_subset(&other.known) && self.other.is_subset(&other.other))
     }
 
-    /// The roles as Twilio spells them, sorted.
+    /// Returns Twilio's names of the roles: first the roles that Flexgate can give, then the others.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.known.iter().map(|role| role.as_str()).chain(self.other.iter().map(String::as_str)).collect()

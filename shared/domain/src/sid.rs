@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The string is not an identifier of the expected kind. The error never contains the string itself.
+/// The string is not an identifier of the expected kind. The error never contains the string.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be {prefix} followed by 32 hexadecimal digits")]
 pub struct SidError {
-    /// The two letters that were expected.
+    /// The two letters of the expected kind.
     pub prefix: &'static str,
 }
 
@@ -21,10 +21,10 @@ macro_rules! sids {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The two letters with which every identifier of this kind starts.
+            /// The two letters at the start of every identifier of this kind.
             pub const PREFIX: &'static str = $prefix;
 
-            /// The identifier as Twilio writes it.
+            /// Returns the identifier unchanged.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -1,8 +1,8 @@
-//! How long a minted token lives.
+//! The lifetime of a minted token.
 
 use std::fmt;
 
-/// A token's lifetime in whole seconds, within [`TokenTtl::MIN_SECONDS`] and [`TokenTtl::MAX_SECONDS`].
+/// A token's lifetime in whole seconds, from [`TokenTtl::MIN_SECONDS`] to [`TokenTtl::MAX_SECONDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenTtl(u32);
 
@@ -12,9 +12,9 @@ pub struct TokenTtl(u32);
 pub struct TtlError;
 
 impl TokenTtl {
-    /// 60 seconds. If a token's lifetime were shorter, a front end could not get a new token in time.
+    /// 60 seconds. A front end needs some time to get a new token before the old one expires.
     pub const MIN_SECONDS: u32 = 60;
-    /// One day, the maximum for Twilio's other access tokens. Twilio documents no maximum for Flex tokens.
+    /// One day, which is Twilio's maximum for other access tokens. Twilio documents no maximum for Flex tokens.
     pub const MAX_SECONDS: u32 = 86_400;
     /// One hour, which is also Twilio's default.
     pub const DEFAULT: Self = Self(3_600);
@@ -23,7 +23,7 @@ impl TokenTtl {
     /// The longest lifetime.
     pub const MAX: Self = Self(Self::MAX_SECONDS);
 
-    /// A lifetime of this many seconds.
+    /// Makes a lifetime of this many seconds, or fails if the number is outside the range.
     pub fn from_seconds(seconds: u64) -> Result<Self, TtlError> {
         match u32::try_from(seconds) {
             Ok(seconds) if (Self::MIN_SECONDS..=Self::MAX_SECONDS).contains(&seconds) => Ok(Self(seconds)),
@@ -31,7 +31,7 @@ impl TokenTtl {
         }
     }
 
-    /// The lifetime in seconds.
+    /// Returns the lifetime in seconds.
     #[must_use]
     pub fn seconds(self) -> u32 {
         self.0

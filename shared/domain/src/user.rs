@@ -1,4 +1,4 @@
-//! Flex users, both as Twilio describes them and as Flexgate wants them to be.
+//! Flex users: as Twilio reports them, and as Flexgate wants them to be.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,11 +7,10 @@ use super::name::{Email, FullName, Username};
 use super::role::{ObservedRoles, RoleSet};
 use super::sid::{FlexUserSid, WorkerSid};
 
-/// A Flex user as Twilio describes it. Twilio may leave out many fields, and each of those is an `Option`. `None` means
-/// that Twilio did not send the field, never that the field is empty.
+/// A Flex user as Twilio reports it. A field is `None` if Twilio did not send it, never because it is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlexUser {
-    /// `FU…`.
+    /// The user's SID, `FU…`.
     pub flex_user_sid: FlexUserSid,
     /// The username, which identifies the user in Flex.
     pub username: Username,
@@ -25,42 +24,41 @@ pub struct FlexUser {
     pub locale: Option<String>,
     /// Whether the user has been deprovisioned. See [`FlexUser::is_deactivated`] and [`FlexUser::is_active`].
     pub deactivated: Option<bool>,
-    /// The `TaskRouter` worker. A deprovisioned user has none.
+    /// The SID of the `TaskRouter` worker. A deprovisioned user has no worker.
     pub worker_sid: Option<WorkerSid>,
-    /// When the user was created, RFC 3339.
+    /// When the user was created, in RFC 3339 format.
     pub created_date: Option<String>,
-    /// When the user last changed, RFC 3339.
+    /// When the user last changed, in RFC 3339 format.
     pub updated_date: Option<String>,
-    /// Twilio's count of changes.
+    /// Twilio's count of changes to the user.
     pub version: Option<u64>,
 }
 
 impl FlexUser {
-    /// Whether the user is known to be deprovisioned.
+    /// Whether Twilio reports that the user is deprovisioned.
     #[must_use]
     pub fn is_deactivated(&self) -> bool {
         self.deactivated == Some(true)
     }
 
-    /// Whether the user is known to be active. If Twilio does not send `deactivated`, a user with a worker counts as
-    /// active, because a deprovisioned user has no worker. If Twilio sends neither `deactivated` nor a worker, the user
-    /// is not known to be active, and [`FlexUser::is_deactivated`] is false too.
+    /// Whether Twilio's answer shows that the user is active. Without the field `deactivated`, a user with a worker
+    /// is active, because a deprovisioned user has no worker.
+    ///
+    /// This function and [`FlexUser::is_deactivated`] both return false if the answer contains neither field.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)
     }
 
-    /// Whether Twilio sent every field that [`FlexUser::difference`] and a mint need. Users in search results often
-    /// lack some of them.
+    /// Whether all fields that [`FlexUser::difference`] and a mint need are present. Users in search results often
+    /// lack some.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
     }
 
-    /// The parts of the user that differ from `desired`, so that provisioning would change them. `None` if nothing
-    /// differs.
-    ///
-    /// Flex does not return worker attributes, so they count as different whenever `desired` has any.
+    /// Returns the parts of the user that provisioning `desired` would change, or `None` if there is none. Flex does
+    /// not return worker attributes, so any attributes in `desired` count as different.
     #[must_use]
     pub fn difference(&self, desired: &DesiredUser) -> Option<UserDifference> {
         let roles = self.roles.as_ref();
@@ -84,9 +82,9 @@ pub struct DesiredUser {
     pub email: Email,
     /// The full name.
     pub full_name: FullName,
-    /// The roles; at least one.
+    /// The roles, at least one.
     pub roles: RoleSet,
-    /// The worker's attributes, if they are to be set.
+    /// The worker's attributes. `None` leaves the attributes in Flex unchanged.
     pub worker_attributes: Option<WorkerAttributes>,
 }
 
@@ -100,7 +98,7 @@ pub struct UserDifference {
     pub full_name: bool,
     /// The roles.
     pub roles: bool,
-    /// The user is not known to be active, so provisioning must reactivate the user.
+    /// Twilio does not report that the user is active, so provisioning must reactivate the user.
     pub reactivate: bool,
     /// The worker's attributes.
     pub worker: bool,
@@ -112,14 +110,13 @@ impl UserDifference {
     }
 }
 
-/// The attributes of a worker: a JSON object in the format that Flex accepts. Each key ends with the type of its value,
-/// as in `language.string` and `channel.voice.capacity`.
+/// The attributes of a worker: a JSON object. Flex requires that each key ends with the type of its value, as in
+/// `language.string` and `channel.voice.capacity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
 
-/// An arbitrary but fixed order. It decides which value counts if a source states two different values with the same
-/// moment.
+/// An arbitrary but fixed order. It decides which value wins if a source states two values with the same moment.
 impl Ord for WorkerAttributes {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
@@ -134,8 +131,8 @@ impl PartialOrd for WorkerAttributes {
 }
 
 impl WorkerAttributes {
-    /// The attributes to send to Flex after Flexgate has sent `sent` earlier. Flex never removes an attribute. So the
-    /// result also has an empty value for each attribute that is in `sent` but not in `self`.
+    /// Returns the attributes to send to Flex if `sent` was sent earlier. Flex never removes an attribute, so each
+    /// attribute that is only in `sent` gets an empty value.
     #[must_use]
     pub fn replacing(&self, sent: &Self) -> Self {
         let mut all = self.0.clone();
@@ -154,13 +151,13 @@ impl WorkerAttributes {
 /// Why an object cannot be a worker's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerAttributesError {
-    /// Too large.
+    /// The object has too many entries or bytes.
     #[error("must have at most 64 entries and 4096 bytes")]
     Size,
-    /// A nested object or array.
+    /// A value is an object, an array or null.
     #[error("must hold strings, numbers and booleans only")]
     Nested,
-    /// An attribute that Flex sets itself.
+    /// The object contains an attribute that Flex sets itself.
     #[error("must not set contact_uri, which Flex sets itself")]
     Reserved,
 }
@@ -176,7 +173,7 @@ impl TryFrom<Map<String, Value>> for WorkerAttributes {
         if map.values().any(|value| value.is_object() || value.is_array() || value.is_null()) {
             return Err(WorkerAttributesError::Nested);
         }
-        // If a request could set contact_uri, it could redirect somebody else's calls to this worker.
+        // A request that sets contact_uri could redirect somebody else's calls to this worker.
         if map.keys().any(|key| key.split('.').next() == Some("contact_uri")) {
             return Err(WorkerAttributesError::Reserved);
         }

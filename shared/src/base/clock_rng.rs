@@ -1,8 +1,7 @@
 //! The clock and the random generator, as traits that tests can replace.
 //!
 //! Flexgate reads the time and random bytes only through these two traits. So a test can simulate an eight-hour shift
-//! or the expiry of a cookie in a millisecond. `clippy.toml` bans direct calls to the operating system's clock and
-//! generator. The few exceptions are marked in the code and give a reason.
+//! in a millisecond. `clippy.toml` bans direct calls to the operating system.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
 
-/// The wall clock, UTC.
+/// A wall clock in UTC.
 pub trait Clock: Debug + Send + Sync {
-    /// The current time, UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> OffsetDateTime;
 }
 
@@ -22,7 +21,7 @@ pub trait Rng: Debug + Send + Sync {
     fn fill(&self, dest: &mut [u8]);
 }
 
-/// `N` random bytes.
+/// Returns `N` random bytes.
 pub fn random<const N: usize>(rng: &dyn Rng) -> [u8; N] {
     let mut bytes = [0; N];
     rng.fill(&mut bytes);
@@ -39,26 +38,26 @@ pub struct ClockRng {
 }
 
 impl ClockRng {
-    /// The real clock and the operating system's generator.
+    /// Returns the operating system's clock and random generator.
     #[must_use]
     pub fn system() -> Self {
         Self { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
     }
 
-    /// The current time, UTC.
+    /// Returns the current time in UTC.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
 
-    /// `N` random bytes.
+    /// Returns `N` random bytes.
     #[must_use]
     pub fn random<const N: usize>(&self) -> [u8; N] {
         random(self.rng.as_ref())
     }
 
-    /// Returns a random duration that is more than zero and at most `most` (full jitter). If many requests fail at the
-    /// same time, random pauses keep them from all being retried at the same time.
+    /// Returns a random duration that is more than zero and at most `most` (full jitter). Random pauses prevent many
+    /// failed requests from being retried at the same moment.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
@@ -77,30 +76,30 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's generator, through *ring*.
+/// The operating system's random generator, through *ring*.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemRng;
 
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // Without random bytes, every key and secret could be guessed. So let the request fail.
+        // Without random bytes, an attacker could guess every key and secret, so the request must fail.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }
 
-/// A clock that moves only when a test moves it.
+/// A clock that a test moves.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<OffsetDateTime>);
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// Makes a clock that shows `start`.
     #[must_use]
     pub fn at(start: OffsetDateTime) -> Arc<Self> {
         Arc::new(Self(Mutex::new(start)))
     }
 
-    /// Moves the clock forward (or back, with a negative duration).
+    /// Moves the clock forward, or back if the duration is negative.
     pub fn advance(&self, by: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// Joins the message of the error and the messages of its causes with `: `.
+/// Joins the messages of the error and its causes with `: `.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());

@@ -1,14 +1,14 @@
 //! Checks signatures (JWS, RFC 7515) with *ring*.
 //!
-//! The crate `jsonwebtoken` is used here only to read keys and to name algorithms. Its own signature checks need a
-//! crypto provider that Flexgate does not include.
+//! The crate `jsonwebtoken` only parses keys and names algorithms here. Its own signature checks need a crypto
+//! provider that Flexgate does not include.
 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::hmac;
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 
-/// Returns whether `key` made `signature` over `message` with `algorithm`. Returns false if the algorithm needs a key
-/// of another type, or if this module does not support the algorithm.
+/// Returns whether `key` made `signature` over `message` with `algorithm`. Returns false for a key of another type,
+/// and for an algorithm that this module does not support.
 #[must_use]
 pub fn signed(key: &DecodingKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     if key.family() != algorithm.family() {
@@ -37,8 +37,8 @@ fn by(algorithm: &'static dyn VerificationAlgorithm, key: &DecodingKey, message:
     key.try_get_as_bytes().is_ok_and(|key| UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok())
 }
 
-/// Checks an RSA signature. A key that was read from a JWK consists of a modulus and an exponent. A key that was read
-/// from PEM consists of DER.
+/// Checks an RSA signature. A key from a JWK consists of a modulus and an exponent, and a key from PEM consists of
+/// DER.
 fn by_rsa(parameters: &'static RsaParameters, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {

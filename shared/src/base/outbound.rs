@@ -1,9 +1,7 @@
-//! Outbound HTTP. Every request to an upstream service goes through a client from [`http_client`], and through
-//! [`send`].
+//! Outbound HTTP. Every request to an upstream service uses a client from [`http_client`], and [`send`].
 //!
-//! The client never follows redirects. Its trust roots are the public ones, which are compiled into the program. It
-//! takes at most two seconds to connect. `send` stops at the deadline, and refuses an answer whose body is larger than
-//! its caller allows.
+//! The client never follows redirects, trusts the public roots in this program, and connects within two seconds.
+//! `send` stops at the deadline, and refuses a body that is larger than its caller allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +17,8 @@ use crate::telemetry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a connection may stay in the pool without being used. Twilio and the issuers close idle connections after
-/// about a minute. Flexgate drops them earlier, so it seldom sends a request on a connection that the other side has
-/// closed.
+/// How long an unused connection may stay in the pool. Twilio and the issuers close idle connections after about a
+/// minute. Flexgate drops them earlier, so it seldom sends a request on a closed connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The time by which an answer must arrive.
@@ -29,32 +26,32 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The time `duration` from now.
+    /// Returns the time `duration` from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
     }
 
-    /// The earlier of this deadline and the time `duration` from now.
+    /// Returns the earlier of this deadline and the time `duration` from now.
     #[must_use]
     pub fn within(self, duration: Duration) -> Self {
         self.min(Self::after(duration))
     }
 
-    /// How much time is left until the deadline. Zero once it has passed.
+    /// Returns the time left until the deadline, or zero after the deadline.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// The deadline as an instant.
+    /// Returns the deadline as an instant.
     #[must_use]
     pub fn instant(self) -> Instant {
         self.0
     }
 }
 
-/// The HTTP client could not be set up.
+/// Why the HTTP client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// An additional trust root is not a valid certificate.
@@ -92,12 +89,12 @@ pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::C
         .map_err(ClientError::Http)
 }
 
-/// An upstream's answer.
+/// The answer of an upstream service.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status.
+    /// The status of the answer.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers of the answer.
     pub headers: HeaderMap,
     /// The whole body. It may contain tokens, so never log it.
     pub body: Bytes,
@@ -109,10 +106,10 @@ pub enum SendError {
     /// Connecting failed. Nothing was sent, so a retry is safe.
     #[error("cannot connect")]
     Connect(#[source] reqwest::Error),
-    /// The connection broke, perhaps after the upstream received the request.
+    /// The connection broke. The upstream service may have received the request.
     #[error("the connection broke before the answer was complete")]
     Broken(#[source] reqwest::Error),
-    /// The deadline passed. The upstream may have received the request.
+    /// The deadline passed. The upstream service may have received the request.
     #[error("no answer in time")]
     Timeout,
     /// The answer is larger than the caller of [`send`] allows.

@@ -1,10 +1,11 @@
 //! Encrypts cookies and stored tokens, so that nobody else can read or change them. An encrypted value is called
 //! sealed.
 //!
-//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values, and every key in the ring can
-//! open the values that it sealed. If a key is removed from the ring (retired), the values that it sealed can no longer
-//! be opened. Each value is sealed for one [`Purpose`]. So if somebody moves a sealed value to another cookie, host,
-//! profile or session, the value does not open.
+//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values. Every key in the ring can
+//! open the values that it sealed.
+//!
+//! Each value is sealed for one [`Purpose`]. So a sealed value that somebody copies to another cookie, host, profile
+//! or session does not open there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
+use ring::hkdf::{self, HKDF_SHA256};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -21,13 +23,14 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The purpose is authenticated as associated data, so it is not part of the sealed value.
-/// To open the value, the same purpose must be passed again.
+/// The purpose of a sealed value, such as a cookie or a session. The purpose is authenticated but not stored in the
+/// value, so opening the value needs the same purpose again.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Puts each part's length before the part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
+    /// Returns the data to authenticate. Each part is prefixed with its length, so that `["ab", "c"]` and `["a",
+    /// "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -38,17 +41,16 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value cannot be opened: it was changed, moved to another place, sealed with a retired key, or never sealed
-/// at all. The error does not say which of these happened, so that an attacker learns nothing. [`KeyRing::seal`]
-/// returns the same error if sealing fails.
+/// A sealed value does not open. It was changed or copied, its key was removed, or it was never sealed. The error
+/// does not say why, so that an attacker learns nothing. A failure to seal also gives this error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
 
-/// Why the key document is unusable. The error never contains key material.
+/// Why the document with the keys is unusable. The error never contains a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
-    /// `current` names no key.
+    /// `current` is not the name of a key.
     #[error("\"current\" must name one of \"keys\"")]
     Current,
     /// A key is not 32 bytes in base64.
@@ -60,21 +62,44 @@ pub enum KeyRingError {
     /// The member `generated` is too short for 256 random bits, or repeats one character.
     #[error("\"generated\" must be at least 43 random characters")]
     Generated,
-    /// A key's name has characters that are not safe in a cookie, has the wrong length, or occurs twice.
+    /// The name of a key contains characters that are not safe in a cookie, has the wrong length, or occurs twice.
     #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
     Name,
 }
 
-/// The keys. The document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`, where
-/// each key is 32 random bytes.
+/// The keys. Their document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`. Each
+/// key has 32 random bytes.
 ///
-/// Secrets Manager cannot generate such a key, because it generates only text. The document may therefore contain
-/// `"generated": "<43 or more letters and digits>"`. The SHA-256 of that text is the key named `generated`.
+/// Secrets Manager can generate only text. So the document may contain `"generated": "<43 or more letters and
+/// digits>"`. The SHA-256 of that text is a key with the name `generated`.
 #[derive(Deserialize)]
 #[serde(try_from = "Document")]
 pub struct KeyRing {
     current: String,
-    keys: BTreeMap<String, LessSafeKey>,
+    keys: BTreeMap<String, Key>,
+}
+
+struct Key {
+    seals: LessSafeKey,
+    derives: hkdf::Prk,
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
+        let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
+        // The salt separates the derived bytes from everything that AES-GCM does with the same key.
+        let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
+        Ok(Self { seals: LessSafeKey::new(seals), derives })
+    }
+}
+
+/// The number of bytes to derive.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,10 +111,10 @@ struct Document {
     generated: Option<SecretString>,
 }
 
-/// The name of the key derived from the generated text.
+/// The name of the key that is derived from the generated text.
 const GENERATED: &str = "generated";
 
-/// The fewest random letters and digits that hold 256 bits of entropy.
+/// The minimum number of random letters and digits with 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {
@@ -106,16 +131,15 @@ impl TryFrom<Document> for KeyRing {
             if uniform(&bytes) {
                 return Err(KeyRingError::Weak);
             }
-            let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyRingError::Key)?;
-            keys.insert(name, LessSafeKey::new(key));
+            keys.insert(name, Key::new(&bytes)?);
         }
         if let Some(text) = document.generated {
             let text = text.expose_secret().as_bytes();
             if text.len() < GENERATED_LENGTH || uniform(text) {
                 return Err(KeyRingError::Generated);
             }
-            let key = UnboundKey::new(&AES_256_GCM, digest(&SHA256, text).as_ref()).map_err(|_| KeyRingError::Key)?;
-            if keys.insert(GENERATED.to_owned(), LessSafeKey::new(key)).is_some() {
+            let key = Key::new(digest(&SHA256, text).as_ref())?;
+            if keys.insert(GENERATED.to_owned(), key).is_some() {
                 return Err(KeyRingError::Name);
             }
         }
@@ -140,7 +164,7 @@ impl KeyRing {
     /// Seals `plain` for `purpose` with the current key. The result has the form `v1.<key>.<base64url(nonce,
     /// ciphertext, tag)>`, which is safe in a URL and in a cookie.
     pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, rng: &dyn Rng) -> Result<String, OpenError> {
-        let key = self.keys.get(&self.current).ok_or(OpenError)?;
+        let key = &self.keys.get(&self.current).ok_or(OpenError)?.seals;
         let nonce: [u8; NONCE_LEN] = random(rng);
         let aad = Aad::from(purpose.associated_data(&self.current));
         let mut sealed = plain.to_vec();
@@ -150,15 +174,15 @@ impl KeyRing {
         Ok(format!("{VERSION}.{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Opens a value that [`KeyRing::seal`] made for the same purpose. The key that sealed it must still be in the
-    /// ring.
+    /// Opens a value that [`KeyRing::seal`] made for the same purpose. The key that sealed the value must still be in
+    /// the ring.
     pub fn open(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut parts = sealed.split('.');
         let (Some(VERSION), Some(key_id), Some(text), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(OpenError);
         };
-        let key = self.keys.get(key_id).ok_or(OpenError)?;
+        let key = &self.keys.get(key_id).ok_or(OpenError)?.seals;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| OpenError)?;
         let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or(OpenError)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError)?;
@@ -167,6 +191,17 @@ impl KeyRing {
         let length = key.open_in_place(nonce, aad, &mut plain).map_err(|_| OpenError)?.len();
         plain.truncate(length);
         Ok(plain)
+    }
+
+    /// Derives `N` secret bytes from a purpose and from the key that sealed `sealed` (HKDF-SHA256, RFC 5869). The same
+    /// key and purpose always give the same bytes. The content of `sealed` plays no part.
+    pub fn derive<const N: usize>(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<[u8; N]>, OpenError> {
+        let key_id = sealed.split('.').nth(1).ok_or(OpenError)?;
+        let key = &self.keys.get(key_id).ok_or(OpenError)?.derives;
+        let info = purpose.associated_data(key_id);
+        let mut bytes = Zeroizing::new([0; N]);
+        let derived = key.expand(&[&info], Length(N)).and_then(|okm| okm.fill(bytes.as_mut()));
+        derived.map_err(|_| OpenError).map(|()| bytes)
     }
 }
 
@@ -235,6 +270,21 @@ mod tests {
         let sealed = ring("old", &[("old", 1)]).seal(b"x", PURPOSE, &SystemRng).unwrap();
         assert!(ring("new", &[("new", 2), ("old", 1)]).open(&sealed, PURPOSE).is_ok());
         assert_eq!(ring("new", &[("new", 2)]).open(&sealed, PURPOSE), Err(OpenError));
+    }
+
+    #[test]
+    fn derived_bytes_depend_on_the_key_and_the_purpose_only() {
+        let old = ring("old", &[("old", 1)]);
+        let sealed = old.seal(b"x", PURPOSE, &SystemRng).unwrap();
+        let derived = old.derive::<72>(&sealed, PURPOSE).unwrap();
+        assert!(derived.iter().any(|b| *b != derived[0]), "they are not constant");
+        let rotated = ring("new", &[("new", 2), ("old", 1)]);
+        assert_eq!(rotated.derive::<72>(&sealed, PURPOSE), Ok(derived.clone()), "the key of the sealed value counts");
+        assert_ne!(rotated.derive::<72>(&sealed, Purpose(&["other"])), Ok(derived.clone()));
+        let other = rotated.seal(b"x", PURPOSE, &SystemRng).unwrap();
+        assert_ne!(rotated.derive::<72>(&other, PURPOSE), Ok(derived));
+        assert_eq!(ring("new", &[("new", 2)]).derive::<72>(&sealed, PURPOSE), Err(OpenError));
+        assert_eq!(rotated.derive::<72>("", PURPOSE), Err(OpenError));
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! Reads environment variables and collects every mistake in them, so that an operator sees all mistakes at once.
+//! Reads environment variables. Collects the mistakes in them, so that an operator sees all mistakes at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// What is wrong with one variable.
+/// The mistake in one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableError {
-    /// The variable's name.
+    /// The name of the variable.
     pub variable: &'static str,
-    /// What it must be.
+    /// A description of the mistake.
     pub problem: String,
 }
 
-/// Everything that is wrong with the configuration.
+/// All mistakes in the configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError(Vec<VariableError>);
 
 impl SettingsError {
-    /// Each mistake.
+    /// Returns the mistakes.
     #[must_use]
     pub fn variables(&self) -> &[VariableError] {
         &self.0
@@ -36,8 +36,8 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Prints the same text as `Display`. If `main` returns this error, Rust prints it with `Debug`, and the operator must
-/// be able to read that text.
+/// Prints the same text as `Display`. Rust prints an error of `main` with `Debug`, and an operator must be able to
+/// read it.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -46,10 +46,10 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Renamed variables: the old name, which is still read, and the new one.
+/// Renamed variables: the old name, which Flexgate still reads, and the new name.
 const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
 
-/// The variables, and the mistakes found in them so far.
+/// The variables, and the mistakes found so far.
 #[derive(Debug)]
 pub struct Reader {
     variables: BTreeMap<String, String>,
@@ -66,21 +66,21 @@ impl Reader {
         Self { variables: std::env::vars_os().filter_map(text).collect(), errors: Vec::new() }
     }
 
-    /// Adds these variables. If a variable of the same name exists already, the new value replaces the old one.
+    /// Adds these variables. A new value replaces an old value of the same variable.
     #[must_use]
     pub fn with<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 
-    /// No variables at all. For tests.
+    /// Makes a reader without variables, for tests.
     #[must_use]
     pub fn empty() -> Self {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// Returns the variable's text. An empty variable counts as not set. If the variable is set only under its old
-    /// name, returns the value of the old name.
+    /// Returns the variable's text, also if the variable is set only under its old name. An empty variable counts as
+    /// not set.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
         let set = |name: &str| self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty());
@@ -88,14 +88,15 @@ impl Reader {
         set(variable).or_else(old)
     }
 
-    /// Returns the variables that are set under an old name, each with its new name. The caller can then log a warning.
+    /// Returns the old and the new name of each variable that is set under an old name, so that the caller can log a
+    /// warning.
     #[must_use]
     pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()
     }
 
-    /// Reads a variable that must be set. If it is not set, the error message ends with `hint`, which describes the
-    /// variable.
+    /// Reads a variable that must be set. `hint` describes the variable, and is part of the message if the variable
+    /// is not set.
     pub fn required<T: FromStr<Err: Display>>(&mut self, variable: &'static str, hint: &str) -> Option<T> {
         if self.text(variable).is_none() {
             return self.wrong(variable, format!("is not set: {hint}"));
@@ -108,8 +109,8 @@ impl Reader {
         if self.text(variable).is_none() { Some(default) } else { self.parsed(variable, str::parse) }
     }
 
-    /// Reads an optional variable with `read`. Returns `Some(None)` if the variable is not set, and `None` if its value
-    /// is wrong.
+    /// Reads an optional variable with `read`. Returns `Some(None)` if the variable is not set, and `None` if its
+    /// value is wrong.
     pub fn optional<T, E: Display>(
         &mut self,
         variable: &'static str,
@@ -128,7 +129,7 @@ impl Reader {
         self.bounded(variable, default, bounds, "seconds")
     }
 
-    /// Like [`Reader::seconds`], for milliseconds.
+    /// Reads a whole number of milliseconds within `bounds`. Returns `default` if the variable is not set.
     pub fn milliseconds(
         &mut self,
         variable: &'static str,
@@ -158,7 +159,7 @@ impl Reader {
         None
     }
 
-    /// Returns the settings if there was no mistake. Otherwise the error lists every mistake.
+    /// Returns the settings if there was no mistake. Otherwise returns all mistakes.
     pub fn finish<T>(self, settings: Option<T>) -> Result<T, SettingsError> {
         match settings {
             Some(settings) if self.errors.is_empty() => Ok(settings),

@@ -1,8 +1,7 @@
 //! Parses JSON from outside, and refuses documents that two parsers could read differently.
 //!
-//! If an object has two members of the same name, `serde_json` uses the last one, and some other parsers use the first.
-//! So Flexgate refuses a document with duplicate members. It also refuses a document whose objects or arrays are nested
-//! too deeply. An error contains a position in the document, but never the document's text.
+//! If an object has two members of the same name, some parsers use the first one and some the last one. So Flexgate
+//! refuses such a document. It also refuses deeply nested documents. An error never contains text from the document.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,14 +9,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deeply objects and arrays may be nested.
+/// The maximum depth of nested objects and arrays.
 pub const MAX_DEPTH: usize = 32;
 
 /// Why a document was refused. The message completes the sentence "the document is …". It contains nothing from the
 /// document except a position, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StrictJsonError {
-    /// The document is not JSON, is not UTF-8, or has something after its end.
+    /// The document is not JSON or not UTF-8, or text follows its end.
     #[error("not valid JSON at line {line}, column {column}")]
     Syntax {
         /// The line.
@@ -55,8 +54,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
         })
 }
 
-/// Why this parser refused a document that `serde_json` would accept. The reason is stored outside the parser's error,
-/// because serde's errors can carry only text.
+/// Why this parser refused a document that `serde_json` would accept. A serde error can contain only text, so the
+/// reason is stored outside that error.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Duplicate,

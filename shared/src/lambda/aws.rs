@@ -1,10 +1,8 @@
-//! The configuration of the AWS clients. It takes the credentials, region and endpoint from the environment. The
-//! clients' timeouts are shorter than the functions' timeouts, so a function can still answer 503 if AWS does not
-//! respond.
+//! The configuration of the AWS clients, with credentials, region and endpoint from the environment. The clients'
+//! timeouts are shorter than the functions' timeouts. So a function can still answer 503 if AWS does not respond.
 //!
-//! The AWS SDK sends its requests through Flexgate's only HTTP client. So there is one TLS stack, one set of trust
-//! roots and one connection pool. If the SDK had its own client, each cold start would have to build that client too,
-//! and the SDK's client would also read the machine's certificates.
+//! The AWS SDK sends its requests through Flexgate's only HTTP client. A client of its own would make each cold start
+//! slower.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,11 +32,11 @@ const TRY: Duration = Duration::from_millis(1_500);
 /// The timeout of all attempts together. It is shorter than the timeout of every function.
 const OPERATION: Duration = Duration::from_secs(4);
 
-/// The largest answer that Flexgate reads from AWS, in bytes. DynamoDB returns at most 16 MB of data. As base64 in a
-/// JSON answer, that data takes more bytes.
+/// The largest answer that Flexgate reads from AWS, in bytes. DynamoDB returns at most 16 MB, and encodes binary data
+/// as base64.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// The configuration of every AWS client. It is read from the environment when it is first used. All clones share it.
+/// The configuration of every AWS client. The first use reads the environment, and all clones share the result.
 #[derive(Debug, Clone)]
 pub struct Aws {
     http: reqwest::Client,
@@ -46,18 +44,18 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Creates a configuration that sends requests through `http`. It does not read the environment yet.
+    /// Makes a configuration that sends requests through `http`. The environment is not read yet.
     #[must_use]
     pub fn new(http: reqwest::Client) -> Self {
         Self { http, config: Arc::default() }
     }
 
-    /// The configuration of every AWS client.
+    /// Returns the configuration of every AWS client.
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(|| load(self.http_client())).await
     }
 
-    /// Wraps the HTTP client in the type that the SDK expects.
+    /// Returns the HTTP client in the type that the SDK expects.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.http.clone()));
@@ -65,17 +63,16 @@ impl Aws {
     }
 }
 
-/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the container's or the
-/// machine's metadata.
+/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the metadata of the
+/// container or the machine.
 #[cfg(feature = "local")]
 async fn load(http: SharedHttpClient) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     loader.retry_config(retries()).timeout_config(timeouts()).load().await
 }
 
-/// Reads the configuration only from the environment, where Lambda puts the credentials and the region. The AWS SDK can
-/// also search other places for credentials. That code is not needed here, and would make up a tenth of a function's
-/// binary.
+/// Reads the configuration from the environment, where Lambda puts the credentials and the region. The SDK's code for
+/// other places would be a tenth of a function's binary.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
@@ -113,7 +110,7 @@ mod environment {
         std::env::var(name).ok().filter(|text| !text.is_empty())
     }
 
-    /// Finds the endpoint of a service: the service's own variable, like `AWS_ENDPOINT_URL_DYNAMODB`, or else
+    /// Finds the endpoint of a service in the service's own variable, like `AWS_ENDPOINT_URL_DYNAMODB`, or else in
     /// `AWS_ENDPOINT_URL`.
     #[derive(Debug)]
     pub(super) struct Endpoints;
@@ -151,7 +148,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// Maps the error to the SDK's kinds of error. The SDK decides from the kind whether to retry.
+/// Converts the error into the SDK's kind of error, which decides whether the SDK retries.
 fn failure(error: SendError) -> ConnectorError {
     match error {
         SendError::Connect(_) => ConnectorError::io(error.into()).never_connected(),

@@ -18,11 +18,11 @@ const MARGIN: Duration = Duration::from_millis(300);
 /// The longest time that a Lambda function can run.
 const LONGEST_RUN: Duration = Duration::from_mins(15);
 
-/// The largest response that Lambda carries.
+/// The largest response that Lambda accepts, in bytes.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// Serves `router` as a Lambda function until Lambda ends the process. Each request's deadline is a little before the
-/// end of its invocation, so that Flexgate can answer 504 before Lambda kills the invocation.
+/// Serves `router` as a Lambda function until Lambda ends the process. A request's deadline is a little before the
+/// end of its invocation, so that Flexgate can still answer 504.
 pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
         let router = router.clone();
@@ -31,8 +31,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// Returns the router's answer to one invocation. If something fails, the result is a response that reports the
-/// failure. If this returned an error instead, API Gateway would answer with its own 500, which explains nothing.
+/// Returns the router's answer to one invocation. Failures become responses too, because for an error API Gateway
+/// would answer with a 500 that explains nothing.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {
@@ -55,11 +55,10 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-/// Returns the deadline of an invocation that Lambda ends at `ends`. The deadline is a little earlier than `ends`, so
-/// that there is time to send the answer.
+/// Returns a deadline a little before `ends`, so that there is time to send the answer. Lambda ends the invocation at
+/// `ends`.
 ///
-/// Returns `None` if `ends` is so long ago that it cannot be a real end. cargo-lambda, for example, sends ten minutes
-/// past midnight on 1 January 1970.
+/// Returns `None` if `ends` is too long ago to be real. For example, cargo-lambda sends a time in 1970.
 #[must_use]
 pub fn invocation_deadline(ends: SystemTime) -> Option<Deadline> {
     #[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline by the wall clock of this machine")]

@@ -1,5 +1,5 @@
-//! Runs a function on AWS Lambda. This module contains the process and its async runtime, the code that passes
-//! invocations to a router, and the configuration of the AWS clients.
+//! Runs a function on AWS Lambda: the process, the passing of invocations to a router, and the configuration of the
+//! AWS clients.
 
 mod aws;
 mod hosting;

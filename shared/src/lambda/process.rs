@@ -1,4 +1,4 @@
-//! A function's process on Lambda: its async runtime, and what it does before the first request.
+//! A function's process on Lambda: its async runtime, and its work before the first request.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// Runs a function until Lambda ends the process.
 ///
-/// A process that serves one request at a time has only one thread, because threads cost memory and start-up time. A
+/// A process that serves one request at a time has one thread, because threads cost memory and start-up time. A
 /// process that serves several requests at once has one thread for each processor.
 pub fn run(function: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     runtime()?.block_on(function)
@@ -26,8 +26,8 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prefetches what the first request will need, for at most `time`. Does nothing if `time` is zero. A failure is
-/// ignored, because the first request fetches whatever is missing and reports any error.
+/// Prefetches what the first request will need, for at most `time`. Failures are ignored, because the first request
+/// repeats them and reports them.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);

@@ -14,21 +14,21 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
-    People, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
+    People, ReturnAddresses, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
 /// The services that a function uses. Building them does no network I/O.
 ///
-/// The store has one trait for each kind of data, and each function requests only the traits that it uses. The linker
-/// then leaves the code for the other traits out of the function's binary.
+/// The store has one trait for each kind of data. Each function requests only the traits that it uses, so the linker
+/// leaves the other code out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.
     pub clock_rng: ClockRng,
     /// The only HTTP client of the process.
     pub http: reqwest::Client,
-    /// Where secrets come from.
+    /// The source of secrets.
     pub secrets: Arc<dyn SecretSource>,
     store: Store,
 }
@@ -57,38 +57,39 @@ macro_rules! ports {
 }
 
 ports! {
-    /// Sign-in sessions.
+    /// Returns the store of sign-in sessions.
     sessions: Sessions;
-    /// Keys that can be claimed only once.
+    /// Returns the store that lets only one caller do an action.
     once_only: OnceOnly;
-    /// Counters for rate limits.
+    /// Returns the store of the return addresses of pending logins.
+    return_addresses: ReturnAddresses;
+    /// Returns the counters for rate limits.
     counters: Counters;
-    /// Which identity is bound to which Flex user.
+    /// Returns the store of bindings between identities and Flex users.
     bindings: Bindings;
-    /// Events that could not be applied.
+    /// Returns the store of messages that could not be applied.
     dead_letters: DeadLetters;
-    /// The record of events that were applied before the people ledger existed.
+    /// Returns the record of events from before the people ledger.
     event_history: EventHistory;
-    /// What Flexgate stores for SCIM.
+    /// Returns the store for SCIM.
     scim: ScimStore;
-    /// The people ledger.
+    /// Returns the people ledger.
     people: People;
-    /// Which people are inactive.
+    /// Returns the store's answers about who is inactive.
     deactivations: Deactivations;
-    /// What Flexgate refused or ignored lately.
+    /// Returns the notes about refused requests and ignored events.
     notes: Notes;
-    /// An index of Flex's users by username, regardless of case. It describes the users as they were when Flexgate last
-    /// saw them.
+    /// Returns the index of Flex's users by username, regardless of case.
     usernames: UsernameIndex;
 }
 
-/// A service that the settings describe cannot be set up. The variant says which one.
+/// Why a service that the settings describe cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// The HTTP client.
+    /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be set up")]
     Http(#[from] ClientError),
-    /// The store.
+    /// The store cannot be opened.
     #[error("the store (FLEXGATE_STORE) cannot be opened")]
     Store(#[from] StoreError),
 }
@@ -113,7 +114,7 @@ impl Platform {
         Ok(Self { clock_rng, http, secrets, store })
     }
 
-    /// The queue of identity events and jobs.
+    /// Returns the queue of identity events and jobs.
     #[must_use]
     pub fn queue(&self) -> Arc<dyn EventQueue> {
         match &self.store {
@@ -123,7 +124,8 @@ impl Platform {
         }
     }
 
-    /// The receiving end of the queue. `None` if the store is DynamoDB, because SQS then delivers the messages.
+    /// Returns the receiving end of the queue. `None` if the store is DynamoDB, because SQS then delivers the
+    /// messages.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {
@@ -133,7 +135,7 @@ impl Platform {
         }
     }
 
-    /// Builds the client for Flex. It uses the account's credential.
+    /// Builds the client for Flex, which uses the account's credential.
     #[must_use]
     pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {
         let clock = self.clock_rng.clock.clone();
@@ -143,7 +145,7 @@ impl Platform {
         Flex::new(self.http.clone(), endpoints, self.clock_rng.clone(), Arc::new(credentials), account, instance)
     }
 
-    /// Builds the client for Flex's sign-in. It needs no credential.
+    /// Builds the client for sign-in to Flex, which needs no credential.
     #[must_use]
     pub fn sso(&self, settings: &Common) -> Sso {
         let (account, instance) = (settings.account.clone(), settings.instance.clone());

@@ -1,5 +1,4 @@
-//! The settings that all functions have, and the settings shared by the functions that use the Twilio account's
-//! credential.
+//! The settings of every function, and the settings of the functions that use the Twilio account's credential.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,28 +16,27 @@ use crate::users::PolicySettings;
 /// The settings of every function.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// `TWILIO_ACCOUNT_SID`.
+    /// `TWILIO_ACCOUNT_SID`: the Twilio account.
     pub account: AccountSid,
-    /// `TWILIO_INSTANCE_SID`.
+    /// `TWILIO_INSTANCE_SID`: the Flex instance.
     pub instance: InstanceSid,
     /// `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
     pub endpoints: Endpoints,
     /// `FLEXGATE_PUBLIC_URL`: the origin at which browsers reach Flexgate.
     pub public_url: Url,
-    /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, comma-separated.
+    /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, separated by commas.
     pub allowed_origins: Vec<Url>,
-    /// `FLEXGATE_SECRETS`.
+    /// `FLEXGATE_SECRETS`: the source of secrets.
     pub secrets: SecretsFrom,
-    /// `FLEXGATE_STORE`.
+    /// `FLEXGATE_STORE`: the store.
     pub store: StoreAt,
-    /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, if the store is DynamoDB.
+    /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, for a store in DynamoDB.
     pub queues: Queues,
-    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if nothing else, such as Lambda, sets a deadline for it.
+    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if Lambda sets no deadline.
     pub request_time: std::time::Duration,
-    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function may spend at its start on Lambda to fetch what its first
-    /// request will need.
+    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may prefetch at its start.
     pub prewarm: std::time::Duration,
-    /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
+    /// `FLEXGATE_CA_FILE`: additional trust roots, in PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// `FLEXGATE_LOG`: the lowest levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:`
     /// and the namespace of the metrics.
@@ -99,7 +97,7 @@ impl Common {
     }
 }
 
-/// Checks that `url` is an origin with nothing after the host and port. It must be https, or http on the local machine.
+/// Checks that `url` is an origin: https, or http on the local machine, and nothing after the host and port.
 fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
     let safe = match url.scheme() {
         "https" => true,

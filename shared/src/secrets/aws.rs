@@ -15,11 +15,11 @@ use super::{FetchError, SecretSource, SecretValue, Stage};
 use crate::base::outbound::Deadline;
 use crate::lambda::Aws;
 
-/// The most time that one fetch may take. It leaves time to serve a cached value if Secrets Manager is slow.
+/// The maximum duration of one fetch. It leaves time to serve a cached value if Secrets Manager is slow.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// AWS Secrets Manager. The credentials, region and endpoint come from the environment. The first fetch builds the
-/// client.
+/// A source of secrets in AWS Secrets Manager. The first fetch builds the client, with credentials, region and
+/// endpoint from the environment.
 #[derive(Debug)]
 pub struct SecretsManager {
     aws: Aws,
@@ -27,7 +27,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Creates a source for the Secrets Manager that the environment names. It does not read the environment yet.
+    /// Makes a source of secrets without reading the environment yet.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
         Self { aws, client: OnceCell::new() }

@@ -20,15 +20,15 @@ const FRESH: Duration = Duration::seconds(300);
 const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches that rejected credentials cause. Without this limit, an attacker could cause a
-/// fetch with every bad token.
+/// The minimum time between two fetches after rejected credentials. Otherwise an attacker could cause a fetch with
+/// every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
 pub struct Held<T> {
     /// The parsed document.
     pub value: T,
-    /// The version of the secret in which this value was found.
+    /// The version of the secret that contains this value.
     pub version: String,
     fetched_at: OffsetDateTime,
 }
@@ -45,7 +45,7 @@ pub struct CachedSecret<T> {
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // The lock is held during a fetch. Concurrent readers wait for the lock, and then find the new value.
+    // A fetch holds this lock. Other readers wait for the lock, and then find the new value.
     flight: Mutex<Flight>,
 }
 
@@ -62,20 +62,20 @@ impl<T> fmt::Debug for CachedSecret<T> {
 }
 
 impl<T: DeserializeOwned> CachedSecret<T> {
-    /// Creates a cache for the secret called `id`. It fetches nothing yet.
+    /// Makes a cache for the secret with the name `id`, without fetching anything yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self { id: id.into(), source, clock, latest: RwLock::new(None), flight: Mutex::default() }
     }
 
-    /// The secret's name.
+    /// Returns the name of the secret.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Returns a value that is less than five minutes old. If the secret cannot be fetched, returns the last value, as
-    /// long as that value is less than an hour old.
+    /// Returns a value that is less than five minutes old. If the secret cannot be fetched, returns the last value
+    /// until that value is an hour old.
     pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         if let Some(held) = self.younger_than(FRESH) {
             return Ok(held);
@@ -100,11 +100,10 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Refreshes the value, because a credential was presented that does not match the version `rejected`.
+    /// Refreshes the value after a credential was presented that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch in two cases: if the cached value already has another version, or if a
-    /// rejection caused a refresh less than a minute ago. If the fetch fails, returns the cached value if it is less
-    /// than an hour old.
+    /// Returns the cached value without a fetch if it has another version already, or if a rejection caused a refresh
+    /// less than a minute ago. If the fetch fails, returns the cached value until that value is an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();
@@ -121,14 +120,14 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Fetches the value again, however young the cached one is. Call this only if the cached value is known to be
-    /// invalid, and limit how often it is called.
+    /// Fetches the value again, whatever the age of the cached value. The caller must know that the cached value is
+    /// invalid, and must limit these calls.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await
     }
 
-    /// Fetches the version at `AWSPENDING`. Returns `None` if no rotation is in progress. The version is not cached.
+    /// Fetches the version at `AWSPENDING`, without caching it. Returns `None` if no rotation is in progress.
     pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
         match self.source.fetch(&self.id, Stage::Pending, deadline).await {
             Ok(value) => Ok(Some(self.parse(&value)?)),
@@ -159,7 +158,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // The messages of serde_json may quote the secret's text. So use such a message only if it quotes no value.
+        // A message of serde_json may quote a secret value, so only messages that quote nothing are used.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;
@@ -176,7 +175,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 }
 
-/// Describes what is wrong with a document, without quoting any of its values.
+/// Describes the mistake in a document, without quoting any of its values.
 fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let quotes_a_value = text.starts_with("invalid") || text.starts_with("unknown variant");

@@ -1,4 +1,4 @@
-//! Secrets from files. The local gateway and installations on a single machine use them.
+//! Secrets from files, for the local gateway and for single machines.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,15 @@ use secrecy::SecretString;
 use super::{FetchError, SecretSource, SecretValue, Stage};
 use crate::base::outbound::Deadline;
 
-/// A folder with one JSON document per secret: `{id}.json`. During a rotation, `{id}.pending.json` holds the pending
-/// version. A document's version is the SHA-256 of its text.
+/// A folder with one JSON document for each secret: `{id}.json`. During a rotation, `{id}.pending.json` contains the
+/// pending version. A document's version is the SHA-256 of its text.
 #[derive(Debug, Clone)]
 pub struct FileSecrets {
     folder: PathBuf,
 }
 
 impl FileSecrets {
-    /// Creates a source that reads secrets from this folder. It reads nothing yet.
+    /// Makes a source that reads secrets from this folder, without reading anything yet.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }

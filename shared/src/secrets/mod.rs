@@ -1,9 +1,8 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! Both sources implement [`SecretSource`]. [`CachedSecret`] keeps the value for five minutes, and lets concurrent
-//! readers share one fetch. If the source fails, readers get the last value until that value is an hour old.
-//! [`TwilioCredentials`] handles the rotation of Twilio's credential, and limits how often its secret is read again. A
-//! secret's values never appear in an error or in `Debug`.
+//! [`CachedSecret`] keeps a value for five minutes, and returns it for up to an hour while the source fails.
+//! [`TwilioCredentials`] handles the rotation of Twilio's credential. No error and no `Debug` output contains a
+//! secret's value.
 
 mod aws;
 mod cache;
@@ -30,23 +29,23 @@ use crate::base::outbound::Deadline;
 pub enum Stage {
     /// `AWSCURRENT`: the version in use.
     Current,
-    /// `AWSPENDING`: the version that a rotation is about to make current.
+    /// `AWSPENDING`: the version that a rotation will make current.
     Pending,
 }
 
 /// A secret as its source stores it.
 #[derive(Debug, Clone)]
 pub struct SecretValue {
-    /// The version's name. It changes whenever the text changes.
+    /// The name of the version. It changes whenever the text changes.
     pub version: String,
-    /// The document.
+    /// The text of the document.
     pub text: SecretString,
 }
 
 /// Why a source did not return a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// There is no such secret, the secret has no such version, or the version holds no text.
+    /// There is no such secret or version, or the version contains no text.
     #[error("there is no such secret")]
     NotFound,
     /// This process may not read the secret.
@@ -57,7 +56,7 @@ pub enum FetchError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Where secrets come from.
+/// A source of secrets.
 #[async_trait]
 pub trait SecretSource: Debug + Send + Sync {
     /// Reads the secret `id` at `stage`.
@@ -70,25 +69,24 @@ pub enum SecretError {
     /// The source did not return the secret, and the cache has no value that is recent enough.
     #[error("the secret {id} cannot be read")]
     Unreadable {
-        /// The secret's name.
+        /// The name of the secret.
         id: String,
-        /// Why the source did not return it.
+        /// Why the source did not return the secret.
         #[source]
         source: FetchError,
     },
     /// The secret's document does not have the expected form.
     #[error("the secret {id} is malformed: {reason}")]
     Malformed {
-        /// The secret's name.
+        /// The name of the secret.
         id: String,
-        /// What is wrong with the document, without any of the secret's values. It may contain the name of an unknown
-        /// field.
+        /// The mistake in the document. The text can contain the name of an unknown field, but no secret value.
         reason: String,
     },
-    /// The request's deadline passed while it waited for another request to fetch the secret.
+    /// The deadline passed while the request waited for another request's fetch of the secret.
     #[error("the secret {id} was not read in time")]
     Timeout {
-        /// The secret's name.
+        /// The name of the secret.
         id: String,
     },
 }

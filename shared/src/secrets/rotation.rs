@@ -1,13 +1,12 @@
-//! The Twilio credential, and what happens while it is rotated.
+//! The Twilio credential, and its rotation.
 //!
-//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can hold an invalid credential for up to
-//! five minutes. So when Twilio rejects a credential, Flexgate reads the secret again. If the secret still holds the
-//! rejected credential, Flexgate tries the version `AWSPENDING` and uses that credential until `AWSCURRENT` changes. If
-//! Twilio rejects the pending credential too, Flexgate stops using it. In that case the rotation has failed, or the new
-//! credential is not yet valid at Twilio.
+//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for
+//! up to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not
+//! changed, Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending
+//! credential too.
 //!
-//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
-//! After a search that finds nothing, no request searches again for five seconds.
+//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its
+//! result. After a search without a result, the next search begins at the earliest five seconds later.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,8 +20,8 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// After a search that found no other credential, no request searches again for this long. Otherwise, as long as the
-/// credential is invalid, every request would read the secret three times.
+/// The minimum time between a search without a result and the next search. Each search reads the secret up to three
+/// times.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.
@@ -31,13 +30,13 @@ const REST: Duration = Duration::seconds(5);
 pub struct Credential {
     /// The account that the credential belongs to.
     pub account_sid: AccountSid,
-    /// The user name for HTTP Basic: the account's SID or the API key's SID.
+    /// The user name for HTTP Basic: the SID of the account or of the API key.
     pub username: String,
     /// The password for HTTP Basic: the `AuthToken` or the API key's secret.
     pub password: SecretString,
 }
 
-/// Why the document is not a credential. The error never contains the document's values.
+/// Why a document is not a credential. The error never contains the document's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// The document has neither of the two shapes, or mixes them.
@@ -82,7 +81,7 @@ impl TryFrom<Document> for Credential {
     }
 }
 
-/// A credential that Flexgate uses, with the version of the secret from which it was read.
+/// A credential that Flexgate uses, and the version of its secret.
 #[derive(Debug, Clone)]
 pub struct HeldCredential(Arc<Held<Credential>>);
 
@@ -100,12 +99,12 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // Allows one search at a time. If Twilio rejects fifty requests at once, they cause one search and not fifty.
+    // Lets only one search run at a time, so that fifty rejections at once cause one search.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The pending credential that Flexgate uses instead of a rejected current one, and the time of the last search that
-/// found nothing.
+/// The pending credential that Flexgate uses instead of a rejected current one, and when the last search found
+/// nothing.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,
@@ -119,7 +118,7 @@ struct Pending {
 }
 
 impl TwilioCredentials {
-    /// Creates a reader of the credential in the secret called `id`. It reads nothing yet.
+    /// Makes a reader of the credential in the secret with the name `id`, without reading anything yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -136,7 +135,8 @@ impl TwilioCredentials {
         Ok(self.taken_over(&held.version).unwrap_or(HeldCredential(held)))
     }
 
-    /// Returns another credential to try after Twilio rejected `rejected`. Returns `None` if there is none yet.
+    /// Returns another credential to try after Twilio rejected `rejected`. Returns `None` if there is no other
+    /// credential yet.
     pub async fn after_rejection(
         &self,
         rejected: &HeldCredential,
@@ -160,9 +160,9 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that Twilio
-    /// has rejected, if there is one. The search returns that version only if it has become the current version again
-    /// and the search finds no other credential.
+    /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that
+    /// Twilio has rejected. The search returns that version only if it is current again and there is no other
+    /// credential.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -189,14 +189,13 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads. In that case, the version that was pending is the current
-        // version now.
+        // The rotation may have ended between the two reads, so that the pending version is the current version now.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// If the pending credential is the one that Twilio `rejected`, stops using it. Then returns the version of the current
-    /// credential, in whose place it was used. Otherwise returns `None`.
+    /// Stops using the pending credential if it is `rejected`. In this case, returns the version of the current
+    /// credential, and otherwise `None`.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

@@ -1,12 +1,12 @@
-//! `FLEXGATE_SECRETS`: where Flexgate reads secrets from.
+//! `FLEXGATE_SECRETS`: the source from which Flexgate reads secrets.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where secrets are read from.
+/// The source of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretsFrom {
-    /// `aws`: Secrets Manager. The default.
+    /// `aws`, the default: Secrets Manager.
     SecretsManager,
     /// `files:FOLDER`: a folder with one JSON document for each secret.
     Files(PathBuf),

@@ -1,5 +1,5 @@
-//! A record of the requests that Flexgate refused lately and the events that it ignored, for administrators who want to
-//! know why something did not happen. Each entry is called a note.
+//! The notes: a record of refused requests and ignored events, kept for a week. With it, an administrator can find
+//! out why something did not happen.
 
 use std::fmt;
 
@@ -25,32 +25,31 @@ pub enum Noted {
     Ignored,
 }
 
-/// A request that Flexgate refused, or an event that it ignored. A note contains no personal data other than a client's
-/// own id of a resource.
+/// A refused request or an ignored event. Its only personal data is the client's own id of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Why the note was made.
     pub noted: Noted,
     /// The source or the client, such as `scim` or the name of a webhook source.
     pub source: Box<str>,
-    /// The route, such as `POST /scim/v2/Users`. For an ignored event: the type of the event.
+    /// The route, such as `POST /scim/v2/Users`. For an ignored event, the type of the event.
     pub route: Box<str>,
-    /// The code of the problem with which Flexgate answered. For an ignored event: `ignored`.
+    /// The code of the problem document in the answer. For an ignored event, `ignored`.
     pub code: Box<str>,
-    /// The reason, as the client was told.
+    /// The reason in the answer to the client.
     pub reason: Box<str>,
-    /// The identity system's own id of the user or group, if the request named one.
+    /// The identity system's own id of the user or group. `None` if the request contained no such id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Box<str>>,
-    /// How often it happened.
+    /// The number of equal refusals or events.
     pub times: u32,
-    /// When it happened, or happened last.
+    /// The time of the latest refusal or event.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
 }
 
 impl Note {
-    /// The same note with its texts shortened, so that no client can fill the store.
+    /// Returns the note with its texts shortened, so that no client can fill the store.
     #[must_use]
     pub fn shortened(self) -> Self {
         let short = |text: Box<str>| text.chars().take(MAX_TEXT).collect::<String>().into();
@@ -64,8 +63,8 @@ impl Note {
         }
     }
 
-    /// The key under which the note is stored. Two notes of one day that differ only in their time have the same key,
-    /// so they are stored as one note.
+    /// Returns the key under which the note is stored. Notes of one day that differ only in their time have the same
+    /// key, so they become one note.
     pub(super) fn key(&self) -> String {
         let external_id = self.external_id.as_deref().unwrap_or_default();
         let noted = if self.noted == Noted::Refused { "refused" } else { "ignored" };
@@ -78,11 +77,11 @@ impl Note {
     }
 }
 
-/// The longest that a request waits until its note is stored. Storing it must not delay the answer.
+/// How long a request waits at most for its note to be stored.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
-/// Waits for `storing`, but only for a short time. If the note cannot be stored, Flexgate logs this, and the answer to
-/// the request stays the same.
+/// Waits for `storing`, but only for a short time. A failure is only logged, and does not change the answer to the
+/// request.
 pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>>) {
     match tokio::time::timeout(WAIT, storing).await {
         Ok(Ok(_)) => {}
@@ -94,9 +93,9 @@ pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>
 /// The notes of the last [`NOTES_KEPT`].
 #[async_trait]
 pub trait Notes: fmt::Debug + Send + Sync {
-    /// Stores a note. If the store already has the same note for that day, increases that note's counter instead.
+    /// Stores a note. If the store has an equal note for that day, adds `times` to its counter instead.
     async fn note(&self, note: &Note) -> Result<(), StoreError>;
 
-    /// Returns the notes, the latest first.
+    /// Returns the notes, latest first.
     async fn notes(&self, now: OffsetDateTime) -> Result<Vec<Note>, StoreError>;
 }

@@ -1,10 +1,10 @@
-//! The queue of identity events and jobs, its dead letters, and the record of events that were applied before the
-//! people ledger existed.
+//! The queue of identity events and jobs, its dead letters, and the record of events from before the people ledger.
 //!
-//! The queue delivers the messages about one subject in the order in which they arrived. It stores a message before it
-//! acknowledges it, and accepts the same event only once. (On SQS FIFO, [`Message::group`] is the message group id and
-//! [`Message::key`] the deduplication id.) It has two lanes, one for events and one for bulk jobs. Neither lane waits
-//! for the other.
+//! The queue stores a message before it acknowledges it, accepts an event only once, and delivers the messages about
+//! one subject in order. (On SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the
+//! deduplication id.)
+//!
+//! The queue has two lanes, one for events and one for bulk jobs. Neither lane waits for the other.
 
 use std::sync::Arc;
 
@@ -19,29 +19,28 @@ use crate::domain::{History, SourceName, SubjectId};
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Queues each message in its lane. If this succeeds, all messages are stored durably.
+    /// Queues each message in its lane. Success means that all messages are stored durably.
     ///
-    /// If it fails, the caller must send all messages again. A local store has then queued none of them. SQS accepts
-    /// ten messages at a time, so it may have queued some of them. If a message is already in the queue, or was there
-    /// recently, the queue ignores it.
+    /// After a failure, the caller must send all messages again. SQS may have queued some of them, and ignores those
+    /// when they arrive again.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many messages are in a lane, and when the oldest arrived. Messages that a consumer is processing
-    /// count too.
+    /// Returns how many messages are in a lane, including those in progress, and when the oldest arrived.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end. It is used if a process must take messages from the queue itself. With SQS this is not
-/// necessary, because AWS delivers the messages to a function.
+/// The queue's receiving end, for a process that takes messages from the queue itself. With SQS it is not needed,
+/// because AWS delivers the messages to a function.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Returns a signal for the consumer. The signal is triggered when this process may have queued a message. It is
-    /// not triggered by messages of other processes, so the consumer must also poll.
+    /// Returns a signal that is triggered when this process queues messages. Messages of other processes do not
+    /// trigger it, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, each about a different subject, and leases them until `until`. The
-    /// caller must record the outcome of each message before that time (see `settle`). Otherwise the message can be
-    /// taken again. Until the outcome is recorded, the next message about the same subject waits.
+    /// Takes at most `limit` messages of a lane, each about a different subject, and leases them until `until`.
+    ///
+    /// The caller must record each outcome with `settle` before that time, or the message can be taken again. The
+    /// next message about the same subject waits for the outcome.
     async fn take(
         &self,
         lane: Lane,
@@ -50,22 +49,22 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Records the outcome of a message. Does nothing if another consumer has taken the message in the meantime.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message since.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many messages have `status`, in both lanes together.
+    /// Returns how many messages of both lanes have the status `status`.
     async fn count(&self, status: EventStatus) -> Result<u64, StoreError>;
 
-    /// Removes messages that were applied long ago, and returns how many.
+    /// Removes messages that were applied long ago, and returns their number.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
 /// A message leased from the queue.
 #[derive(Debug, Clone)]
 pub struct Taken {
-    /// Identifies the message in the queue.
+    /// The number that identifies the message in the queue.
     pub seq: i64,
-    /// The message, JSON.
+    /// The message as JSON.
     pub body: String,
     /// How often the message has been taken, including this time.
     pub attempts: u32,
@@ -74,7 +73,7 @@ pub struct Taken {
 /// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// It was applied.
+    /// The message was applied.
     Applied,
     /// The message must be retried, but not before this time.
     Later(OffsetDateTime),
@@ -82,45 +81,45 @@ pub enum Settled {
     Dead(String),
 }
 
-/// What waits in the queue.
+/// The messages in a lane of the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many messages.
+    /// The number of messages.
     pub waiting: u64,
-    /// When the oldest of these messages arrived. `None` if there is no message, or if the queue does not report the
-    /// time (SQS).
+    /// When the oldest message arrived. `None` if the lane is empty, or with SQS, which does not report this time.
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the record of the events that were applied to each subject before the people ledger existed. Flexgate needs
-/// this record if an event is about somebody who is not in the ledger yet.
+/// Reads the record of events from before the people ledger. Flexgate needs this record for an event about somebody
+/// who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// Returns the record of the events that were applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 
-/// A message that could not be applied. It is stored together with the reason.
+/// A message that could not be applied, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Identifies the dead letter: [`Message::key`], or a digest of the body if the body cannot be parsed as a message.
+    /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is no valid message.
     pub key: String,
-    /// The source of the message, or `flexgate` for a job. Empty if the body cannot be parsed.
+    /// The source of the message, or `flexgate` for a job. Empty if the body is no valid message.
     pub source: String,
-    /// The event's id at the source. For a job, a text that says what the job does. Empty if the body cannot be parsed.
+    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is no valid
+    /// message.
     pub event_id: String,
-    /// The message as it was queued. Holds personal data.
+    /// The message as it was queued. It contains personal data.
     pub body: String,
-    /// How often it was tried.
+    /// How often Flexgate tried to apply the message.
     pub attempts: u32,
-    /// Why it was not applied.
+    /// Why the message was not applied.
     pub reason: String,
-    /// When it became a dead letter.
+    /// When the message became a dead letter.
     pub since: OffsetDateTime,
 }
 
 impl DeadLetter {
-    /// Makes the letter for a message's body.
+    /// Makes the dead letter for a message's body.
     #[must_use]
     pub fn of(body: &str, attempts: u32, reason: impl Into<String>, since: OffsetDateTime) -> Self {
         let (key, source, event_id) = match serde_json::from_str::<Message>(body) {
@@ -134,27 +133,27 @@ impl DeadLetter {
 /// The status of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventStatus {
-    /// In the queue.
+    /// The message is in the queue.
     Waiting,
-    /// Applied.
+    /// The message was applied.
     Applied,
-    /// A dead letter.
+    /// The message is a dead letter.
     Dead,
 }
 
 /// Messages that could not be applied.
 #[async_trait]
 pub trait DeadLetters: std::fmt::Debug + Send + Sync {
-    /// Stores a letter. Replaces a letter with the same key.
+    /// Stores a dead letter. Replaces a dead letter with the same key.
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` letters, oldest first.
+    /// Returns at most `limit` dead letters, oldest first.
     async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Returns the letter with that key.
+    /// Returns the dead letter with this key.
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Puts the letter's message back into the queue, as if it had never been tried. Returns false if there is no such
+    /// Puts a dead letter's message back into the queue as a new message. Returns false if there is no such dead
     /// letter.
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 }

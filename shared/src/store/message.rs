@@ -1,4 +1,4 @@
-//! The messages in the queue: identity events, and jobs that Flexgate creates itself.
+//! The messages in the queue: identity events, and jobs that Flexgate makes itself.
 
 use std::borrow::Cow;
 
@@ -10,91 +10,90 @@ use super::{Note, fingerprint};
 use crate::domain::ledger::PersonId;
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
-/// The name that stands for Flexgate itself as the source of a job. Jobs do not come from an identity system.
+/// The source of a job that Flexgate makes itself.
 const OWN: &str = "flexgate";
 
-/// A message in the queue, as JSON.
+/// A message in the queue, stored as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
-    /// An event to apply.
+    /// An identity event to apply.
     Event(IdentityEvent),
-    /// A message that Flexgate cannot read although it certainly comes from the source. It becomes a dead letter, so
-    /// that an operator can look at it.
+    /// A verified delivery that Flexgate cannot read. It becomes a dead letter, so that an operator can inspect it.
     Unreadable {
         /// The source.
         source: SourceName,
-        /// Identifies it among the source's events.
+        /// The source's id of the event.
         id: EventId,
-        /// What is wrong with it.
+        /// What is wrong with the delivery.
         reason: String,
-        /// What the source sent.
+        /// The document that the source sent.
         document: Value,
     },
-    /// A job: a group, an application or a directory no longer exists at a source. For each person who belonged to it,
-    /// the job queues a [`Message::Consequence`].
+    /// A job after the end of a group, an application or a directory at a source. It queues a
+    /// [`Message::Consequence`] for each person who belonged to it.
     Ended {
         /// The source.
         source: SourceName,
         /// The event that reported the ending.
         event: EventId,
-        /// When it happened, by the source's clock.
+        /// When the ending happened, by the source's clock.
         #[serde(with = "time::serde::rfc3339")]
         occurred_at: OffsetDateTime,
-        /// What has ended.
+        /// The group, application or directory that has ended.
         ended: Ended,
-        /// Continue after this person.
+        /// The last person whom the previous job handled. This job continues after that person.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// The consequence for one person if a group, an application or a directory no longer exists. It is applied like an
+    /// The consequence for one person of the end of a group, an application or a directory. It is applied like an
     /// event from the source.
     Consequence {
-        /// An event that has the same effect on the person as the ending.
+        /// An event that has the same effect on the person as that end.
         event: IdentityEvent,
-        /// What has ended.
+        /// The group, application or directory that has ended.
         ended: Ended,
     },
-    /// A job: store a note for administrators.
+    /// A job that stores a note for administrators.
     Note(Note),
-    /// A job: reconcile one person with the ledger.
+    /// A job that reconciles one person with the ledger.
     Reconcile {
         /// The SID of the person's current Flex user or of an earlier one. The SCIM `id` is such a SID.
         user: FlexUserSid,
-        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. It contains no
-        /// personal data. The queue accepts only one job with the same cause and the same user.
+        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal
+        /// data. The queue accepts only one job with the same cause and user.
         cause: String,
-        /// The group that the person has left, and the role that the person had through it. `None` if the job is not
-        /// about a group that the person has left.
+        /// The group that the person has left, and the role that the group gave. `None` if the job has another cause.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job: many members of a SCIM group have changed. For each of them, the job queues a [`Message::Reconcile`].
+    /// A job after a change that affects many members of a SCIM group. It queues a [`Message::Reconcile`] for each of
+    /// them.
     FanOut {
         /// The group's SCIM `id`.
         group: String,
-        /// The version of the group with which the change was stored.
+        /// The version of the group after the change.
         version: u64,
-        /// Which part of the changed members this job handles. A message holds a limited number of members, so a change
-        /// of many members needs several jobs.
+        /// The number of this job. The number of members in a message is limited, so a large change needs several
+        /// jobs.
         part: usize,
         /// The members who joined or left the group, or whose role from the group changed.
         members: Vec<ChangedMember>,
     },
 }
 
-/// What no longer exists at a source.
+/// A group, an application or a directory that no longer exists at a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// A group or an application, by the source's own id. Nobody is a member of it any more.
+    /// The source's id of a group or an application. All memberships in it have ended.
     Membership(Box<str>),
-    /// A directory or an organisation, by the source's own id. Nobody who belonged to it is active any more.
+    /// The source's id of a directory or an organisation. All people who belonged to it are inactive.
     Directory(Box<str>),
 }
 
 impl Ended {
-    /// The source's id of what has ended.
+    /// Returns the source's id of what has ended.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -103,13 +102,13 @@ impl Ended {
     }
 }
 
-/// A role that somebody had through a SCIM group that they have left. Flexgate treats the role as one that it gave,
-/// even if no statement mentions it. Otherwise the role would count as set by hand, and Flexgate could not remove it.
+/// A role from a SCIM group that a person has left. Flexgate treats the role as one that it gave, even if no
+/// statement mentions it. Otherwise it could not remove the role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
     pub group: String,
-    /// The role.
+    /// The role that the group gave.
     pub role: Role,
 }
 
@@ -118,17 +117,17 @@ pub struct LeftGroup {
 pub struct ChangedMember {
     /// The person's SCIM `id`.
     pub user: FlexUserSid,
-    /// The role that the person had through the group.
+    /// The role that the group gave to the person before the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub had: Option<Role>,
 }
 
-/// The maximum number of members in one message. With this number, ten messages fit into the 256 KiB that SQS accepts
-/// in one request.
+/// The maximum number of members in one message. Ten such messages fit into the 256 KiB that SQS accepts in one
+/// request.
 const PART: usize = 400;
 
-/// The queue's two lanes. Bulk jobs have a lane of their own. So an event that deactivates a person never waits behind
-/// thousands of jobs.
+/// The queue's two lanes. Bulk jobs have their own lane, so that an event which deactivates a person never waits
+/// behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Identity events.
@@ -138,15 +137,15 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Both of them.
+    /// Both lanes.
     pub const ALL: [Self; 2] = [Self::Events, Self::Bulk];
 }
 
 impl Message {
-    /// The kinds of message that this version knows, by their names in JSON.
+    /// The names in JSON of all kinds of message that this version can read.
     pub const KINDS: [&str; 7] = ["event", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
 
-    /// Creates the jobs that queue a reconciliation for each of these members of the group.
+    /// Makes the jobs that queue a reconciliation for each of these members of the group.
     #[must_use]
     pub fn fan_out(group: &str, version: u64, members: &[ChangedMember]) -> Vec<Self> {
         let job = |(part, members): (usize, &[ChangedMember])| Self::FanOut {
@@ -158,7 +157,7 @@ impl Message {
         members.chunks(PART).enumerate().map(job).collect()
     }
 
-    /// The source; `flexgate` for a job.
+    /// Returns the source of the message, or `flexgate` for a job of Flexgate's own.
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
@@ -169,7 +168,7 @@ impl Message {
         }
     }
 
-    /// The event's id at the source. For a job, a text that says what the job does and why.
+    /// Returns the source's id of the event. For a job, returns a text that says what the job does and why.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
@@ -183,8 +182,7 @@ impl Message {
         }
     }
 
-    /// A key that is unique among the messages of all sources and all jobs. The queue accepts only one message with the
-    /// same key.
+    /// Returns a key that is unique among all messages. The queue accepts only one message with the same key.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -201,8 +199,8 @@ impl Message {
         }
     }
 
-    /// The message group, as in an SQS FIFO queue. The messages of one group are processed one at a time, in the order
-    /// in which they arrived.
+    /// Returns the message group, as in an SQS FIFO queue. Messages of one group are processed one at a time, in the
+    /// order of arrival.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -217,11 +215,11 @@ impl Message {
         }
     }
 
-    /// The queue that the message belongs to.
+    /// Returns the lane that the message belongs to.
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these messages. It has no permission to send to the queue for bulk jobs.
+            // The webhooks function sends these messages, and it may not send to the bulk queue.
             Self::Event(_) | Self::Unreadable { .. } | Self::Ended { after: None, .. } | Self::Note(_) => Lane::Events,
             Self::Reconcile { .. }
             | Self::FanOut { .. }
@@ -230,8 +228,8 @@ impl Message {
         }
     }
 
-    /// Returns the message group and the lane of the message with this body. If the body cannot be parsed, the message
-    /// counts as an event and gets a group of its own.
+    /// Returns the message group and the lane for a message body. A body that is no valid message goes to the lane
+    /// for events, in a group of its own.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {
             Ok(message) => (message.group(), message.lane()),
@@ -299,8 +297,8 @@ mod tests {
         assert_ne!(fan_out("fggrp_1", 7).group(), fan_out("fggrp_2", 7).group());
     }
 
-    /// Returns two messages: a note, and the end of a directory. `after` is the last person whom the job for that end
-    /// has read.
+    /// Returns two messages: a note, and the end of a directory. `after` is the last person whom the previous job
+    /// handled.
     fn of_webhooks(after: Option<PersonId>) -> [Message; 2] {
         let at = time::macros::datetime!(2026-01-01 09:00 UTC);
         let note = Note {
@@ -324,8 +322,8 @@ mod tests {
             let document = serde_json::to_value(&message).unwrap();
             assert_eq!(serde_json::from_value::<Message>(document).unwrap(), message);
         }
-        // The job that continues after a person comes from a function that may use the bulk queue. Its key differs from
-        // the key of the first job.
+        // A job that continues after a person comes from a function that may use the bulk queue. Its key differs from
+        // the first job's key.
         let [_, first] = of_webhooks(None);
         let [_, next] = of_webhooks(Some(PersonId::of([7; 16])));
         assert_eq!(next.lane(), Lane::Bulk);

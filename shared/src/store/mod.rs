@@ -1,13 +1,14 @@
-//! The store: data that Flexgate must remember and that Twilio cannot hold. Examples are sign-in sessions, bindings of
-//! identities to Flex users, and the people ledger.
+//! The store: data that Flexgate must remember and that Twilio cannot store, such as sessions, bindings and the
+//! people ledger.
 //!
-//! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. All
-//! implementations pass the same test suite (`tests/store.rs`). If several writers can write the same record at once,
-//! each write has a condition. The store then lets only one of the writers succeed.
+//! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. Both
+//! implementations pass the same tests (`tests/store.rs`). Of several concurrent writers of one record, only one
+//! succeeds.
 
 mod activity;
 mod dynamodb;
 mod events;
+mod logins;
 mod message;
 mod notices;
 mod people;
@@ -29,6 +30,7 @@ use time::{Duration, OffsetDateTime};
 pub use activity::{NOTES_KEPT, Note, Noted, Notes, note_briefly};
 pub use dynamodb::DynamoStore;
 pub use events::{Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, EventStatus, Inbox, Settled, Taken};
+pub use logins::ReturnAddresses;
 pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use notices::Notices;
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
@@ -40,30 +42,30 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};
 
-/// The store failed. The caller must not assume that anything was written.
+/// The store failed. Some data may have been written, so the caller must not rely on either outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is full, or stayed locked for too long.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store holds a record that this version cannot read.
+    /// The store contains a record that this version cannot read.
     #[error("the store holds a record that cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The key of a stored session: the SHA-256 of the session's identifier, which is in the cookie. So somebody who can
-/// read the store cannot find out what the cookie contains.
+/// The key of a stored session: the SHA-256 of the session's identifier. So nobody can derive the content of the
+/// cookie from the store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(Box<str>);
 
 impl SessionKey {
-    /// The key for the identifier in the cookie.
+    /// Returns the key for the identifier in the cookie.
     #[must_use]
     pub fn of(session_id: &str) -> Self {
         Self(fingerprint(&[session_id]).into())
     }
 
-    /// The key, base64url.
+    /// Returns the key in base64url.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,36 +88,36 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(context.finish())
 }
 
-/// A signed-in browser.
+/// The session of a signed-in browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Its key.
+    /// The key of the session.
     pub key: SessionKey,
-    /// The SSO profile it signed in with.
+    /// The SSO profile through which the person signed in.
     pub profile: ProfileName,
-    /// The Flex user it belongs to.
+    /// The Flex user who signed in.
     pub flex_user_sid: FlexUserSid,
-    /// The encrypted tokens; opaque to the store.
+    /// The encrypted tokens. The store cannot read them.
     pub sealed: String,
-    /// The number of refreshes so far. When a refresh ends, its result is stored only if this number is still the same
-    /// as when the refresh began.
+    /// The number of refreshes so far. The result of a refresh is stored only if this number has not changed since
+    /// the refresh began.
     pub version: u64,
     /// When the person signed in.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,
-    /// The time at which the session ends, even if it is in use. From then on, the store may remove the session.
+    /// When the session ends, even if it is in use. The store may remove it after that time.
     pub ends_at: OffsetDateTime,
 }
 
 /// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// This process may refresh the session. No other process may until the lease ends.
+    /// This process may refresh the session, and no other process may until the lease ends.
     Granted,
-    /// No: another process holds the lease.
+    /// Another process holds the lease.
     Held,
-    /// No: the session has been refreshed in the meantime and now has another version, or it no longer exists.
+    /// The session has another version now, because it has been refreshed, or it no longer exists.
     Moved,
 }
 
@@ -125,13 +127,13 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Stores a new session.
     async fn insert(&self, session: Session) -> Result<(), StoreError>;
 
-    /// Returns the session with that key. The session may have ended already, so the caller must check `ends_at`.
+    /// Returns the session with this key. The session may have ended already, so the caller must check `ends_at`.
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
     /// Records that the session was used at `at`.
     async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Requests a lease: until the time `until`, no other process may refresh the session from version `version`.
+    /// Requests a lease: no other process may refresh the session from version `version` before `until`.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -143,26 +145,27 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Releases the lease without a refresh.
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError>;
 
-    /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Returns false if the
-    /// session has another version by now or no longer exists.
+    /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Otherwise returns
+    /// false.
     async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
 
     /// Ends one session.
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError>;
 
-    /// Ends every session of a Flex user, and returns how many there were.
+    /// Ends all sessions of a Flex user, and returns their number.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 
-    /// Removes the sessions that ended before `now`, unless the store does so by itself. Returns how many it removed.
+    /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes
+    /// ended sessions by itself.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Makes sure that an action that must happen only once is done by one caller only. A caller who gets the right to do
-/// the action has claimed it. Nobody else can then claim it.
+/// Makes sure that only one caller does an action. To claim an action is to get the right to do it, which nobody else
+/// can then get.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Claims the action `what`, which is of the kind `kind`. Returns true for the first caller, who may do the action.
-    /// Returns false for every later caller, at least until `until`.
+    /// Claims the action `what` of the kind `kind`. Returns true for the first caller, and false for every later
+    /// caller, at least until `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -175,18 +178,19 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
 /// The result of a count within a time span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// The count, this time included.
+    /// The number of counts, including this one.
     pub times: u32,
-    /// When the time span ends. The next count then begins with one again.
+    /// When the time span ends. After that, counting restarts at one.
     pub until: OffsetDateTime,
 }
 
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Increments the counter of `what`, which is of the kind `kind`, and returns the new number. The first count
-    /// begins a time span of the length `span`. The first count after the end of that span begins a new one. Concurrent
-    /// callers each get a different number.
+    /// Increments the counter of `what`, of the kind `kind`, and returns the new number. Concurrent callers get
+    /// different numbers.
+    ///
+    /// The first count begins a time span of the length `span`. The first count after its end begins a new one.
     async fn count(
         &self,
         kind: &str,
@@ -207,15 +211,14 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Bindings of identities to Flex users. An identity has at most one user, and a user has at most one identity. So
-/// nobody can get somebody else's Flex user with a changed e-mail address or a reused username.
+/// Bindings of identities to Flex users. An identity has at most one user, and a user at most one identity. So nobody
+/// gets another person's user through a changed e-mail address or a reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
-    /// The Flex user bound to the identity.
+    /// Returns the Flex user bound to the identity.
     async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError>;
 
-    /// Binds the identity to the user. Does nothing if the identity already belongs to another user, or the user to
-    /// another identity.
+    /// Binds the identity to the user. Does nothing if either of them already has another binding.
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError>;
 
     /// Removes the binding of this identity to this user. Does nothing if the user is bound to another identity.

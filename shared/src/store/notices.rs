@@ -1,5 +1,5 @@
-//! Limits how often equal notes are stored. Anybody can send requests that Flexgate refuses. Without a limit, each of
-//! these requests would cause a write to the store.
+//! Limits how often equal notes are stored. Otherwise, anybody who sends bad requests could cause many writes to the
+//! store.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +8,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::Note;
 
-/// The shortest time between two stored notes with the same content.
+/// The minimum time between two stored notes with the same content.
 const BETWEEN: Duration = Duration::MINUTE;
 
 /// The maximum number of different notes that are counted at the same time.
 const MOST: usize = 256;
 
-/// When a note was last stored, and how many equal notes were held back since.
+/// When a note was last stored, and how many equal notes were not stored since.
 type LastSent = (OffsetDateTime, u32);
 
 /// When each recent note was last stored. The key consists of the source, route, code and reason.
@@ -22,8 +22,8 @@ type LastSent = (OffsetDateTime, u32);
 pub struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 
 impl Notices {
-    /// Returns the note to store, or `None` if an equal note was stored less than a minute ago. The count in the
-    /// returned note includes the equal notes that were held back since then.
+    /// Returns the note to store, or `None` if an equal note was stored less than a minute ago. The counter of a
+    /// returned note includes the equal notes that were not stored.
     #[must_use]
     pub fn due(&self, note: Note) -> Option<Note> {
         let note = note.shortened();

@@ -1,10 +1,10 @@
-//! Storage for SCIM: data that SCIM must remember and for which Flex has no field.
+//! Storage for SCIM data that Flex has no field for.
 //!
-//! The Flex users themselves are stored only at Twilio. For each of them, this store has an entry with three things:
-//! the identity system's own key (`externalId`), the attributes as the identity system wrote them, and whether the user
-//! was deleted through SCIM. The store also holds the groups with their members, and locks for work that only one
-//! process may do at a time. And it holds Twilio's tokens for pages of the user list, so that a client can begin in the
-//! middle of the list. An entry or a group is written only if its version has not changed since it was read.
+//! Twilio stores the Flex users. For each user, this store has an entry: the identity system's own key
+//! (`externalId`), the attributes as the identity system wrote them, and whether SCIM has deleted the user. The store
+//! also has the groups, locks for work, and Twilio's page tokens.
+//!
+//! An entry or a group is written only if its version has not changed since it was read.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::domain::{FlexUserSid, Role, Username};
 
-/// What SCIM remembers about one user.
+/// The data that SCIM stores about one user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The SCIM `id`: the SID that the Flex user had when Flexgate first saw it.
+    /// The SCIM `id`: the SID of the Flex user when Flexgate first saw that user.
     pub id: FlexUserSid,
     /// The current Flex user. Differs from `id` only if Twilio gave a reactivated user a new SID.
     pub current: FlexUserSid,
@@ -30,26 +30,26 @@ pub struct Entry {
     pub asserted: Map<String, Value>,
     /// Whether the user was deleted through SCIM. In Twilio, such a user still exists but is deactivated.
     pub deleted: bool,
-    /// The number of writes; 0 for an entry that is not stored yet.
+    /// The number of writes. 0 for an entry that is not stored yet.
     pub version: u64,
-    /// When it was last written.
+    /// When the entry was last written.
     pub updated_at: OffsetDateTime,
 }
 
-/// A user's place in a group.
+/// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists this member now. A member who has left the group stays stored for a while:
-    /// until the member has been reconciled without the group's role, or until a job for this is queued.
+    /// Whether the identity system lists this member now. A member who has left stays stored until they have been
+    /// reconciled, or until a job for this is queued.
     pub present: bool,
-    /// The last role of this group with which the member has been reconciled, or for which a job has been queued to
-    /// reconcile the member. If it differs from the role that the group gives now, the member must be reconciled again.
+    /// The role of this group at the member's last reconciliation or queued job. If the group gives another role now,
+    /// the member must be reconciled again.
     pub announced: Option<Role>,
 }
 
-/// A group.
+/// A SCIM group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The SCIM `id`.
@@ -58,14 +58,13 @@ pub struct Group {
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// The members. A person who has left the group stays in the list for a while: until the person has been reconciled
-    /// without the group's role, or until a job for this is queued.
+    /// The members, including people who have left the group and are not reconciled yet.
     pub members: Vec<Member>,
-    /// The number of writes; 0 for a group that is not stored yet.
+    /// The number of writes. 0 for a group that is not stored yet.
     pub version: u64,
-    /// When it was created.
+    /// When the group was created.
     pub created_at: OffsetDateTime,
-    /// When it was last written.
+    /// When the group was last written.
     pub updated_at: OffsetDateTime,
 }
 
@@ -78,18 +77,18 @@ pub struct Membership {
     pub group: String,
     /// The group's name.
     pub display_name: String,
-    /// Whether the identity system lists it.
+    /// Whether the identity system lists the user as a member now.
     pub present: bool,
 }
 
 /// The outcome of writing a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupWritten {
-    /// It was written.
+    /// The group was written.
     Yes,
     /// Another group has the name.
     NameTaken,
-    /// Another writer changed or removed the group after it was read.
+    /// Another writer has changed or removed the group since it was read.
     Moved,
 }
 
@@ -98,25 +97,25 @@ pub enum GroupWritten {
 pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies the process that does the work, the holder. If the holder's time runs out,
-    /// another process may begin the work and become the holder. The first process can then no longer end the work.
+    /// A random number that identifies the process that does the work (the holder). After the holder's time, another
+    /// process can become the holder. The former holder can then no longer finish the work.
     pub holder: u128,
 }
 
 /// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This process may do the work. No other process may do it until the requested time.
+    /// This process may do the work, and no other process may until the requested time.
     Yes {
-        /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, somebody may already have
-        /// done a part of it.
+        /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, a part of the work may be
+        /// done already.
         intended: bool,
     },
-    /// No: another process may do the work until this time.
+    /// Another process may do the work until this time.
     Held(OffsetDateTime),
 }
 
-/// A page mark: where a page begins in the list of users, and Twilio's token for that page.
+/// A page mark: the start of a page in the list of users, and Twilio's token for that page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The 1-based index of the first user of the page.
@@ -125,32 +124,32 @@ pub struct Mark {
     pub token: String,
 }
 
-/// The data that SCIM remembers.
+/// The store for SCIM.
 #[async_trait]
 pub trait ScimStore: fmt::Debug + Send + Sync {
-    /// Returns the entry with that `id`.
+    /// Returns the entry with this `id`.
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError>;
 
     /// Returns the entries whose `id` or `current` is one of these Flex users.
     async fn entries(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError>;
 
-    /// Returns the entry with that username, regardless of case.
+    /// Returns the entry with this username, regardless of case.
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError>;
 
-    /// Returns the entries with that `externalId`.
+    /// Returns the entries with this `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Stores the entry if the stored version has not changed. In the same transaction, removes the record of the work
-    /// `finishes`. Returns false if the stored version has changed, or if another process has begun the work.
+    /// In one transaction, stores the entry and removes the record of the finished work `finishes`. Returns false if
+    /// the stored version has changed, or if another process has begun that work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
-    /// Returns the group with that `id`.
+    /// Returns the group with this `id`.
     async fn group(&self, id: &str) -> Result<Option<Group>, StoreError>;
 
-    /// Returns the group with that name, regardless of case.
+    /// Returns the group with this name, regardless of case.
     async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError>;
 
-    /// Returns at most `limit` groups in the order of their ids. Begins after the id `after`, and leaves out the first
+    /// Returns at most `limit` groups in the order of their ids. Begins after the id `after`, and skips the first
     /// `skip` groups from there.
     async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError>;
 
@@ -169,35 +168,35 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. If the process has this right already, the right now
-    /// lasts until the new `until`.
+    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that has this right can
+    /// extend it in this way.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Records that the work is about to be done. The caller must do this before the first step of the work. Returns
-    /// false if the caller no longer has the right to do the work.
+    /// Records that the first step of a piece of work is about to begin. Returns false if the caller no longer has
+    /// the right to do the work.
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Gives up the right to do the work, so that another process may begin it. If [`ScimStore::intend`] was called for
-    /// this work, the store still remembers that call. Does nothing if another process has begun the work already.
+    /// Gives up the right to do a piece of work, so that another process may begin it. The store still remembers a
+    /// call of [`ScimStore::intend`]. Does nothing if another process has begun the work.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Removes the record of the work, because the work is done. Does nothing if another process has begun the work.
+    /// Removes the record of a piece of work that is done. Does nothing if another process has begun the work.
     async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Returns the page mark with the largest index that is at most `index`.
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError>;
 
-    /// Stores a mark until `until`.
+    /// Stores a page mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users Flex had at the last complete walk over all users. Returns `None` if this is not known or
-    /// too old.
+    /// Returns how many users Flex had at the last complete walk over all users. Returns `None` if this number is
+    /// unknown or too old.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.
     async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Discards the page marks and the number of users. Call this if the list of users has changed.
+    /// Discards the page marks and the number of users. The caller does this when the list of users has changed.
     async fn forget_marks(&self) -> Result<(), StoreError>;
 }
 

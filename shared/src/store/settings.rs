@@ -1,4 +1,4 @@
-//! The settings that say where the store and its queues are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`.
+//! Settings of the store and its queues: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`.
 
 #[cfg(feature = "local")]
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use crate::base::settings::Reader;
 /// The store that Flexgate uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAt {
-    /// `sqlite:FILE`.
+    /// A SQLite file: `sqlite:FILE`.
     #[cfg(feature = "local")]
     Sqlite(PathBuf),
-    /// `dynamodb:TABLE`.
+    /// A DynamoDB table: `dynamodb:TABLE`.
     DynamoDb(String),
 }
 
@@ -32,17 +32,17 @@ impl FromStr for StoreAt {
     }
 }
 
-/// The URLs of the SQS queues, if the store is DynamoDB. The URL is `None` for a queue to which nothing is sent.
+/// The URLs of the SQS queues, for a store in DynamoDB. `None` for a queue to which this process sends nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
-    /// `FLEXGATE_QUEUE`: where identity events are sent.
+    /// `FLEXGATE_QUEUE`: the queue for identity events.
     pub events: Option<String>,
-    /// `FLEXGATE_BULK_QUEUE`: where jobs are sent.
+    /// `FLEXGATE_BULK_QUEUE`: the queue for jobs.
     pub bulk: Option<String>,
 }
 
 impl Queues {
-    /// Reads them.
+    /// Reads the URLs from the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let events = reader.optional("FLEXGATE_QUEUE", url);
         let bulk = reader.optional("FLEXGATE_BULK_QUEUE", url);

@@ -1,12 +1,13 @@
 //! The store in one SQLite file, for the local gateway and for single machines.
 //!
-//! Several processes may share the file. It is in WAL mode. Every transaction that writes takes the write lock at its
-//! start, and a process waits while another one holds that lock. Every write is on disk before it is acknowledged,
-//! except for the counters of rate limits.
+//! Several processes can share the file, which is in WAL mode. Every writing transaction takes the write lock at its
+//! start, and waits for it if necessary. Every write is on disk before it is acknowledged, except for the counters of
+//! rate limits.
 
 mod activity;
 mod event_tables;
 mod events;
+mod logins;
 mod note_tables;
 mod people;
 mod people_tables;
@@ -34,13 +35,11 @@ use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The size of the cache of prepared statements. It is larger than the number of different SQL statements, so each of
-/// them is parsed only once.
+/// The size of the cache of prepared statements. It has room for all SQL statements of this program.
 const STATEMENTS: usize = 128;
 
-/// Tables with small rows are WITHOUT ROWID. Tables with large rows have a rowid. Without one, SQLite would store whole
-/// rows in the inner pages of the B-tree too. Only about five large rows fit on a page, so the tree would become deep
-/// and slow.
+/// Tables with small rows are WITHOUT ROWID. With large rows, the B-tree of such a table would become deep and slow,
+/// because its inner pages contain whole rows too.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     key           TEXT NOT NULL PRIMARY KEY,
@@ -60,6 +59,12 @@ CREATE TABLE IF NOT EXISTS claims (
     until         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
+CREATE TABLE IF NOT EXISTS return_addresses (
+    login         TEXT NOT NULL PRIMARY KEY,
+    sealed        TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS return_addresses_by_end ON return_addresses (until);
 CREATE TABLE IF NOT EXISTS counters (
     counter       TEXT PRIMARY KEY,
     times         INTEGER NOT NULL,
@@ -82,7 +87,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, and creates it and its tables if they are missing.
+    /// Opens the file. Creates the file and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let mut connection = Connection::open(path).map_err(failure)?;
@@ -108,7 +113,7 @@ impl SqliteStore {
         self.worker.ask(Keep::Nothing, work).await
     }
 
-    /// Runs `work` in a transaction that has the write lock. Returns its result once its writes are on disk.
+    /// Runs `work` in a transaction that has the write lock. Returns the result once the writes are on disk.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -118,8 +123,7 @@ impl SqliteStore {
     }
 }
 
-/// Creates the file with access for its owner only, if there is no such file. SQLite gives the same access rights to
-/// the other files that it creates for this store.
+/// Creates a missing file with access for its owner only. SQLite gives the same access rights to its other files.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -294,7 +298,7 @@ impl Counters for SqliteStore {
                 .execute(params![counter, until.unix_timestamp()])?;
             Ok(Counted { times: 1, until })
         };
-        // A count matters only for the current minute or hour, so it does not wait for an fsync.
+        // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
         self.worker.ask(Keep::Soon, count).await
     }
 }

@@ -1,8 +1,7 @@
 //! Sends messages to the queue on AWS, which consists of one SQS FIFO queue for each lane.
 //!
-//! SQS accepts ten messages at a time. If SQS fails between two batches, it has stored some messages although the
-//! sender gets an error. The sender can safely send all of them again. A message's key is its deduplication id, and
-//! applying an event twice has no further effect.
+//! SQS accepts ten messages at a time. If SQS fails between two batches, the sender can safely send all messages
+//! again, because a message's key is its deduplication id.
 
 use std::sync::Arc;
 
@@ -15,10 +14,10 @@ use tokio::sync::OnceCell;
 use super::{Backlog, DeadLetter, EventQueue, Lane, Message, Queues, StoreError, fingerprint};
 use crate::lambda::Aws;
 
-/// The most messages that SQS accepts in one request.
+/// The maximum number of messages that SQS accepts in one request.
 const BATCH: usize = 10;
 
-/// The queue. The client is built on first use.
+/// The SQS queues of both lanes. The client is built on first use.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     aws: Aws,
@@ -27,15 +26,15 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// Creates the queue at `urls`. It uses the credentials, region and endpoint of the environment. Sending to a lane
+    /// Makes the queue at `urls`, with the credentials, region and endpoint from the environment. Sending to a lane
     /// without a URL fails.
     #[must_use]
     pub fn new(urls: Queues, aws: Aws) -> Self {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }
     }
 
-    /// Puts a dead letter back into the queue with a new deduplication id. With the old one, SQS would drop it as a
-    /// duplicate.
+    /// Puts a dead letter back into the queue. The message gets a new deduplication id, because SQS would drop it as
+    /// a duplicate with the old one.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
         let (group, lane) = Message::place(&letter.body);
         let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
@@ -82,8 +81,7 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// Returns an approximate number of messages, and no age. Only SQS's metrics report how long the oldest message has
-    /// waited.
+    /// Returns an approximate number of messages, and no age, because only SQS's metrics report the age.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

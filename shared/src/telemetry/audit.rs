@@ -1,9 +1,9 @@
-//! Audit events: who requested which action on which user, and whether Flexgate allowed it. Every such event is
-//! written, with no sampling. Audit events are separate from the one log line that each request has.
+//! Audit events: who requested which action on which user, and whether Flexgate allowed it. Flexgate writes every
+//! audit event, in addition to the log line of the request.
 
 use super::request::RequestId;
 
-/// The decision.
+/// Whether the action was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The action was allowed.
@@ -21,9 +21,9 @@ pub struct Audit<'a> {
     pub issuer: Option<&'a str>,
     /// The caller's subject at that issuer.
     pub subject: Option<&'a str>,
-    /// The Flex user that the action is about.
+    /// The SID of the Flex user whom the action affects.
     pub flex_user_sid: Option<&'a str>,
-    /// Explains the decision: a code that never changes, or a short text.
+    /// The reason for the decision: a code that never changes, or a short text.
     pub reason: Option<&'a str>,
 }
 
@@ -47,8 +47,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports a problem that an operator should look at now. Writes an `ERROR` line with a fixed name, so that a
-/// `CloudWatch` alarm can select the line.
+/// Reports a problem that needs an operator now. Writes an `ERROR` line with a fixed name, which a `CloudWatch` alarm
+/// can select.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

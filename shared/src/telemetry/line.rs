@@ -9,7 +9,7 @@ use super::request::RequestLine;
 static COLD: AtomicBool = AtomicBool::new(true);
 
 /// Writes the log line and the metrics of a request. The level is `ERROR` for status 500 (Flexgate itself failed),
-/// `WARN` for a higher status (usually an upstream service failed), and `INFO` for all others.
+/// `WARN` for a higher status (usually an upstream service failed), and otherwise `INFO`.
 pub fn request(line: &RequestLine<'_>) {
     let cold_start = COLD.swap(false, Ordering::Relaxed);
     metrics::request(line, cold_start);
@@ -42,7 +42,7 @@ pub fn request(line: &RequestLine<'_>) {
     }
 }
 
-/// Milliseconds with three decimals.
+/// Returns milliseconds with three decimals.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

@@ -1,4 +1,4 @@
-//! Counts the upstream calls of a request, and measures how long the request waited for them.
+//! Counts a request's upstream calls, and measures their time.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -10,16 +10,16 @@ tokio::task_local! {
     static METER: Cell<Meter>;
 }
 
-/// A request's upstream calls.
+/// The number and time of a request's upstream calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meter {
     /// The number of calls.
     pub calls: u32,
-    /// The total time they took.
+    /// The total time of the calls.
     pub time: Duration,
 }
 
-/// Runs `work`. Returns its output, and the upstream calls that it made.
+/// Runs `work`. Returns its output, and the number and time of its upstream calls.
 pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
     METER
         .scope(Cell::default(), async {
@@ -29,7 +29,7 @@ pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
         .await
 }
 
-/// Runs one upstream call, and counts it for the current request, if there is one.
+/// Runs one upstream call, and counts it for the current request if there is one.
 pub async fn upstream<F: Future>(call: F) -> F::Output {
     let began = Instant::now();
     let output = call.await;

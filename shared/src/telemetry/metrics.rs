@@ -1,9 +1,8 @@
 //! Metrics in the embedded metric format of `CloudWatch`. Flexgate prints lines on standard output, and `CloudWatch`
-//! extracts the metrics from them, so no API call is needed. If no namespace is configured, there are no metrics.
+//! extracts the metrics from them.
 //!
-//! Metrics that are meant for alarms have no dimension, so that one alarm covers every function. Other metrics have
-//! dimensions: the function, the route's pattern, the outcome, or what was refreshed. A dimension never contains
-//! anything about a person.
+//! Metrics for alarms have no dimension, so that one alarm covers every function. Other metrics have dimensions such
+//! as the function or the outcome. A dimension never contains data about a person.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -18,7 +17,7 @@ pub(super) fn start(namespace: &str) {
     let _already_started = NAMESPACE.set(namespace.to_owned());
 }
 
-/// A metric: its name, unit and value.
+/// The name, the unit and the value of a metric.
 type Metric = (&'static str, &'static str, f64);
 
 /// Metrics that share the same dimensions.
@@ -44,14 +43,13 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// Counts an event that Flexgate ignores although it may change who has access.
+/// Counts an event that Flexgate ignored although it may change who has access.
 pub fn ignored_event() {
     write(&[Group { dimensions: &[], metrics: &[("ignored_events", "Count", 1.0)] }]);
 }
 
-/// Counts a finished sweep, and reports two of its results. One is the number of active users about whom a source says
-/// that they are inactive. The other is the number of contested users. A user is contested if something other than
-/// Flexgate has changed the user again after each repair.
+/// Counts a sweep, and reports two of its results: how many users are active although a source says "inactive", and
+/// how many users Flexgate no longer repairs because earlier repairs did not last.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[

@@ -1,7 +1,7 @@
 //! Logging: one line for each request, audit events, and metrics.
 //!
-//! The log is flat JSON on standard output. `docs/logging.md` documents each field. No field may hold a token, code,
-//! verifier, secret or e-mail address. The log names people by their identifiers.
+//! The log is flat JSON on standard output. `docs/logging.md` documents each field. No field may contain a token,
+//! code, verifier, secret or e-mail address.
 
 mod audit;
 mod line;
@@ -24,21 +24,20 @@ pub use request::{RequestId, RequestLine};
 pub(crate) use trace::header as trace_header;
 pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
-/// What is logged.
+/// The settings of logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// The levels, like `info` or `flexgate=debug,hyper=warn`.
     pub levels: String,
     /// The `CloudWatch` namespace of the metrics. `None` turns metrics off.
     pub metrics: Option<String>,
-    /// The variables that are set under an old name, each with its new name. [`start`] logs a warning for each.
+    /// The old and the new name of each variable that is set under its old name. [`start`] logs a warning for each.
     pub old_names: Vec<(&'static str, &'static str)>,
 }
 
 /// Starts logging. A second call in the same process does not change the levels or the namespace.
 ///
-/// If the levels cannot be parsed, Flexgate uses `info`, so that a typing mistake in a log level does not keep agents
-/// from signing in.
+/// Invalid levels count as `info`, so that a typing mistake does not prevent sign-ins.
 pub fn start(log: &Log) {
     if let Some(namespace) = &log.metrics {
         metrics::start(namespace);
@@ -57,8 +56,8 @@ pub fn start(log: &Log) {
     }
 }
 
-/// Logs only audit events and alarms, and writes them to `writer`. Commands use this, because they print their results
-/// on standard output.
+/// Logs only audit events and alarms, to `writer`. Commands use this, because they print their results on standard
+/// output.
 pub fn start_audit<W>(writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

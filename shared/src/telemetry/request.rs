@@ -6,19 +6,18 @@ use std::time::Duration;
 use super::meter::Meter;
 use crate::base::clock_rng::ClockRng;
 
-/// Identifies one request in `x-request-id`, in every problem document and in the log.
+/// The id of a request, in the header `x-request-id`, in problem documents and in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestId(String);
 
 impl RequestId {
-    /// Creates a new random id. Each request gets one when it arrives. Work that does not belong to a request creates
-    /// its own.
+    /// Makes a random id. Work outside a request makes its own id.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
     }
 
-    /// The id as 32 hexadecimal digits. The default id is empty.
+    /// Returns the id as 32 hexadecimal digits. The default id is empty.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -36,20 +35,20 @@ impl fmt::Display for RequestId {
 pub struct RequestLine<'a> {
     /// The function that answered the request.
     pub function: &'a str,
-    /// The request's id.
+    /// The id of the request.
     pub request_id: &'a str,
     /// The HTTP method.
     pub method: &'a str,
-    /// The route's pattern. It is never the path itself, because a path can contain a person's name.
+    /// The pattern of the route. It is never the path itself, because a path can contain a person's name.
     pub route: &'a str,
     /// The status of the answer.
     pub status: u16,
-    /// The problem's code, if the answer is a problem.
+    /// The code of the problem. `None` if the answer is not a problem document.
     pub code: Option<&'a str>,
     /// The error and its causes. Only operators may see them.
     pub fault: Option<&'a str>,
     /// The time from the arrival of the request until the answer was ready.
     pub duration: Duration,
-    /// The request's upstream calls.
+    /// The number and time of the request's upstream calls.
     pub meter: Meter,
 }

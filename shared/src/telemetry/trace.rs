@@ -1,4 +1,4 @@
-//! The AWS X-Ray trace of the request that is being processed. Flexgate passes the trace on to upstream services.
+//! The AWS X-Ray trace of the current request, which Flexgate sends to upstream services.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use http::header::HeaderName;
 /// The header with the trace.
 pub const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// The longest trace that Flexgate passes on, in bytes.
+/// The longest trace that Flexgate accepts, in bytes.
 const MAX: usize = 256;
 
 tokio::task_local! {
@@ -38,7 +38,7 @@ pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     }
 }
 
-/// Returns the trace header for upstream requests. Returns `None` outside a trace.
+/// Returns the trace header for upstream requests, or `None` outside a trace.
 pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }

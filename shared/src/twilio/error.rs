@@ -1,6 +1,7 @@
 //! The errors of requests to Twilio. If a caller must handle a case differently from others, that case has its own
 //! error.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -42,10 +43,13 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request with a 4xx status, and none of the other errors here applies. If the request was an
-    /// exchange or a refresh, the code or the refresh token is not valid.
+    /// Twilio itself refused the request, and none of the other errors here applies. If the request was an exchange or
+    /// a refresh, the code or the refresh token is not valid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
+    /// A proxy or a firewall on the way to Twilio refused the request. Twilio has decided nothing.
+    #[error("a proxy or a firewall answered instead of Twilio ({0})")]
+    Intercepted(ApiError),
     /// Twilio rejects the current credential and every other credential that a rotation has created.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
@@ -90,43 +94,68 @@ impl TwilioError {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
             // After a credential rotation it takes minutes until requests succeed again. After a network failure it
             // takes seconds.
-            Self::CredentialRejected(_) | Self::Secret(_) => Some(Duration::from_secs(30)),
+            // Somebody must change the proxy's rules.
+            Self::CredentialRejected(_) | Self::Secret(_) | Self::Intercepted(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,
         }
     }
 }
 
-/// The only field that Flexgate reads from the body of a refusal. Both of Twilio's error formats have it: Twilio's own
+/// The fields by which Flexgate recognizes a refusal of Twilio. Both of Twilio's error formats have them: Twilio's own
 /// format (`code`, `message`, `status`) and RFC 9457 (`code`, `title`, `status`).
 #[derive(Deserialize)]
 struct ErrorBody {
-    code: Option<u32>,
+    code: u32,
+    #[serde(default)]
+    status: serde_json::Value,
 }
 
-/// Reads a refusal. If the body is in neither of Twilio's two error formats, uses only the status and the headers.
-pub(super) fn api_error(answer: &Answer) -> ApiError {
+/// Twilio's error codes have four or five digits. The error documents of proxies contain HTTP statuses, codes of other
+/// lengths, or text.
+const CODES: RangeInclusive<u32> = 1_000..=99_999;
+
+/// Returns Twilio's error code if Twilio itself wrote the refusal. Returns `None` if a proxy or a firewall wrote it.
+fn code_of_twilio(answer: &Answer) -> Option<u32> {
+    let body: ErrorBody = serde_json::from_slice(&answer.body).ok()?;
+    let same_status = body.status.as_u64().is_none_or(|status| status == u64::from(answer.status.as_u16()));
+    Some(body.code).filter(|code| same_status && CODES.contains(code))
+}
+
+/// Reads a refusal, and decides whether Twilio or somebody between Flexgate and Twilio wrote it.
+pub(super) fn refusal(answer: &Answer) -> TwilioError {
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("twilio-request-id")
         .filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric()))
         .map(str::to_owned);
-    ApiError {
-        status: answer.status,
-        code: serde_json::from_slice::<ErrorBody>(&answer.body).ok().and_then(|body| body.code),
-        request_id,
-        retry_after: header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
+    let code = code_of_twilio(answer);
+    let retry_after = header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    let error = ApiError { status: answer.status, code, request_id, retry_after };
+    match (answer.status.as_u16(), code) {
+        // These mean the same, whoever writes them: try again later.
+        (429, _) => TwilioError::Busy(error),
+        (408 | 500.., _) => TwilioError::Failing(error),
+        (_, None) => TwilioError::Intercepted(error),
+        (_, Some(8001)) => TwilioError::PermissionMissing(error),
+        // 45773 is an internal error of Twilio. 45780 is a conflict between two writers. Both are temporary.
+        (_, Some(45773 | NOT_PROCESSED)) => TwilioError::Failing(error),
+        (404, _) => TwilioError::NotFound(error),
+        _ => TwilioError::Refused(error),
     }
 }
 
-/// Maps a refusal by Twilio to the error that callers see.
-pub(super) fn refusal(error: ApiError) -> TwilioError {
-    match (error.status.as_u16(), error.code) {
-        (_, Some(8001)) => TwilioError::PermissionMissing(error),
-        (404, _) => TwilioError::NotFound(error),
-        (429, _) => TwilioError::Busy(error),
-        // 45773 is an internal error of Twilio. 45780 is a conflict between two writers. Both are temporary.
-        (500.., _) | (_, Some(45773 | 45780)) => TwilioError::Failing(error),
-        _ => TwilioError::Refused(error),
+/// Twilio's code for a conflict between two writers. Twilio did not process the request.
+const NOT_PROCESSED: u32 = 45780;
+
+impl TwilioError {
+    /// Whether Twilio has certainly not processed the request. It is then safe to send any request again, even one
+    /// whose code or refresh token is valid only once.
+    pub(super) fn was_not_processed(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Busy(_) => true,
+            Self::Failing(error) => error.code == Some(NOT_PROCESSED),
+            _ => false,
+        }
     }
 }
 

@@ -39,6 +39,7 @@ impl Sso {
             nonce: &URL_SAFE_NO_PAD.encode(clock_rng.random::<24>()),
             code_verifier: &SecretString::from(URL_SAFE_NO_PAD.encode(clock_rng.random::<48>())),
             state: &URL_SAFE_NO_PAD.encode(state.to_string()),
+            prompt: None,
         };
         let url = self.authorize_url(&configuration.connection_name, &authorization);
         let answer = self.sender.look(url, deadline).await?;

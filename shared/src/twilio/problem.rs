@@ -15,6 +15,10 @@ impl From<&TwilioError> for Problem {
             TwilioError::Busy(_) | TwilioError::Failing(_) | TwilioError::Unreachable(_) | TwilioError::Lost(_) => {
                 (kinds::UNAVAILABLE, "Twilio is not available at the moment. Try again.")
             }
+            TwilioError::Intercepted(_) => (
+                kinds::UNAVAILABLE,
+                "A proxy or a firewall keeps Flexgate from reaching Twilio. Tell your administrator.",
+            ),
             TwilioError::Timeout => (kinds::TIMEOUT, "Twilio did not answer in time. Try again."),
             TwilioError::Ambiguous => {
                 (kinds::USER_AMBIGUOUS, "Twilio knows several users of this username. Tell your administrator.")

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::endpoints::{Endpoints, Service};
-use super::error::{TwilioError as Error, TwilioError, api_error, refusal};
+use super::error::{TwilioError as Error, TwilioError, refusal};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline};
 
@@ -24,8 +24,9 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 pub(super) enum RetrySafety {
     /// The request is idempotent: retry after any transient error.
     Idempotent,
-    /// A code or a refresh token is valid only once, so a second request would fail. Retry only if nothing was sent.
-    OnlyIfUnsent,
+    /// A code or a refresh token is valid only once, so a second request would fail. Retry only if Twilio has certainly
+    /// not processed the first request.
+    OnlyIfUnprocessed,
 }
 
 /// A request to Twilio without a credential. The sender adds the credential.
@@ -147,7 +148,7 @@ impl Sender {
     ) -> Result<Answer, TwilioError> {
         let deadline = deadline.within(request.attempt);
         let answer = outbound::send(&self.http, request.build(authorization), deadline, MAX_ANSWER).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
+        if answer.status.is_success() { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
     /// Returns how long to wait before a retry. If Twilio asks the client to wait for a certain time, this is that
@@ -166,13 +167,8 @@ impl Sender {
 
 /// Returns whether a retry is safe and may help.
 fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
-    match error {
-        TwilioError::Unreachable(_) => true,
-        TwilioError::Busy(_) | TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout => {
-            safety == RetrySafety::Idempotent
-        }
-        _ => false,
-    }
+    let is_temporary = matches!(error, TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout);
+    error.was_not_processed() || (is_temporary && safety == RetrySafety::Idempotent)
 }
 
 /// Parses a JSON answer. The error does not quote the answer, because the answer could contain anything.

@@ -49,6 +49,8 @@ pub struct Authorization<'a> {
     pub code_verifier: &'a SecretString,
     /// The state. The sign-in function creates it.
     pub state: &'a str,
+    /// What the identity provider should ask the person, like `login`. Twilio may ignore it.
+    pub prompt: Option<&'a str>,
 }
 
 /// The tokens of a signed-in person.
@@ -115,11 +117,14 @@ impl Sso {
             .append_pair("codeChallenge", &challenge)
             .append_pair("state", authorization.state)
             .append_pair("ssoProfileSid", profile.as_str());
+        if let Some(prompt) = authorization.prompt {
+            url.query_pairs_mut().append_pair("prompt", prompt);
+        }
         url
     }
 
-    /// Exchanges the code for tokens. The code is valid only once, so the request is never sent twice, even if the
-    /// answer is lost.
+    /// Exchanges the code for tokens. The code is valid only once, so Flexgate sends the request again only if Twilio has
+    /// certainly not processed it (429).
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -138,7 +143,8 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be valid only once, so the request is never sent twice.
+    /// Refreshes the tokens. The refresh token may be valid only once, so Flexgate sends the request again only if Twilio
+    /// has certainly not processed it (429).
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,
@@ -155,7 +161,7 @@ impl Sso {
 
     async fn tokens(&self, body: &serde_json::Value, deadline: Deadline) -> Result<SsoTokens, TwilioError> {
         let url = self.sender.url(Service::Services, &["v1", "Flex", "OAuth", "Tokens"]);
-        let request = TwilioRequest::post_json(url, body, RetrySafety::OnlyIfUnsent);
+        let request = TwilioRequest::post_json(url, body, RetrySafety::OnlyIfUnprocessed);
         let answer = self.sender.send(&request, None, deadline).await?;
         let tokens = read::<wire::Token>(&answer)?;
         let incomplete = || TwilioError::Malformed("the tokens are incomplete");

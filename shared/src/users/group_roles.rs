@@ -1,4 +1,4 @@
-//! Which SCIM group gives which role.
+//! The roles that SCIM groups give.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::str::FromStr;
 use crate::domain::{Role, folded};
 use crate::store::scim::{Group, Member};
 
-/// `FLEXGATE_SCIM_GROUP_ROLES`: maps names of SCIM groups to the role that each group gives. Names match regardless of
-/// case and Unicode composition. A group that is not listed gives no role.
+/// `FLEXGATE_SCIM_GROUP_ROLES`: the role that each SCIM group gives, by the group's name. Names match regardless of
+/// case and Unicode composition. A group outside this list gives no role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupRoles(BTreeMap<String, Role>);
 
 impl GroupRoles {
-    /// The role that the group with that name gives.
+    /// Returns the role that the group with this name gives.
     #[must_use]
     pub fn of(&self, display_name: &str) -> Option<Role> {
         self.0.get(&folded(display_name)).copied()
@@ -24,15 +24,15 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// The members who must be reconciled because of a change: those who joined or left, and those whose role from the
-    /// group changed. A member is left out if a reconciliation has already run or been queued since the change.
+    /// Returns the members whom a change of the group affects: those who joined or left, and those whose role from
+    /// the group changed. Leaves out members for whom a reconciliation has run or has been queued since the change.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// Returns the group as it must be stored once every changed member has been reconciled or has a job queued.
-    /// Members who have left are removed.
+    /// Returns the group to store once every affected member has been reconciled or has a job queued. Members who
+    /// have left are removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

@@ -1,5 +1,4 @@
-//! Flex users: the people ledger, which decides who has access with which roles, and the code that changes Flex
-//! accordingly.
+//! Flex users: the people ledger, which decides who has access with which roles, and the code that updates Flex.
 
 mod group_roles;
 pub mod ledger;

@@ -1,4 +1,4 @@
-//! Maps provisioning errors to problem documents.
+//! Converts provisioning errors into problem documents.
 
 use super::ProvisioningError;
 use crate::web::Problem;

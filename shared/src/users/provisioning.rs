@@ -7,7 +7,7 @@ use crate::domain::FlexUserSid;
 use crate::store::{Bindings, Sessions, StoreError};
 use crate::twilio::{Flex, TwilioError};
 
-/// Flex's users, their sessions and their bindings.
+/// The Flex client, and the stores of sessions and bindings.
 #[derive(Debug)]
 pub struct Provisioning {
     flex: Arc<Flex>,
@@ -18,34 +18,34 @@ pub struct Provisioning {
 /// Why a user could not be deactivated.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisioningError {
-    /// Twilio.
+    /// A request to Twilio failed.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store.
+    /// An access to the store failed.
     #[error("the store")]
     Store(#[from] StoreError),
 }
 
 impl Provisioning {
-    /// Provisioning with this client and these stores.
+    /// Makes a [`Provisioning`] from this client and these stores.
     #[must_use]
     pub fn new(flex: Arc<Flex>, sessions: Arc<dyn Sessions>, bindings: Arc<dyn Bindings>) -> Self {
         Self { flex, sessions, bindings }
     }
 
-    /// The Flex client.
+    /// Returns the Flex client.
     #[must_use]
     pub fn flex(&self) -> &Flex {
         &self.flex
     }
 
-    /// The sessions of signed-in people.
+    /// Returns the store of sessions.
     #[must_use]
     pub fn sessions(&self) -> &dyn Sessions {
         self.sessions.as_ref()
     }
 
-    /// Who is bound to which Flex user.
+    /// Returns the store of bindings.
     #[must_use]
     pub fn bindings(&self) -> &dyn Bindings {
         self.bindings.as_ref()
@@ -58,9 +58,9 @@ impl Provisioning {
 
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
-    /// The sessions end first, so that nobody stays signed in if the call to Twilio fails. They end once more after the
-    /// call, because somebody may have signed in during the call. The binding is removed last. Minting relies on this
-    /// order. If a mint still finds its binding afterwards, it knows that the binding was made after the deactivation.
+    /// The sessions end before and after the call to Twilio, because the call can fail, and because somebody can sign
+    /// in during the call. The binding ends last, because minting relies on this: a binding that exists later was
+    /// made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;
         self.flex.deprovision(user, deadline).await?;

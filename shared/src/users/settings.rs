@@ -7,28 +7,30 @@ use crate::domain::policy::{JustInTime, Policy};
 use crate::domain::{Role, RoleSet, TokenTtl};
 use crate::users::GroupRoles;
 
-/// Who may have what.
+/// The policy settings.
 #[derive(Debug, Clone)]
 pub struct PolicySettings {
-    /// The policy, from these variables (default values in parentheses): `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`;
-    /// nobody gets `admin` unless it is listed), `FLEXGATE_DEFAULT_ROLES` (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`;
-    /// also `create` or `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
+    /// The policy, from these variables (defaults in parentheses):
+    /// * `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`): the roles that Flexgate may give.
+    /// * `FLEXGATE_DEFAULT_ROLES` (`agent`): the roles for new users whose claims name no role.
+    /// * `FLEXGATE_JUST_IN_TIME` (`off`): `off`, `create` or `create-and-sync`.
+    /// * `FLEXGATE_MAX_TTL_SECONDS` (3600): the longest lifetime of a minted token.
     pub policy: Policy,
     /// `FLEXGATE_MINTS_PER_MINUTE` (default 30): how many tokens one person may mint per minute.
     pub mints_per_minute: u32,
     /// `FLEXGATE_SCIM_LAST_ADMIN` (default `protect`): whether Flexgate protects the last administrator. Despite its
-    /// name, the setting applies to changes from every source, not only from SCIM.
+    /// name, the setting applies to changes from every source.
     pub last_admin: LastAdmin,
     /// `FLEXGATE_SCIM_GROUP_ROLES` (default `{}`): which SCIM group gives which role.
     pub group_roles: GroupRoles,
 }
 
-/// Whether Flexgate refuses to deactivate the last active administrator or to take the role `admin` away from them.
+/// Whether Flexgate refuses to remove the last active administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdmin {
-    /// `protect`: it is refused. The default.
+    /// `protect`, the default: Flexgate refuses the change.
     Protected,
-    /// `allow`: it is allowed.
+    /// `allow`: Flexgate makes the change.
     Unprotected,
 }
 

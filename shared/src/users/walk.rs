@@ -1,5 +1,4 @@
-//! Reads all of Flex's users page by page. Also completes a user if a list or a search shows only some of the user's
-//! fields.
+//! Reads all Flex users page by page. Also completes users from lists and searches, which can lack fields.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +9,7 @@ use crate::twilio::{Flex, TwilioError};
 /// The largest page size that Twilio allows.
 const PAGE: u16 = 1_000;
 
-/// A walk over all users of Flex, deactivated ones included.
+/// An iterator over all Flex users, including deactivated ones.
 #[derive(Debug)]
 pub struct Pages<'f> {
     flex: &'f Flex,
@@ -20,14 +19,14 @@ pub struct Pages<'f> {
 }
 
 impl<'f> Pages<'f> {
-    /// A walk that starts with the first page.
+    /// Makes an iterator that starts with the first page.
     #[must_use]
     pub fn of(flex: &'f Flex) -> Self {
         Self { flex, next: None, asked: BTreeSet::new(), ended: false }
     }
 
-    /// Returns the next page, or `None` after the last one. If Twilio repeats a page token, returns an error. Otherwise
-    /// the walk would never end.
+    /// Returns the next page, or `None` after the last page. Returns an error if Twilio repeats a page token, because
+    /// the iteration would never end.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);
@@ -42,7 +41,7 @@ impl<'f> Pages<'f> {
     }
 }
 
-/// Returns the user with all fields. If `found` lacks a field that a comparison needs, reads the user by SID.
+/// Returns the user with all fields. Reads the user by SID if `found` lacks a field that a comparison needs.
 pub async fn in_full(flex: &Flex, found: FlexUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
     if found.is_complete() { Ok(found) } else { flex.get(&found.flex_user_sid, deadline).await }
 }

@@ -10,6 +10,7 @@ mod cors;
 mod edge;
 pub mod openapi;
 mod page;
+mod path;
 mod problem;
 mod query;
 
@@ -17,5 +18,6 @@ pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Edge, refuse_method};
+pub use path::Path;
 pub use problem::{FieldError, Kind, LoggedProblem, Problem, kinds};
 pub use query::Query;

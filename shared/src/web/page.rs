@@ -21,16 +21,17 @@ a{color:#4b48c8}\
 /// Renders the page. Every inserted value is escaped.
 pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     let parts = problem.parts();
+    let link = parts.link.as_ref().map(|link| format!("<p><a href=\"{}\">{}</a></p>", escape(&link.url), link.text));
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{title}</title><style>{STYLE}</style></head><body><main>\
-         <h1>{title}</h1><p>{detail}</p>\
+         <h1>{title}</h1><p>{detail}</p>{link}\
          <p>If this happens again, give these to your administrator:</p>\
-         <dl><dt>Code</dt><dd>{code}</dd><dt>Request</dt><dd>{request_id}</dd></dl>\
-         <p><a href=\"/\">Start again</a></p></main></body></html>",
+         <dl><dt>Code</dt><dd>{code}</dd><dt>Request</dt><dd>{request_id}</dd></dl></main></body></html>",
         title = escape(parts.kind.title),
         detail = escape(&parts.detail),
+        link = link.unwrap_or_default(),
         code = escape(parts.kind.code),
         request_id = escape(request_id),
     )

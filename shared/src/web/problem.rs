@@ -172,13 +172,22 @@ pub(super) struct Parts {
     pub(super) errors: Vec<FieldError>,
     pub(super) retry_after: Option<Duration>,
     pub(super) fault: Option<String>,
+    pub(super) link: Option<Link>,
+}
+
+/// A link that the page for a person offers.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) url: String,
+    pub(super) text: &'static str,
 }
 
 impl Problem {
     /// Creates a problem of this kind. `detail` tells the caller what to do.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, fault: None }))
+        let detail = detail.into();
+        Self(Box::new(Parts { kind, detail, errors: Vec::new(), retry_after: None, fault: None, link: None }))
     }
 
     /// Creates a problem of this kind that lists the wrong fields. Its `detail` names them.
@@ -209,6 +218,13 @@ impl Problem {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into().into();
+        self
+    }
+
+    /// Adds a link for a person who sees the problem as a page. A problem document does not contain it.
+    #[must_use]
+    pub fn offering(mut self, url: String, text: &'static str) -> Self {
+        self.0.link = Some(Link { url, text });
         self
     }
 

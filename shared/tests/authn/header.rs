@@ -1,4 +1,4 @@
-//! Attacks that Flexgate detects before it reads any claim. Covers M1 to M3, M7, M12 and M13 of the attack register.
+//! Attacks that Flexgate detects before it reads any claim: M1 to M3, M7, M12 and M13 of the attack register.
 
 use flexgate::authn::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use flexgate::base::strict_json::StrictJsonError;
@@ -198,8 +198,7 @@ async fn m13_a_token_has_one_spelling() {
             assert!(matches!(fault, TokenFault::Encoding(_)), "{token}: {fault:?}");
         }
     }
-    // A signature of 64 bytes needs 86 base64url characters. The last character holds only two bits of the signature,
-    // and its other four bits must be zero.
+    // A signature of 64 bytes has 86 base64url characters. The last four bits of the last character must be zero.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = good.split_at(good.len() - 1);
     let at = alphabet.find(last).unwrap();

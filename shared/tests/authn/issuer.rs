@@ -1,4 +1,4 @@
-//! A simulated issuer on the local machine. It also helps tests to forge tokens, as an attacker would.
+//! A simulated issuer on the local machine. Tests also use it to forge tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// A signed token with exactly this header and these claims, byte for byte.
+    /// Returns a signed token with exactly this header and these claims, byte for byte.
     pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", b64(header), b64(claims));
         let signature = b64(self.sign(message.as_bytes()));
@@ -115,7 +115,7 @@ impl Signer {
     }
 }
 
-/// What the issuer's web server returns, and how many requests it has received.
+/// The answers of the issuer's web server, and the number of requests that it has received.
 #[derive(Default)]
 pub struct Served {
     pub keys: Mutex<Value>,
@@ -165,7 +165,7 @@ impl Idp {
         Self::with(json!({})).await
     }
 
-    /// Starts an issuer with these settings instead of the defaults. `{origin}` in a string stands for the server's
+    /// Starts an issuer with these settings instead of the defaults. `{origin}` in a string becomes the server's
     /// address.
     pub async fn with(settings: Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -210,7 +210,7 @@ impl Idp {
         self.served.other_requests.load(Ordering::SeqCst)
     }
 
-    /// The claims of a token that the verifier accepts.
+    /// Returns the claims of a token that the verifier accepts.
     pub fn claims(&self) -> Value {
         let now = NOW.unix_timestamp();
         json!({
@@ -220,12 +220,12 @@ impl Idp {
         })
     }
 
-    /// The claims of [`Self::claims`] with these changes. A null removes a claim.
+    /// Returns the claims of [`Self::claims`] with these changes. A null removes a claim.
     pub fn claims_with(&self, changes: &Value) -> Value {
         changed(self.claims(), changes)
     }
 
-    /// A token with these changes to its claims. A token without changes would be accepted by the verifier.
+    /// Returns a token with these changes to its claims. Without changes, the verifier accepts the token.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -234,7 +234,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// Verifies a token with these changes to its claims. A token without changes would be accepted by the verifier.
+    /// Verifies a token with these changes to its claims. Without changes, the verifier accepts the token.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }
@@ -247,7 +247,7 @@ impl Idp {
     }
 }
 
-/// The header of a token that the verifier accepts, with these changes. A null removes a parameter.
+/// Returns the header of a token that the verifier accepts, with these changes. A null removes a parameter.
 pub fn header(changes: &Value) -> String {
     changed(json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), changes).to_string()
 }

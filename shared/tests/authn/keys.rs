@@ -1,5 +1,5 @@
-//! Tests how the verifier treats the keys of an issuer as time passes: how long it caches them, and when it fetches
-//! them again. Covers M4 to M6 and M23 of the attack register.
+//! Tests how long the verifier caches an issuer's keys, and when it fetches them again: M4 to M6 and M23 of the
+//! attack register.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -95,7 +95,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// For each of these keys, anybody can make valid signatures. So the verifier must not use them.
+/// The verifier must not use these keys, because anybody can make valid signatures for them.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;
@@ -104,8 +104,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // Try points of small order as keys. A signature consists of a point R and a number s. If R is the neutral element
-    // and s is 0, the signature can be valid for such a key. For some of these keys it is valid for every message.
+    // These keys are points of small order. For such a key, a signature from the neutral element and the number 0 can
+    // be valid, for some keys even for every message.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();

@@ -1,7 +1,7 @@
-//! Tests the verification of callers through the public API. The issuer is simulated on the local machine, its
-//! signatures are real, and only the tests move the clock.
+//! Tests the verification of callers through the public API. The issuer is simulated, its signatures are real, and
+//! only the tests move the clock.
 //!
-//! If a test tries an attack from the attack register, its name starts with the attack's id.
+//! The name of a test begins with an attack's id if the test covers an entry of the attack register.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

@@ -1,5 +1,4 @@
-//! Property tests of damaged tokens. If any one bit of a token changes, the verifier refuses the token. No input causes
-//! a panic.
+//! Property tests of damaged tokens: the verifier refuses a token if one bit changes, and no input causes a panic.
 
 use std::sync::LazyLock;
 
@@ -13,8 +12,8 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// An issuer with one key of each kind. The verifier has fetched these keys already. All cases of a property test share
-/// this issuer.
+/// An issuer with one key of each kind, whose keys the verifier has fetched. All cases of a property test share this
+/// issuer.
 static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let idp = Idp::new().await;
@@ -29,7 +28,7 @@ fn good(signer: &Signer) -> String {
     signer.token(header, WORLD.claims().to_string())
 }
 
-/// Whether the verifier accepts these bytes as a caller's token. Bytes that are not a valid header value are not
+/// Whether the verifier accepts these bytes as a caller's token. Bytes that are no valid header value are not
 /// accepted.
 fn accepted(token: &[u8]) -> bool {
     let value = [b"Bearer ", token].concat();

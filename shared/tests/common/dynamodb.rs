@@ -1,4 +1,4 @@
-//! Creates new tables on an emulator of DynamoDB. Their keys are the same as in `infra/template.yaml`.
+//! Creates tables on an emulator of DynamoDB, with the same keys as in `infra/template.yaml`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,6 @@ use flexgate::store::DynamoStore;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
-/// Creates a client of the emulator.
 pub fn client(endpoint: &str, aws: &Aws) -> Client {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let config = aws_sdk_dynamodb::Config::builder()
@@ -28,7 +27,6 @@ pub fn client(endpoint: &str, aws: &Aws) -> Client {
     Client::from_conf(config)
 }
 
-/// Creates a store with a new table.
 pub async fn table(endpoint: &str) -> DynamoStore {
     let (name, client, aws) = new_table(endpoint).await;
     DynamoStore::with_client(&name, client, aws)

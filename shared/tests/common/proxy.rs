@@ -33,22 +33,20 @@ impl Proxy {
         Self { port, whole, lose }
     }
 
-    /// The proxy's address.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Breaks every connection and accepts no new ones.
+    /// Breaks every connection and accepts no new connections.
     pub fn cut(&self) {
         self.whole.send_replace(false);
     }
 
-    /// Accepts connections again.
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }
 
-    /// Breaks the connection when the next answer arrives, before the answer is passed on.
+    /// Breaks the connection instead of returning the next answer.
     pub fn lose_next_answer(&self) {
         self.lose.store(true, Ordering::SeqCst);
     }

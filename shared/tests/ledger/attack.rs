@@ -1,6 +1,5 @@
-//! Regression tests for faults that the ledger once had. In some of the tests, the ledger gets no answer from Twilio
-//! while somebody takes over a username. In others, the ledger refuses a statement, and that statement must have no
-//! effect.
+//! Regression tests for earlier faults of the ledger, in two situations: Twilio's answer is lost during a takeover,
+//! or the ledger refuses a statement.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;
@@ -108,10 +107,10 @@ async fn r63_the_second_owner_keeps_the_username_and_her_binding() {
     let sid = fixture.flex(&name("ada")).await.unwrap().flex_user_sid;
     let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-second".into() };
     fixture.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
-    // Send an ordinary statement about the new owner. It says nothing about a takeover.
+    // This statement about the new owner is an ordinary one, without a takeover.
     fixture.state(&News { earlier: Earlier::Everything, ..new("ada", &["agent"]) }).await.unwrap();
     let bound = fixture.provisioning.bindings().user_of(&identity).await.unwrap();
-    // A third person now tries to take over the username.
+    // A third person tries to take over the username.
     let third = fixture.state(&new("ada", &["supervisor"])).await;
     assert!(bound.is_some() && third.is_err(), "bound {bound:?}, third {:?}", third.map(|r| r.outcome));
 }

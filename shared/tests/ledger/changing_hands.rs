@@ -1,5 +1,5 @@
-//! Tests a username that passes from one person to another. The tests show which identity is bound to the Flex user,
-//! and when the previous owner may get a new Flex user under another username.
+//! Tests of a username that passes from one person to another: which identity is bound, and when the previous owner
+//! may get another username.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -33,8 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // Simulate a mint by the previous owner. The mint bound the previous owner's identity before the takeover, but
-    // checks the ledger again only after the takeover.
+    // The previous owner's mint bound an identity before the takeover. Its second check of the ledger comes after the
+    // takeover.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -72,8 +72,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
     fixture.state(&new()).await.unwrap();
-    // Create an event. `minutes_ago` says when it happened. Its source has never sent anything about either owner
-    // before.
+    // Makes an event that happened `minutes_ago`. Its source has never sent anything about either owner.
     let event = |minutes_ago: i64| {
         let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
         News {
@@ -87,7 +86,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
         fixture.state(&event(minutes_ago)).await.unwrap();
         assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
     }
-    // An event that happened after the takeover is about the new owner.
+    // An event from after the takeover is about the new owner.
     fixture.state(&event(0)).await.unwrap();
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), Some(user));
@@ -119,7 +118,7 @@ async fn r63_whoever_begins_anew_gets_nothing_of_a_user_whom_no_search_shows() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(bindings.user_of(&of("stranger")).await.unwrap(), None);
-    // If the username index knows a user with that name, the name counts as taken.
+    // A new username is not free if the username index contains it.
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
     fixture.ledger.see(&other).await.unwrap();

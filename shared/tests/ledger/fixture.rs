@@ -1,4 +1,4 @@
-//! What the tests of the people ledger need: a ledger with its own store, and a simulated Twilio.
+//! The fixture for the tests of the people ledger: a ledger with its own store, and a simulated Twilio.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,14 +32,13 @@ pub fn deadline() -> Deadline {
 }
 
 impl Fixture {
-    /// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-    /// SQLite.
+    /// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
     pub async fn start() -> Self {
         let world = World::start().await;
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
             Ok(endpoint) => {
-                // Empty the emulator first, because it becomes slower as it stores more data. This harms no other test,
-                // because these tests run one at a time.
+                // The emulator becomes slower as it stores more data, so this empties it. These tests run one at a
+                // time, so no other test loses data.
                 let reset = reqwest::Request::new(Method::POST, format!("{endpoint}/moto-api/reset").parse().unwrap());
                 send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
                 format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
@@ -61,7 +60,7 @@ impl Fixture {
         Self { world, ledger, platform, provisioning, group_roles }
     }
 
-    /// The file of the store. `None` if the store is DynamoDB.
+    /// Returns the file of the store, or `None` if the store is DynamoDB.
     pub fn sqlite_file(&self) -> Option<PathBuf> {
         Some(self.world.store_path()).filter(|file| file.exists())
     }
@@ -76,7 +75,6 @@ impl Fixture {
         }
     }
 
-    /// The Flex user with this username.
     pub async fn flex(&self, username: &Username) -> Option<FlexUser> {
         let flex = self.provisioning.flex();
         let found = flex.find(username, deadline()).await.unwrap()?;
@@ -92,7 +90,7 @@ impl Fixture {
         self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
     }
 
-    /// Creates a user at Twilio without Flexgate, as an administrator could do in the Console.
+    /// Creates a user at Twilio without Flexgate, as an administrator can do in the Console.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
         self.written_at_twilio(username, "Some One", roles).await;
     }
@@ -125,7 +123,7 @@ impl Fixture {
         self.world.fault(&fault).await;
     }
 
-    /// Adds the user to the group, or removes the user from it. Then reconciles the user, as SCIM does.
+    /// Adds the user to the group or removes the user from it, and then reconciles the user, as SCIM does.
     pub async fn member(&self, group: (&str, &str), user: &FlexUserSid, present: bool) {
         self.write_member(group, user, present).await;
         loop {
@@ -137,8 +135,7 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Mark only this user's change as done. The group may have other members whose change still waits for a
-            // reconciliation.
+            // Only this user's change is done now. The changes of other members may still wait for a reconciliation.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
@@ -149,7 +146,7 @@ impl Fixture {
         }
     }
 
-    /// Only writes the membership, and does not reconcile the user.
+    /// Writes the membership without reconciling the user.
     pub async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
         let (scim, at) = (self.platform.scim(), OffsetDateTime::UNIX_EPOCH);
         loop {
@@ -175,8 +172,8 @@ impl Fixture {
         }
     }
 
-    /// Stores a SCIM entry of a user in the same way as Flexgate did before the people ledger existed. According to the
-    /// entry, SCIM gave the user the role supervisor.
+    /// Stores a user's SCIM entry from before the people ledger. According to this entry, SCIM gave the user the role
+    /// supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

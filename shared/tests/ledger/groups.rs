@@ -1,4 +1,4 @@
-//! Tests a group with many members. Flexgate's jobs must give each member the role of the group.
+//! Tests that Flexgate's jobs give the role of a large group to each of its members.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 
 use crate::fixture::{Fixture, GROUPS, deadline};
 
-/// The number of members, and how many jobs run at once. If the store is the DynamoDB emulator, `FLEXGATE_TEST_MEMBERS`
-/// can set the number of members.
+/// Returns the number of members, and how many jobs run at once. `FLEXGATE_TEST_MEMBERS` sets the number of members
+/// on the DynamoDB emulator.
 fn size() -> (usize, usize) {
     let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
     if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(100), 4) } else { (1_000, 8) }
@@ -54,7 +54,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             async move {
                 loop {
                     match fixture.ledger.reconcile_member(&member.user, None, deadline()).await {
-                        // Run the job again, as the queue would if a job fails for a short time.
+                        // The queue would repeat this job, so the test does too.
                         Err(error) if error.is_transient() => {}
                         done => break drop(done.unwrap().unwrap()),
                     }

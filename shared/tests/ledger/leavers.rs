@@ -1,5 +1,5 @@
-//! Tests about people who have left the company but are active in Flex again, although no source has said that they are
-//! active. The other tests here are about processes that stop before they have finished.
+//! Tests of people who have left the company but are active in Flex again, although no source says "active". Also
+//! tests of processes that stop before they have finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -18,8 +18,8 @@ use crate::rules::{name, news};
 use crate::sweep::has_a_queue;
 
 impl Fixture {
-    /// Creates a user of somebody who has left. The user was created yesterday and was then deactivated in the Console,
-    /// so Twilio's search does not find it any more.
+    /// Creates the user of somebody who has left: created yesterday, and deactivated in the Console. Twilio's search
+    /// does not find this user.
     async fn hidden_leaver(&self, username: &str) -> FlexUserSid {
         self.world.shift_simulator(-86_400).await;
         self.at_twilio(username, &["supervisor"]).await;
@@ -30,8 +30,8 @@ impl Fixture {
         sid
     }
 
-    /// Simulates a mint by a new person with the same username as the person who left. Twilio's answer to the
-    /// provisioning request gets lost.
+    /// Simulates a mint by a new person with the username of the person who left. Twilio's answer to the provisioning
+    /// request is lost.
     async fn lost_mint(&self, username: &str) {
         let caller = Caller {
             identity: Identity { issuer: self.world.simulator.issuer().into(), subject: "newcomer".into() },
@@ -94,8 +94,8 @@ async fn a_job_gives_back_a_leaver_whom_a_mint_without_an_answer_brought_back() 
     fixture.lost_mint("ada").await;
     fixture.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
     assert!(!fixture.is_active_under(&sid).await);
-    // Flexgate has withdrawn the statement from the new person's token. So if the old user is reactivated later, that
-    // user does not get the new person's roles.
+    // Flexgate has withdrawn the claims of the new person. So a later reactivation of the old user does not restore
+    // the new person's roles.
     let person = fixture.platform.people().person(&PersonKey::FlexUser(sid)).await.unwrap().unwrap();
     assert!(person.statements.values().all(Statement::is_silent), "{:?}", person.statements);
 }
@@ -108,7 +108,7 @@ async fn whoever_is_inactive_is_deactivated_even_if_nobody_can_tell_whose_the_us
     fixture.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
     fixture.state(&news("operator", "ada", Some(false), &[])).await.unwrap_err();
     fixture.world.no_faults().await;
-    // Let Twilio's answers leave out the date on which the user was created.
+    // Twilio's answers leave out the creation date of the user.
     let mut answer = shown(&sid, "ada");
     answer["users"] = json!([answer]);
     fixture.answers_with("/v4/", answer).await;
@@ -128,7 +128,7 @@ async fn a_user_whom_a_mint_without_an_answer_created_stays() {
     assert_eq!(person.given.asked_since, None);
 }
 
-/// An active user, as Twilio may return it without dates.
+/// Returns an active user without dates, as Twilio may return it.
 fn shown(sid: &FlexUserSid, username: &str) -> Value {
     json!({
         "flex_user_sid": sid, "username": username, "email": "new@example.com", "full_name": "Ada Lovelace",
@@ -136,7 +136,8 @@ fn shown(sid: &FlexUserSid, username: &str) -> Value {
     })
 }
 
-/// Deactivates `username` with a statement. Then reactivates the person in Flex with another SID, and returns that SID.
+/// Deactivates `username` with a statement, and then reactivates the person in Flex with another SID. Returns that
+/// SID.
 async fn back_under_a_new_sid(fixture: &Fixture, username: &str) -> FlexUserSid {
     fixture.state(&news("api", username, Some(true), &["agent"])).await.unwrap();
     fixture.state(&news("api", username, Some(false), &[])).await.unwrap();
@@ -168,7 +169,7 @@ async fn the_user_whom_somebody_left_behind_under_the_old_sid_is_not_judged() {
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let new = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.provisioning.flex().deprovision(&new, deadline()).await.unwrap();
-    // The sweep reads both users, but only the new one differs from what the source says.
+    // The sweep reads both users, but only the new one differs from the source's statement.
     let swept = fixture.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
     assert_eq!((swept.users, swept.drifted), (2, 1));
 }
@@ -186,7 +187,7 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
     let fixture = Fixture::start().await;
     let sid = back_under_a_new_sid(&fixture, "ada@example.com").await;
     fixture.world.switch(&json!({ "find_returns_two": true })).await;
-    // Two users match, and Flexgate cannot tell which of them is the person's. So it gives access to neither of them.
+    // Two users match, and Flexgate cannot know which one belongs to the person. So it gives access to neither.
     let back = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -205,8 +206,7 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first of these answers is for the request that reads the user by the SID in the ledger. The second one is for
-    // the search by username.
+    // The first answer is for the read by the SID in the ledger, and the second is for the search by username.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -223,7 +223,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups_though_the_ent
     let old = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.member(GROUPS[0], &old, true).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
-    // Make every write of a SCIM entry fail in the same way as if another process had written the entry first.
+    // Every write of a SCIM entry fails, as if another process had written the entry first.
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch("CREATE TRIGGER lost BEFORE INSERT ON scim_users BEGIN SELECT RAISE(IGNORE); END;").unwrap();
     let back = news("api", "ada@example.com", Some(true), &["agent"]);
@@ -248,7 +248,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups() {
     assert_ne!(old, new);
     fixture.ledger.reconcile_member(&old, None, deadline()).await.unwrap();
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent", "supervisor"]);
-    // When the group no longer lists the person, Flexgate takes the role away.
+    // When the group no longer lists the person, Flexgate removes the role.
     fixture.member(GROUPS[0], &old, false).await;
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent"]);
 }
@@ -346,7 +346,8 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // Read the person only now. When the process stopped, the store may still have been writing the statement.
+        // When the process stopped, the store may still have been writing the statement, so this reads the person
+        // again.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

@@ -1,19 +1,18 @@
-//! The oracle computes the expected state of a person after a sequence of statements. The tests compare it with the
-//! ledger's result. The oracle applies the rules of `docs/adr/0010-people-ledger.md` to the latest statement of each
-//! source, and shares no code with the ledger.
+//! The oracle computes the expected state of a person after a sequence of statements. The tests compare this state
+//! with the ledger's result. The oracle follows `docs/adr/0010-people-ledger.md`, and shares no code with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Stands for a role from a token in the set `groups`. A role from a token is treated like a role from a group.
+/// Represents a role from a token in the set `groups`. The oracle treats such a role like a role from a group.
 const TOKEN: usize = usize::MAX;
 
-/// Who makes a statement.
+/// A source that makes statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     Scim,
     Api,
     Operator,
-    /// A webhook source. Unlike the other sources, it has its own ids for people.
+    /// A webhook source. Webhook sources have their own ids for people.
     Hr,
     Crm,
 }
@@ -21,49 +20,47 @@ pub enum Who {
 /// What a source says about the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// The source says that the person is active and has the role of a supervisor.
+    /// The source says that the person is active and a supervisor.
     Add,
-    /// Says inactive.
+    /// The source says that the person is inactive.
     Deactivate,
-    /// The person has no role any more.
+    /// The source says that the person has no role.
     Remove,
-    /// The source says that the person is active, and says nothing else.
+    /// The source says that the person is active, and nothing else.
     Reactivate,
     /// The source gives the username to another subject, who is active and has no role.
     Reuse,
 }
 
-/// One step of a sequence.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
     /// A SCIM group begins or stops listing the person.
     Member(usize, bool),
-    /// The person mints with a token. The token gives the supervisor's role, or it gives no role.
+    /// The person mints with a token. The value says whether the token gives the supervisor's role.
     Mints(bool),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether the source named the supervisor's role. `None` if the source never said anything about roles.
+    /// Whether the source names the supervisor's role. `None` if the source never mentioned roles.
     roles: Option<bool>,
 }
 
-/// The expected state.
+/// The expected state of the person.
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources for which this person is the current subject. `elsewhere` contains the webhook sources whose
-    /// current subject is an earlier owner of the username.
+    /// The webhook sources whose current subject is this person. `elsewhere` contains the webhook sources whose
+    /// current subject is a previous owner of the username.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
-    /// The groups that list the person. The set also contains `TOKEN` if the last token that had an effect gave the
-    /// role.
+    /// The groups that list the person, and `TOKEN` if the latest effective token gave the supervisor's role.
     groups: BTreeSet<usize>,
     /// How often the username has passed to another person. The tokens of each owner have a different subject.
     pub owners: u32,
-    /// Whether there is a Flex user.
+    /// Whether the person has a Flex user.
     pub exists: bool,
     pub active: bool,
     pub supervisor: bool,
@@ -76,7 +73,6 @@ impl Who {
 }
 
 impl Oracle {
-    /// Applies a step to the expected state.
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Member(group, true) if self.exists => drop(self.groups.insert(group)),
@@ -90,8 +86,8 @@ impl Oracle {
     fn says(&mut self, who: Who, act: Act) {
         let gives = matches!(act, Act::Add | Act::Reactivate | Act::Reuse);
         if self.elsewhere.contains(&who) {
-            // The source's current subject has lost the username. So the source can change this person only if it gives
-            // the username to another subject.
+            // The source's current subject has lost the username. So the source must first give the username to
+            // another subject.
             if act != Act::Reuse {
                 return;
             }
@@ -113,8 +109,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // This statement only changes a profile. For such a statement, Flexgate does not look the person up by
-            // username.
+            // Flexgate does not search by username for a statement that only changes a profile.
             return;
         }
         if who.is_webhook() {
@@ -130,8 +125,8 @@ impl Oracle {
         }
     }
 
-    /// A token has no effect if a source says that the person is inactive. Otherwise the person gets a Flex user, and
-    /// the role that the token gives.
+    /// A token has no effect if a source says "inactive". Otherwise the person gets a Flex user and the role from the
+    /// token.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
             self.groups.remove(&TOKEN);
@@ -144,8 +139,8 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether a statement by `who` may give access. If another source has said that the person is inactive, it may
-    /// not. The exception is a webhook source that has said something about the person before.
+    /// Whether a statement of `who` may give access. It may not if another source says "inactive", except for a
+    /// webhook source that has made a statement before.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

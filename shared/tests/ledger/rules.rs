@@ -1,5 +1,5 @@
-//! Tests the rules for reconciling, one by one: what Flexgate writes and when, and how it recovers after a crash, a
-//! race between two writers or a change of the SID.
+//! Tests the rules of reconciliation: what Flexgate writes and when, and how it handles crashes, races and changed
+//! SIDs.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -19,8 +19,8 @@ fn source(text: &str) -> Source {
     text.parse().unwrap()
 }
 
-/// What the source `from` says about the person with this username. If `active` is `None`, the source says something
-/// only about roles.
+/// Makes a statement of the source `from` about the person with this username. If `active` is `None`, the statement
+/// mentions only roles.
 pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     News {
@@ -61,7 +61,7 @@ async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
-    // The next reconciliation completes the change. The source does not have to repeat the statement.
+    // The next reconciliation completes the change, without a new statement of the source.
     fixture.world.no_faults().await;
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
@@ -80,7 +80,7 @@ async fn an_answer_that_is_lost_changes_nothing_twice() {
     let person = fixture.person("ada@example.com").await.unwrap();
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
-    // When the source stops naming the role, Flexgate takes it away.
+    // When the source stops naming the role, Flexgate removes the role.
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
 }
@@ -127,8 +127,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // After all these statements, the API names the role agent, the operator names no role, and one of the two groups
-    // lists the person.
+    // In the end, the API names the role agent, the operator names no role, and one group lists the person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
@@ -137,7 +136,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
 #[tokio::test]
 async fn a_person_is_not_a_sid() {
     let fixture = Fixture::start().await;
-    // A source may say something about a person before the person has a Flex user.
+    // A source may say something about a person who has no Flex user yet.
     fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
     let person = fixture.person("ada@example.com").await.unwrap();
     assert_eq!((person.flex_user_sid.clone(), fixture.flex(&name("ada@example.com")).await), (None, None));
@@ -172,7 +171,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // The lease has expired, as if the process that held it had died.
+    // The lease has expired, as if the process that had it had died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

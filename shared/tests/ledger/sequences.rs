@@ -1,5 +1,5 @@
-//! Tests random but reproducible sequences of statements by all sources. Each result is compared with the result of the
-//! oracle, and with that of the function `desired`.
+//! Tests random but reproducible sequences of statements by all sources. Compares each result with the oracle and
+//! with the function `desired`.
 
 use std::sync::Arc;
 
@@ -18,8 +18,7 @@ const LENGTH: usize = 7;
 const WHO: [Who; 5] = [Who::Scim, Who::Api, Who::Operator, Who::Hr, Who::Crm];
 const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
 
-/// Generates the steps of a sequence. The same seed always gives the same steps. The random numbers come from
-/// `SplitMix64`.
+/// Generates the steps of a sequence with `SplitMix64`. The same seed always gives the same steps.
 fn steps(seed: u64) -> Vec<Step> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut below = |limit: u64| {
@@ -36,8 +35,7 @@ fn steps(seed: u64) -> Vec<Step> {
             return Step::Mints(below(2) > 0);
         }
         let who = WHO[below(5)];
-        // Only the webhook sources can give a username to another person, because only they have their own ids for
-        // people.
+        // Only webhook sources have their own ids for people, so only they can give a username to another person.
         Step::Says(who, ACTS[below(if who.is_webhook() { 5 } else { 4 })])
     };
     (0..LENGTH).map(|_| step()).collect()
@@ -125,8 +123,8 @@ async fn play(fixture: &Fixture, seed: usize) {
                     subject,
                     identity: None,
                     username: Some(username.clone()),
-                    // SCIM, the API and operators name the Flex user, because they look it up before they make a
-                    // statement.
+                    // SCIM, the API and operators look the Flex user up before they make a statement, so they name
+                    // the user.
                     flex_user_sid: user.as_ref().filter(|_| !who.is_webhook()).map(|user| user.flex_user_sid.clone()),
                     statement: statement(*act),
                     earlier: Earlier::Everything,
@@ -139,8 +137,7 @@ async fn play(fixture: &Fixture, seed: usize) {
                     matches!(done, Ok(_) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(_))),
                     "seed {seed}, step {number} of {steps:?}: {done:?}"
                 );
-                // If the ledger refused to give the username to a new subject, the source continues with its old
-                // subject.
+                // If the ledger refused the new subject, the source continues with the old subject.
                 if *act == Act::Reuse && !taken {
                     subjects.iter_mut().filter(|(of, _)| of == who).for_each(|(_, number)| *number -= 1);
                 }
@@ -162,7 +159,7 @@ async fn play(fixture: &Fixture, seed: usize) {
     }
 }
 
-/// Whether a statement had the result that its preview had predicted.
+/// Whether a statement had the result that its preview predicted.
 fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, LedgerError>) -> bool {
     let (preview, done) = match (preview, done) {
         (Ok(preview), Ok(done)) => (preview, done),
@@ -187,8 +184,8 @@ fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, Ledg
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sequence_of_every_source_ends_as_the_rules_say() {
-    // The DynamoDB emulator handles one request at a time, and copies all its data for each transaction. It is so slow
-    // that fewer sequences must be enough there.
+    // The DynamoDB emulator handles one request at a time and copies all its data for each transaction. It is so slow
+    // that this test runs fewer sequences there.
     let on_dynamodb = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok();
     let (sequences, of_one_world, at_once) = if on_dynamodb { (200, 10, 2) } else { (2_000, 2_000, 8) };
     for first in (0..sequences).step_by(of_one_world) {

@@ -1,5 +1,5 @@
-//! Tests in which an operator or SCIM says that a username now belongs to another person. The new owner must inherit
-//! nothing from the previous owner. The tests also show when Flexgate refuses such a takeover.
+//! Tests in which an operator or SCIM gives a username to another person. The new owner must inherit nothing from the
+//! previous owner.
 
 use flexgate::authn::LEEWAY;
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
@@ -16,7 +16,7 @@ pub fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
-/// The statement that the command `flexgate users provision --new` sends to the ledger.
+/// Makes the statement of the command `flexgate users provision --new`.
 pub fn new() -> News {
     let user = DesiredUser {
         username: ada(),
@@ -34,8 +34,8 @@ pub fn identity() -> Identity {
 }
 
 impl Fixture {
-    /// Creates a user at Twilio whom the people ledger does not know. An identity is bound to the user, and a SCIM
-    /// group lists the user.
+    /// Creates a user at Twilio whom the people ledger does not know. The user has a bound identity, and a SCIM group
+    /// lists the user.
     pub async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
         let sid = self.flex(&ada()).await.unwrap().flex_user_sid;
@@ -60,7 +60,7 @@ impl Fixture {
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
         assert_eq!(self.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
-        // The next reconciliation must not bring back anything of the previous owner either.
+        // The next reconciliation must not restore anything of the previous owner either.
         let key = PersonKey::Username(ada().key());
         let person = self.platform.people().person(&key).await.unwrap().unwrap();
         self.ledger.reconcile(person.id, deadline()).await.unwrap();
@@ -113,7 +113,8 @@ async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_th
     // From now on the ledger knows the person, but only because of the group.
     fixture.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
     assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
-    // If a user was deactivated in the Console, its owner counts as a person who has left, even if no source says so.
+    // The owner of a user who was deactivated in the Console counts as a person who has left, even if no source says
+    // so.
     fixture.deactivated_in_the_console(&user.flex_user_sid).await;
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
@@ -151,18 +152,18 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     assert!(fixture.state(&new()).await.is_err());
     fixture.world.no_faults().await;
-    // Flex already shows the new owner, who is active. So the repeated command is about the new owner.
+    // Flex already shows the new owner as active, so the repeated command is about the new owner.
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
 }
 
-/// What the webhook source `hr` says about its subject `hr-1`.
+/// Makes a statement of the webhook source `hr` about its subject `hr-1`.
 pub fn hr(username: &str, active: bool) -> News {
     News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
 }
 
 impl Fixture {
-    /// The subject `hr-1` leaves, and a new person gets the username.
+    /// Lets the subject `hr-1` leave, and gives the username to a new person.
     pub async fn changes_hands(&self) {
         self.state(&hr("ada@example.com", true)).await.unwrap();
         self.state(&hr("ada@example.com", false)).await.unwrap();
@@ -190,8 +191,8 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // While the takeover is under way, a mint binds the previous owner's identity. At that time the statement is
-    // stored, but Twilio has not answered yet.
+    // A mint binds the previous owner's identity during the takeover: after the statement was stored, but before
+    // Twilio's answer.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -204,13 +205,13 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     assert!(is_held(&confirmed.unwrap_err()));
     fixture.nothing_is_left_of_the_first().await;
-    // This mint read the ledger before the takeover and binds its identity afterwards. So it must check the ledger
+    // This mint read the ledger before the takeover and binds its identity after it, so it must check the ledger
     // again.
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // A token that the issuer issued after the takeover, by any clock, is accepted.
+    // The issuer issued this token after the takeover, even if the clocks differ. So the token is accepted.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     let later = SystemClock.now() + LEEWAY + time::Duration::SECOND;
     fixture.ledger.confirm(&claims(later), &identity(), &user).await.unwrap();

@@ -44,8 +44,7 @@ impl Fixture {
         self.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap()
     }
 
-    /// Runs the queued jobs as the function `apply` does. Returns how many jobs it ran. This works only with a store
-    /// that has its own queue.
+    /// Runs the queued jobs like the function `apply`, and returns their number. Needs a store with its own queue.
     pub async fn work(&self) -> usize {
         let Some(inbox) = self.platform.inbox() else { return 0 };
         let (mut done, now) = (0, SystemClock.now());
@@ -86,8 +85,8 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     says(&fixture, "grace", true, &["agent"]).await;
-    // Create three differences at Twilio. Ada has a role again that Flexgate took away. Somebody who has left is active
-    // again, as if they had signed in through Twilio's SSO. And there is a user whom nobody told Flexgate about.
+    // Three differences at Twilio: Ada has a removed role again, a person who has left is active again (as after
+    // Twilio's SSO), and Flexgate does not know one user.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
         fixture.at_twilio(name, roles).await;
@@ -168,7 +167,7 @@ async fn a_membership_that_was_never_announced_is_found() {
     }
     fixture.at_twilio("ada", &["agent"]).await;
     let sid = fixture.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
-    // Only write the group, as if the process had died before it queued the jobs for its members.
+    // The process died after it wrote the group and before it queued the jobs for the members.
     fixture.write_member(GROUPS[0], &sid, true).await;
     assert_eq!(fixture.sweep(None).await.unwrap().queued, 1);
     fixture.work().await;
@@ -197,7 +196,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
     }
     says(&fixture, "leaver", false, &["agent"]).await;
     let ada = fixture.sid("ada").await;
-    // In each round, a system other than Flexgate changes the name, as Twilio's SSO does at each login.
+    // In each round, another system changes the name, as Twilio's SSO does at each login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
             fixture.named_at_twilio(name, "Some Other").await;
@@ -211,8 +210,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
         let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
-    // Other jobs do not repair the name either. Flexgate repairs the name only after a source has said something about
-    // the person.
+    // Other jobs do not repair the name either, until a source makes a new statement about the person.
     let report = fixture.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
     says(&fixture, "ada", true, &["agent", "supervisor"]).await;
@@ -266,18 +264,18 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
         fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
-    // If the limit is zero, all active users on both pages are idle, except those without a worker.
+    // With an idle time of zero, all active users with a worker are idle, on both pages.
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
-    // A fault of TaskRouter has no effect here, because the sweep asks TaskRouter only if it must look for idle users.
+    // The sweep asks TaskRouter only when it looks for idle users, so a fault of TaskRouter has no effect here.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     fixture.world.control("faults", &twilio).await;
     assert_eq!(fixture.dry_run().await.idle, []);
     // Leavers are deactivated even if TaskRouter fails.
     fixture.at_twilio("leaver", &["agent"]).await;
     let queue = fixture.platform.queue();
-    // Pass the store's own queue, if it has one. On AWS there is none, because SQS delivers the messages.
+    // The store has no queue of its own on AWS, because SQS delivers the messages there.
     let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&fixture));
     let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
     assert!(matches!(fixture.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));

@@ -1,5 +1,5 @@
-//! Tests the withdrawal of all statements of a source that is no longer used. The withdrawal must not activate anybody.
-//! If the withdrawal is interrupted, a second call must complete it.
+//! Tests the withdrawal of all statements of a source that is no longer used. The withdrawal must activate nobody,
+//! and a second call must complete an interrupted one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&fixture, Source::Api, number, true, &["agent"]).await;
         says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    // Twilio answers the change of the first person late. Meanwhile, the withdrawal has already read all three people.
+    // Twilio answers the first person's change late, after the withdrawal has read all three people.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let fixture = fixture.clone();
@@ -122,7 +122,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // The ledger knows Ada from another source. It does not know Grace at all.
+    // The ledger knows Ada from another source, and does not know Grace.
     says_ada_is_active(&fixture).await;
     let foreseen = fixture.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
     assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
@@ -144,7 +144,7 @@ async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // Another process holds the lease on Ada. No source has made a statement about her yet.
+    // Another process holds the lease on Ada, and no source has made a statement about Ada.
     let (people, now) = (fixture.platform.people(), SystemClock.now());
     let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);

@@ -1,5 +1,5 @@
-//! Tests answers of DynamoDB that its emulators never give. In them, DynamoDB cancels a transaction for various
-//! reasons, or reports a conflict with another transaction on the same item.
+//! Tests answers of DynamoDB that its emulators never give: cancelled transactions, and conflicts between
+//! transactions on the same item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use time::Duration;
 
 use super::{NOW, dynamodb, id};
 
-/// A simulated table: the answers that it gives, in order, and the requests that it has received.
+/// A simulated table: its answers, in order, and the requests that it has received.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(StatusCode, Value)>>>,
@@ -31,7 +31,7 @@ async fn answer(State(script): State<Script>, request: Request) -> impl IntoResp
     (status, [("content-type", "application/x-amz-json-1.0")], body.to_string())
 }
 
-/// Creates a store whose table gives these answers.
+/// Makes a store whose table gives these answers.
 async fn store(answers: impl IntoIterator<Item = (StatusCode, Value)>) -> (DynamoStore, Script) {
     let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

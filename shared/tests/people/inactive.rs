@@ -1,4 +1,4 @@
-//! Tests whether sign-in can find out that a person is inactive and must be refused.
+//! Tests how sign-in learns that a person is inactive and must be refused.
 
 use flexgate::domain::Username;
 use flexgate::domain::ledger::{Person, Said, Statement};
@@ -6,8 +6,7 @@ use flexgate::store::Written;
 
 use super::{Adapter, NOW, id, person, says_active, sid, source, store};
 
-/// Asks the store whether the person is inactive. The first result is for the Flex user, and the second one is for the
-/// username.
+/// Returns whether the store reports the person as inactive, first by Flex user and then by username.
 async fn inactive(store: &Adapter, user: u8, name: &str) -> (bool, bool) {
     let (user, name) = (sid(user), name.parse::<Username>().unwrap().key());
     let by_user = store.other.says_inactive(Some(&user), None).await.unwrap();

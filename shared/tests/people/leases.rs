@@ -1,4 +1,4 @@
-//! Tests leases, which make sure that only one process at a time reconciles a person.
+//! Tests leases, which let only one process at a time reconcile a person.
 
 use flexgate::store::{PersonLease, Written};
 use time::{Duration, OffsetDateTime};

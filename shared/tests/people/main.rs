@@ -1,5 +1,4 @@
-//! Tests the store of the people ledger and of the username index. Every implementation, for SQLite and for DynamoDB,
-//! must pass these tests.
+//! Tests the store of the people ledger and of the username index, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -28,22 +27,20 @@ use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-/// How many writers compete in the tests of races.
+/// The number of writers that compete in the tests of races.
 const WRITERS: u8 = 16;
 
-/// Every trait that the suite tests.
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// The store under test, and a second instance that shares its data, as if it were in another process.
+/// The store under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
-/// SQLite.
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -79,14 +76,14 @@ fn by_subject(of: &str, subject: &str) -> PersonKey {
     PersonKey::Subject(source(of), subject.parse().unwrap())
 }
 
-/// A statement that says whether the person is active, and nothing else.
+/// Makes a statement that only says whether the person is active.
 fn says_active(active: bool) -> Statement {
     let said = Said::access(NOW, &"e".parse().unwrap(), active);
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// A new person with the Flex user `number`. The webhook source `okta` says that the person is active. Its own id
-/// (subject) of the person is `u-{number}`.
+/// Makes a person with the Flex user `number`. The webhook source `okta` says "active", and its id of the person is
+/// `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());
     person.flex_user_sid = Some(sid(number));
@@ -96,7 +93,7 @@ fn person(number: u8, name: &str) -> Person {
 }
 
 impl Adapter {
-    /// Writes a new person. Then reads the person with the second instance of the store.
+    /// Writes a new person, and reads the person with the second instance of the store.
     async fn add(&self, person: &Person) -> Person {
         assert_eq!(self.one.add(person, None).await.unwrap(), Written::Yes(1));
         self.read(person.id).await
@@ -106,19 +103,19 @@ impl Adapter {
         self.other.person(&PersonKey::Id(id)).await.unwrap().unwrap()
     }
 
-    /// The person whom the second instance of the store finds by this key.
+    /// Returns the person whom the second instance of the store finds by this key.
     async fn led_to(&self, key: &PersonKey) -> Option<PersonId> {
         self.other.person(key).await.unwrap().map(|person| person.id)
     }
 
-    /// Writes a statement, on the condition that the stored version is still that of `person`.
+    /// Writes a statement if the stored version is still that of `person`.
     async fn state(&self, person: &Person, of: &str, statement: &Statement, subject: Option<&str>) -> Written {
         let (source, subject) = (source(of), subject.map(|subject| subject.parse().unwrap()));
         let stating = Stating { source: &source, statement, subject: subject.as_ref(), given: None };
         self.one.state(person.id, person.version, stating).await.unwrap()
     }
 
-    /// Records a Flex user, on the condition that the stored version is still that of `person`.
+    /// Records a Flex user if the stored version is still that of `person`.
     async fn note(&self, person: &Person, user: Option<u8>) -> Written {
         let user = user.map(sid);
         let noting = Noting { given: &Given::default(), flex_user_sid: user.as_ref(), username: &person.username };

@@ -4,7 +4,7 @@ use flexgate::domain::ledger::{Person, PersonId};
 
 use super::{person, store};
 
-/// Fifty ids, some close together and some far apart, including the smallest and the largest possible id.
+/// Returns fifty ids, some close together and some far apart, including the smallest and the largest possible id.
 fn ids() -> Vec<PersonId> {
     let dense = (0..20_u8).map(|number| [0x3f, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let sparse = (0..28_u8).map(|number| [number.wrapping_mul(41).wrapping_add(7); 16]);

@@ -1,4 +1,4 @@
-//! Tests concurrent writers. One of them must succeed, and the others must write nothing.
+//! Tests concurrent writers: one of them must succeed, and the others must write nothing.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use flexgate::store::{Noting, PersonKey, Stating, Written};
 
 use super::{Adapter, NOW, Store, WRITERS, by_name, by_sid, by_subject, id, person, says_active, sid, source, store};
 
-/// Starts sixteen writers at once. Half of them use the first instance of the store, and the other half use the second
-/// one. Returns the numbers of the writers that succeeded.
+/// Starts sixteen writers at once, half of them on each instance of the store. Returns the numbers of the successful
+/// writers.
 async fn race<W>(store: &Adapter, write: impl Fn(Arc<dyn Store>, u8) -> W) -> Vec<u8>
 where
     W: Future<Output = Written> + Send + 'static,
@@ -145,7 +145,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.other.people(&keys).await.unwrap(), [], "{new:?}");
         assert_eq!(store.read(id(1)).await, ada);
     }
-    // A person who is stored already cannot get Ada's subject or Flex user either.
+    // A stored person cannot get Ada's subject or Flex user either.
     let eve = store.add(&person(2, "eve")).await;
     assert_eq!(store.state(&eve, "webhook:okta", &says_active(false), Some("u-1")).await, Written::Moved);
     assert_eq!(store.note(&eve, Some(1)).await, Written::Moved);

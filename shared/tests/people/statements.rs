@@ -38,7 +38,7 @@ fn email() -> impl Strategy<Value = Option<Email>> {
 }
 
 fn name() -> impl Strategy<Value = Option<FullName>> {
-    // `\w` also matches some invisible characters. Leave those out, because a name must not contain them.
+    // `\w` also matches some invisible characters, which a name must not contain.
     of("[\\w'\"]{1,40}".prop_filter_map("invisible", |text| text.parse().ok()))
 }
 
@@ -218,7 +218,7 @@ async fn a_statement_and_what_it_takes_away_are_one_write() {
     assert_eq!(store.one.state(id(1), 1, stating).await.unwrap(), Written::Yes(2));
     let read = store.read(id(1)).await;
     assert_eq!((&read.given, read.statements.contains_key(&okta)), (&given, true));
-    // A statement without new values for `given` leaves `given` as it is.
+    // A statement without new values for `given` does not change `given`.
     assert_eq!(store.one.state(id(1), 2, Stating { given: None, ..stating }).await.unwrap(), Written::Yes(3));
     assert_eq!(store.read(id(1)).await.given, given);
 }

@@ -5,7 +5,7 @@ use flexgate::store::{PersonKey, Written};
 
 use super::{NOW, WRITERS, by_name, by_sid, by_subject, id, person, says_active, source, store};
 
-/// The person who takes over the username of `old`. At the source `okta`, this person has the subject `u-{number}`.
+/// Makes the person who takes over the username of `old`. Their subject at the source `okta` is `u-{number}`.
 fn successor(old: &Person, number: u8) -> Person {
     let subjects = [(source("webhook:okta"), format!("u-{number}").parse().unwrap())].into();
     let statements = [(source("webhook:okta"), says_active(true))].into();
@@ -24,7 +24,7 @@ async fn whoever_takes_a_username_over_has_it_and_the_flex_user_and_the_earlier_
     for key in [by_name("ada"), by_sid(1), by_subject("webhook:okta", "u-2")] {
         assert_eq!(store.led_to(&key).await, Some(id(2)), "{key:?}");
     }
-    // What the sources said about the earlier person stays with that person.
+    // The sources' statements about the earlier person stay with that person.
     assert_eq!(store.led_to(&by_subject("webhook:okta", "u-1")).await, Some(id(1)));
     let expected = Person { superseded: true, flex_user_sid: None, version: 3, ..ada.clone() };
     assert_eq!(store.read(id(1)).await, expected);

@@ -1,5 +1,5 @@
-//! Tests requests to a Twilio that fails. The tests show which requests the client repeats, which requests it never
-//! repeats, and which error it returns.
+//! Tests requests to a failing Twilio: which requests the client repeats, which it never repeats, and which error it
+//! returns.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn what_passes_is_asked_again_where_twice_is_once() {
         ("status", json!({ "status": 429, "body": { "code": 20429 } })),
         ("status", json!({ "status": 500, "body": { "code": 20500 } })),
         ("status", json!({ "status": 503 })),
-        ("status", json!({ "status": 400, "body": { "code": 45780 } })),
+        ("status", json!({ "status": 400, "body": { "code": 45780, "message": "x" } })),
         ("reset", json!({})),
         ("lost_response", json!({})),
     ] {
@@ -124,7 +124,8 @@ async fn codes_and_refresh_tokens_are_never_sent_twice() {
     let profile = clients.world.simulator.account().sso_profile_sid.parse().unwrap();
     let secret = SecretString::from("secret");
     for (kind, more) in [
-        ("status", json!({ "status": 429 })),
+        ("status", json!({ "status": 400, "body": { "code": 45773, "message": "x" } })),
+        ("status", json!({ "status": 408 })),
         ("status", json!({ "status": 503 })),
         ("reset", json!({})),
         ("lost_response", json!({})),
@@ -136,6 +137,22 @@ async fn codes_and_refresh_tokens_are_never_sent_twice() {
         assert!(clients.sso.exchange(&profile, &secret, &secret, "nonce", soon()).await.is_err());
         assert!(clients.sso.refresh(&profile, &secret, soon()).await.is_err());
         assert_eq!(clients.world.journal("OAuth/Tokens").await.len(), 2, "{kind} {more}");
+    }
+}
+
+#[tokio::test]
+async fn r10_what_twilio_did_not_process_is_sent_again_even_with_a_code() {
+    let clients = Clients::start().await;
+    let profile = clients.world.simulator.account().sso_profile_sid.parse().unwrap();
+    let secret = SecretString::from("secret");
+    for more in [json!({ "status": 429 }), json!({ "status": 409, "body": { "code": 45780, "message": "x" } })] {
+        let mut more = more;
+        more["times"] = "always".into();
+        clients.world.control("reset", &json!({})).await;
+        clients.world.fault(&fault("status", "OAuth/Tokens", &more)).await;
+        assert!(clients.sso.exchange(&profile, &secret, &secret, "nonce", soon()).await.is_err());
+        assert!(clients.sso.refresh(&profile, &secret, soon()).await.is_err());
+        assert_eq!(clients.world.journal("OAuth/Tokens").await.len(), 6, "three attempts each: {more}");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Tests every operation of the Twilio clients against the simulator. In some tests, the simulated Twilio works, and in
-//! others it fails.
+//! Tests every operation of the Twilio clients against a simulator of Twilio that works or fails.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 mod faults;
 mod operations;
 mod rotation;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Clients {
         Self { world, flex, sso }
     }
 
-    /// Writes a credential as the secret `name`. The name `twilio` is the current version of the secret, and
-    /// `twilio.pending` is its pending version.
+    /// Writes a credential as the secret `name`: `twilio` is the current version of the secret, and `twilio.pending`
+    /// is the pending version.
     pub fn write_credential(&self, name: &str, auth_token: &str) {
         let account_sid = self.world.simulator.account().account_sid;
         self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));

@@ -1,5 +1,5 @@
-// Uses oidc-provider as a company's identity provider, configured as docs/issuers.md describes. The company's people
-// can mint. They cannot mint if the keys, the audience or the issuer differ from those in Flexgate's settings.
+// Tests minting with tokens from oidc-provider, a published identity provider configured as in docs/issuers.md. Wrong
+// keys, audiences and issuers must be refused.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -9,8 +9,7 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// Returns the example for FLEXGATE_ISSUERS under "Generic OIDC" in docs/issuers.md, with `issuer` instead of the
-// example's address.
+// Returns the "Generic OIDC" example from docs/issuers.md, with `issuer` as its address.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));
@@ -54,8 +53,8 @@ test("tokens of keys that the company no longer has are refused", async () => {
   await withGateway(issuers, async (warm) => {
     assertMinted(await warm.mint(old.access_token), "ada");
     await before.stop();
-    // The impostor has another key with the same `kid`. The gateway `warm` has cached the real key, so it refuses the
-    // impostor's tokens. A new gateway has cached nothing, so it fetches the impostor's key.
+    // The impostor has another key with the same `kid`. The gateway `warm` has cached the real key. A new gateway has
+    // cached nothing and would fetch the impostor's key.
     const impostor = await startCompany({ port: before.port });
     const forged = await impostor.signIn("ada");
     assertRefused(await warm.mint(forged.access_token), "another key of the same name");
@@ -64,7 +63,7 @@ test("tokens of keys that the company no longer has are refused", async () => {
       assertRefused(await cold.mint(old.access_token), "a withdrawn key");
     });
     await impostor.stop();
-    // A new key with a new `kid` is a normal key rollover, so the gateway accepts it.
+    // A new key with a new `kid` is a normal key rollover.
     const renewed = await startCompany({ port: before.port, kid: "2027" });
     const fresh = await renewed.signIn("ada");
     assertMinted(await warm.mint(fresh.access_token), "ada");

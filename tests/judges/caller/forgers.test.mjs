@@ -1,5 +1,4 @@
-// Forges tokens of every kind that the gateway must refuse, with the library jose. Checks that the gateway refuses
-// each.
+// Forges tokens with the library jose. The gateway must refuse every one.
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -42,7 +41,7 @@ after(async () => {
   await close(server);
 });
 
-// Returns the claims of a valid token, changed by `changes`. The value undefined removes a claim.
+// Returns the claims of a valid token with `changes`. Undefined removes a claim.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

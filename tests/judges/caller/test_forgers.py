@@ -52,7 +52,7 @@ class Issuer:
         for alg, to_jwk in [("RS256", RSAAlgorithm), ("ES256", ECAlgorithm), ("EdDSA", OKPAlgorithm)]:
             jwk = json.loads(to_jwk.to_jwk(self.keys[alg].public_key()))
             jwks.append({**jwk, "alg": alg, "kid": alg, "use": "sig"})
-        # The issuer publishes this key too, but the key is too weak, so the gateway must not use it.
+        # The issuer publishes this key too, but the gateway must reject it as too weak.
         self.keys["weak"] = rsa.generate_private_key(public_exponent=65537, key_size=1024)
         jwks.append({**json.loads(RSAAlgorithm.to_jwk(self.keys["weak"].public_key())), "alg": "RS256", "kid": "weak"})
         self.asked: list[str] = []
@@ -177,7 +177,7 @@ class Forgers(unittest.TestCase):
         }
         for what, secret in secrets.items():
             for alg in ["HS256", "RS256"]:
-                # Sign by hand, because PyJWT refuses to use a public key as an HMAC secret.
+                # PyJWT refuses to use a public key as an HMAC secret, so sign by hand.
                 message = f"{b64({'alg': alg, 'kid': 'RS256', 'typ': 'at+jwt'})}.{b64(self.claims())}"
                 tag = hmac.new(secret, message.encode(), hashlib.sha256).digest()
                 self.refuse(f"{message}.{b64(tag)}", f"{alg} with the {what}")
@@ -216,7 +216,7 @@ class Forgers(unittest.TestCase):
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:
                 self.refuse(self.sign(self.claims(**{name: date})), f"{name} {date}")
-        # JSON does not allow these literals, but Python's json module can write them.
+        # Python's json module writes these literals, although JSON forbids them.
         for literal in [b"NaN", b"Infinity", b"-Infinity"]:
             payload = json.dumps(self.claims(exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + literal)
             self.refuse(self.sign(payload), f"exp {literal}")

@@ -33,7 +33,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Don't use this session for /sso/logout. Otherwise, all later cases would find the session ended.
+# Never send this session to /sso/logout, because later cases need it.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):

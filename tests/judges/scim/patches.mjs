@@ -1,12 +1,11 @@
-// Compares the results of patches in Flexgate and in the npm package scim-patch. The results may differ only as the
-// list `differences` below allows. For each difference in the list, a section of an RFC decides which result is right.
+// Compares Flexgate's patch results with those of the npm package scim-patch. The list `differences` contains every
+// allowed difference, each with the RFC section that decides it. Each difference must
+// occur at least once.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
-// Each sequence consists of several patches. Before each patch, Flexgate and scim-patch have the same document. So if
-// all single results agree, the results of the sequence agree too. If two results differ, a difference in the list must
-// explain it. Each difference in the list must occur at least once.
+// A sequence consists of several patches. Flexgate and scim-patch get the same document before each patch.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -24,8 +23,7 @@ const primaries = (list) => (Array.isArray(list) ? list.filter((item) => item.pr
 const values = (operation) =>
   operation.path ? [[attributeOf(operation.path), operation.value]] : Object.entries(operation.value ?? {});
 
-/** The intended differences. `explains(operation, before, ours, theirs)` returns whether a difference explains a
- * step. */
+/** The allowed differences. `explains` returns whether a difference explains the results of one patch. */
 const differences = [
   {
     name: "an operation that makes a value primary makes the others not primary (RFC 7644 §3.5.2)",
@@ -125,7 +123,7 @@ const filled = (make) => {
 };
 const extension = () => only({ language: maybe(0.7, word), level: maybe(0.7, () => Math.floor(random() * 9)) });
 
-// The lists of an initial document have at most one primary value and no duplicates.
+// An initial list has no duplicates and at most one primary value.
 const valid = (list) => unique(list.map((item, index) => (index > 0 ? { ...item, ...(item.primary && { primary: false }) } : item)));
 
 function document() {

@@ -1,4 +1,4 @@
-// Starts a gateway with a simulated Twilio, as a user would do. FLEXGATE_BIN names the binary.
+// Starts a gateway with a simulated Twilio. FLEXGATE_BIN is the path of the binary.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -38,7 +38,7 @@ export async function start() {
         headers: { "content-type": "application/json", ...headers },
         body,
       }),
-    // Waits until `wanted` is true for the Flex user with this username. Returns the user.
+    // Waits until `wanted` is true for the Flex user with the username. Returns the user.
     async user(username, wanted) {
       for (let tries = 0; tries < 100; tries += 1) {
         const { users } = await (await fetch(`http://127.0.0.1:${simulator}/__sim/users`)).json();

@@ -1,4 +1,4 @@
-//! The parts of a browser that signing in needs: cookies, and navigation through the identity provider.
+//! A browser for sign-in tests, with cookies and redirects through the identity provider.
 
 use std::collections::BTreeMap;
 
@@ -26,13 +26,13 @@ impl Browser {
         Self { router, cookies: BTreeMap::new() }
     }
 
-    /// Returns a browser with the same cookies that sends its requests to another gateway process.
+    /// Returns a browser with the same cookies and another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
         Self { router, cookies: self.cookies.clone() }
     }
 
-    /// Sends a request with this browser's cookies, and stores the cookies of the answer.
+    /// Sends a request with the browser's cookies. Stores the answer's cookies.
     pub async fn send(&mut self, mut request: Request<Body>) -> Reply {
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -55,7 +55,7 @@ impl Browser {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    /// Sends a `POST` to `path` with the headers that Flexgate's own page sends: the origin and `x-flexgate`.
+    /// Sends a `POST` with the headers of Flexgate's own page: the origin and `x-flexgate`.
     pub async fn call(&mut self, path: &str) -> Reply {
         let request = Request::post(path).header(ORIGIN, GATEWAY).header("x-flexgate", "1");
         self.send(request.body(Body::empty()).unwrap()).await
@@ -68,8 +68,8 @@ impl Browser {
         reply.header("location").parse().unwrap()
     }
 
-    /// Follows the redirects from Twilio to the identity provider. Signs in there as `person`, or declines if `person`
-    /// is `None`. Returns the path and query of the gateway's callback.
+    /// Signs in at the identity provider as `person`, or declines if `person` is `None`. Returns the path and query of
+    /// the gateway's callback.
     pub async fn authenticate(&self, world: &World, authorize: &Url, person: Option<&str>) -> String {
         let mut at = authorize.clone();
         let mut form = None;
@@ -104,7 +104,7 @@ impl Browser {
         unreachable!("sign-in does not end")
     }
 
-    /// Signs in as `person`, from the login to the callback. Returns the answer to the callback.
+    /// Signs in as `person`. Returns the answer to the callback.
     pub async fn sign_in(&mut self, world: &World, person: &str) -> Reply {
         let authorize = self.begin("/sso/default/login?return_to=/desk").await;
         let callback = self.authenticate(world, &authorize, Some(person)).await;

@@ -1,7 +1,7 @@
-//! A gateway, a simulator and a browser for the tests of every function.
+//! The world of a test: a gateway, a simulator and a browser.
 //!
-//! The parts are not mocked: the functions' own routers, the simulator over HTTP, SQLite on disk, and secrets in files.
-//! Only the clock is set by the tests, and the simulator's clock follows it.
+//! Nothing is mocked: the tests use the real routers, the simulator over HTTP, SQLite on disk, and secrets in files.
+//! Only the clock is manual.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! What the functions log while tests run.
+//! Captures the log of the functions during a test.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,18 +13,17 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
-    /// The text that this thread has logged since its [`Log`] started. The value is `None` if the thread has no
-    /// [`Log`].
+    /// The text that this thread has logged. `None` without a [`Log`].
     static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// All audit events and alarms that the process has logged.
+/// All audit events and alarms of the process.
 static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Captures everything that this thread logs while the value is alive.
+/// Captures what this thread logs, until the value is dropped.
 ///
-/// All tests of a process share one subscriber. With a subscriber for each test, some events would be lost, because
-/// `tracing` caches for the whole process whether any subscriber wants an event.
+/// All tests of a process share one subscriber. `tracing` caches for the whole process which events are wanted, so
+/// several subscribers would lose events.
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
@@ -33,14 +32,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts to capture. A thread can have only one [`Log`] at a time.
+    /// Starts to capture. A thread can have only one [`Log`].
     pub fn start() -> Self {
         Self::keep_decisions();
         OF_THREAD.set(Some(Vec::new()));
         Self { _not_send: PhantomData }
     }
 
-    /// Starts to store the audit events and alarms of the process, so that [`Log::decisions_about`] can return them.
+    /// Starts to store the audit events and alarms of the whole process, for [`Log::decisions_about`].
     pub fn keep_decisions() {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
@@ -50,7 +49,7 @@ impl Log {
         });
     }
 
-    /// The audit events and alarms about one request, in the order in which they were logged.
+    /// Returns the audit events and alarms about one request, in order.
     #[must_use]
     pub fn decisions_about(request_id: &str) -> Vec<Value> {
         let written = DECISIONS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +64,7 @@ impl Log {
         OF_THREAD.with_borrow(|logged| String::from_utf8(logged.clone().unwrap_or_default()).unwrap())
     }
 
-    /// The audit events so far, each as the text `action decision reason`.
+    /// Returns the audit events so far, each as `action decision reason`.
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
         let text = self.text();
@@ -104,8 +103,7 @@ impl<'a> MakeWriter<'a> for Sinks {
     }
 }
 
-/// Writes an event to the log of its thread, if the thread has a [`Log`]. Also writes an audit event or alarm to the
-/// log of the process.
+/// Writes an event to its thread's log, if there is one. Audit events and alarms also go to the process's log.
 struct Sink {
     is_decision: bool,
 }

@@ -13,13 +13,13 @@ use http::Response;
 
 use crate::World;
 
-/// A port that is free now. Another process could still take it before the caller uses it.
+/// Returns a port that is free now. Another process could take it before the caller does.
 #[must_use]
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A running gateway. It is killed when the value is dropped.
+/// A running gateway, which is killed when the value is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -28,13 +28,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `flexgate serve --live` in this world and waits until it accepts requests.
+    /// Starts `flexgate serve --live` in this world. Waits until the gateway accepts requests.
     #[must_use]
     pub fn live(binary: &str, world: &World) -> Self {
         Self::live_with(binary, world, free_port(), &[])
     }
 
-    /// Like [`Process::live`], but on the given port and with additional environment variables.
+    /// Like [`Process::live`], with a port and additional environment variables.
     #[must_use]
     pub fn live_with(binary: &str, world: &World, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary);
@@ -45,7 +45,7 @@ impl Process {
         process
     }
 
-    /// Runs any command. Collects its standard output and standard error line by line.
+    /// Runs a command. Collects the command's standard output and standard error line by line.
     #[must_use]
     pub fn spawn(mut command: Command, port: u16) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -66,7 +66,7 @@ impl Process {
         Self { child, lines, port }
     }
 
-    /// Waits for a line that contains `text`. Returns all lines up to and including that line.
+    /// Waits for a line with `text`. Returns all lines up to that line.
     #[must_use]
     pub fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
         let mut seen = Vec::new();
@@ -81,7 +81,7 @@ impl Process {
         }
     }
 
-    /// Returns the lines of output that have not been read yet. Call this only after the process has ended.
+    /// Returns the remaining lines. Call this only after the process has ended.
     #[must_use]
     pub fn rest(&self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(2)).ok()).collect()

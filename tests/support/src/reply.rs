@@ -1,4 +1,4 @@
-//! An HTTP answer, with the accessors that tests need.
+//! An HTTP answer, with accessors for tests.
 
 use axum::response::Response;
 use flexgate::base::outbound::Answer;
@@ -16,7 +16,7 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub text: String,
-    /// The body as JSON. Null if the body is not JSON.
+    /// The body as JSON, or null.
     pub body: Value,
 }
 
@@ -29,7 +29,7 @@ impl Reply {
         Self::new(parts.status, parts.headers, text)
     }
 
-    /// Converts an answer that was received over the network.
+    /// Converts an answer from the network.
     #[must_use]
     pub fn of(answer: Answer) -> Self {
         Self::new(answer.status, answer.headers, String::from_utf8_lossy(&answer.body).into_owned())
@@ -40,7 +40,7 @@ impl Reply {
         Self { status, headers, text, body }
     }
 
-    /// Asserts the status, and returns the body as JSON.
+    /// Asserts the status. Returns the body as JSON.
     #[track_caller]
     #[expect(clippy::must_use_candidate, reason = "most tests need only the assertion")]
     pub fn is(self, status: u16) -> Value {
@@ -48,7 +48,7 @@ impl Reply {
         self.body
     }
 
-    /// The code of the problem document. Empty if the answer is not a problem document.
+    /// The code of the problem document, or an empty text.
     #[must_use]
     pub fn code(&self) -> String {
         let problem = self.header("content-type") == "application/problem+json";
@@ -56,7 +56,7 @@ impl Reply {
         code.unwrap_or_default()
     }
 
-    /// The value of a header. Empty if the answer does not have the header.
+    /// The value of a header, or an empty text.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
@@ -75,7 +75,7 @@ impl Reply {
         self.set_cookies().into_iter().find(|line| line.starts_with(&starts))
     }
 
-    /// The status and the problem code, so that one assertion can check both.
+    /// The status and the problem code, for one assertion about both.
     #[must_use]
     pub fn problem(&self) -> (u16, String) {
         (self.status.as_u16(), self.code())

@@ -21,11 +21,11 @@ use time::Duration;
 /// The gateway's public URL in tests. Nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
-/// Everything around a gateway: a simulator, a folder with secrets and a store, and a clock.
+/// A test's environment: a simulator, a folder with secrets and a store, and a clock.
 pub struct World {
     /// Twilio and the identity provider.
     pub simulator: Simulator,
-    /// The gateway's clock. Move it with [`World::advance`], which moves the simulator's clock too.
+    /// The gateway's clock. [`World::advance`] moves it together with the simulator's clock.
     pub clock: Arc<ManualClock>,
     /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
@@ -35,15 +35,13 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a fresh world in which the simulator's clock runs in real time. A gateway in another process needs this,
-    /// because its own clock runs too.
+    /// Starts a world with a simulator in real time, for a gateway in another process.
     pub async fn start() -> Self {
         Self::over(Config::default()).await
     }
 
-    /// Starts a fresh world in which the simulator uses [`World::clock`]. That clock stands still between calls of
-    /// [`World::advance`], so the result of a test does not depend on how long the test takes. Use this for a gateway
-    /// in the test's own process.
+    /// Starts a world with a simulator that uses [`World::clock`], for a gateway in the same process. The clock moves
+    /// only by [`World::advance`], so slow machines get the same results.
     pub async fn on_one_clock() -> Self {
         let mut world = Self::start().await;
         let clock = world.clock.clone();
@@ -52,7 +50,7 @@ impl World {
         world
     }
 
-    /// Starts a world whose simulator has this configuration.
+    /// Starts a world with this configuration of the simulator.
     pub async fn over(config: Config) -> Self {
         let trusted_urls = vec![format!("{GATEWAY}/sso/default/callback"), format!("{GATEWAY}/sso/second/callback")];
         let simulator = Simulator::start(Config { trusted_urls, ..config }).await.unwrap();
@@ -69,7 +67,7 @@ impl World {
         world
     }
 
-    /// The folder that holds the secrets and the store.
+    /// The folder with the secrets and the store.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -81,8 +79,7 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Replaces the document of the secret `id` in one step, as a rotation does. `id.pending` is the pending version of
-    /// the secret.
+    /// Replaces the document of a secret in one step, like a rotation. `id.pending` names the secret's pending version.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let path = self.secret_path(id);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -97,7 +94,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. Each element of `keys` has the name of a key, and the byte from which the key is made.
+    /// Writes the cookie keys. An element of `keys` is a key's name and the byte from which the key is made.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -116,7 +113,7 @@ impl World {
         Reader::empty().with(self.variables())
     }
 
-    /// The gateway's settings as environment variables for a process.
+    /// Returns the gateway's settings as environment variables.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let account = self.simulator.account();
@@ -149,7 +146,7 @@ impl World {
         ClockRng { clock: self.clock.clone(), rng: Arc::new(SystemRng) }
     }
 
-    /// Advances the gateway's clock and the simulator's clock by the same time.
+    /// Advances the gateway's clock and the simulator's clock equally.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
         if self.is_one_clock {
@@ -159,13 +156,13 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead of [`World::clock`]. If the simulator does not use that
-    /// clock, its clock is ahead of real time instead.
+    /// Sets how many seconds the simulator is ahead of [`World::clock`]. If the simulator does not use that clock, sets
+    /// how far it is ahead of real time.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
 
-    /// Returns the people ledger in the way another function of the deployment would open it.
+    /// Opens the people ledger like another function of the deployment.
     #[must_use]
     pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
         let platform = self.platform(&settings.common);
@@ -181,8 +178,8 @@ impl World {
         db.execute_batch(sql).unwrap();
     }
 
-    /// Sends a request to the simulator with the account's credential. If `body` is null, sends no body. Returns the
-    /// answer as JSON, or null if the answer has no body.
+    /// Sends a request to the simulator with the account's credential. A null `body` is not sent. Returns the answer as
+    /// JSON, or null for an empty answer.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let account = self.simulator.account();
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
@@ -217,7 +214,7 @@ impl World {
         self.control("switches", switches).await;
     }
 
-    /// Creates or updates a user at Twilio directly, without Flexgate. Returns the user's SID.
+    /// Creates or updates a user at Twilio, without Flexgate. Returns the user's SID.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) -> String {
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "full_name": format!("{username} Example"),
@@ -227,7 +224,7 @@ impl World {
         user["flex_user_sid"].as_str().unwrap().to_owned()
     }
 
-    /// Deprovisions a user at Twilio directly, as the Flex console does.
+    /// Deprovisions a user at Twilio, like the Flex console.
     pub async fn deprovision_at_twilio(&self, sid: &str) {
         self.ask(Method::POST, &self.users_path("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     }
@@ -236,7 +233,7 @@ impl World {
         format!("/flex-api/v4/Instances/{}/Users{rest}", self.simulator.account().instance_sid)
     }
 
-    /// All users at Twilio, with every field that the simulator has.
+    /// Returns all users at Twilio, with every field of the simulator.
     pub async fn twilio_users(&self) -> Vec<Value> {
         let users = self.ask(Method::GET, "/__sim/users", &Value::Null).await;
         users["users"].as_array().unwrap().clone()
@@ -252,8 +249,8 @@ impl World {
         self.twilio_users().await.into_iter().find(|user| user["flex_user_sid"] == sid)
     }
 
-    /// The requests to one of the simulator's services since the journal was last emptied, as `METHOD path` in the
-    /// order in which they arrived. The journal also contains the test's own requests, so empty it after the setup.
+    /// Returns the requests to one of the simulator's services, as `METHOD path`, since [`World::forget_calls`]. The
+    /// test's own requests are included.
     pub async fn calls(&self, service: &str) -> Vec<String> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?service={service}"), &Value::Null).await;
         let calls = journal["requests"].as_array().unwrap().iter();
@@ -267,13 +264,13 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// Returns a token from the company's identity provider. `claims` replaces some claims of an otherwise valid token.
+    /// Returns a token from the company's identity provider. `claims` overrides the claims of a valid token.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// The requests in the simulator's journal whose path contains `path`.
+    /// Returns the journal's requests with `path` in their path.
     pub async fn journal(&self, path: &str) -> Vec<Value> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?path_contains={path}"), &Value::Null).await;
         journal["requests"].as_array().unwrap().clone()

@@ -6,8 +6,10 @@ import path from "node:path";
 
 import { repository } from "./gateway.mjs";
 
+const NO_ICON = '<link rel="icon" href="data:,">';
+
 /** A page that makes a client of the gateway named in its query, `?gate=`. */
-const FRONT_END = `<!doctype html><title>Front end</title><link rel="icon" href="data:,"><script type="module">
+const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type="module">
   import { createFlexgate, timeLeft } from "/flexgate.js";
   const flexgate = createFlexgate({ baseUrl: new URLSearchParams(location.search).get("gate") });
   Object.assign(window, { flexgate, timeLeft });
@@ -22,12 +24,12 @@ export async function servePages() {
   const module = await readFile(path.join(repository, "examples/agent-desktop/flexgate.js"), "utf8");
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://pages");
-    const embedded = `<!doctype html><title>CRM</title><link rel="icon" href="data:,"><iframe src="${url.searchParams.get("of")}"></iframe>`;
+    const embedded = `<!doctype html><title>CRM</title>${NO_ICON}<iframe src="${url.searchParams.get("of")}"></iframe>`;
     const [type, body] = {
       "/": ["html", FRONT_END],
       "/flexgate.js": ["javascript", module],
       "/frame": ["html", embedded],
-      "/cookies": ["html", `<!doctype html><p>cookies: ${request.headers.cookie ?? "none"}</p>`],
+      "/cookies": ["html", `<!doctype html>${NO_ICON}<p>cookies: ${request.headers.cookie ?? "none"}</p>`],
     }[url.pathname] ?? ["plain"];
     response.setHeader("set-cookie", url.pathname === "/cookies" ? "embedded=1; Secure; SameSite=None" : []);
     response.writeHead(body ? 200 : 404, { "content-type": `text/${type}` }).end(body);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use flexgate::domain::Scope;
 use flexgate::users::ledger::Explained;
-use flexgate::web::{Context, Problem};
+use flexgate::web::{Context, Path, Problem};
 use http::HeaderMap;
 
 use super::users::{UserPath, authorize, of_named_user, parse_sid};

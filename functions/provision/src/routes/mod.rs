@@ -1,4 +1,4 @@
-//! The routes. They translate HTTP requests to calls of the code behind them, and the results to HTTP responses.
+//! The HTTP routes of this function.
 
 pub(crate) mod explain;
 pub(crate) mod scim;
@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
-/// Builds the routes, without the web layer around them.
+/// The routes, without the middleware.
 pub fn router(app: Arc<App>) -> Router {
     let scim = app.scim.clone().map(scim::router).unwrap_or_default();
     Router::new()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::Source;
@@ -15,7 +15,7 @@ use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::{News, Outcome};
 use flexgate::web::openapi::{Email, Name};
-use flexgate::web::{Context, Fields, Problem, Query, kinds};
+use flexgate::web::{Context, Fields, Path, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -199,7 +199,7 @@ pub(crate) async fn provision(
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
     }
-    // For an active person, the ledger returns either a Flex user or an error. So this case cannot happen.
+    // Unreachable: for an active person, the ledger returns a Flex user or an error.
     let Some(user) = report.user else {
         return Err(Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."));
     };
@@ -240,7 +240,7 @@ pub(crate) async fn list(
         return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
     }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
-        // Flexgate itself wrote everything else in the request, so Twilio must have refused the page token.
+        // The page token is the only part of the request that Twilio can refuse.
         TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
         error => problem::of(&error.into()),
     })?;
@@ -300,12 +300,12 @@ pub(crate) async fn deprovision(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns the request's ID. The ledger stores it as the cause of the change.
+/// Returns the request's id, which the ledger stores as the cause of the change.
 fn cause(context: &Context) -> EventId {
     context.request_id.as_str().parse().unwrap_or_else(|_| EventId::from(0))
 }
 
-/// Returns the verified caller if the caller's token has the scope.
+/// Returns the verified caller. Fails if the caller's token lacks the scope.
 pub(super) async fn authorize(
     app: &App,
     headers: &HeaderMap,
@@ -343,7 +343,7 @@ fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
     fields.finish(desired())
 }
 
-/// Reads the field `worker`. It has the two forms that Twilio accepts: `{}` and `{"attributes": {…}}`.
+/// Reads the field `worker` in Twilio's two forms: `{}` and `{"attributes": {…}}`.
 fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
@@ -367,14 +367,12 @@ fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
 }
 
-/// The problem for a page token that Twilio does not accept. Flexgate cannot tell whether the token was ever valid,
-/// because only Twilio understands its content.
+/// The problem for a page token that Twilio refuses. Only Twilio can tell whether the token was ever valid.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
-/// Maps an error of a request whose path contains the user's SID. If Twilio does not know the SID, the path is wrong,
-/// so the answer is that the user is unknown.
+/// Converts an error about the user in the request's path. If Twilio does not know the user, the answer is 404.
 pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     match error {
         ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),

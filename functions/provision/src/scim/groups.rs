@@ -1,10 +1,8 @@
-//! SCIM groups. Flexgate stores them, and the settings say which group gives its members which role.
+//! SCIM groups. Flexgate stores all groups. The settings list which groups give a role.
 //!
-//! Flexgate also stores groups that give no role. A write to a group has two steps. First, Flexgate stores the group
-//! with its members. Then it reconciles the members who joined or left: a few within the request, many through jobs.
-//! For each member, the group records whether the second step is done or queued. The member's change is then called
-//! "announced". If a request fails between the steps, the next write to the group does the missing part. Usually, the
-//! next write is the client's retry.
+//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: a few
+//! within the request, and many through jobs. A member's change is "announced" once the member is reconciled, or once a
+//! job for that is queued. If a write is interrupted, the next write does the missing part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,20 +21,20 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often Flexgate attempts a write that collides with other writes. Collisions are common, because identity systems
-/// often write one group for many users at the same time.
+/// How often Flexgate tries a write that collides with other writes. Identity systems often send many writes to one
+/// group at the same time.
 const TRIES: u32 = 12;
 
-/// The maximum pause before the first retry. The pauses before further retries are longer.
+/// The maximum pause before the first retry. Later pauses are longer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The maximum number of members that Flexgate reconciles while the client waits. Jobs reconcile larger changes.
+/// The maximum number of members that Flexgate reconciles within the request. Larger changes become jobs.
 const AT_ONCE: usize = 8;
 
 /// The most members of one group.
 const MAX_MEMBERS: usize = 10_000;
 
-/// The number of groups that are read from the store at a time.
+/// The number of groups in one read from the store.
 const BATCH: u64 = 100;
 
 /// How a group is changed.
@@ -48,7 +46,7 @@ pub enum GroupChange<'a> {
     Patch(&'a [Operation]),
 }
 
-/// The groups in the SCIM store, and the roles that they give.
+/// All SCIM groups, and the roles that they give.
 #[derive(Debug)]
 pub struct Groups {
     schema: Schema,
@@ -56,7 +54,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Builds a `Groups` value without sending a request. `users` gives access to the groups' members.
+    /// Builds the value without a request to Twilio or the store. `users` gives access to the members.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
@@ -77,7 +75,7 @@ impl Groups {
         Ok(self.show(&self.load(id).await?))
     }
 
-    /// Returns the groups that match the filter. Without a filter, returns a page of all groups.
+    /// Returns the groups that match the filter, or one page of all groups.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::DisplayName(name)) => self.scim().group_named(&name).await?.into_iter().collect(),
@@ -132,7 +130,7 @@ impl Groups {
         }
     }
 
-    /// Creates the group. If an earlier attempt stored the same group and then failed, completes that attempt instead.
+    /// Creates the group. If an earlier attempt stored the same group and then failed, completes that attempt.
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let display_name = display_name(document)?;
         let members = members(document)?;
@@ -208,7 +206,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Deletes the group. Its members lose the role that the group gave them.
+    /// Deletes the group, so its members lose the group's role.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -227,8 +225,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. At first, a member who leaves stays in the list, marked as not
-    /// present. Flexgate removes the member from the list once it has reconciled them or queued a job for that.
+    /// Returns the group with exactly these members. Somebody who leaves stays in the list, marked as not present,
+    /// until the change is announced.
     async fn with_members(
         &self,
         mut group: Group,
@@ -243,13 +241,12 @@ impl Groups {
         }
         let known: BTreeSet<FlexUserSid> = group.members.iter().map(|member| member.user.clone()).collect();
         for member in &mut group.members {
-            // The list is sorted.
+            // `members` is sorted.
             member.present = members.binary_search(&member.user).is_ok();
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // Check that new members exist at Twilio, but only if the group gives a role. If there are many new members,
-        // the jobs check this instead.
+        // New members must exist at Twilio if the group gives a role. For many new members, the jobs check this.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -269,15 +266,15 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // A larger change is processed by jobs, one member at a time. If a job would remove the last administrator,
-            // it is refused and becomes a dead letter.
+            // Jobs process a larger change one member at a time. A job that would remove the last administrator becomes
+            // a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Handles the members whose change is not announced yet: reconciles each, or queues jobs that reconcile them. Then
-    /// marks the changes as announced.
+    /// Reconciles the members whose change is not yet announced, or queues jobs for them. Then marks these changes as
+    /// announced.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -290,8 +287,8 @@ impl Groups {
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
                 match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
-                    // Another process is changing the person, and the client should not wait for that process. Jobs
-                    // reconcile this member and the remaining ones.
+                    // Another process is changing this person. Jobs reconcile the remaining members, so the client need
+                    // not wait.
                     Err(LedgerError::Busy(_)) => break,
                     done => drop(done?),
                 }
@@ -311,7 +308,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Waits for a random time, so that two writes that have collided do not collide again.
+    /// Waits for a random time, so that two colliding writes do not collide again.
     async fn pause(&self, tried: u32) {
         tokio::time::sleep(self.users.clock_rng.jitter(PAUSE * tried.min(8))).await;
     }
@@ -328,8 +325,7 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Include the list even if it is empty. If it were missing, some clients would conclude that they may not read
-        // the members.
+        // Without an empty list, some clients would conclude that they may not read the members.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

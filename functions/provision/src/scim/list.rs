@@ -1,8 +1,8 @@
-//! Lists of users. Twilio returns pages, each with a token for the next page, but SCIM clients ask by index.
+//! Lists users. SCIM clients request pages by index, but Twilio only offers tokens for the next page.
 //!
-//! Flexgate stores every page token together with the index of the first user on that page. So when a client reads the
-//! list page by page, Flexgate reads Twilio's list only once. Flexgate also counts all users from time to time, with
-//! the largest pages that Twilio allows. An interrupted count continues where it stopped.
+//! Flexgate stores each page token with the index of the page's first user. So a client that reads page by page makes
+//! Flexgate read Twilio's list only once. The total comes from a separate count with the largest pages. An interrupted
+//! count continues where it stopped.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
@@ -18,15 +18,15 @@ use super::users::Users;
 /// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long Flexgate uses the stored page tokens and the stored count. It also discards both when SCIM creates or
-/// deletes a user.
+/// How long the stored page tokens and the stored count are used. Creating or deleting a user through SCIM discards
+/// both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// Flexgate fetches another page from Twilio only if at least this much of the request's time is left.
+/// With less time than this left, a request fetches no further page from Twilio.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
-    /// Returns a page of the users that match the filter. Without a filter, returns a page of all users.
+    /// Returns a page of the users that match the filter, or of all users.
     pub(super) async fn page(&self, paging: &Paging, test: Option<&Test>, deadline: Deadline) -> Result<Page, Refusal> {
         match (paging, test) {
             (Paging::Index { start, count }, None) => self.by_index(*start, *count, deadline).await,
@@ -63,8 +63,8 @@ impl Users {
         Ok(Page { resources, total: Some(total), start: Some(start), next: None })
     }
 
-    /// Counts the users. If the request's time runs short, returns one more than the number counted so far. The client
-    /// then asks for the next page.
+    /// Counts the users. If time runs out, returns one more than counted so far, so that the client requests the next
+    /// page.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
         let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
         if let Some(total) = self.scim.total(now).await? {
@@ -85,8 +85,8 @@ impl Users {
         Ok(index)
     }
 
-    /// Returns a page of the matching users. Reads all users, because a SCIM response must also contain the total
-    /// number of matches.
+    /// Returns a page of the matching users. Reads all users, because the response contains the total number of
+    /// matches.
     async fn filtered(&self, start: u64, count: u64, test: &Test, deadline: Deadline) -> Result<Page, Refusal> {
         let (mut found, mut resources, mut token) = (0_u64, Vec::new(), None);
         loop {
@@ -110,8 +110,7 @@ impl Users {
         }
     }
 
-    /// Returns the page that begins at the cursor. If the request's time runs short, the page holds fewer users than
-    /// requested.
+    /// Returns the page that begins at the cursor. If time runs out, the page has fewer users than requested.
     async fn by_cursor(
         &self,
         at: Option<&Cursor>,
@@ -156,8 +155,8 @@ impl Users {
         }
     }
 
-    /// Returns the users that SCIM shows. Omits users who were deleted through SCIM. Also omits a Flex user if another
-    /// Flex user of the same person has replaced it.
+    /// Returns the users that SCIM shows. Omits users deleted through SCIM, and Flex users that a reactivation
+    /// replaced.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -185,7 +184,7 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only an inactive user can be deleted or replaced, so look up only the inactive ones.
+        // Only an inactive user can be deleted or replaced.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -196,8 +195,8 @@ impl Users {
         Ok((users.len() - gone.count()) as u64)
     }
 
-    /// Stores how a username is spelt, unless it is all in lower case. Twilio finds a username only in its exact
-    /// spelling, but SCIM ignores case.
+    /// Stores a username's exact spelling, unless it is all in lower case. Twilio needs the exact spelling, but SCIM
+    /// ignores case.
     async fn note_spelling(&self, person: &Person) {
         let username = &person.user.username;
         if person.entry.is_none() && folded(username.as_str()) != username.as_str() {
@@ -218,7 +217,7 @@ impl Users {
     }
 }
 
-/// Whether this Flex user was replaced by another one when the person was reactivated.
+/// Whether a reactivation replaced this Flex user by another one.
 fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
 }

@@ -1,4 +1,4 @@
-//! Looks up one user by `id`, or by username regardless of case.
+//! Finds one user by `id`, or by username regardless of case.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Username};
@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID belongs to a Flex user that has replaced the person's first Flex user. The person's `id` is
-            // still the SID of the first one.
+            // This Flex user replaced an earlier Flex user of the person. The person's `id` is still the SID of the
+            // earlier one.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -47,19 +47,18 @@ impl Users {
         }
     }
 
-    /// Returns the user with this username, ignoring case. Searches Twilio once. If the store knows how the username is
-    /// spelt, the search uses that spelling.
+    /// Returns the user with this username, ignoring case. Makes one search at Twilio, with the stored spelling if
+    /// there is one.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's search may return a user without saying whether it is active. In that case, a second request is
-            // needed.
+            // Twilio's search may omit whether the user is active.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }
             (Some(user), _) => Some(user),
-            // Twilio's search may leave out inactive users, but SCIM must find them too.
+            // Twilio's search may omit inactive users, but SCIM must find them.
             (None, Some(entry)) if !entry.deleted => {
                 return Ok(Self::known(self.load(entry.id.as_str(), deadline).await)?.pop());
             }
@@ -72,7 +71,7 @@ impl Users {
         Ok(person)
     }
 
-    /// Returns the user with this username, ignoring case. Includes a user who was deleted through SCIM.
+    /// Returns the user with this username, ignoring case, even if SCIM has deleted the user.
     pub(super) async fn anybody_named(
         &self,
         username: &Username,

@@ -1,9 +1,8 @@
-//! SCIM for Flex: turns the users and groups that identity systems write into changes of the people ledger and of Flex.
+//! SCIM for Flex. Turns the writes of identity systems into changes of the people ledger and of Flex.
 //!
-//! Flexgate records what a client writes about a user in the people ledger, as a statement of the source SCIM. The
-//! ledger then updates Flex. The [`ScimStore`](flexgate::store::ScimStore) contains what neither the ledger nor Flex
-//! stores: the client's own keys (`externalId`), the values in the form in which the client wrote them, and groups.
-//! Every step is idempotent. If a request fails halfway, the client's retry reaches the same state.
+//! What a client writes about a user becomes a statement of the source SCIM in the ledger. The
+//! [`ScimStore`](flexgate::store::ScimStore) keeps the rest: `externalId`, the client's spelling of values, and groups.
+//! Every step is idempotent, so a client may retry a failed request.
 
 mod app;
 mod groups;

@@ -1,4 +1,4 @@
-//! Converts a Flex user to a SCIM user, and back.
+//! Converts between a Flex user and a SCIM user.
 
 use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
 use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
@@ -13,7 +13,7 @@ use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
 use super::resources::FLEX_USER;
 
-/// The maximum length of a given name or a family name. Two such names and a space fit into a full name.
+/// The maximum length of a given or family name, in characters. Two of them and a space fit into a full name.
 const MAX_HALF: usize = 127;
 
 /// All data about one user.
@@ -22,16 +22,14 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// What the people ledger knows about the person. For a user in a list, Flexgate does not read the ledger, and this
-    /// field contains only the state of the Flex user.
+    /// The ledger's data about the person. In a list of users, this field contains only the Flex user's own data.
     pub(super) view: View,
 }
 
-/// The field of a user's entry in the SCIM store that contains a copy of the client's own key (`externalId`) after the
-/// client has deleted the user.
+/// The name under which the SCIM store keeps a deleted user's `externalId`.
 pub(super) const LEFT_AS: &str = "leftAs";
 
-/// The attributes that Flexgate stores in the form in which the client wrote them.
+/// The attributes that Flexgate stores in the client's own form.
 const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
 
 impl Person {
@@ -40,14 +38,14 @@ impl Person {
         self.entry.as_ref().map_or(self.user.flex_user_sid.as_str(), |entry| entry.id.as_str())
     }
 
-    /// Whether the user was deleted through SCIM and has not been reactivated since.
+    /// Whether the user was deleted through SCIM and not reactivated later.
     pub(super) fn is_gone(&self) -> bool {
         let deleted = self.entry.as_ref().is_some_and(|entry| entry.deleted);
         deleted && !self.user.is_active()
     }
 
-    /// Returns which data of this deleted user counts for a user who is created again with the same username. If the
-    /// `externalId` differs, the new user is a different person, for whom nothing of the earlier data counts.
+    /// Returns what a new user with the same username inherits from this deleted user. A different `externalId` means a
+    /// different person, who inherits nothing.
     pub(super) fn earlier(&self, document: &Document) -> Earlier {
         let left_as = self.entry.as_ref().and_then(|entry| entry.asserted.get(LEFT_AS));
         match (left_as, document.get("externalId")) {
@@ -56,35 +54,35 @@ impl Person {
         }
     }
 
-    /// Whether SCIM has stated that the person is inactive.
+    /// Whether SCIM's statement makes the person inactive.
     pub(super) fn says_inactive(&self) -> bool {
         self.statement().and_then(Statement::says_active) == Some(false)
     }
 
-    /// SCIM's statement about the person.
+    /// SCIM's statement about the person, if any.
     pub(super) fn statement(&self) -> Option<&Statement> {
         self.view.person.as_ref()?.statements.get(&Source::Scim)
     }
 
-    /// Returns what SCIM has stated about one field of an inactive person. Flex gets this value only when the person is
-    /// activated again. Until then, SCIM shows this value instead of Twilio's.
+    /// Returns a value from SCIM's statement about an inactive person. Flex gets the value when the person becomes
+    /// active again.
     fn pending<T>(&self, field: impl FnOnce(&Statement) -> Option<&Said<T>>) -> Option<&T> {
         let stated = self.statement().filter(|_| !self.view.active)?;
         field(stated).map(|said| &said.value)
     }
 
-    /// The roles that SCIM's clients gave.
+    /// The roles in SCIM's own statement.
     pub(super) fn own_roles(&self) -> RoleSet {
         let said = self.statement().and_then(|statement| statement.roles.as_ref());
         said.iter().flat_map(|said| &said.value).filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// Returns the roles to show. Only roles that Flexgate can give are shown.
+    /// Returns the roles to show, without roles that Flexgate cannot give.
     pub(super) fn shown_roles(&self) -> RoleSet {
         self.view.roles.as_ref().map_or_else(|| self.own_roles(), |roles| roles.known().clone())
     }
 
-    /// Returns why the person has the role, or why they lack it.
+    /// Returns why the person has or lacks the role.
     pub(super) fn reason(&self, role: Role) -> Option<&RoleReason> {
         self.view.explanation.as_ref()?.roles.get(role.as_str())
     }
@@ -93,8 +91,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource. Its `meta` contains only the times. If Twilio's value matches what the client wrote,
-    /// the resource repeats the client's form of the value. Otherwise, it shows Twilio's value.
+    /// Returns the SCIM resource. A value that equals Twilio's value appears in the form in which the client wrote it.
+    /// `meta` contains only the times.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -137,8 +135,7 @@ impl Person {
         shown
     }
 
-    /// Returns the time of the last change. This is the later of two times: the last change at Twilio, and the last
-    /// write of attributes that only Flexgate stores.
+    /// Returns the time of the last change, at Twilio or in the SCIM store.
     fn modified_at(&self) -> Option<OffsetDateTime> {
         let written = self.asserted().and(self.entry.as_ref()).map(|entry| entry.updated_at);
         parsed(self.user.updated_date.as_deref()).max(written)
@@ -157,8 +154,7 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta imports only users with a given name and a family name. If the full name has only one word, use the word
-        // for both.
+        // Okta imports only users with both names, so a full name of one word fills both.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -187,7 +183,7 @@ impl Person {
             }
             (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
-        // Show the item that the client wrote for the role, because the client may have marked it as primary.
+        // The client's own item for the role may have `primary` set.
         let written = |name: &str| {
             let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
             items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
@@ -204,13 +200,13 @@ fn parsed(time: Option<&str>) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(time?, &Rfc3339).ok()
 }
 
-/// Formats a time for `meta`: RFC 3339 in UTC, always with milliseconds, because some clients parse only this format.
+/// Formats a time in UTC, always with milliseconds. Some clients parse no other format.
 pub(super) fn in_millis(at: OffsetDateTime) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
 }
 
-/// Returns the document's attributes that Flexgate stores as the client wrote them.
+/// Returns the attributes that Flexgate stores in the client's own form.
 pub(super) fn asserted(document: &Document) -> Document {
     let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
     ASSERTED.iter().filter_map(keep).collect()
@@ -222,9 +218,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name. Uses the first of these that the document contains: `displayName`, `name.formatted`, the
-/// given and the family name, the username. Every name that the client sends must be valid, even if Flexgate does not
-/// use it.
+/// Returns the full name: `displayName`, `name.formatted`, given and family name, or the username, in this order. Every
+/// name in the document must be valid, even an unused one.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -245,8 +240,8 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
     }
 }
 
-/// Updates `displayName` and `name.formatted` after a patch that changed only the given or the family name. This is
-/// needed because Flex has only a full name. `name.formatted` stays as it is if the patch sets it.
+/// Updates `displayName` and `name.formatted` after a change of the given or family name, because Flex has only a full
+/// name. If the patch sets `name.formatted` itself, that value stays.
 pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatted: bool) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
@@ -275,8 +270,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatte
     }
 }
 
-/// Returns the e-mail address. Uses the first of these that exists: the primary address, the address for work, the
-/// first address in the list, the username if it is an address.
+/// Returns the e-mail address: the primary one, the one of type `work`, or the first one. Without any, returns the
+/// username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);
@@ -295,13 +290,13 @@ pub(super) fn email(document: &Document, username: &Username) -> Result<Email, R
     }
 }
 
-/// The role that a list item names.
+/// Reads the role in a list item.
 pub(super) fn role(item: &Value) -> Result<Role, Refusal> {
     let text = item.get("value").and_then(Value::as_str).ok_or_else(|| wrong("roles.value", "is required"))?;
     text.to_ascii_lowercase().parse().map_err(|error| wrong("roles.value", error))
 }
 
-/// The roles that a list names.
+/// Reads the roles in a list.
 pub(super) fn roles(value: &Value) -> Result<RoleSet, Refusal> {
     value.as_array().into_iter().flatten().map(role).collect()
 }
@@ -313,8 +308,7 @@ pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
     if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
 }
 
-/// Returns the resource after a `PUT`: the client's document. Some attributes are not removed if a `PUT` omits them.
-/// For these, the result contains the current values.
+/// Returns the resource after a `PUT`. Some attributes keep their values if the client omits them.
 pub(super) fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

@@ -11,7 +11,7 @@ use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
-/// Why Flexgate refuses a SCIM request. The messages tell the client what to do.
+/// Why Flexgate refuses a SCIM request. The message tells the client what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The request violates the SCIM protocol.
@@ -20,31 +20,32 @@ pub enum Refusal {
     /// Another resource already has this value.
     #[error("{0}")]
     Uniqueness(String),
-    /// Finding all matches would take longer than one request may take.
+    /// Finding all matches would take too long for one request.
     #[error("Flexgate would have to read too many users. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.
     #[error("There is no such resource.")]
     Unknown,
-    /// The resource has changed since the client read it.
+    /// The resource changed after the client read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource. That request takes at most this much longer.
+    /// Another request is changing the resource. The duration is the longest time that the other request can still
+    /// take.
     #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
     Busy(Duration),
-    /// The settings do not allow Flexgate to give this role to anyone.
+    /// The settings do not allow this role.
     #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
     RoleForbidden(Role),
     /// Flex would have no administrator left.
     #[error("This is the last active administrator. Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN.")]
     LastAdmin,
-    /// Another source in the people ledger says that the person is inactive.
+    /// Another source's statement makes the person inactive.
     #[error("{0} says that the person is inactive. Activate them there first.")]
     InactiveBy(Source),
-    /// The person was deactivated, but Flexgate refused the rest of the request.
+    /// The person was deactivated, and the rest of the request was refused.
     #[error("the user was deactivated, and the rest of the request refused")]
     Partly(Box<Refusal>),
-    /// Changing these fields would remove a role that Flex shows but Flexgate cannot give.
+    /// The change would remove a role that Flexgate cannot give back.
     #[error("Flex shows a role that Flexgate cannot give, and changing {0} would remove it. Do that in the Console.")]
     Blocked(String),
     /// The user would be left without any role.
@@ -59,14 +60,13 @@ pub enum Refusal {
     /// The store failed.
     #[error("the store")]
     Store(#[from] StoreError),
-    /// The secret with the tokens could not be read.
+    /// The secret with the token hashes is unreadable.
     #[error("the SCIM tokens")]
     Secret(#[from] SecretError),
 }
 
 impl Refusal {
-    /// The error if every attempt has collided with another request that changes the same resource. Such changes take
-    /// only a short time, so the client can retry soon.
+    /// The refusal after every attempt collided with another request. Such collisions end soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 }
 
@@ -92,8 +92,8 @@ impl From<LedgerError> for Refusal {
     }
 }
 
-/// Returns the refusal for an invalid value of the attribute `name`. `must` completes a sentence whose subject is the
-/// name, such as "is required".
+/// Returns the refusal of an invalid value of the attribute `name`. `must` follows the name in the message, such as "is
+/// required".
 pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
     error::value(name, must).into()
 }

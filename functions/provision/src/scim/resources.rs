@@ -8,8 +8,7 @@ use super::settings::WorkerFields;
 /// Flexgate's extension: the worker's attributes.
 pub const FLEX_USER: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// Returns the schema of users. `worker` contains the worker attributes that clients may write, and `allowed_roles` the
-/// roles that the policy allows.
+/// Returns the schema of users. `worker` lists the writable worker attributes, and `allowed_roles` the allowed roles.
 #[must_use]
 pub fn user_schema(worker: &WorkerFields, allowed_roles: &RoleSet) -> Schema {
     use Attribute as A;

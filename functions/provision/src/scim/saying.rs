@@ -1,5 +1,4 @@
-//! Describes what a client writes about a user: the form in which the client wrote it, and the resulting statement of
-//! the source SCIM for the people ledger.
+//! Types for a client's write about a user, and for the statement that results.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -10,14 +9,13 @@ use super::protocol::Document;
 /// How the client wrote the document.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Written<'a> {
-    /// A `PUT`: the client sent this document, which replaces the previous one.
+    /// A `PUT`. This document replaces the previous one.
     Whole(&'a Document),
-    /// A `PATCH`: the client changed the previous document. `active` is the new value, if the patch contains `active`.
+    /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it.
     Changed { active: Option<bool> },
 }
 
-/// The result of a write: the statement of the source SCIM, which earlier data of the Flex user stays valid, and the
-/// roles that the client itself gives.
+/// The result of a write: SCIM's statement, what earlier data stays valid, and the roles that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

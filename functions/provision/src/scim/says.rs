@@ -1,8 +1,7 @@
-//! Turns a client's document about a person into a statement for the people ledger.
+//! Converts a client's document about a person to a statement for the people ledger.
 //!
-//! A client reads a user, changes something and writes the whole user back. So the document also contains values that
-//! the client did not choose. Above all, it repeats the roles from groups and from other sources. The statement leaves
-//! out these roles, and also every value that SCIM has already stated.
+//! Clients read a user, change something and write the whole user back. So a document also repeats roles from groups
+//! and from other sources. The statement contains only what the client itself chose.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +19,8 @@ use super::saying::{Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// Returns the statement that SCIM makes about the person after a write that changes `before` to `after`. The
-    /// statement leaves out values that SCIM has already stated.
+    /// Returns SCIM's statement after a write that changes `before` to `after`. Values from an earlier statement are
+    /// left out.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -37,8 +36,7 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT makes a statement about all attributes that it contains. A PATCH makes one only about the attributes
-        // that it changes.
+        // A PUT concerns every attribute that it contains. A PATCH concerns only the attributes that it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -67,22 +65,21 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// Returns the value of `active` that SCIM states. Returns `None` if the document does not contain `active`, or if
-    /// stating it would change nothing.
+    /// Returns `active` for the statement, or `None` if it is missing or changes nothing.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
-        // If SCIM has already stated this value but another source prevents its effect, state it again. The ledger then
-        // refuses the request and names the other source.
+        // Another source may prevent the effect of SCIM's statement. Then repeat the statement, so that the ledger
+        // refuses it and names that source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives after the write. Also returns which earlier data of the Flex user
-    /// stays valid. This is everything except roles that somebody added by hand and that this write removes.
+    /// Returns the roles that the client itself gives, and what earlier data stays valid. Roles that were added by hand
+    /// and that this write removes are no longer valid.
     fn own_roles(
         &self,
         person: &Person,
@@ -97,8 +94,8 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client may have read the user before Flexgate took a role back. Its document then still contains the
-            // role, so ignore the role here.
+            // The client may have read the user before Flexgate took a role back, so its document may still contain the
+            // role.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
         }
@@ -110,8 +107,8 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // If SCIM gives a person any role, the person loses the default roles. The client's list still contains
-            // some of them, so give these as roles of SCIM.
+            // A role from SCIM replaces the default roles. Keep the default roles that the client's list still
+            // contains.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -120,13 +117,13 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// Returns the roles for a user to whom the client gives no role. SCIM states these roles as if the client had
-    /// given them. Otherwise, the user would lose the default roles when a group adds its role.
+    /// Returns the default roles. SCIM's statement contains them if the client gives no role. Otherwise, a group's role
+    /// would replace the default roles.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
 
-    /// Turns the document of a new user into a statement for the people ledger.
+    /// Converts a new user's document to a statement for the people ledger.
     pub(super) fn says_in_full(&self, document: &Document, person: &News) -> Result<Saying, Refusal> {
         let Some(username) = &person.username else { return Err(Refusal::Unknown) };
         person::check_locale(document)?;
@@ -149,8 +146,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// States in the people ledger that the person is inactive. If `withdraws` is true, also withdraws all earlier
-    /// statements of SCIM.
+    /// Makes a statement that the person is inactive. If `withdraws` is true, also withdraws all earlier statements of
+    /// SCIM.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,
@@ -163,7 +160,7 @@ impl Users {
         self.state(person, statement, Earlier::Everything, deadline).await
     }
 
-    /// Sends the statement to the ledger. Then reads the person's new state into `person`.
+    /// Sends the statement to the ledger. Then updates `person` from the ledger.
     pub(super) async fn state(
         &self,
         person: &mut Person,
@@ -200,7 +197,7 @@ impl Users {
     }
 }
 
-/// Returns the new value, or `None` if SCIM has already stated the same value.
+/// Returns the new value, or `None` if the earlier statement has the same value.
 fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
@@ -209,7 +206,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// Returns the names of the fields that the statement contains. A plan of changes for Flex uses the same names.
+/// Returns the names of the statement's fields, in the spelling of a plan of changes.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -10,14 +10,14 @@ use super::protocol::{Attribute, Kind};
 /// How SCIM is served.
 #[derive(Debug, Clone)]
 pub struct ScimSettings {
-    /// `SCIM_TOKENS_SECRET_ID`: the secret with the hashes of the tokens.
+    /// `SCIM_TOKENS_SECRET_ID`: the secret with the token hashes.
     pub tokens_secret_id: String,
     /// `FLEXGATE_SCIM_ATTRIBUTES`: which worker attributes may be written.
     pub worker_fields: WorkerFields,
 }
 
 impl ScimSettings {
-    /// Reads the settings. If `SCIM_TOKENS_SECRET_ID` is not set, Flexgate does not serve SCIM.
+    /// Reads the settings. Without `SCIM_TOKENS_SECRET_ID`, Flexgate does not serve SCIM.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.text("SCIM_TOKENS_SECRET_ID").map(str::to_owned);
         let worker_fields = reader.or("FLEXGATE_SCIM_ATTRIBUTES", WorkerFields::default());
@@ -26,7 +26,7 @@ impl ScimSettings {
     }
 }
 
-/// The worker attributes that clients may write: `language.string`, `skill_level.int`, `remote.boolean`.
+/// The writable worker attributes, such as `language.string`, `skill_level.int` and `remote.boolean`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerFields(Vec<Field>);
 
@@ -60,7 +60,7 @@ impl FromStr for WorkerFields {
             let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.len() <= 64
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-                // A client that may write `contact_uri` could redirect the calls of other people to itself.
+                // With `contact_uri`, a client could redirect other people's calls.
                 && !name.eq_ignore_ascii_case("contact_uri");
             plain.then(|| Field { name: name.to_owned(), kind })
         };
@@ -83,8 +83,8 @@ impl WorkerFields {
         self.0.iter().map(|field| Attribute::new(&field.name, kind(field), "A worker attribute.")).collect()
     }
 
-    /// Returns the fields in Flex's format, in which the name of each field ends with its type. Leaves out fields that
-    /// clients may not write.
+    /// Returns the fields in Flex's format, with the type at the end of each name. Leaves out fields that are not
+    /// writable.
     pub(super) fn for_flex(&self, written: Option<&serde_json::Map<String, Value>>) -> serde_json::Map<String, Value> {
         let typed = |field: &Field| {
             let suffix = match field.kind {

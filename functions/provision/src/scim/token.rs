@@ -1,4 +1,4 @@
-//! Bearer tokens of identity systems. The tokens are long and random, and Flexgate stores only their hashes.
+//! The bearer tokens of identity systems. Tokens are long and random, and Flexgate stores only their hashes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every token. Programs that search for leaked secrets recognize a token by it.
+/// The prefix of every token, for programs that search for leaked secrets.
 const PREFIX: &str = "fgscim_";
 
-/// The maximum number of valid tokens. There are two while an identity system is being switched from the old token to
-/// the new one.
+/// The maximum number of valid tokens. A second one is valid while an administrator replaces the first.
 const MAX_LIVE: usize = 2;
 
 /// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
@@ -73,17 +72,17 @@ impl TryFrom<Listed> for TokenHashes {
     }
 }
 
-/// A newly generated token. It is shown only once.
+/// A new token, which is shown only once.
 #[derive(Debug)]
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// The content that the secret must have to make the token valid.
+    /// The secret's content that makes the token valid.
     pub hashes: TokenHashes,
 }
 
 impl NewToken {
-    /// Generates a token. Audit events name the token by `id`.
+    /// Generates a token. Audit events identify the token by `id`.
     #[must_use]
     pub fn generate(id: &str, rng: &dyn Rng) -> Self {
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(rng)));
@@ -109,15 +108,14 @@ impl Tokens {
         Self(CachedSecret::new(id, source, clock_rng.clock.clone()))
     }
 
-    /// Prefetches the hashes. If that fails, the first request reads them.
+    /// Prefetches the hashes. After a failure, the first request reads them.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.0.get(deadline).await;
     }
 
-    /// Returns the `id` of the request's token, or `None` if the request has no valid token.
+    /// Returns the `id` of the request's token, or `None` without a valid token.
     ///
-    /// Refuses a request with a token in its URL, even if the header contains a valid token, because servers and
-    /// proxies write URLs to their logs.
+    /// Refuses any request with a token in its URL, because servers and proxies log URLs.
     pub async fn verify(
         &self,
         headers: &HeaderMap,
@@ -138,7 +136,7 @@ impl Tokens {
         if let Some(id) = held.value.id_of(&hash) {
             return Ok(Some(id));
         }
-        // The token may be newer than the cached secret, so read the secret again.
+        // The token may be newer than the cached secret.
         let held = self.0.get_after_rejection(&held.version, deadline).await?;
         Ok(held.value.id_of(&hash))
     }

@@ -1,4 +1,4 @@
-//! Users: search, create, change, delete.
+//! Searches, creates, changes and deletes users.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::resources::user_schema;
 use super::saying::Written;
 use super::settings::ScimSettings;
 
-/// How often Flexgate attempts a write that collides with other writes.
+/// How often Flexgate tries a write that collides with other writes.
 const TRIES: usize = 3;
 
 /// How a user is changed.
@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Builds a `Users` value without sending a request. `base` is the beginning of the users' URLs.
+    /// Builds the value without a request to Twilio or the store. `base` is the beginning of the users' URLs.
     #[must_use]
     pub fn new(
         base: String,
@@ -80,7 +80,7 @@ impl Users {
         Ok(self.show(&self.load(id, deadline).await?))
     }
 
-    /// Returns the users that match the filter. Without a filter, returns a page of all users.
+    /// Returns the users that match the filter, or one page of all users.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging, deadline: Deadline) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::UserName(name)) => match name.parse() {
@@ -119,7 +119,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // The attempt changed nothing at Twilio, so a later attempt has nothing to resume.
+            // The attempt changed nothing at Twilio, so there is nothing to resume.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -140,7 +140,7 @@ impl Users {
             None => None,
         };
         let earlier = match &existing {
-            // If the user is not deleted, an earlier attempt created it in Flex but did not finish.
+            // A user who is not deleted comes from an earlier attempt that did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -148,7 +148,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // If the user existed before, Twilio still has the username in its old spelling.
+            // Twilio keeps the spelling of an existing username.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -174,9 +174,8 @@ impl Users {
         }
     }
 
-    /// Replaces the user's writable attributes, and removes those that the client omits. If the client omits `roles`,
-    /// `active`, `locale`, the name or the e-mail address, these keep their values. Flex requires a name and an
-    /// address.
+    /// Replaces the user's writable attributes. `roles`, `active`, `locale`, the name and the e-mail address keep their
+    /// values if the client omits them. Any other omitted attribute is removed.
     pub async fn replace(
         &self,
         id: &str,
@@ -198,8 +197,8 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Changes the user. If the request deactivates the user, that happens first. An error in another part of the
-    /// request then cannot prevent it.
+    /// Changes the user. A deactivation happens first, so that an error in the rest of the request cannot prevent the
+    /// deactivation.
     async fn change(
         &self,
         id: &str,
@@ -270,7 +269,7 @@ impl Users {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Updates Flex if it differs from the ledger, for example after a request that failed halfway.
+    /// Updates Flex if it differs from the ledger, for example after an interrupted request.
     async fn mend(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
         let known = person.view.person.as_ref().map(|known| known.id).filter(|_| !person.view.in_step);
         let Some(known) = known else { return Ok(()) };
@@ -281,7 +280,7 @@ impl Users {
         Ok(())
     }
 
-    /// Deprovisions the user, and records that it was deleted.
+    /// Deprovisions the user, and records the deletion.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let mut person = self.load(id, deadline).await?;
@@ -291,8 +290,8 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Remove the client's own key, so that another user can have it. Keep a copy of the key. If a user with the
-            // same username is created later, the copy shows whether it is the same person.
+            // Free the client's key (`externalId`) for another user. A copy later shows whether a user with the same
+            // username is the same person.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -304,8 +303,7 @@ impl Users {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Refuses a new `userName`, because Twilio identifies the user by the username, which never changes. Differences
-    /// in case are ignored.
+    /// Refuses a new `userName`, because Twilio's username never changes. A change of case is ignored.
     async fn same_name(&self, person: &Person, after: &Document, deadline: Deadline) -> Result<(), Refusal> {
         let asked = person::username(after)?;
         if folded(asked.as_str()) == folded(person.user.username.as_str()) {
@@ -320,7 +318,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Stores the attributes in the form in which the client wrote them. Returns false if another write came first.
+    /// Stores the attributes in the client's own form. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,
@@ -367,8 +365,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // If this process dies, this record and the lease on the person in the ledger remain. Both end at the same
-        // time. So the `Retry-After` of the next answer is long enough for both.
+        // After a crash, this record and the ledger's lease expire together, so the next `Retry-After` is long enough
+        // for both.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
@@ -377,13 +375,12 @@ impl Users {
     }
 }
 
-/// Whether a failed attempt may have changed something at Twilio, so that the next attempt must resume it.
+/// Whether a failed attempt may have changed something at Twilio. The next attempt must then resume it.
 fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }
 
-/// Checks `If-Match` (RFC 7644 §3.14). The current version must be one of the listed versions, or the header must be
-/// `*`.
+/// Checks `If-Match` (RFC 7644 §3.14): `*`, or a list that contains the current version.
 pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
     let Some(tags) = if_match else { return Ok(()) };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();

@@ -1,4 +1,4 @@
-//! Regression tests for bugs in the people ledger that were found by attacking it through SCIM.
+//! Regression tests for bugs in the people ledger, found through SCIM.
 
 use reqwest::Method;
 use serde_json::{Value, json};

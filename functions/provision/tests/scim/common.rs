@@ -1,4 +1,4 @@
-//! A provisioning function that serves SCIM in a test world, and helpers for the tests.
+//! The SCIM function in a test world, and functions for the tests.
 
 use axum::Router;
 use axum::body::Body;
@@ -77,12 +77,12 @@ impl Scim {
         Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
-    /// Returns the people ledger, so that a test can write to it as another source.
+    /// Returns the people ledger, so that a test can make statements of other sources.
     pub fn ledger(&self) -> Ledger {
         self.world.ledger(&self.settings.owner)
     }
 
-    /// Replaces the function with a new instance whose memory is empty.
+    /// Restarts the function with an empty cache.
     pub fn restarted(&mut self) {
         self.router = assemble(&self.settings);
     }
@@ -117,7 +117,7 @@ impl Scim {
         self.send("PATCH", path, body).await
     }
 
-    /// Creates a user through SCIM. Returns the user's `id`.
+    /// Creates a user through SCIM, and returns the user's `id`.
     pub async fn user(&self, name: &str) -> String {
         let body = json!({ "userName": name, "displayName": format!("The {name}"),
             "emails": [{ "value": format!("{name}@example.com"), "primary": true }] });
@@ -130,7 +130,7 @@ impl Scim {
         self.world.calls("flex-api").await
     }
 
-    /// Makes every write to a table of the store fail, until `mend_table` is called.
+    /// Makes every write to a table fail until `mend_table` is called.
     pub fn break_table(&self, table: &str) {
         self.world.sql(&format!(
             "CREATE TRIGGER broken_insert BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes one write to the store fail: the one that records that a member's change is done or queued ("announced").
+    /// Makes the store fail to record that a member's change is "announced" (done or queued).
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

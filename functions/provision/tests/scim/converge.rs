@@ -1,5 +1,5 @@
-//! Case C16: a request writes to Twilio and to the store, and no transaction covers both writes. If either write fails,
-//! a retry of the request must still reach the right state.
+//! Tests failures between the write to Twilio and the write to the store (case C16). A retry of the request must reach
+//! the right state.
 
 use serde_json::{Value, json};
 
@@ -25,8 +25,7 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         scim.send("POST", "/Users", ada()).await.refused(503, "-");
         scim.world.no_faults().await;
     }
-    // Twilio carried out the last attempt, but its response was lost. So the user already exists, and the retry must
-    // still answer 201.
+    // Twilio carried out the last attempt, but its response was lost. The retry must still answer 201.
     let made = scim.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     scim.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
@@ -56,8 +55,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // The change fails at three points: before Twilio receives anything, after Twilio has stored half of the change,
-    // and after Twilio has stored all of it.
+    // Twilio fails before it stores anything, after half of the change, and after the whole change.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
@@ -77,7 +75,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
 #[tokio::test]
 async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     let scim = scim().await;
-    // Twilio may refuse to deprovision a user twice.
+    // Twilio may refuse to deprovision a user a second time.
     scim.world.simulator.switch(|switches| switches.deprovision_twice_status = 404);
     let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
@@ -85,7 +83,7 @@ async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     twilio_fails(&scim, "Deprovision", "status").await;
     scim.patch(&path, off.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // SCIM shows the deactivation at once, because it is in the ledger. The retry updates Flex.
+    // The ledger already contains the deactivation, so SCIM shows it. The retry updates Flex.
     assert_eq!(scim.get(&path).await.is(200)["active"], false);
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], false);
     scim.break_table("people");
@@ -125,7 +123,7 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, remove.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // The user is no longer a member but still has the role. The retry takes the role away.
+    // Grace has left the group but still has its role. The retry removes the role.
     assert_eq!(scim.world.twilio_user_of(&grace).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     scim.patch(&path, remove.clone()).await.is(200);
     for user in [&ada, &grace] {
@@ -147,8 +145,7 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The store records the group with its member, and the Flex user gets the role. Then the write fails that would
-    // record that the member's change is done.
+    // Only the last write fails. That write would record the member's change as done.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

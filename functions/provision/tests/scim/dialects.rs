@@ -1,14 +1,13 @@
-//! Replays the requests that identity systems send. The requests follow the provisioning cycle of each system, and
-//! contain users, groups and patches in the form in which that system writes them.
+//! Replays the requests of identity systems: users, groups and patches in each system's own form.
 //!
-//! Each file in `tests/fixtures` names an identity system, the public page that describes its requests, and the steps.
-//! A step may name a page of its own. These members of a step need an explanation:
+//! A file in `tests/fixtures` names the identity system, the public page about its requests, and the steps. Some
+//! members of a step need an explanation:
 //!
 //! * `save` gives a value of the response a name. Later steps use the value as `${name}`.
-//! * `headers` replaces headers of the request. The value null removes a header.
-//! * `expect` contains the expected status, and the expected values in the response and in Twilio's user, by JSON
-//!   pointer. Null means that the value must be absent. `expect` may also contain a group's `members`, in any order.
-//!   Twilio's user is the one in the request's path, or else the one whose SID was last saved as `id`.
+//! * `headers` replaces headers of the request. Null removes a header.
+//! * `expect` contains the expected status and values of the response and of Twilio's user, by JSON pointer. Null means
+//!   that the value is absent. `members` lists a group's members in any order. Twilio's user is the one in the
+//!   request's path, or the one last saved as `id`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::common::{Scim, scim_with};
 use crate::shapes;
 
-/// Defines a test for each fixture file, and a list of all fixture files.
+/// Defines a test for each fixture file, and the list of all files.
 macro_rules! fixtures {
     ($($name:ident)*) => {
         const FIXTURES: &[&str] = &[$(include_str!(concat!("../fixtures/", stringify!($name), ".json"))),*];
@@ -45,7 +44,7 @@ fixtures! {
     sailpoint_cyberark
 }
 
-/// Replays the steps in order. Then reports all steps that went wrong.
+/// Replays all steps in order. Then reports every step that failed.
 async fn replay(fixture: &str) {
     let fixture: Value = serde_json::from_str(fixture).unwrap();
     let scim = scim_with(&[("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Flex Supervisors": "supervisor"}"#)]).await;
@@ -106,7 +105,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Returns the value with every `${name}` in its texts and keys replaced by the value that was saved under that name.
+/// Replaces every `${name}` in the value's texts and keys by the saved value.
 fn filled(value: &Value, saved: &Map<String, Value>) -> Value {
     let fill = |text: &str| {
         saved.iter().fold(text.to_owned(), |text, (name, value)| {

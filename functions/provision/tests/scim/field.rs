@@ -1,4 +1,4 @@
-//! Requests in the form in which identity systems really send them (cases R43, R44, R47, R48, R51, R54, R55 and R56).
+//! Tests requests that identity systems really send (cases R43, R44, R47, R48, R51, R54, R55 and R56).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::store::scim::Work;
@@ -10,7 +10,7 @@ fn encoded(filter: &str) -> String {
     url::form_urlencoded::byte_serialize(filter.as_bytes()).collect()
 }
 
-/// Creates a user with all attributes that an identity system sends. Returns the user's path.
+/// Creates a user with all the attributes that identity systems send. Returns the user's path.
 async fn ada(scim: &Scim) -> String {
     let body = json!({
         "userName": "ada@example.com", "displayName": "Ada Lovelace",
@@ -64,8 +64,8 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     let group = format!("/Groups/{}", group["id"].as_str().unwrap());
     scim.patch(&group, json!([{ "op": "add", "path": "members.display", "value": "x" }])).await.is(200);
-    // A path that RFC 7643 does not define is still an error. Otherwise, a client with a misspelt path would believe
-    // that Flexgate had applied the change.
+    // An unknown path is an error. Otherwise, a client with a misspelt path would believe that Flexgate made the
+    // change.
     for unknown in ["name.nick", "emails[type eq \"work\"].colour", "roles.colour", "colour"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": unknown, "value": "x" }])).await;
         refused.refused(400, "invalidPath");
@@ -115,7 +115,7 @@ async fn r47_a_key_without_a_path_may_select_values() {
     let shown =
         scim.patch(&path, change("Add", json!({ "roles[primary eq \"True\"].value": "supervisor" }))).await.is(200);
     assert!(shown["roles"].as_array().unwrap().iter().any(|role| role["value"] == "supervisor"), "{shown}");
-    // If the filter selects no value, a replace operation creates it (RFC 7644 §3.5.2.3).
+    // If the filter selects no value, a replace creates one (RFC 7644 §3.5.2.3).
     let shown =
         scim.patch(&path, change("Replace", json!({ "emails[type eq \"home\"].value": "h@x.example" }))).await.is(200);
     assert_eq!(shown["emails"][1], json!({ "value": "h@x.example", "type": "home" }));
@@ -159,7 +159,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A JSON text without a role is refused, and the error quotes nothing from the text.
+    // A JSON text without a role is refused. The error quotes none of the text.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -217,7 +217,7 @@ async fn r54_composed_and_decomposed_spellings_are_one_name() {
         let list = scim.get(&format!("/Users?filter={}", encoded(&format!("userName eq \"{name}\"")))).await.is(200);
         assert_eq!(list["Resources"][0]["id"], made["id"], "{name:?}");
     }
-    // A client may write the same name in another Unicode form. This does not rename the user.
+    // Another Unicode form of the same username is no new username.
     let path = format!("/Users/{}", made["id"].as_str().unwrap());
     scim.send("PUT", &path, body(decomposed)).await.is(200);
     scim.send("POST", "/Groups", json!({ "displayName": "Caf\u{e9}" })).await.is(201);
@@ -240,7 +240,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // Record a request that is creating the user. Its process has died.
+    // A process that died had begun to create the user.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });
@@ -319,7 +319,7 @@ async fn a_refused_request_is_noted_with_what_the_client_was_told() {
     );
     assert!(notes.iter().any(|note| &*note.reason == "Another user has this userName."));
     assert!(!format!("{notes:?}").contains("Secret Name") && !format!("{notes:?}").contains("ada@"));
-    // If the store cannot store the note, the answer stays the same.
+    // A failure to store the note does not change the answer.
     scim.break_table("notes");
     scim.get("/Users/nobody").await.refused(404, "-");
 }
@@ -350,7 +350,7 @@ async fn r51_half_a_name_replaces_no_full_name() {
     assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada Lovelace");
     scim.patch(&path, json!([{ "op": "replace", "path": "name.familyName", "value": "King" }])).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada King");
-    // If the same request removes `name.formatted`, the full name comes from the given and the family name.
+    // Without `name.formatted`, the full name comes from the given and family name.
     scim.patch(&path, json!([{ "op": "add", "path": "name.formatted", "value": "Countess King" }])).await.is(200);
     let operations = json!([
         { "op": "remove", "path": "name.formatted" },

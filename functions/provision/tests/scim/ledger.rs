@@ -1,5 +1,4 @@
-//! Tests SCIM under the rules of the people ledger: cases R40, R42 and R70, and the rules that decide which source has
-//! given a role.
+//! Tests SCIM under the rules of the people ledger (cases R40, R42 and R70), and how Flexgate knows who gave a role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -36,7 +35,7 @@ async fn roles(scim: &Scim, id: &str) -> Value {
     scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
-/// Writes a statement of another source about the person with this username to the ledger.
+/// Writes another source's statement about the user to the ledger.
 async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -131,8 +130,7 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // Test both orders: with an even number, the invalid operation comes before the deactivation, and otherwise
-        // after it.
+        // The invalid operation comes before the deactivation in half of the cases, and after it in the others.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -204,7 +202,7 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // A change that would remove the role is refused, and the error names the field.
+    // The change would remove the role, so it is refused. The error names the field.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
@@ -225,11 +223,11 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
     scim.send("PUT", &path, body.clone()).await.is(200);
     scim.patch(&group, leaves(&id)).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // The client read this body before Flexgate took the role back. Writing the body must not give the role again.
+    // The client read this body before Flexgate took the role back. The body must not give the role again.
     body["displayName"] = "Ada Lovelace".into();
     scim.send("PUT", &path, body).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // But a PATCH that explicitly adds the role does give it.
+    // A PATCH that explicitly adds the role does give it.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
     scim.patch(&path, add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
@@ -260,19 +258,17 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     };
     let made = scim.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    // In Flex, somebody gave the role by hand, and another source gives it too. That source later states that the
-    // person is inactive.
+    // The role comes from another source, and somebody also gave it by hand in Flex. Later, the other source makes the
+    // person inactive.
     says(&scim, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
     scim.world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
     scim.delete(&format!("/Users/{id}")).await.is(204);
     says(&scim, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
-    // The same `externalId` means the same person, so the other source's statement still counts and the user stays
-    // inactive.
+    // The same `externalId` means the same person. The other source's statement still counts.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different `externalId` means a different person. Nothing that was known about the earlier person counts for
-    // this one.
+    // A different `externalId` means a different person. Nothing known about the earlier person counts.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
@@ -306,7 +302,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // Removing both members at once is refused, because one of the two is the last administrator.
+    // One of the two members is the last administrator, so removing both is refused.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;
@@ -327,7 +323,7 @@ async fn what_was_said_is_shown_before_flex_has_caught_up() {
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
     scim.world.no_faults().await;
-    // The retry still updates Flex, even though SCIM already shows the new role.
+    // SCIM already shows the new role, but the retry must still update Flex.
     scim.patch(&format!("/Users/{id}"), add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }

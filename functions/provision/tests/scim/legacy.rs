@@ -1,5 +1,4 @@
-//! Tests data that was stored before the people ledger existed: users in Flex, and entries and groups in the SCIM
-//! store.
+//! Tests with data from before the people ledger: Flex users, and entries and groups in the SCIM store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
@@ -10,7 +9,7 @@ use crate::common::{Scim, scim};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// Creates a user as an earlier version stored it: in Flex, and as an entry in the SCIM store.
+/// Creates a user as Flexgate stored it before the ledger: in Flex, and as an entry in the SCIM store.
 async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
     let sid: FlexUserSid = scim.world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
@@ -28,7 +27,7 @@ async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool
     sid
 }
 
-/// Creates a group as an earlier version stored it: each membership records the role that it gave.
+/// Creates a group as Flexgate stored it before the ledger: each membership records its role.
 async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };
@@ -53,7 +52,7 @@ async fn a_membership_of_before_ends_and_takes_its_role_along() {
     let path = group(&scim, &[&ada, &grace]).await;
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
     assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
-    // Grace also has the role independently of the group, so she keeps it.
+    // Grace also has the role for another reason, so she keeps it.
     assert_eq!(scim.world.twilio_user_of(grace.as_str()).await.unwrap()["roles"], json!(["agent", "supervisor"]));
 }
 
@@ -84,8 +83,7 @@ async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
     let scim = scim().await;
     let ada = user(&scim, "ada", &["agent"], json!([]), true).await;
-    // Somebody has since reactivated the user in Flex. The ledger must still contain SCIM's statement that the person
-    // is inactive.
+    // The user is active in Flex again. The ledger must still contain SCIM's statement that the person is inactive.
     let platform = scim.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
     scim.get(&format!("/Users/{ada}")).await.is(200);

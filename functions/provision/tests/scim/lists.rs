@@ -1,4 +1,4 @@
-//! Tests long lists, and how many requests to Twilio they need.
+//! Tests long lists, and counts the requests to Twilio.
 
 use serde_json::json;
 
@@ -7,8 +7,7 @@ use crate::many::{walk, world_of};
 
 #[tokio::test]
 async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
-    // `cargo bench -p flexgate-provision` makes the same comparison with 10,000 and 20,000 users, and also measures the
-    // time.
+    // `cargo bench -p flexgate-provision` makes the same comparison with more users, and also measures the time.
     for fresh_instances in [false, true] {
         let (once, _) = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
         let (twice, _) = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;
@@ -47,7 +46,7 @@ async fn walking_by_cursor_sees_everybody_once_and_costs_a_call_a_page() {
     assert_eq!(seen.len(), 950);
     scim.get("/Users?cursor=nonsense").await.refused(400, "invalidCursor");
     scim.get(&format!("/Users?cursor={cursor}&startIndex=1")).await.refused(400, "invalidValue");
-    // To fill a page with matches, Flexgate reads as many of Twilio's pages as necessary.
+    // Flexgate reads as many of Twilio's pages as it needs to fill one page with matches.
     let filter = "userName%20ew%20%2200%22";
     let list = scim.get(&format!("/Users?cursor=&count=5&filter={filter}")).await.is(200);
     assert_eq!(list["Resources"].as_array().unwrap().len(), 5);

@@ -1,5 +1,4 @@
-//! Tests SCIM over HTTP with a simulated Twilio: numbered attacks, the dialects of identity systems, lists, and
-//! failures.
+//! Tests SCIM over HTTP with a simulated Twilio: attacks, identity systems, lists and failures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

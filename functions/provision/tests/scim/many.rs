@@ -9,15 +9,14 @@ use tokio::time::Instant;
 
 use crate::common::{Scim, scim_over};
 
-/// Starts a SCIM function in a world in which Twilio has `count` users.
+/// Starts the SCIM function in a world with `count` users at Twilio.
 pub async fn world_of(count: usize) -> Scim {
     let scim = scim_over(Config::default(), &[]).await;
     scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": count })).await;
     scim
 }
 
-/// Reads the list page by page with `startIndex`, as Okta does. Returns the number of requests to Twilio and the total
-/// response time.
+/// Reads the list page by page, as Okta does. Returns the number of requests to Twilio and the total time.
 pub async fn walk(scim: &mut Scim, count: usize, total: usize, fresh_instances: bool) -> (usize, Duration) {
     scim.world.forget_calls().await;
     let (mut start, mut calls, mut seen, mut time) = (1, 0, Vec::new(), Duration::ZERO);

@@ -1,5 +1,4 @@
-//! Regression tests for faults that the random patches found. In each of them, the answer to a patch was 200, but the
-//! resource did not show the result.
+//! Regression tests for faults that random patches found: the answer was 200, but the resource did not show the result.
 
 use serde_json::{Value, json};
 
@@ -75,13 +74,13 @@ async fn a_replacement_by_empty_values_is_refused() {
             scim.patch(resource, one("replace", Some(list), &empty)).await.refused(400, "invalidValue");
             scim.patch(resource, one("replace", None, &json!({ list: empty }))).await.refused(400, "invalidValue");
             assert_eq!(scim.get(resource).await.is(200), before);
-            // To add nothing changes nothing.
+            // An add of nothing changes nothing.
             scim.patch(resource, one("add", Some(list), &empty)).await.is(200);
             assert_eq!(scim.get(resource).await.is(200)[list], before[list]);
         }
     }
     scim.patch(&user, one("replace", Some("emails[type eq \"work\"]"), &json!({}))).await.refused(400, "invalidValue");
-    // In a `POST` or a `PUT`, Flexgate ignores empty values in a list.
+    // A `POST` or a `PUT` may contain empty values in a list.
     let body = json!({ "userName": "grace@example.com", "emails": [{}], "name": {}, "roles": [null] });
     assert_eq!(scim.send("POST", "/Users", body).await.is(201)["emails"][0]["value"], "grace@example.com");
     let body = json!({ "displayName": "Desk", "members": [{}] });

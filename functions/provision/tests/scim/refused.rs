@@ -1,4 +1,4 @@
-//! Requests that Flexgate must refuse: C1, C3, C5, C8, C9, C11 to C13, C15 and C17.
+//! Tests requests that Flexgate must refuse (C1, C3, C5, C8, C9, C11 to C13, C15 and C17).
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
@@ -39,6 +39,18 @@ async fn c01_without_a_good_token_there_is_nothing() {
 }
 
 #[tokio::test]
+async fn r15_a_malformed_path_is_a_scim_error() {
+    let scim = scim().await;
+    for path in ["/Users/%ff", "/Groups/%c3%28", "/Schemas/%80", "/ResourceTypes/%ff", "/%ff"] {
+        scim.get(path).await.refused(404, "-");
+    }
+    let log = Log::start();
+    let without = Request::get("/scim/v2/Users/%ff").body(Body::empty()).unwrap();
+    scim.call(without).await.refused(401, "-");
+    assert_eq!(log.audit(), ["scim_read refused token_invalid"]);
+}
+
+#[tokio::test]
 async fn c01_a_token_in_the_address_is_refused_even_beside_a_good_one() {
     let scim = scim().await;
     for query in [format!("access_token={}", scim.token), format!("x=a{}", scim.token), "token=1".to_owned()] {
@@ -74,9 +86,8 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // The name must count as taken even if the other user was created outside SCIM. Twilio's search finds `grace`,
-    // which is in lower case. It does not find Linus's username, which is in mixed case. Flexgate finds this user only
-    // after it has listed the users.
+    // Names of users created outside SCIM count too. Twilio's search only finds the lower-case name `grace`. Flexgate
+    // learns the mixed-case name by listing the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
@@ -114,7 +125,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     scim.patch(&path, add.clone()).await.refused(403, "-");
-    // Nobody can bypass the check by renaming a group to a name that gives the role.
+    // Renaming a group must not be a way to give a forbidden role.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = scim.send("POST", "/Groups", plain).await.is(201);
     scim.delete(&path).await.is(204);
@@ -196,7 +207,7 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // Twilio identifies the user by the username, so it cannot change. A different case is accepted and ignored.
+    // Twilio's username cannot change. A change of case is ignored.
     scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
@@ -267,8 +278,7 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let scim = scim().await;
     let first = scim.world.at_twilio("first", &["admin"]).await;
     let second = scim.world.at_twilio("second", &["admin"]).await;
-    // The delay makes the two requests overlap: the second one checks for remaining administrators before the first one
-    // has finished.
+    // The delay makes the requests overlap: the second checks for administrators before the first has finished.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
     scim.world.fault(&slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));

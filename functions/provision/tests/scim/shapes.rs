@@ -1,6 +1,5 @@
-//! Computes the shape of a request. A test counts the different shapes in the fixtures. The shape of a request consists
-//! of the method, the path without its values, and the structure of the body. Two requests that differ only in names,
-//! numbers and texts have the same shape.
+//! Computes a request's shape: the method, the path without its values, and the structure of the body. Requests that
+//! differ only in names, numbers and texts have the same shape. A test counts the shapes in the fixtures.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +12,7 @@ pub fn of(step: &Value) -> String {
     format!("{request} {body}")
 }
 
-/// Replaces the variable parts of a request by `*`: saved values, texts in quotation marks, numbers, and identifiers in
-/// a path.
+/// Replaces the variable parts of a text by `*`: saved values, quoted texts, numbers and ids.
 fn template(text: &str) -> String {
     let mut shape = String::new();
     let mut rest = text;
@@ -35,9 +33,9 @@ fn template(text: &str) -> String {
     shape
 }
 
-/// Returns the structure of a JSON value: the keys of objects, the different structures of the items in a list, and the
-/// types of single values. The operators and paths of a patch belong to the structure. An empty text and a text that
-/// contains JSON are types of their own.
+/// Returns the structure of a JSON value: an object's keys, a list's different structures, and the types of single
+/// values. A patch's operators and paths also belong to the structure. An empty text and a JSON text are types of their
+/// own.
 fn structure(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

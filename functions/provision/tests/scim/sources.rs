@@ -1,4 +1,4 @@
-//! Tests SCIM together with the other sources of the people ledger.
+//! Tests SCIM together with other sources of the people ledger.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Person, Said, Source, Statement};
@@ -77,8 +77,7 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
         scim.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
         scim.world.twilio_user_of(&id).await.unwrap()["roles"].clone()
     };
-    // The other source also gives the role, and later takes it back. The group still gives the role, so the person
-    // keeps it.
+    // The other source gives the role and takes it back, but the group still gives it.
     assert_eq!(says(1, &["supervisor"]).await, json!(["agent", "supervisor"]));
     assert_eq!(says(2, &["agent"]).await, json!(["agent", "supervisor"]));
     scim.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": "members" }])).await.is(200);
@@ -93,7 +92,7 @@ async fn r92_whom_twilio_brought_back_is_shown_inactive_until_scim_activates_the
     let sign_in = scim.platform().deactivations();
     let key = "ada@example.com".parse::<Username>().unwrap().key();
     scim.patch(&path, active(false)).await.is(200);
-    // Twilio's SSO reactivates every user whom the identity provider lets sign in.
+    // A sign-in through Twilio's SSO reactivates a deactivated user.
     scim.world.at_twilio("ada@example.com", &["agent"]).await;
     assert_eq!(scim.get(&path).await.is(200)["active"], false);
     let found = scim.get("/Users?filter=userName%20eq%20%22ada@example.com%22").await.is(200);

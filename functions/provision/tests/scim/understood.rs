@@ -1,4 +1,4 @@
-//! How Flexgate interprets what identity systems write: C4, C6, C7 and C14, and the mapping to Flex.
+//! Tests how Flexgate reads what identity systems write (C4, C6, C7 and C14), and the mapping to Flex.
 
 use flexgate_test_support::Log;
 use http::HeaderValue;
@@ -70,7 +70,7 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
             ]),
         )
         .await;
-    // The list has an address, but none of type `work`. So the filter selects nothing (RFC 7644 §3.5.2.3).
+    // No address has the type `work`, so the filter selects nothing (RFC 7644 §3.5.2.3).
     shown.refused(400, "noTarget");
     let before = scim.get(&path).await.is(200);
     assert_eq!(before["displayName"], "The ada", "all operations or none");
@@ -223,7 +223,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     let shown = scim.get(&format!("/Users/{ada}")).await.is(200);
     assert_eq!(shown["groups"].as_array().unwrap().len(), 2);
-    // A change of another attribute leaves the role alone. Deactivation removes it, and reactivation restores it.
+    // A change of another attribute keeps the role. Deactivation removes the role, and reactivation restores it.
     let user = format!("/Users/{ada}");
     scim.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
     for active in [false, true] {
@@ -233,7 +233,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     assert_eq!(scim.patch(&path, remove).await.is(200)["members"], json!([]));
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
-    // Renaming a group changes the role that the group gives.
+    // A group's name decides which role the group gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     scim.patch(&path, add).await.is(200);
     scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);
@@ -311,7 +311,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // If a path is unknown, the same path with a slash at the end is unknown too.
+    // A slash at the end does not make an unknown path known.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }
@@ -363,8 +363,7 @@ async fn r53_a_body_without_a_content_type_is_read_as_scim() {
     let mut request = scim.request("POST", "/Users", Some(&body));
     request.headers_mut().remove("content-type");
     scim.call(request).await.is(201);
-    // Flexgate still refuses a body with the content type of a form. It also refuses a content type that is not valid
-    // text, and a request with two content types.
+    // A form's content type, a content type that is not text, and two content types are refused.
     let grace = json!({ "userName": "grace", "displayName": "Grace", "emails": ["grace@example.com"] });
     let other = |content_type: HeaderValue| {
         let mut request = scim.request("POST", "/Users", Some(&grace));

@@ -1,4 +1,4 @@
-//! The routes' behaviour when everything works.
+//! Tests `/users` when everything works.
 
 use http::Method;
 use serde_json::json;
@@ -84,7 +84,7 @@ async fn a_user_is_deprovisioned_and_provisioned_again() {
 async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
     let mut directory = Directory::start().await;
     directory.post(&katherine()).await;
-    // With an empty store, the ledger does not know the user. So Flexgate must search Twilio.
+    // The new store is empty, so Flexgate must search Twilio for the user.
     let store = format!("sqlite:{}", directory.world.store_path().with_file_name("another.db").display());
     directory.router = process(&directory.world, &[("FLEXGATE_STORE", &store)]);
     directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);

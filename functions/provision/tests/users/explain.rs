@@ -1,4 +1,4 @@
-//! `GET /users/{sid}/explain`.
+//! Tests `GET /users/{sid}/explain`.
 
 use http::Method;
 use serde_json::json;

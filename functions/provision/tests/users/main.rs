@@ -1,4 +1,4 @@
-//! Tests `/users`. The tests call the router directly, and a running simulator replaces Twilio.
+//! Tests `/users` through the router, with a simulator instead of Twilio.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -15,7 +15,7 @@ use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-/// A test world, and the token of a trusted system that may read and write users.
+/// A test world with the token of a system that may read and write users.
 pub struct Directory {
     pub world: World,
     pub router: Router,
@@ -30,7 +30,7 @@ impl Directory {
         Self { world, router, bearer }
     }
 
-    /// Sends a request with the trusted system's token.
+    /// Sends a request with that system's token.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let mut request =
             Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.bearer));

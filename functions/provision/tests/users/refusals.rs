@@ -1,4 +1,4 @@
-//! Tests that invalid input gets an error for each wrong field, and that callers without permission are refused.
+//! Tests the errors for invalid input and for callers without permission.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply, World};
@@ -19,6 +19,20 @@ fn wrong(reply: &Reply) -> Vec<String> {
     let mut names: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
+}
+
+#[tokio::test]
+async fn r15_a_malformed_path_is_a_problem_document() {
+    let directory = Directory::start().await;
+    for (method, path) in [
+        (Method::GET, "/users/%ff"),
+        (Method::DELETE, "/users/%c3%28"),
+        (Method::GET, "/users/%80/explain"),
+        (Method::GET, "/%ff"),
+    ] {
+        let reply = directory.call(method, path, None).await;
+        assert_eq!(reply.problem(), (404, "route_unknown".into()), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -129,7 +143,7 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
         }
-        // The body is invalid too, but a caller without permission must not learn that.
+        // A caller without permission must not learn that the body is invalid.
         let reply = Browser::new(directory.router.clone()).send(request.body(Body::from("{")).unwrap()).await;
         let code = if expected == 401 { "token_invalid" } else { "scope_missing" };
         assert_eq!(reply.problem(), (expected, code.into()), "{method} {path}");

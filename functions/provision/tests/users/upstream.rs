@@ -1,4 +1,4 @@
-//! Tests which error the caller gets when Twilio fails. Twilio's own text must never reach the caller.
+//! Tests the errors after a failure of Twilio. Twilio's own text must never reach the caller.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -30,6 +30,18 @@ async fn told(fault: Value) -> (u16, String, String) {
 
 fn status(status: u16) -> Value {
     json!({ "kind": "status", "status": status, "body": { "code": 20003, "message": "canary", "status": status } })
+}
+
+#[tokio::test]
+async fn r06_a_proxys_refusal_never_says_that_a_user_does_not_exist() {
+    for refused in [
+        json!({ "kind": "status", "status": 404, "body": "<html>canary</html>" }),
+        json!({ "kind": "status", "status": 403, "body": { "message": "Forbidden" } }),
+        json!({ "kind": "status", "status": 401, "body": "<html>canary</html>" }),
+        json!({ "kind": "status", "status": 407, "body": "" }),
+    ] {
+        assert_eq!(told(refused).await, (503, "unavailable".into(), "30".into()));
+    }
 }
 
 #[tokio::test]

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use flexgate::domain::SsoProfile;
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::SsoConfiguration;
-use flexgate::web::{Context, Problem, Query, kinds};
-use http::header::{LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use flexgate::web::{Context, Path, Problem, Query, kinds};
+use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use secrecy::ExposeSecret;
+use url::Url;
 use utoipa::IntoParams;
 
 use super::cookies;
 use crate::app::App;
 use crate::problem;
-use crate::signin::{CallbackError, LOGIN_COOKIE, ReturnTo};
+use crate::signin::{CallbackError, Completed, Failed, LoginCookie, LoginId, Prompt};
 
 /// Which SSO profile.
 #[derive(IntoParams)]
@@ -33,10 +34,18 @@ struct Profile {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Login {
-    /// Where to go after sign-in: a path on Flexgate's origin. Flexgate replaces any other address with `/`.
+    /// Where to go after sign-in: a path on Flexgate's origin, or a URL on one of `FLEXGATE_ALLOWED_ORIGINS`. At most
+    /// 2,048 bytes. Flexgate replaces any other address with `FLEXGATE_DEFAULT_RETURN_TO`.
     #[param(example = "/")]
     return_to: Option<String>,
+    /// What the identity provider should ask the person, even if they are signed in there: `login` or
+    /// `select_account`. Twilio may ignore it.
+    #[param(pattern = "^(login|select_account)$", example = "select_account")]
+    prompt: Option<String>,
 }
+
+/// Marks a login that Flexgate has redirected to its public URL, so that it redirects the browser only once.
+const REDIRECTED: &str = "redirected";
 
 /// Shows the active authentication configuration
 #[utoipa::path(
@@ -78,6 +87,7 @@ pub(crate) async fn login(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     query: Query,
+    uri: Uri,
     headers: HeaderMap,
     context: Context,
 ) -> Result<Response, Problem> {
@@ -86,14 +96,36 @@ pub(crate) async fn login(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
-    // Replace a `return_to` on another origin instead of refusing it, because the person still wants to sign in.
-    let wanted = query.once("return_to")?.map(|text| ReturnTo::parse(text, app.sign_in.public_url()));
-    let return_to = wanted.and_then(Result::ok).unwrap_or_default();
+    if query.once(REDIRECTED)?.is_none() && !is_at(app.sign_in.public_url(), &uri, &headers) {
+        // The browser would store the login cookie for this host, and not send it to the callback at the public URL.
+        let separator = if uri.query().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
+        let query = uri.query().unwrap_or_default();
+        let location = format!("{}?{query}{separator}{REDIRECTED}=1", app.sign_in.login_url(&profile.name));
+        return see_other(&location, []);
+    }
+    // Replace a `return_to` on an unlisted origin instead of refusing it, because the person still wants to sign in.
+    let destinations = app.sign_in.destinations();
+    let wanted = query.once("return_to")?.and_then(|text| destinations.parse(text).ok());
+    let return_to = wanted.as_ref().unwrap_or_else(|| destinations.default());
+    let prompt = query.once("prompt")?.map(str::parse::<Prompt>).transpose();
+    let prompt = prompt.map_err(|error| Query::wrong("prompt", error.to_string()))?;
     let configuration = configuration(&app, profile, &context).await?;
-    let cookie = cookies::get(&headers, LOGIN_COOKIE);
-    let begun = app.sign_in.begin(profile, &configuration, &return_to, cookie, context.deadline).await;
+    let begun = app.sign_in.begin(profile, &configuration, return_to, prompt, context.deadline).await;
     let begun = begun.map_err(|fault| Problem::from(&fault))?;
-    see_other(begun.location.as_str(), [cookies::login(Some(&begun.cookie))])
+    let mut response = see_other(begun.location.as_str(), [cookies::login(begun.id, Some(&begun.cookie))])?;
+    let others = cookies::logins_of(&headers);
+    let surplus = app.sign_in.surplus(&others, 1, context.deadline).await;
+    cookies::forget(surplus, response.headers_mut());
+    Ok(response)
+}
+
+/// Whether the browser sent the request to the origin of the public URL. A request that names no host counts as sent
+/// there.
+fn is_at(public_url: &Url, uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)) else { return true };
+    let here = Url::parse(&format!("{}://{host}", public_url.scheme()));
+    here.is_ok_and(|here| here.origin() == public_url.origin())
 }
 
 /// Completes a login, or reports why it failed
@@ -117,74 +149,90 @@ pub(crate) async fn callback(
     headers: HeaderMap,
     context: Context,
 ) -> Response {
-    match complete(&app, &name, &query, &headers, &context).await {
-        Ok(response) => response,
-        Err(Refusal { problem, ends_login }) => {
+    let logins = cookies::logins_of(&headers);
+    let (mut response, spent) = match complete(&app, &name, &query, &headers, &logins, &context).await {
+        Ok((response, spent)) => (response, spent),
+        Err(Refusal { problem, spent }) => {
             let audit = Audit { action: "sign_in", reason: Some(problem.kind().code), ..Audit::default() };
             audit.write(&context.request_id, Decision::Refused);
-            let mut response = problem.into_response();
-            if let Some(cleared) = cookies::login(None).filter(|_| ends_login) {
-                response.headers_mut().append(SET_COOKIE, cleared);
-            }
-            response
+            (problem.into_response(), spent)
         }
-    }
+    };
+    let surplus = app.sign_in.surplus(&logins, 0, context.deadline).await;
+    cookies::forget(spent.into_iter().chain(surplus), response.headers_mut());
+    response
 }
 
-/// Describes a callback that signs nobody in: the problem, and whether the response also clears the login cookie with
-/// all pending logins.
+/// A callback that signs nobody in: the problem, and the login whose cookie the response clears.
 struct Refusal {
     problem: Problem,
-    ends_login: bool,
+    spent: Option<LoginId>,
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, ends_login: false }
+        Self { problem, spent: None }
     }
 }
 
+/// Answers a callback. Also returns the login whose cookie the response clears.
 async fn complete(
     app: &App,
     name: &str,
     query: &Query,
     headers: &HeaderMap,
+    logins: &[LoginCookie<'_>],
     context: &Context,
-) -> Result<Response, Refusal> {
+) -> Result<(Response, Option<LoginId>), Refusal> {
     let profile = profile(app, name)?;
-    let (code, error) = (query.once("code")?, query.once("error")?);
-    let state = query.once("state")?.ok_or_else(|| Query::wrong("state", "is required"))?;
-    let cookie = cookies::get(headers, LOGIN_COOKIE);
-    let code = match (code, error) {
-        (Some(code), None) => SecretString::from(code),
-        (None, Some(_)) => return Err(refused(app, profile, cookie, state, context).await),
-        (Some(_), Some(_)) => return Err(Query::wrong("error", "cannot come together with code").into()),
-        (None, None) => return Err(Query::wrong("code", "is required").into()),
+    let once = |name| query.once(name).map_err(|problem| offer_login(app, profile, problem));
+    let session_id = cookies::session_of(headers);
+    let completed = match (once("state")?, once("code")?, once("error")?) {
+        (_, Some(_), Some(_)) => {
+            let problem = Query::wrong("error", "cannot come together with code");
+            return Err(offer_login(app, profile, problem).into());
+        }
+        (Some(state), Some(code), None) => {
+            app.sign_in.complete(profile, logins, state, &code.into(), session_id, context.deadline).await
+        }
+        (Some(state), None, Some(_)) => Err(app.sign_in.declined(profile, logins, state, context.deadline).await),
+        // The address is a bookmark, or the identity provider began the sign-in.
+        _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
-    let completed = app.sign_in.complete(profile, cookie, state, &code, context.deadline).await;
-    let completed = completed.map_err(|error| Refusal {
-        ends_login: matches!(error, CallbackError::NoLogin),
-        problem: problem::of_callback(&error),
-    })?;
+    let Failed { error, spent } = match completed {
+        Ok(completed) => return signed_in(app, &completed, context),
+        Err(failed) => failed,
+    };
+    if matches!(error, CallbackError::NoLogin) && is_signed_in(app, session_id).await {
+        // The person has opened a callback again, with the back button or a bookmark.
+        return Ok((see_other(app.sign_in.destinations().default().as_str(), [])?, spent));
+    }
+    Err(Refusal { problem: offer_login(app, profile, problem::of_callback(&error)), spent })
+}
+
+fn signed_in(app: &App, completed: &Completed, context: &Context) -> Result<(Response, Option<LoginId>), Refusal> {
     let user = completed.flex_user_sid.as_str();
     let audit = Audit { action: "sign_in", flex_user_sid: Some(user), ..Audit::default() };
     audit.write(&context.request_id, Decision::Allowed);
-    let lifetime = app.sign_in.lifetimes().absolute;
-    let cookies = [
-        cookies::login(completed.cookie.as_deref()),
-        cookies::session(Some(completed.session_id.expose_secret()), lifetime),
-    ];
-    Ok(see_other(&completed.location, cookies)?)
+    let session = cookies::session(Some(completed.session_id.expose_secret()), app.sign_in.lifetimes().absolute);
+    Ok((see_other(completed.location.as_str(), [session])?, Some(completed.login)))
 }
 
-/// Answers a callback with the message that the identity provider refused the sign-in. Only the browser that began the
-/// login gets this answer. Flexgate does not repeat the text of the error, because anybody can put any text into the
-/// URL.
-async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
-    match app.sign_in.began(profile, cookie, state, context.deadline).await {
-        Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),
-        Ok(false) => Refusal { problem: problem::of_callback(&CallbackError::NoLogin), ends_login: true },
-        Err(fault) => Problem::from(&fault).into(),
+async fn is_signed_in(app: &App, unverified_session_id: Option<&str>) -> bool {
+    match unverified_session_id {
+        Some(session_id) => app.sign_in.is_signed_in(session_id).await.unwrap_or(false),
+        None => false,
+    }
+}
+
+/// Adds a link to the problem's page with which the person can sign in again. After a refusal, the identity provider
+/// should ask for the account, because it would otherwise sign in the same person again.
+fn offer_login(app: &App, profile: &SsoProfile, problem: Problem) -> Problem {
+    let url = app.sign_in.login_url(&profile.name);
+    if problem.kind() == kinds::LOGIN_REFUSED {
+        problem.offering(format!("{url}?prompt=select_account"), "Sign in with another account")
+    } else {
+        problem.offering(url, "Sign in")
     }
 }
 

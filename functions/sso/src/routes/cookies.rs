@@ -1,38 +1,75 @@
-//! Builds and reads the login cookie and the session cookie. The `__Host-` prefix binds both to this host, and scripts
+//! Builds and reads the login cookies and the session cookie. The `__Host-` prefix binds them to this host, and scripts
 //! cannot read them.
 
-use http::header::COOKIE;
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use time::Duration;
 
-use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, SESSION_COOKIE};
+use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, LoginCookie, LoginId, SESSION_COOKIE};
 
-/// Returns the value of the cookie with that name. Returns `None` if the request has two cookies of that name: a
-/// browser stores only one `__Host-` cookie per name, so one of the two is not genuine.
-pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(key, _)| *key == name);
+/// The name and the value of every cookie. Reads bytes, because the cookies of other applications on the host may
+/// contain any bytes.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+    lines.filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let equals = pair.iter().position(|b| *b == b'=')?;
+        Some((&pair[..equals], &pair[equals + 1..]))
+    })
+}
+
+/// Returns the value of the session cookie. Returns `None` if the request has two session cookies: a browser stores
+/// only one `__Host-` cookie per name, so one of the two is not genuine.
+pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let mut values = pairs(headers).filter(|(name, _)| *name == SESSION_COOKIE.as_bytes()).map(|(_, value)| value);
     match (values.next(), values.next()) {
-        (Some((_, value)), None) => Some(value),
+        (Some(value), None) => std::str::from_utf8(value).ok(),
         _ => None,
     }
 }
 
-/// Builds `Set-Cookie` for the login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends the
-/// browser back by a cross-site navigation.
-pub(crate) fn login(value: Option<&str>) -> Option<HeaderValue> {
-    set(LOGIN_COOKIE, value, "Lax", LOGIN_LIFETIME)
+/// Returns the login cookies in the order in which the browser sent them. Two cookies of the same name are left out, as
+/// for the session cookie.
+pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
+    let mut cookies: Vec<LoginCookie<'_>> = Vec::new();
+    let mut twice = Vec::new();
+    for (name, value) in pairs(headers) {
+        let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
+        let (Some(id), Ok(sealed)) = (number.and_then(LoginId::parse), std::str::from_utf8(value)) else { continue };
+        if cookies.iter().any(|cookie| cookie.id == id) {
+            twice.push(id);
+        } else {
+            cookies.push(LoginCookie { id, sealed });
+        }
+    }
+    cookies.retain(|cookie| !twice.contains(&cookie.id));
+    cookies
 }
 
-/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie.
+/// Builds `Set-Cookie` for the cookie of one login. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends
+/// the browser back by a cross-site navigation.
+pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
+    set(&id.cookie_name(), value, LOGIN_LIFETIME)
+}
+
+/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie. `SameSite` is `Lax`, so that the callback can
+/// see the browser's earlier session. The routes that use a session are safe from other sites without it: they require
+/// `POST`, a header that forms cannot send, and a listed origin.
 pub(crate) fn session(value: Option<&str>, lifetime: Duration) -> Option<HeaderValue> {
-    set(SESSION_COOKIE, value, "Strict", lifetime)
+    set(SESSION_COOKIE, value, lifetime)
 }
 
-fn set(name: &str, value: Option<&str>, same_site: &str, lifetime: Duration) -> Option<HeaderValue> {
+/// Adds headers that clear the cookies of these logins.
+pub(crate) fn forget(logins: impl IntoIterator<Item = LoginId>, headers: &mut HeaderMap) {
+    for cleared in logins.into_iter().filter_map(|id| login(id, None)) {
+        headers.append(SET_COOKIE, cleared);
+    }
+}
+
+fn set(name: &str, value: Option<&str>, lifetime: Duration) -> Option<HeaderValue> {
     let seconds = if value.is_some() { lifetime.whole_seconds() } else { 0 };
     let value = value.unwrap_or_default();
-    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}");
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
     let mut header = HeaderValue::from_str(&text).ok()?;
     header.set_sensitive(true);
     Some(header)

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::cookies;
 use crate::app::App;
 use crate::problem;
-use crate::signin::{SESSION_COOKIE, SessionError};
+use crate::signin::SessionError;
 
 /// A Flex token is about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
@@ -94,9 +94,9 @@ pub(crate) async fn token(
     context: Context,
 ) -> Result<Response, Response> {
     app.origins.require(&headers).map_err(IntoResponse::into_response)?;
-    let session_id = cookies::get(&headers, SESSION_COOKIE).ok_or_else(|| gone(&app, &SessionError::Unknown))?;
+    let session_id = cookies::session_of(&headers).ok_or_else(|| gone(&app, &SessionError::Unknown))?;
     let signed_in = app.sign_in.token(session_id, context.deadline).await.map_err(|error| gone(&app, &error))?;
-    Ok(axum::Json(Token {
+    let mut response = axum::Json(Token {
         access_token: signed_in.access_token.expose_secret(),
         expires_at: signed_in.expires_at,
         identity: signed_in.identity,
@@ -108,7 +108,11 @@ pub(crate) async fn token(
         instance_sid: app.sso.instance().clone(),
         sso_profile_sid: signed_in.profile.sid,
     })
-    .into_response())
+    .into_response();
+    let logins = cookies::logins_of(&headers);
+    let surplus = app.sign_in.surplus(&logins, 0, context.deadline).await;
+    cookies::forget(surplus, response.headers_mut());
+    Ok(response)
 }
 
 /// Returns the problem response for a session error. If the session is over, the response also clears the session
@@ -141,7 +145,7 @@ pub(crate) async fn logout(
     context: Context,
 ) -> Result<Response, Problem> {
     app.origins.require(&headers)?;
-    if let Some(session_id) = cookies::get(&headers, SESSION_COOKIE) {
+    if let Some(session_id) = cookies::session_of(&headers) {
         app.sign_in.end(session_id).await.map_err(|fault| Problem::from(&fault))?;
         Audit { action: "sign_out", ..Audit::default() }.write(&context.request_id, Decision::Allowed);
     }

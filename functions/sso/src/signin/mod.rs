@@ -1,12 +1,15 @@
 //! Signing in through SSO, and staying signed in.
 //!
-//! An encrypted cookie binds a login to the browser that began it. The cookie contains the login's PKCE verifier and
-//! nonce. Twilio's `state` is not enough for this, because it does not prove which browser began the login.
+//! An encrypted cookie binds a login to the browser that began it. The login's PKCE verifier and nonce are derived from
+//! the cookie's key and the login's number. Twilio's `state` is not enough for this, because it does not prove which
+//! browser began the login.
 //!
 //! Flexgate keeps sessions on the server. The browser has only a random identifier. The store has the identifier's hash
 //! and the encrypted tokens. The refresh token never leaves Flexgate.
 
+mod admit;
 mod configuration;
+mod login;
 mod pending;
 mod return_to;
 mod service;
@@ -19,12 +22,15 @@ use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
 use time::Duration;
 
-pub use return_to::ReturnTo;
-pub use service::{CallbackError, SignIn, SignInParts};
+pub use login::{CallbackError, Completed, Failed, Prompt};
+pub use pending::LoginCookie;
+pub use return_to::{Destinations, ReturnTo};
+pub use service::{SignIn, SignInParts};
 pub use session::SessionError;
+pub use state::LoginId;
 
-/// The cookie that holds the pending logins.
-pub const LOGIN_COOKIE: &str = "__Host-flexgate-login";
+/// The names of the login cookies begin with this. The number of the login follows.
+pub const LOGIN_COOKIE: &str = "__Host-flexgate-login-";
 
 /// The cookie that holds the session's identifier.
 pub const SESSION_COOKIE: &str = "__Host-flexgate-session";

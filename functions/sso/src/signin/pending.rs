@@ -1,154 +1,194 @@
-//! The pending logins of one browser, stored as a list in one encrypted cookie.
+//! Pending logins. Each has an encrypted cookie of its own in the browser that began it, so the logins of several tabs
+//! do not disturb each other.
+//!
+//! The cookie contains only the time and, if it is short, the return address. The login's secrets are derived from its
+//! number with the key that encrypted the cookie. So a cookie has at most 150 bytes, and even dozens of them fit into
+//! a request: API Gateway refuses requests with more than 10,240 bytes of headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flexgate::base::clock_rng::{ClockRng, Rng, random};
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
 use flexgate::domain::ProfileName;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
 use time::OffsetDateTime;
 
-use super::state::{LoginId, Returned};
-use super::{LOGIN_LIFETIME, ReturnTo};
+use super::state::LoginId;
+use super::{LOGIN_COOKIE, LOGIN_LIFETIME};
 
-/// The maximum number of pending logins in one browser. One more login replaces the oldest.
-const MAX_PENDING: usize = 5;
+/// The number of pending logins that one browser may have. If it has more, Flexgate clears the oldest.
+pub(super) const MAX_PENDING: usize = 8;
 
-/// The maximum size of the encrypted cookie value. Browsers still accept a cookie of this size, including its name and
-/// attributes. Every part of a login has a limited length, so five logins stay well below this limit. The check is only
-/// a safeguard.
-const MAX_SEALED: usize = 3_800;
+/// The maximum size of a login cookie, name included, in bytes.
+const MAX_COOKIE: usize = 150;
 
-/// One pending login.
-#[derive(Debug, Clone)]
-pub(super) struct Pending {
-    pub(super) id: LoginId,
-    pub(super) profile: Box<str>,
-    pub(super) code_verifier: SecretString,
-    pub(super) nonce: String,
-    pub(super) return_to: Box<str>,
-    pub(super) begun_at: OffsetDateTime,
+/// A login cookie that a browser sent. Nobody has verified it yet.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginCookie<'a> {
+    /// The login's number, from the cookie's name.
+    pub id: LoginId,
+    /// The cookie's value.
+    pub sealed: &'a str,
 }
 
-/// A login in the form in which the cookie stores it. The field names are short, so that five logins fit into the
-/// cookie.
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    i: u64,
-    p: Box<str>,
-    v: String,
-    n: String,
-    r: Box<str>,
-    t: i64,
+/// One pending login.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) id: LoginId,
+    pub(super) code_verifier: SecretString,
+    pub(super) nonce: String,
+    pub(super) begun_at: OffsetDateTime,
+    pub(super) return_to: ReturnAddress,
+}
+
+/// Where a login keeps its return address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReturnAddress {
+    /// In the cookie.
+    InCookie(Box<str>),
+    /// In the store, because it is too long for the cookie.
+    InStore,
+}
+
+/// What encrypts the cookies of one profile's logins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoginKeys<'a> {
+    pub(super) keys: &'a KeyRing,
+    pub(super) origin: &'a str,
+    pub(super) profile: &'a ProfileName,
+}
+
+impl LoginKeys<'_> {
+    /// Begins a login. Returns it together with its cookie's value.
+    pub(super) fn begin(self, return_to: &str, clock_rng: &ClockRng) -> Result<(Pending, String), OpenError> {
+        let id = LoginId(u64::from_be_bytes(clock_rng.random()));
+        let begun_at = clock_rng.now();
+        let rng = clock_rng.rng.as_ref();
+        let mut sealed = self.seal(id, begun_at, return_to, rng)?;
+        let mut return_to = ReturnAddress::InCookie(return_to.into());
+        if id.cookie_name().len() + 1 + sealed.len() > MAX_COOKIE {
+            sealed = self.seal(id, begun_at, "", rng)?;
+            return_to = ReturnAddress::InStore;
+        }
+        Ok((self.login(id, &sealed, begun_at, return_to)?, sealed))
+    }
+
+    fn seal(self, id: LoginId, begun_at: OffsetDateTime, return_to: &str, rng: &dyn Rng) -> Result<String, OpenError> {
+        let seconds = u32::try_from(begun_at.unix_timestamp()).map_err(|_| OpenError)?;
+        let plain = [&seconds.to_be_bytes(), return_to.as_bytes()].concat();
+        self.keys.seal(&plain, Purpose(&["login", self.origin, self.profile.as_str(), &id.to_string()]), rng)
+    }
+
+    /// Opens a login cookie. Fails if the cookie belongs to a login of another profile or was changed. The caller must
+    /// check whether the login [is current](Pending::is_current).
+    pub(super) fn open(self, cookie: LoginCookie<'_>) -> Result<Pending, OpenError> {
+        let id = cookie.id.to_string();
+        let plain = self.keys.open(cookie.sealed, Purpose(&["login", self.origin, self.profile.as_str(), &id]))?;
+        let (seconds, return_to) = plain.split_first_chunk().ok_or(OpenError)?;
+        let begun_at = OffsetDateTime::from_unix_timestamp(u32::from_be_bytes(*seconds).into());
+        let return_to = match std::str::from_utf8(return_to).map_err(|_| OpenError)? {
+            "" => ReturnAddress::InStore,
+            text => ReturnAddress::InCookie(text.into()),
+        };
+        self.login(cookie.id, cookie.sealed, begun_at.map_err(|_| OpenError)?, return_to)
+    }
+
+    /// Derives the login's secrets. As in Twilio's SDK, the verifier consists of 48 bytes and the nonce of 24, both in
+    /// base64url.
+    fn login(
+        self,
+        id: LoginId,
+        sealed: &str,
+        begun_at: OffsetDateTime,
+        return_to: ReturnAddress,
+    ) -> Result<Pending, OpenError> {
+        let purpose = ["login secrets", self.origin, self.profile.as_str(), &id.to_string()];
+        let secrets = self.keys.derive::<72>(sealed, Purpose(&purpose))?;
+        let (verifier, nonce) = secrets.split_at(48);
+        Ok(Pending {
+            id,
+            code_verifier: SecretString::from(URL_SAFE_NO_PAD.encode(verifier)),
+            nonce: URL_SAFE_NO_PAD.encode(nonce),
+            begun_at,
+            return_to,
+        })
+    }
+
+    /// Encrypts a return address for the store.
+    pub(super) fn seal_address(self, id: LoginId, return_to: &str, rng: &dyn Rng) -> Result<String, OpenError> {
+        let purpose = ["return address", self.origin, self.profile.as_str(), &id.to_string()];
+        self.keys.seal(return_to.as_bytes(), Purpose(&purpose), rng)
+    }
+
+    /// Decrypts a return address from the store.
+    pub(super) fn open_address(self, id: LoginId, sealed: &str) -> Result<String, OpenError> {
+        let purpose = ["return address", self.origin, self.profile.as_str(), &id.to_string()];
+        String::from_utf8(self.keys.open(sealed, Purpose(&purpose))?.to_vec()).map_err(|_| OpenError)
+    }
 }
 
 impl Pending {
-    /// Creates a login. As in Twilio's SDK, the verifier consists of 48 random bytes and the nonce of 24, both in
-    /// base64url.
-    pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, clock_rng: &ClockRng) -> Self {
-        Self {
-            id: LoginId(u64::from_be_bytes(clock_rng.random())),
-            profile: profile.as_str().into(),
-            code_verifier: SecretString::from(URL_SAFE_NO_PAD.encode(clock_rng.random::<48>())),
-            nonce: URL_SAFE_NO_PAD.encode(clock_rng.random::<24>()),
-            return_to: return_to.as_str().into(),
-            begun_at: clock_rng.now(),
-        }
-    }
-
-    fn is_current(&self, now: OffsetDateTime) -> bool {
+    pub(super) fn is_current(&self, now: OffsetDateTime) -> bool {
         // Compare whole seconds, because the cookie stores whole seconds.
         let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
         (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
 }
 
-/// The pending logins of one browser.
-#[derive(Debug, Default)]
-pub(super) struct PendingLogins(Vec<Pending>);
-
-impl PendingLogins {
-    /// Decrypts the cookie's value. Leaves out expired logins.
-    pub(super) fn open(
-        sealed: &str,
-        keys: &KeyRing,
-        purpose: Purpose<'_>,
-        now: OffsetDateTime,
-    ) -> Result<Self, OpenError> {
-        let plain = keys.open(sealed, purpose)?;
-        let list: Vec<Sealed> = serde_json::from_slice(&plain).map_err(|_| OpenError)?;
-        let pending = list.into_iter().map(|login| {
-            Ok(Pending {
-                id: LoginId(login.i),
-                profile: login.p,
-                code_verifier: login.v.into(),
-                nonce: login.n,
-                return_to: login.r,
-                begun_at: OffsetDateTime::from_unix_timestamp(login.t).map_err(|_| OpenError)?,
-            })
-        });
-        let mut pending = pending.collect::<Result<Vec<_>, _>>()?;
-        pending.retain(|login| login.is_current(now));
-        Ok(Self(pending))
-    }
-
-    /// Returns the cookie's value, or `None` if no login is pending.
-    pub(super) fn seal(
-        &self,
-        keys: &KeyRing,
-        purpose: Purpose<'_>,
-        rng: &dyn Rng,
-    ) -> Result<Option<String>, OpenError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let list: Vec<_> = self.0.iter().map(Sealed::of).collect();
-        let plain = serde_json::to_vec(&list).map_err(|_| OpenError)?;
-        let sealed = keys.seal(&plain, purpose, rng)?;
-        if sealed.len() > MAX_SEALED { Err(OpenError) } else { Ok(Some(sealed)) }
-    }
-
-    /// Adds a login. If there are then more than five, drops the oldest.
-    pub(super) fn push(&mut self, login: Pending) {
-        self.0.push(login);
-        let surplus = self.0.len().saturating_sub(MAX_PENDING);
-        self.0.drain(..surplus);
-    }
-
-    /// Whether a login of `profile` is pending.
-    pub(super) fn any_of(&self, profile: &ProfileName) -> bool {
-        self.0.iter().any(|login| *login.profile == *profile.as_str())
-    }
-
-    /// Removes and returns the login that a callback of `profile` with this `state` completes.
-    pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
-        let of_profile = |login: &Pending| *login.profile == *profile.as_str();
-        let index = match state {
-            Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
-            // If several logins are pending and `state` contains no number, take the newest login. If that is the wrong
-            // one, Twilio refuses the code, because the verifier does not match.
-            Returned::Unnumbered => self.0.iter().rposition(of_profile),
-            Returned::Foreign => None,
-        };
-        index.map(|index| self.0.remove(index))
-    }
-}
-
-impl Sealed {
-    fn of(login: &Pending) -> Self {
-        Self {
-            i: login.id.0,
-            p: login.profile.clone(),
-            v: login.code_verifier.expose_secret().to_owned(),
-            n: login.nonce.clone(),
-            r: login.return_to.clone(),
-            t: login.begun_at.unix_timestamp(),
-        }
+impl LoginId {
+    /// The name of the login's cookie.
+    #[must_use]
+    pub fn cookie_name(self) -> String {
+        format!("{LOGIN_COOKIE}{self}")
     }
 }
 
 /// Generates the identifier of a new session: 256 random bits in base64url.
 pub(super) fn session_id(rng: &dyn Rng) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(rng)))
+}
+
+#[cfg(test)]
+mod tests {
+    use flexgate::base::clock_rng::ClockRng;
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret as _;
+    use serde_json::json;
+
+    use super::*;
+
+    fn ring(name: &str) -> KeyRing {
+        let key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        serde_json::from_value(json!({ "current": name, "keys": { name: key } })).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_login_comes_back_from_its_cookie_which_is_small(
+            return_to in "/[!-~]{0,300}", profile in "[a-z0-9-]{1,32}", key in "[a-z0-9]{1,32}",
+        ) {
+            let (ring, profile) = (ring(&key), profile.parse().unwrap());
+            let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+            let (login, sealed) = of_profile.begin(&return_to, &ClockRng::system()).unwrap();
+            prop_assert!(login.id.cookie_name().len() + 1 + sealed.len() <= 150);
+            let again = of_profile.open(LoginCookie { id: login.id, sealed: &sealed }).unwrap();
+            prop_assert_eq!(again.code_verifier.expose_secret(), login.code_verifier.expose_secret());
+            prop_assert_eq!((again.nonce, again.return_to), (login.nonce, login.return_to));
+            prop_assert_eq!(again.begun_at.unix_timestamp(), login.begun_at.unix_timestamp());
+            let moved = LoginCookie { id: LoginId(login.id.0 ^ 1), sealed: &sealed };
+            prop_assert!(of_profile.open(moved).is_err(), "it opens only under its own name");
+        }
+    }
+
+    #[test]
+    fn a_usual_address_is_in_the_cookie_and_two_logins_have_different_secrets() {
+        let (ring, profile) = (ring("generated"), "default".parse().unwrap());
+        let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+        let (one, _) = of_profile.begin("/desk?queue=billing", &ClockRng::system()).unwrap();
+        let (other, _) = of_profile.begin("/desk?queue=billing", &ClockRng::system()).unwrap();
+        assert_eq!(one.return_to, ReturnAddress::InCookie("/desk?queue=billing".into()));
+        assert_ne!(one.code_verifier.expose_secret(), other.code_verifier.expose_secret());
+        assert_ne!(one.nonce, other.nonce);
+        assert_eq!((one.code_verifier.expose_secret().len(), one.nonce.len()), (64, 32));
+    }
 }

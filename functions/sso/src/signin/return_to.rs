@@ -1,67 +1,27 @@
-//! The address to which the browser goes after sign-in. It is always a path on Flexgate's own origin.
+//! The addresses to which browsers go after sign-in: on Flexgate's own origin, or on another listed origin.
 
 use std::fmt;
 
 use url::Url;
 
-/// The maximum length of the path, in bytes. Five such paths must fit into one cookie.
-const MAX_LENGTH: usize = 300;
+/// The maximum length of an address, in bytes.
+const MAX_LENGTH: usize = 2_048;
 
-/// A path, query and fragment on Flexgate's own origin. It is percent-encoded and begins with exactly one slash.
+/// The address to which a browser goes after sign-in. It is percent-encoded. On Flexgate's own origin it is a path that
+/// begins with exactly one slash. On another listed origin it is a whole URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
-/// The text is not an acceptable path on Flexgate's own origin, or is too long.
+/// The text is not an acceptable address, or is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a path on this origin, like /desk")]
+#[error("must be a path like /desk, or a URL on the public URL's origin or on one of FLEXGATE_ALLOWED_ORIGINS")]
 pub struct ReturnToError;
 
 impl ReturnTo {
-    /// Parses an untrusted `return_to` in the way a browser on `origin` would.
-    ///
-    /// Resolves the text by the rules that browsers use (WHATWG URL), and keeps the path, query and fragment of the
-    /// result. Refuses text that resolves to another origin. Also refuses text that other parsers may read differently:
-    /// `\`, `//` at the start, control characters and white space.
-    pub fn parse(unverified: &str, origin: &Url) -> Result<Self, ReturnToError> {
-        let plain = unverified.starts_with('/')
-            && !unverified.starts_with("//")
-            && !unverified.contains('\\')
-            && !unverified.chars().any(|c| c.is_control() || c.is_whitespace());
-        if !plain {
-            return Err(ReturnToError);
-        }
-        let resolved = origin.join(unverified).map_err(|_| ReturnToError)?;
-        if resolved.origin() != origin.origin() || !resolved.username().is_empty() || resolved.password().is_some() {
-            return Err(ReturnToError);
-        }
-        let mut path = resolved.path().to_owned();
-        if let Some(query) = resolved.query() {
-            path.push('?');
-            path.push_str(query);
-        }
-        if let Some(fragment) = resolved.fragment() {
-            path.push('#');
-            path.push_str(fragment);
-        }
-        // `/.//evil.example` resolves to the path `//evil.example`. In a `Location` header, a browser would take
-        // `evil.example` for a host.
-        if path.starts_with("//") || path.contains('\\') || path.len() > MAX_LENGTH {
-            return Err(ReturnToError);
-        }
-        Ok(Self(path.into()))
-    }
-
-    /// The path.
+    /// The address, for the header `Location`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// The root.
-impl Default for ReturnTo {
-    fn default() -> Self {
-        Self("/".into())
     }
 }
 
@@ -71,55 +31,146 @@ impl fmt::Display for ReturnTo {
     }
 }
 
+/// The origins to which browsers may go after sign-in.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    own: Url,
+    others: Vec<Url>,
+    default: ReturnTo,
+}
+
+impl Destinations {
+    /// Flexgate's own origin, and other origins. The default address is `/` on Flexgate's own origin.
+    #[must_use]
+    pub fn new(own: &Url, others: &[Url]) -> Self {
+        Self { own: own.clone(), others: others.to_vec(), default: ReturnTo("/".into()) }
+    }
+
+    /// The same origins with another default address.
+    #[must_use]
+    pub fn with_default(self, default: ReturnTo) -> Self {
+        Self { default, ..self }
+    }
+
+    /// The address for logins that name none.
+    #[must_use]
+    pub fn default(&self) -> &ReturnTo {
+        &self.default
+    }
+
+    /// Parses an untrusted `return_to` by the rules that browsers use (WHATWG URL).
+    ///
+    /// Refuses an address on an origin that is not listed. Also refuses text that other parsers may read differently:
+    /// `//` at the start, control characters, a user name, and `\` or white space before the query.
+    pub fn parse(&self, unverified: &str) -> Result<ReturnTo, ReturnToError> {
+        let before_query = unverified.split(['?', '#']).next().unwrap_or_default();
+        let is_odd = |c: char| c == '\\' || c.is_whitespace();
+        if unverified.chars().any(char::is_control) || before_query.chars().any(is_odd) {
+            return Err(ReturnToError);
+        }
+        let resolved = if unverified.starts_with('/') && !unverified.starts_with("//") {
+            self.own.join(unverified)
+        } else {
+            let scheme_less = unverified.strip_prefix("https://").or_else(|| unverified.strip_prefix("http://"));
+            let authority = scheme_less.and_then(|text| text.split(['/', '?', '#']).next()).ok_or(ReturnToError)?;
+            if authority.is_empty() || authority.contains('@') {
+                return Err(ReturnToError);
+            }
+            Url::parse(unverified)
+        };
+        let resolved = resolved.map_err(|_| ReturnToError)?;
+        let has_user = !resolved.username().is_empty() || resolved.password().is_some();
+        let text = if has_user {
+            return Err(ReturnToError);
+        } else if resolved.origin() == self.own.origin() {
+            path_of(&resolved)
+        } else if self.others.iter().any(|other| other.origin() == resolved.origin()) {
+            resolved.into()
+        } else {
+            return Err(ReturnToError);
+        };
+        // `/.//evil.example` resolves to the path `//evil.example`. In a `Location` header, a browser would take
+        // `evil.example` for a host.
+        if text.starts_with("//") || text.len() > MAX_LENGTH {
+            return Err(ReturnToError);
+        }
+        Ok(ReturnTo(text.into()))
+    }
+}
+
+/// The path, query and fragment of a URL.
+fn path_of(url: &Url) -> String {
+    url[url::Position::BeforePath..].to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn origin() -> Url {
-        "https://gate.example/".parse().unwrap()
+    fn destinations() -> Destinations {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        Destinations::new(&url("https://gate.example"), &[url("https://desk.example"), url("http://localhost:3000")])
     }
 
-    /// Returns the address to which a browser goes if the callback's response has the header `Location: {path}`.
-    fn destination(path: &ReturnTo) -> Url {
-        Url::parse("https://gate.example/sso/default/callback?code=1").unwrap().join(path.as_str()).unwrap()
+    /// Whether a browser stays on the listed origins if the callback's response has the header `Location: {address}`.
+    fn stays(address: &ReturnTo) -> bool {
+        let callback = Url::parse("https://gate.example/sso/default/callback?code=1").unwrap();
+        let origin = callback.join(address.as_str()).unwrap().origin().ascii_serialization();
+        ["https://gate.example", "https://desk.example", "http://localhost:3000"].contains(&origin.as_str())
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
         #[test]
-        fn no_string_at_all_leaves_the_origin(text in any::<String>()) {
-            if let Ok(path) = ReturnTo::parse(&text, &origin()) {
-                prop_assert_eq!(destination(&path).origin(), origin().origin());
+        fn no_string_at_all_leaves_the_listed_origins(text in any::<String>()) {
+            if let Ok(address) = destinations().parse(&text) {
+                prop_assert!(stays(&address), "{:?}", address);
             }
         }
 
         #[test]
-        fn no_string_of_dangerous_pieces_leaves_the_origin(
+        fn no_string_of_dangerous_pieces_leaves_the_listed_origins(
             pieces in proptest::collection::vec(prop::sample::select(vec![
-                "/", "//", "\\", "..", ".", "@", ":", "evil.example", "https:", "javascript:", "%2f", "%5c", "%09",
-                "\t", "\n", " ", "?", "#", "\u{0}", "。", "／", "app", ";", "[", "]", "%00", "data:",
+                "/", "//", "\\", "..", ".", "@", ":", "evil.example", "https:", "https://", "javascript:", "%2f", "%5c",
+                "%09", "\t", "\n", " ", "?", "#", "\u{0}", "。", "／", "app", ";", "[", "]", "%00", "data:", "http://",
+                "desk.example", "https://desk.example", "localhost:3000", "gate.example", ".evil.example", ":80", "%40",
             ]), 0..8)
         ) {
             let text = pieces.concat();
-            if let Ok(path) = ReturnTo::parse(&text, &origin()) {
-                prop_assert_eq!(destination(&path).origin(), origin().origin());
-                prop_assert!(path.as_str().starts_with('/') && !path.as_str().starts_with("//"));
-                prop_assert!(path.as_str().bytes().all(|b| (0x21..0x7f).contains(&b)), "{:?}", path);
+            if let Ok(address) = destinations().parse(&text) {
+                prop_assert!(stays(&address), "{:?} of {:?}", address, text);
+                prop_assert!(address.as_str().bytes().all(|b| (0x21..0x7f).contains(&b)), "{:?}", address);
+                prop_assert!(!address.as_str().starts_with("//"));
             }
         }
     }
 
     #[test]
-    fn paths_are_kept_and_tricks_are_refused() {
-        for path in ["/", "/desk", "/desk?queue=1&x=%2F#top", "/d%C3%A9sk"] {
-            assert_eq!(ReturnTo::parse(path, &origin()).unwrap().as_str(), path);
+    fn paths_and_listed_urls_are_kept_and_tricks_are_refused() {
+        let destinations = destinations();
+        for address in ["/", "/desk", "/desk?queue=1&x=%2F#top", "/d%C3%A9sk", "https://desk.example/a?b=c#d"] {
+            assert_eq!(destinations.parse(address).unwrap().as_str(), address);
+        }
+        for (address, kept) in [
+            ("https://gate.example/desk?a=b", "/desk?a=b"),
+            ("https://gate.example:443", "/"),
+            ("https://desk.example", "https://desk.example/"),
+            ("http://localhost:3000/x", "http://localhost:3000/x"),
+            ("/desk?path=C:\\calls", "/desk?path=C:\\calls"),
+            ("/desk?name=Ada Lovelace", "/desk?name=Ada%20Lovelace"),
+            ("/desk?q=\u{2028}é", "/desk?q=%E2%80%A8%C3%A9"),
+        ] {
+            assert_eq!(destinations.parse(address).unwrap().as_str(), kept, "{address}");
         }
         for trick in [
             "",
             "desk",
             "https://evil.example",
             "//evil.example",
+            "//gate.example/x",
             "/\\evil.example",
             "\\\\evil.example",
             "/\t/evil.example",
@@ -127,12 +178,25 @@ mod tests {
             "/\n/evil.example",
             "javascript:alert(1)",
             "https://app@evil.example",
+            "https://desk.example@evil.example",
+            "https://@desk.example",
+            "https://user:password@desk.example",
+            "https:desk.example",
+            "https:/desk.example",
+            "http://desk.example",
+            "https://desk.example.evil.example",
+            "https://desk.example:8443",
+            "https://desk.example\\@evil.example",
+            "https://desk.example／@evil.example",
+            "https://gate.example//evil.example",
             "/.//evil.example",
             "/..//evil.example",
             "/x/../..//evil.example",
             "/\u{2028}/evil",
         ] {
-            assert_eq!(ReturnTo::parse(trick, &origin()), Err(ReturnToError), "{trick:?}");
+            assert_eq!(destinations.parse(trick), Err(ReturnToError), "{trick:?}");
         }
+        assert!(destinations.parse(&format!("/{}", "x".repeat(2_047))).is_ok());
+        assert!(destinations.parse(&format!("/{}", "x".repeat(2_048))).is_err());
     }
 }

@@ -29,6 +29,9 @@ const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token that is valid for less than this is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
+/// The time limit of one refresh, retries included. It is shorter than the lease, so that no other process refreshes
+/// the session at the same time.
+const REFRESH_AT_MOST: StdDuration = StdDuration::from_secs(7);
 
 /// What a signed-in page gets.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ impl SignIn {
             }
             if tokens.last {
                 self.end_session(&key).await?;
-                return Err(SessionError::Ended("Twilio's maximum lifetime is reached"));
+                return Err(SessionError::Ended("Twilio does not extend it any more"));
             }
             let sessions = &self.parts.sessions;
             match sessions.lease(&key, session.version, now, now + LEASE).await.map_err(Fault::from)? {
@@ -101,6 +104,12 @@ impl SignIn {
         }
     }
 
+    /// Whether there is such a session. Does not count as a use of the session.
+    pub async fn is_signed_in(&self, unverified_session_id: &str) -> Result<bool, Fault> {
+        let session = self.parts.sessions.get(&SessionKey::of(unverified_session_id)).await?;
+        Ok(session.is_some_and(|session| self.ended(&session).is_none()))
+    }
+
     /// Ends the session, if there is one.
     pub async fn end(&self, unverified_session_id: &str) -> Result<(), Fault> {
         self.end_session(&SessionKey::of(unverified_session_id)).await
@@ -109,20 +118,26 @@ impl SignIn {
     /// The session, if it has not ended.
     async fn live(&self, key: &SessionKey) -> Result<Session, SessionError> {
         let session = self.parts.sessions.get(key).await.map_err(Fault::from)?.ok_or(SessionError::Unknown)?;
-        let now = self.now();
-        let ended = if now >= session.ends_at {
-            "its longest lifetime is reached"
-        } else if now - session.used_at >= self.parts.lifetimes.idle {
-            "it was not used for too long"
-        } else {
-            return Ok(session);
-        };
+        let Some(ended) = self.ended(&session) else { return Ok(session) };
         self.end_session(key).await?;
         Err(SessionError::Ended(ended))
     }
 
-    /// Refreshes the tokens while holding the lease. If Twilio fails while the old access token is still valid, returns
-    /// that token, so that the person stays signed in.
+    /// Returns why the session has ended, or `None` if it has not.
+    fn ended(&self, session: &Session) -> Option<&'static str> {
+        let now = self.now();
+        if now >= session.ends_at {
+            Some("its longest lifetime is reached")
+        } else if now - session.used_at >= self.parts.lifetimes.idle {
+            Some("it was not used for too long")
+        } else {
+            None
+        }
+    }
+
+    /// Refreshes the tokens while holding the lease. If that fails while the old access token is still valid, returns
+    /// that token, so that the person stays signed in. Only a refusal by Twilio itself ends the session, and not before
+    /// the old access token has expired.
     async fn refresh(
         &self,
         session: Session,
@@ -132,7 +147,7 @@ impl SignIn {
     ) -> Result<SignedIn, SessionError> {
         let profile = self.profile_of(&session)?;
         let refresh_token = SecretString::from(tokens.refresh_token.clone());
-        let answered = self.parts.sso.refresh(&profile.sid, &refresh_token, deadline).await;
+        let answered = self.parts.sso.refresh(&profile.sid, &refresh_token, deadline.within(REFRESH_AT_MOST)).await;
         telemetry::refreshed("session", answered.is_ok());
         let refreshed = match answered {
             Ok(refreshed) if refreshed.info.flex_user_sid == session.flex_user_sid => refreshed,
@@ -142,8 +157,7 @@ impl SignIn {
             }
             Err(TwilioError::Refused(error) | TwilioError::NotFound(error)) => {
                 tracing::info!(error = %error, "Twilio refuses to refresh a session");
-                self.end_session(&session.key).await?;
-                return Err(SessionError::Ended("Twilio refuses to refresh it"));
+                return self.serve_the_last(session, tokens, keys).await;
             }
             Err(error) if tokens.left(self.now()) > USABLE => {
                 // Do not release the lease. Until it ends, no process calls Twilio again, which would probably fail
@@ -161,13 +175,40 @@ impl SignIn {
         // Only Twilio's answer to Tokens/Info contains the worker's SID. So keep the SID that is already known. A
         // user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
-        let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
-        let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;
-        if !written.map_err(Fault::from)? {
+        if !self.replace(&session, &next, keys).await? {
             return Err(SessionError::Unknown);
         }
         self.touch(&session, self.now()).await?;
         self.signed_in(session, next)
+    }
+
+    /// Returns the tokens that Twilio refuses to refresh, as long as they are valid. Records that there is no need to
+    /// ask Twilio again.
+    ///
+    /// Twilio also refuses if an earlier refresh replaced the refresh token and its answer was lost.
+    async fn serve_the_last(
+        &self,
+        session: Session,
+        mut tokens: Tokens,
+        keys: &KeyRing,
+    ) -> Result<SignedIn, SessionError> {
+        let now = self.now();
+        if tokens.left(now) <= USABLE {
+            self.end_session(&session.key).await?;
+            return Err(SessionError::Ended("Twilio refuses to refresh it"));
+        }
+        tokens.last = true;
+        // If this writes nothing, another process has refreshed the session in the meantime. These tokens are valid too.
+        self.replace(&session, &tokens, keys).await?;
+        self.touch(&session, now).await?;
+        self.signed_in(session, tokens)
+    }
+
+    /// Stores the session's new tokens, which ends the lease. Returns false if the session has another version by now or
+    /// no longer exists.
+    async fn replace(&self, session: &Session, tokens: &Tokens, keys: &KeyRing) -> Result<bool, Fault> {
+        let sealed = tokens.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
+        Ok(self.parts.sessions.refreshed(&session.key, session.version, &sealed).await?)
     }
 
     async fn touch(&self, session: &Session, now: OffsetDateTime) -> Result<(), Fault> {

@@ -7,13 +7,31 @@
 //! unchanged, Flexgate reads the number from it. If Twilio serializes the object again, only the number is lost, and
 //! Flexgate finds the login by its profile.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-/// Identifies one pending login.
+/// The number of one pending login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LoginId(pub(super) u64);
+pub struct LoginId(pub(super) u64);
+
+/// The number in base64url, as it stands in the name of the login's cookie.
+impl fmt::Display for LoginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl LoginId {
+    /// Reads the number from its base64url form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(|bytes| Self(u64::from_be_bytes(bytes)))
+    }
+}
 
 /// What a returned `state` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +80,7 @@ mod tests {
         fn a_number_survives_the_way_and_the_object_stays_twilios(number in any::<u64>()) {
             let state = write("client", URL, LoginId(number));
             prop_assert_eq!(read(&state, URL), Returned::Login(LoginId(number)));
+            prop_assert_eq!(LoginId::parse(&LoginId(number).to_string()), Some(LoginId(number)));
             let object: serde_json::Value =
                 serde_json::from_slice(&URL_SAFE_NO_PAD.decode(state).unwrap()).unwrap();
             prop_assert_eq!(object, json!({"connection_name": "client", "redirect_url": URL}));

@@ -27,7 +27,8 @@ pub(super) struct Tokens {
     pub(super) username: Option<String>,
     pub(super) roles: ObservedRoles,
     pub(super) worker_sid: Option<WorkerSid>,
-    /// Whether the session has reached Twilio's maximum lifetime. Another refresh would not extend it.
+    /// Whether another refresh would bring nothing: the session has reached Twilio's maximum lifetime, or Twilio has
+    /// refused to refresh it.
     pub(super) last: bool,
 }
 

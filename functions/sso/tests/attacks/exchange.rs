@@ -43,7 +43,7 @@ async fn s15_twilio_refuses_the_code() {
 
 #[tokio::test]
 async fn s15_twilio_fails() {
-    for status in [429, 500, 502, 503] {
+    for status in [500, 502, 503] {
         let (world, mut browser, callback) = at_callback().await;
         world.fault(&fault("status", &json!({ "status": status, "headers": { "retry-after": "7" } }))).await;
         let reply = browser.get(&callback).await;
@@ -51,6 +51,16 @@ async fn s15_twilio_fails() {
         assert_eq!(reply.header("retry-after"), "7");
         assert_eq!(exchanges(&world).await, 1, "{status}: the code was sent again");
     }
+}
+
+#[tokio::test]
+async fn s15_twilio_is_busy_for_longer_than_the_request_may_take() {
+    let (world, mut browser, callback) = at_callback().await;
+    world.fault(&fault("status", &json!({ "status": 429, "headers": { "retry-after": "60" } }))).await;
+    let reply = browser.get(&callback).await;
+    assert_eq!(reply.problem(), (503, "unavailable".into()));
+    assert_eq!(reply.header("retry-after"), "60");
+    assert_eq!(exchanges(&world).await, 1);
 }
 
 #[tokio::test]
@@ -90,14 +100,53 @@ async fn a_code_whose_answer_was_lost_is_not_sent_by_a_second_callback_either() 
 }
 
 #[tokio::test]
-async fn tokens_info_must_confirm_the_token() {
-    for (kind, status) in [("status", 502), ("garbage", 502)] {
+async fn tokens_info_must_not_contradict_the_exchange() {
+    let info = |changes: Value| {
+        let mut body = json!({
+            "account_sid": "AC00000000000000000000000000000bad", "flex_instance_sid": "GO00000000000000000000000000000bad",
+            "flex_user_sid": "FU00000000000000000000000000000bad", "roles": ["agent"], "expiration": "2999-01-01T00:00:00Z",
+        });
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        json!({ "status": 200, "body": body })
+    };
+    for case in 0..4 {
         let (world, mut browser, callback) = at_callback().await;
-        world
-            .fault(&json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": kind, "status": 401, "times": "always" }))
-            .await;
+        let account = world.simulator.account();
+        let ours = json!({ "account_sid": account.account_sid, "flex_instance_sid": account.instance_sid });
+        let contradiction = match case {
+            0 => json!({ "status": 401 }),
+            1 => info(json!({})),
+            2 => info(ours),
+            _ => {
+                let mut expired = ours;
+                expired["flex_user_sid"] = world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
+                expired["expiration"] = json!("2020-01-01T00:00:00Z");
+                info(expired)
+            }
+        };
+        let mut fault =
+            json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": "status", "times": "always" });
+        fault.as_object_mut().unwrap().extend(contradiction.as_object().unwrap().clone());
+        world.fault(&fault).await;
         let reply = browser.get(&callback).await;
-        assert_eq!(reply.problem(), (status, "upstream_invalid".into()), "{kind}");
+        assert_eq!(reply.problem(), (502, "upstream_invalid".into()), "case {case}");
         assert!(!browser.cookies.contains_key(SESSION));
+    }
+}
+
+#[tokio::test]
+async fn tokens_info_is_not_needed_where_the_exchange_says_enough() {
+    for fault in
+        [json!({ "kind": "garbage" }), json!({ "kind": "reset" }), json!({ "kind": "delay", "delay_ms": 2_500 })]
+    {
+        let (world, mut browser, callback) = at_callback().await;
+        let mut fault = fault;
+        fault["service"] = "flex-api".into();
+        fault["path_contains"] = "Tokens/Info".into();
+        fault["times"] = "always".into();
+        world.fault(&fault).await;
+        assert_eq!(browser.get(&callback).await.status, 303, "{fault}");
+        let token = browser.call("/sso/token").await.is(200);
+        assert_eq!((&token["username"], &token["worker_sid"]), (&json!("ada"), &json!(null)));
     }
 }

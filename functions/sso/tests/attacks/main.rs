@@ -7,16 +7,20 @@ mod callback;
 mod cookies;
 mod exchange;
 mod leaver;
+mod links;
 mod login;
 mod session;
+mod tabs;
+mod verdict;
 
 use axum::Router;
 use flexgate::base::settings::Reader;
 use flexgate::web::Edge;
 use flexgate_sso::{App, Settings, router};
-use flexgate_test_support::{Browser, World};
+use flexgate_test_support::{Browser, Reply, World};
 
-pub const LOGIN: &str = "__Host-flexgate-login";
+/// The names of the login cookies begin with this.
+pub const LOGIN: &str = "__Host-flexgate-login-";
 pub const SESSION: &str = "__Host-flexgate-session";
 
 /// Starts a process of the sign-in function in this world. The variables are added to the usual settings.
@@ -54,6 +58,18 @@ pub async fn at_callback() -> (World, Browser, String) {
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
     (world, browser, callback)
+}
+
+/// The names of the browser's login cookies.
+#[must_use]
+pub fn logins(browser: &Browser) -> Vec<String> {
+    browser.cookies.keys().filter(|name| name.starts_with(LOGIN)).cloned().collect()
+}
+
+/// The `Set-Cookie` line of a login cookie.
+#[must_use]
+pub fn login_line(reply: &Reply) -> &str {
+    reply.set_cookies().into_iter().find(|line| line.starts_with(LOGIN)).unwrap()
 }
 
 /// Returns the callback address with one query parameter replaced or removed.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
 use flexgate::store::{Message, Note, Noted, note_briefly};
 use flexgate::telemetry::{self, Audit, Decision};
-use flexgate::web::{Context, Problem, Query, raw_json};
+use flexgate::web::{Context, Path, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -22,10 +22,10 @@ use crate::reading::Reading;
 use crate::source::{Challenged, Delivery};
 use crate::sources::ConfiguredSource;
 
-/// The maximum size of a delivery, in bytes. Identity systems send one event, or a few dozen.
+/// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
-/// The maximum length of a challenge that Flexgate answers, in bytes.
+/// The maximum length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 4096;
 
 /// Which source.
@@ -98,8 +98,7 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    // Store a note only if the sender made a mistake. A failure of Flexgate is in the log, and storing a note would
-    // probably fail too.
+    // Only a sender's mistake becomes a note. The log contains Flexgate's own failures.
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
@@ -109,7 +108,6 @@ pub(crate) async fn receive(
     taken
 }
 
-/// Verifies a delivery, and queues its events.
 async fn take(
     app: &App,
     name: &SourceName,
@@ -174,16 +172,14 @@ pub(crate) async fn challenge(
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
 
-/// Returns the answer if the request is a challenge. A source sends a challenge to verify that the address belongs to
-/// Flexgate.
+/// Answers the request with which a source verifies Flexgate's address. Returns `None` for any other request.
 fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. Otherwise, a
-            // browser could show the challenge's text, which an attacker can choose, as an HTML page.
+            // An attacker can choose the challenge's text. As plain text, it cannot become an HTML page in a browser.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }
@@ -205,8 +201,8 @@ impl App {
         }
     }
 
-    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. If storing
-    /// the note fails, the answer to the sender stays the same.
+    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. Ignores a
+    /// failure to store the note, so that the sender's answer stays the same.
     async fn note(&self, note: Note) -> bool {
         let Some(note) = self.notices.due(note) else { return false };
         note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;

@@ -1,4 +1,4 @@
-//! The routes. They translate HTTP requests to calls of the sources' code, and the results to HTTP responses.
+//! The HTTP routes of this function.
 
 pub(crate) mod deliver;
 
@@ -10,7 +10,7 @@ use flexgate::web::refuse_method;
 
 use crate::app::App;
 
-/// The routes, without their edge.
+/// The routes, without the middleware.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/webhooks/{source}", post(deliver::receive).get(deliver::challenge).head(refuse_method))

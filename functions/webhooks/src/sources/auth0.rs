@@ -1,5 +1,4 @@
-//! Auth0 event streams. A delivery proves its origin with a bearer token or HTTP Basic. Its body is a `CloudEvent` that
-//! contains the whole user.
+//! Auth0 event streams. A bearer token or HTTP Basic proves a delivery. The body is a `CloudEvent` with the whole user.
 
 use http::HeaderName;
 use serde_json::Value;
@@ -17,7 +16,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
     (ProfileField::Username, &["/data/object/username"]),
     (ProfileField::Email, &["/data/object/email"]),
-    // Anybody can sign up at Auth0 with somebody else's address, so the address counts only if it is verified.
+    // Anybody can sign up at Auth0 with another person's address, so only a verified address counts.
     (ProfileField::EmailVerified, &["/data/object/email_verified"]),
     (ProfileField::FullName, &["/data/object/name"]),
     (ProfileField::GivenName, &["/data/object/given_name"]),
@@ -47,7 +46,7 @@ impl Source for Auth0 {
             return reading.misshapen("the event has no type", document);
         };
         let blocked = document.pointer("/data/object/blocked") == Some(&Value::Bool(true));
-        // The first versions of Auth0's event streams put this prefix before every event type.
+        // Early versions of Auth0's event streams put a prefix before every event type.
         let kind = kind.strip_prefix("com.auth0.").unwrap_or(&kind);
         let Some(row) = catalogue::find(catalogue::AUTH0, kind) else { return reading.ignore() };
         let meaning = match kind {

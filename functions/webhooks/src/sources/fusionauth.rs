@@ -1,6 +1,6 @@
-//! `FusionAuth`: a header contains a JWT, and the JWT contains the digest of the body. The JWT's key is a shared secret
-//! (HS256, HS384 or HS512) or a public key in PEM. The configured secret, and never the token, decides which of the two
-//! kinds of key is used.
+//! `FusionAuth` webhooks. A header contains a JWT with the digest of the body. The JWT is signed with a shared secret
+//! (HS256, HS384 or HS512) or a private key. The configured secret, and never the JWT, decides which kind of key is
+//! valid.
 
 use std::collections::BTreeSet;
 
@@ -45,8 +45,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the meaning of an event. If the configuration names applications, only users who are registered in one
-    /// of them become Flex users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
+    /// Returns the meaning of an event. With configured applications, only users who are registered in one of them
+    /// become Flex users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
@@ -76,10 +76,9 @@ impl FusionAuth {
         }
     }
 
-    /// The user's registrations in the applications that the configuration names.
+    /// The user's registrations in the configured applications.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        // An event about a registration contains the registration twice: on its own, and in the list of the user. The
-        // one on its own is newer.
+        // A registration event contains the registration twice. The copy in the user's list is older.
         let own = event.get("registration");
         let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
         let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();
@@ -87,8 +86,7 @@ impl FusionAuth {
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 
-    /// Returns the roles in the registrations that [`Self::registrations`] returns, or `None` if no registration has a
-    /// list of roles.
+    /// Returns the roles in the user's registrations, or `None` if no registration lists roles.
     fn roles(&self, event: &Value) -> Option<Vec<String>> {
         let lists: Vec<_> = self.registrations(event).filter_map(|one| one["roles"].as_array()).collect();
         let names: BTreeSet<&str> = lists.iter().copied().flatten().filter_map(Value::as_str).collect();
@@ -147,13 +145,13 @@ impl Source for FusionAuth {
     }
 }
 
-/// Returns the application that a registration event is about.
+/// Returns the application id of a registration event.
 fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// Returns the claims of a JWT if one of the keys signed it (RFC 7515 §5.2). The JWT's header influences the choice of
-/// the key only through its algorithm, and Flexgate uses only a key that is meant for that algorithm.
+/// Returns the claims of a JWT that one of the keys has signed (RFC 7515 §5.2). Only keys for the algorithm in the
+/// JWT's header are tried.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
@@ -189,7 +187,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// Returns the keys of a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
+/// Returns the keys in a secret that fit the algorithm. A public key never becomes an HMAC secret.
 fn keys(secret: &str, algorithm: Algorithm) -> Vec<DecodingKey> {
     let candidates =
         if is_pem(secret) { public_keys(secret) } else { vec![DecodingKey::from_secret(secret.as_bytes())] };

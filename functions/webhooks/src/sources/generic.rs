@@ -1,5 +1,5 @@
-//! Any source that signs like Standard Webhooks. Only the configuration says where the payload contains each field and
-//! what each event type means.
+//! Any other source with the signatures of Standard Webhooks. Only the configuration describes its payload and event
+//! types.
 
 use super::standard::Standard;
 use crate::settings::SourceSettings;

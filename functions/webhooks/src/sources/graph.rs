@@ -1,10 +1,9 @@
-//! Microsoft Graph change notifications. A delivery contains several items, and each item proves its origin with a
-//! `clientState`. An item names the person whose account has changed. If the account was deleted, Flexgate deactivates
-//! the person. For any other change, the item does not say what has changed. The function `apply` then looks the person
-//! up at Graph, if it has a credential for Graph.
+//! Microsoft Graph change notifications. A delivery contains several items, each with a secret (`clientState`) and a
+//! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
+//! looks the person up at Graph.
 //!
-//! To find the person's Flex user, Flexgate uses the binding that the person's earlier tokens made. The source's
-//! `issuer` must therefore be the issuer of the tenant.
+//! A binding from the person's earlier tokens leads to their Flex user. So the source's `issuer` must be the issuer of
+//! the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -32,8 +31,7 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// Accepts a delivery if at least one of its items is proven. Afterwards, `read` checks each item again and drops
-    /// the unproven ones.
+    /// Accepts a delivery with at least one proven item. Later, `read` drops the unproven items.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -59,14 +57,13 @@ impl Source for Graph {
                 }
             };
             let person = item.pointer("/resourceData/id").and_then(Value::as_str);
-            // Person ids are unique only within an Entra tenant, so the subject contains the tenant's id too.
+            // A person's id is unique only within an Entra tenant.
             let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
                 (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two different changes of one person can look the same. So an item without an id gets a random id, not
-                // one derived from its content.
+                // Two changes of one person can look the same, so a content digest would not tell them apart.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,
@@ -75,7 +72,7 @@ impl Source for Graph {
                 directory: None,
                 profile: Ok(PersonProfile::default()),
             };
-            // The member `clientState` is the secret, so remove it before the item can reach a dead letter.
+            // `clientState` is the secret. Keep it out of dead letters.
             let mut said = item.clone();
             if let Some(members) = said.as_object_mut() {
                 members.remove("clientState");

@@ -1,4 +1,4 @@
-//! The sources, one file each.
+//! The kinds of source, one file each.
 
 mod auth0;
 mod fusionauth;

@@ -1,8 +1,8 @@
-//! Okta event hooks. A header contains a shared secret, and a delivery contains up to a few dozen events. When somebody
-//! registers the address, Okta verifies it with a challenge. Okta waits three seconds for the answer to a delivery, and
-//! sends a failed delivery again at most once.
+//! Okta event hooks. A header contains a shared secret, and a delivery contains up to a few dozen events. Okta waits
+//! three seconds for an answer, and repeats a failed delivery at most once. Okta verifies a new address with a
+//! challenge.
 //!
-//! An event lists its targets. A target of type `User` contains only the id, the login and the display name.
+//! An event about a user contains only the user's id, login and display name.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Challenged, Delivery, Source};
 
-/// Pointers into the event's target of type `User`.
+/// JSON pointers into the event's target of type `User`.
 const PLACES: ProfileFields = &[
     (ProfileField::Subject, &["/id"]),
     (ProfileField::Username, &["/alternateId"]),
@@ -43,7 +43,7 @@ impl Okta {
         }
     }
 
-    /// Returns the configured group or application that a membership event is about.
+    /// Returns the configured group or application of a membership event.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         self.configured(targets).filter(|_| kind.contains(".user_membership.")).map(str::to_owned)
     }
@@ -53,9 +53,8 @@ impl Okta {
         targets.iter().filter_map(|target| target["id"].as_str()).find(|id| self.members_of.contains(*id))
     }
 
-    /// Returns the meaning of an event. If the configuration names groups or applications, only their members become
-    /// Flex users. Otherwise, everybody in the organisation does. A change of a profile never makes anybody a Flex
-    /// user.
+    /// Returns the meaning of an event. With configured groups or applications, only their members become Flex users.
+    /// Otherwise, everybody in the organisation does. A profile change never creates a Flex user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();
         match kind {
@@ -84,7 +83,7 @@ impl Okta {
         };
         let nothing = Vec::new();
         let targets = event["target"].as_array().unwrap_or(&nothing);
-        // An attempt that failed changed nothing.
+        // A failed operation at Okta changes nothing.
         let done = event.pointer("/outcome/result").is_none_or(|result| result == "SUCCESS");
         let Some(row) = catalogue::find(catalogue::OKTA, kind).filter(|_| done) else { return reading.ignore() };
         let (id, at) = (event["uuid"].as_str(), event.get("published").and_then(instant));

@@ -1,5 +1,5 @@
-//! Standard Webhooks (standardwebhooks.com) and its predecessor Svix. Both sign in the same way but use different
-//! header names. The payload is either Clerk's, or a plain `{"type", "timestamp", "data"}`.
+//! Standard Webhooks (standardwebhooks.com) and its predecessor Svix. Both use the same signatures, under different
+//! header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
 
 use std::collections::BTreeMap;
 
@@ -19,23 +19,20 @@ use crate::source::{Delivery, Source};
 
 const WINDOW: Duration = Duration::minutes(5);
 
-/// The minimum length of a key, in bytes. The specification asks for 24 to 64 bytes.
+/// The minimum length of a key, in bytes. The specification requires 24 to 64 bytes.
 const SHORTEST_KEY: usize = 24;
 
-/// The two sets of header names. Each set names the headers of the id, the time and the signatures.
+/// Two sets of header names, each for id, time and signatures.
 const HEADERS: [[&str; 3]; 2] =
     [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
 
-/// Returns the delivery's id if its signature is valid.
-///
-/// The id belongs to the *event*, not to the attempt: a source that delivers an event again uses the same id.
+/// Returns the event's id if the delivery's signature is valid. A repeated delivery has the same id.
 pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let [svix, standard] = [HEADERS[1], HEADERS[0]];
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // If an id could contain a full stop, the id "a.1" with the body "x" would have the same signature as the id "a"
-    // with the body "1.x".
+    // If an id could contain a full stop, id "a.1" with body "x" would have the signature of id "a" with body "1.x".
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }
@@ -50,7 +47,7 @@ pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     if right { Ok(id) } else { Err(Unproven::Wrong) }
 }
 
-/// Whether a secret holds a key.
+/// Checks that a secret contains a usable key.
 pub(super) fn takes(secret: &SecretString) -> Result<(), &'static str> {
     match key(secret) {
         Some(key) if key.len() >= SHORTEST_KEY => Ok(()),
@@ -66,7 +63,7 @@ fn key(secret: &SecretString) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).ok()
 }
 
-/// Returns the time of the delivery attempt, for payloads that contain no time of their own.
+/// Returns the time of the delivery attempt, for payloads without their own time.
 pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTime> {
     let names = [HEADERS[0][1], HEADERS[1][1]];
     let text = names.iter().find_map(|name| one(delivery.headers, name).ok())?;
@@ -76,7 +73,7 @@ pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTi
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/type"]),
     (ProfileField::Subject, &["/data/id"]),
-    // Clerk's event about a deleted user has no `updated_at`. The member `timestamp` is the time of the event itself.
+    // Clerk's deletion event has no `updated_at`. Its `timestamp` is the time of the event.
     (ProfileField::OccurredAt, &["/data/updated_at", "/timestamp"]),
     (ProfileField::Username, &["/data/username"]),
     (ProfileField::Email, &["/data/email"]),
@@ -101,7 +98,7 @@ const EVENTS: Events = &[
 pub(super) struct Standard {
     mapping: Mapping,
     events: BTreeMap<String, EventMeaning>,
-    /// Whether to apply Clerk's conventions.
+    /// Whether to use Clerk's payload format.
     clerk: bool,
 }
 
@@ -110,7 +107,7 @@ impl Standard {
         Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
     }
 
-    /// A payload without vendor-specific conventions.
+    /// A source with a payload of its own format.
     pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();

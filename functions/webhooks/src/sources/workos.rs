@@ -1,4 +1,4 @@
-//! `WorkOS` directory sync. The time in the signature header is in milliseconds, and a delivery contains one event.
+//! `WorkOS` directory sync. A delivery contains one event. The time in the signature header is in milliseconds.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::source::{Delivery, Source};
 const SIGNATURE: Timestamped =
     Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };
 
-/// In an event about a user, the user is `data` itself. In an event about a group, the user is `data.user`.
+/// The user is `data` in an event about a user, and `data.user` in an event about a group.
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/event"]),
     (ProfileField::Subject, &["/data/user/id", "/data/id"]),
@@ -41,7 +41,7 @@ impl WorkOs {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the profile. If the person has several addresses, uses the primary one.
+    /// Returns the profile. If the person has several addresses, the primary one counts.
     fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let person = document.pointer("/data/user").unwrap_or(&document["data"]);
         let emails = person["emails"].as_array().filter(|_| person["email"].as_str().is_none_or(str::is_empty));
@@ -52,8 +52,8 @@ impl WorkOs {
         }
     }
 
-    /// Returns the meaning of an event. If the configuration names groups, only their members become Flex users.
-    /// Otherwise, everybody in the directory does.
+    /// Returns the meaning of an event. With configured groups, only their members become Flex users. Otherwise,
+    /// everybody in the directory does.
     fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let group = document.pointer("/data/group/id").and_then(Value::as_str);

@@ -1,8 +1,7 @@
-//! Zitadel actions (version 2, on events). The time in the signature header is in seconds, and a delivery contains one
-//! event.
+//! Zitadel actions (version 2, on events). A delivery contains one event. The time in the signature header is in
+//! seconds.
 //!
-//! A Zitadel event contains only the changed fields, not the whole user. An event that contains a new user's identity
-//! therefore creates a user. An event that changes a detail only updates an existing user.
+//! An event contains only the changed fields. So only an event with a new user's identity creates a Flex user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,8 +26,8 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at"]),
     (ProfileField::Username, &["/event_payload/userName"]),
     (ProfileField::Email, &["/event_payload/email"]),
-    // When Zitadel creates a user, it reports the verification of the address in a separate, later event. So the
-    // address in the first event never counts as verified.
+    // Zitadel reports a new address and its verification in two events. So the first event's address counts as
+    // unverified.
     (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
     (ProfileField::FullName, &["/event_payload/displayName"]),
     (ProfileField::GivenName, &["/event_payload/firstName"]),
@@ -57,7 +56,7 @@ impl Source for Zitadel {
         };
         let Some(row) = catalogue::find(catalogue::ZITADEL, &kind) else { return reading.ignore() };
         let document = unpacked(document);
-        // Zitadel calls a directory an organization. Every event names the organization in which it happened.
+        // Zitadel calls a directory an organization. Every event names its organization.
         let organization = document["resourceOwner"].as_str().map(str::to_owned);
         let (id, at) = (id(&document), self.mapping.instant(ProfileField::OccurredAt, &document));
         let meaning = match kind.as_str() {
@@ -87,7 +86,7 @@ impl Source for Zitadel {
     }
 }
 
-/// Returns the document with its payload decoded to an object. Some versions of Zitadel send the payload in base64.
+/// Returns the document with its payload as an object. Some versions of Zitadel send the payload in base64.
 fn unpacked(document: &Value) -> Value {
     let mut document = document.clone();
     let packed = document["event_payload"].as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -99,8 +98,7 @@ fn unpacked(document: &Value) -> Value {
     document
 }
 
-/// Returns an id for the event, because Zitadel sends no event id. The aggregate's id and the sequence number together
-/// identify an event.
+/// Returns an id for the event, because Zitadel sends none. Aggregate id and sequence number identify an event.
 fn id(document: &Value) -> Option<String> {
     let aggregate = document["aggregateID"].as_str()?;
     Some(format!("{aggregate}:{}", document["sequence"].as_u64()?))

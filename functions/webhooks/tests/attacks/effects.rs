@@ -1,4 +1,4 @@
-//! The effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15).
+//! Tests the effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,8 +52,7 @@ async fn w04_an_event_delivered_twice_and_at_once_has_one_effect() {
     assert_eq!(hooks.standard("msg_1", &body).await.status, 202);
     hooks.settle().await;
     assert_eq!((hooks.changes().await, hooks.inbox().count(EventStatus::Applied).await.unwrap()), (1, 1));
-    // After eight days, the queue no longer recognises the repeated event, but the ledger does. So Flexgate does not
-    // call Twilio at all.
+    // After eight days, only the ledger recognises the repeated event. Flexgate must not call Twilio again.
     let before = hooks.world.journal("").await.len();
     hooks.world.advance(Duration::days(8)).await;
     hooks.settle().await;
@@ -76,13 +75,13 @@ async fn w05_a_creation_that_comes_after_a_later_deletion_makes_nobody() {
         hooks.settle().await;
         assert_eq!(hooks.user("ada").await["deactivated"], true, "{when}: deactivation wins, also a tie");
     }
-    // The event about the deletion arrives first, before the one about the user's creation.
+    // The deletion event arrives before the creation event.
     hooks.standard("msg_6", &clerk_deleted("grace", at)).await;
     hooks.settle().await;
     hooks.standard("msg_5", &clerk("user.created", "grace", at - 1)).await;
     hooks.settle().await;
     assert_eq!(hooks.user("grace").await, Value::Null);
-    // An event that happened later does apply.
+    // A later event does apply.
     hooks.standard("msg_7", &clerk("user.created", "grace", at + 1)).await;
     hooks.settle().await;
     assert_eq!(hooks.user("grace").await["deactivated"], false);
@@ -119,7 +118,7 @@ async fn w07_of_three_events_one_bad_two_are_applied_and_one_is_kept_with_its_re
     assert_ne!(hooks.user("grace@example.com").await, Value::Null);
     let dead = hooks.dead().await;
     assert_eq!((dead.len(), dead[0].reason.as_str()), (1, "the event has no target of type User"));
-    // If Okta sends the item again, there is still only one dead letter.
+    // A repeated delivery adds no second dead letter.
     hooks.shared("okta", &batch).await;
     hooks.settle().await;
     assert_eq!(hooks.dead().await.len(), 1);
@@ -166,7 +165,7 @@ async fn w07_of_an_sqs_batch_the_bad_message_is_buried_and_the_rest_applied() {
     );
 }
 
-/// A random number generator that panics at the first call, as if the operating system had no randomness.
+/// A random number generator that panics at its first call.
 #[derive(Debug, Default)]
 struct DriesUpOnce(AtomicBool);
 
@@ -195,7 +194,7 @@ async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_
     let answer = flexgate_apply::batch::handle(&app, batch(records()), time()).await;
     assert_eq!((answer.batch_item_failures.len(), hooks.user("ada").await.is_null()), (0, false), "the next works");
 
-    // If the last allowed try panics, the message becomes a dead letter whose reason says so.
+    // A panic at the last allowed try makes the message a dead letter.
     flexgate_apply::batch::handle(&apply("1"), batch(vec![record("c", "3", &message("3", "alan"), 1)]), time()).await;
     assert!(hooks.dead().await.iter().any(|letter| letter.reason.contains("panicked")), "{:?}", hooks.dead().await);
 }
@@ -213,8 +212,7 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
     assert_ne!(hooks.user("grace").await, Value::Null);
-    // After the last allowed try, the message is stored as a dead letter with the reason, and is no longer in the
-    // queue.
+    // A failure at the last allowed try makes the message a dead letter.
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 0 })).await;
     let last = vec![record("a", "ada", &message("1", "ada"), 50)];
     assert_eq!(flexgate_apply::batch::handle(hooks.apply(), batch(last), time()).await.batch_item_failures.len(), 0);
@@ -268,8 +266,8 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // Each of these events names roles, but no role that Flexgate can give. So Flexgate removes the role that an
-        // earlier event gave (R62).
+        // Each event names only roles that Flexgate cannot give. So the person loses the role of an earlier event
+        // (R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),
@@ -302,8 +300,7 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // Advance the clock by more than the longest pause between two tries, and by more than a lease. A consumer that has
-    // died still has leases on its messages.
+    // Six minutes are longer than any pause between tries, and longer than the lease of a dead consumer.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);
@@ -368,7 +365,7 @@ async fn a_username_given_to_somebody_new_takes_over_no_active_user() {
     hooks.settle().await;
     assert_eq!(hooks.user("ada").await["full_name"], "Ada Lovelace");
     assert!(hooks.dead().await[0].reason.contains("belongs to another subject"));
-    // Ada keeps her access when the source reports that the impostor has left.
+    // Ada keeps her access when the impostor leaves.
     let mut leaves = clerk("user.updated", "ada", at + 2);
     leaves["data"]["id"] = "user_other".into();
     leaves["data"]["banned"] = true.into();

@@ -1,4 +1,4 @@
-//! Events in the form in which vendors really send them (cases R60, R62 and R64 to R68).
+//! Tests events in the formats that vendors really send (cases R60, R62 and R64 to R68).
 
 use flexgate::store::{Note, Noted};
 use time::Duration;
@@ -11,7 +11,7 @@ impl Hooks {
         (self.world.clock_rng().now() - Duration::minutes(minutes)).format(&Rfc3339).unwrap()
     }
 
-    /// Delivers a `WorkOS` event that happened `minutes_ago` minutes ago, and applies it.
+    /// Delivers and applies a `WorkOS` event that happened `minutes_ago` minutes ago.
     async fn workos(&self, kind: &str, minutes_ago: i64, data: Value) -> Reply {
         let body = json!({ "id": format!("event_{kind}_{minutes_ago}_{}", data["id"]), "event": kind, "data": data,
             "created_at": self.minutes_ago(minutes_ago) });
@@ -34,7 +34,7 @@ impl Hooks {
         self.user(username).await["deactivated"] == false
     }
 
-    /// Waits until the store contains `count` notes, and returns them.
+    /// Waits until the store contains `count` notes. Returns the notes.
     async fn notes(&self, count: usize) -> Vec<Note> {
         self.settle().await;
         let notes = self.platform.notes();
@@ -64,12 +64,13 @@ async fn r60_a_directory_that_is_deleted_takes_its_people_with_it() {
     assert_eq!(hooks.workos("dsync.deleted", 40, deleted.clone()).await.body, json!({ "accepted": 1 }));
     let active = [hooks.is_active("ada").await, hooks.is_active("grace").await, hooks.is_active("lin").await];
     assert_eq!(active, [false, false, true], "the other directory stays");
-    // An event from before the deletion, delivered late, reactivates nobody. An event from after the deletion does.
+    // An event from before the deletion reactivates nobody, even if it arrives late. An event from after the deletion
+    // reactivates the person.
     hooks.workos("dsync.user.updated", 45, user("ada", "directory_1")).await;
     assert!(!hooks.is_active("ada").await);
     hooks.workos("dsync.user.created", 30, user("ada", "directory_3")).await;
     assert!(hooks.is_active("ada").await);
-    // Delivered again, the deletion changes nothing more.
+    // A second delivery of the deletion changes nothing.
     hooks.workos("dsync.deleted", 40, deleted).await;
     assert!(hooks.is_active("ada").await);
 }
@@ -138,7 +139,7 @@ async fn r60_people_whose_directory_is_unknown_stay_and_the_administrator_is_tol
     assert!(hooks.is_active("ada").await && hooks.is_active("grace").await);
     let notes = hooks.notes(1).await;
     assert_eq!((&*notes[0].route, notes[0].times), ("the end of directory_of_a_test", 2));
-    // The next event about ada names her directory. So when that directory is deleted, she becomes inactive.
+    // This event names ada's directory. So the deletion of the directory makes her inactive.
     hooks.workos("dsync.user.updated", 30, user("ada", "directory_1")).await;
     hooks.workos("dsync.deleted", 20, json!({ "object": "directory", "id": "directory_1" })).await;
     assert_eq!([hooks.is_active("ada").await, hooks.is_active("grace").await], [false, true]);
@@ -261,8 +262,7 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // A sender who does not know the secret cannot cause a note about an ignored event. Flexgate only notes that it
-    // refused the delivery.
+    // A sender without the secret can cause only a note about the refused delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
@@ -303,8 +303,7 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
             ("workos".into(), "organization_membership.deleted".into(), 1),
         ]
     );
-    // The second delivery came within a minute of the first, so Flexgate stored no note about it. A minute later, the
-    // next note counts that delivery too.
+    // A delivery within a minute of the last note makes no note of its own. The next note counts that delivery too.
     hooks.world.advance(Duration::MINUTE).await;
     hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
     hooks.settle().await;
@@ -323,7 +322,7 @@ async fn a_refused_delivery_is_noted_without_what_it_said() {
     assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
     assert_eq!(&*notes[0].source, "standard");
     assert!(!format!("{notes:?}").contains("ada@example.com"));
-    // A delivery to an address without a source makes no note, because anybody can send such a delivery.
+    // Anybody can send a delivery to an address without a source, so such a delivery makes no note.
     hooks.post("nobody", &[JSON], "{}").await;
     assert_eq!(hooks.notes(2).await.len(), 1);
 }

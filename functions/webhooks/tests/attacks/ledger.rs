@@ -1,5 +1,4 @@
-//! The combined effect of several events about one person. These are problems seen in practice (the cases R of the
-//! attack register).
+//! Tests how several events about one person combine (cases R of the attack register).
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};
@@ -7,8 +6,7 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// Delivers a `WorkOS` event about one of ada's memberships. The event's time is one hour ago plus `minute`
-    /// minutes.
+    /// Delivers a `WorkOS` event about one of ada's memberships. The event is one hour minus `minute` minutes old.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
@@ -56,7 +54,7 @@ async fn r61_a_person_is_active_until_the_last_membership_ends() {
 #[tokio::test]
 async fn r61_a_membership_that_began_before_it_ended_does_not_count_however_late_it_is_delivered() {
     let hooks = with_two_groups().await;
-    // The source delivers the end of the membership first, while Flexgate does not know the person yet.
+    // The source delivers the end of the membership before the beginning. The ledger does not know the person yet.
     hooks.membership(REMOVED, "a", 2).await;
     hooks.membership(ADDED, "a", 1).await;
     assert_eq!(hooks.user("ada").await, Value::Null);
@@ -117,7 +115,7 @@ async fn r63_whoever_gets_a_username_that_was_used_before_inherits_no_role() {
     let user = hooks.user("ada").await;
     let facts = (&user["roles"], &user["full_name"], &user["deactivated"]);
     assert_eq!(facts, (&json!(["agent"]), &json!("Augusta Lovelace"), &json!(false)));
-    // Further events about the first person do not change the second.
+    // Later events about the first person do not change the second person.
     hooks.standard("msg_4", &clerk("user.updated", "ada", at + 3)).await;
     hooks.standard("msg_5", &clerk_deleted("ada", at + 4)).await;
     hooks.settle().await;
@@ -136,7 +134,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
     hooks.settle().await;
     assert!(hooks.active().await);
     assert!(hooks.dead().await[0].reason.contains("last active administrator"), "{:?}", hooks.dead().await);
-    // She can be deactivated once there is a second administrator.
+    // Ada may be deactivated once another administrator exists.
     hooks.provision("grace", Role::Admin).await;
     hooks.standard("msg_3", &clerk_deleted("ada", at + 2)).await;
     hooks.settle().await;
@@ -144,7 +142,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
 }
 
 impl Hooks {
-    /// Creates a user directly at Twilio, as somebody in the Console would do by hand.
+    /// Creates a user directly at Twilio, like an administrator in the Console.
     async fn provision(&self, username: &str, role: Role) {
         let mut reader = self.world.reader();
         let settings = flexgate_apply::Settings::read(&mut reader);

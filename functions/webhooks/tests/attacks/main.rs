@@ -1,4 +1,4 @@
-//! Attacks on webhooks (W1–W16). The tests use the real router, queue and consumer, and a simulated Twilio.
+//! Tests attacks on webhooks (W1–W16), with the real router, queue and consumer and a simulated Twilio.
 
 #![expect(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub const KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 pub const SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
 
-/// A test world in which every kind of source is configured.
+/// A test world with every kind of source configured.
 pub struct Hooks {
     pub world: World,
     pub platform: Platform,
@@ -58,7 +58,7 @@ pub fn secrets() -> Value {
             "zitadel": SECRET, "graph": SECRET })
 }
 
-/// Starts the function in this world, with these sources.
+/// Starts the function in this world with `sources` as its configuration.
 pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router), StartError> {
     let text = sources.to_string();
     let mut reader =
@@ -107,7 +107,7 @@ impl Hooks {
         Browser::new(self.router.clone()).send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Posts a delivery that is signed as Standard Webhooks requires.
+    /// Posts a delivery with a valid Standard Webhooks signature.
     pub async fn standard(&self, id: &str, body: &Value) -> Reply {
         self.signed("standard", id, body).await
     }
@@ -150,7 +150,7 @@ impl Hooks {
         self.platform.dead_letters().list(100).await.unwrap()
     }
 
-    /// Returns the Flex user with that username, or null if there is none.
+    /// Returns the Flex user with the username, or null.
     pub async fn user(&self, username: &str) -> Value {
         let url = format!("{}/__sim/users", self.world.simulator.url());
         let request = self.world.exchange(request(&url)).await;
@@ -159,7 +159,7 @@ impl Hooks {
         users.into_iter().find(|user| user["username"] == username).unwrap_or_default()
     }
 
-    /// The number of requests to Twilio that change something.
+    /// Counts the requests to Twilio that change a user.
     pub async fn changes(&self) -> usize {
         self.world.journal("Users/Provision").await.len() + self.world.journal("Users/Deprovision").await.len()
     }
@@ -189,7 +189,7 @@ pub fn sign(key: &[u8], id: &str, time: &str, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(hmac_sha256(key, &message)))
 }
 
-/// Returns a Clerk event, such as `user.created`, in the shape that Clerk's documentation gives.
+/// Returns a Clerk event, such as `user.created`, in Clerk's documented format.
 pub fn clerk(kind: &str, username: &str, at_ms: i64) -> Value {
     json!({
         "object": "event", "type": kind, "timestamp": at_ms, "instance_id": "ins_123",

@@ -1,4 +1,4 @@
-//! Deliveries from somebody other than the source (attacks W1, W2, W3 and W12), and proofs other than signatures.
+//! Tests forged deliveries (attacks W1, W2, W3 and W12), and proofs other than signatures.
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -9,12 +9,20 @@ use super::*;
 async fn refused(hooks: &Hooks, source: &str, headers: &[(&str, &str)], body: &str) {
     let reply = hooks.post(source, headers, body).await;
     assert_eq!(reply.problem(), (401, "delivery_unproven".to_owned()), "{headers:?}: {}", reply.text);
-    // The queue contains no event that changes anybody, only a note for the administrator.
+    // The queue may contain notes for the administrator, but no event.
     let now = hooks.world.clock_rng().now();
     for lane in Lane::ALL {
         for taken in hooks.inbox().take(lane, 50, now, now).await.unwrap() {
             assert!(matches!(serde_json::from_str(&taken.body).unwrap(), Message::Note(_)), "{}", taken.body);
         }
+    }
+}
+
+#[tokio::test]
+async fn r15_a_malformed_path_is_a_problem_document() {
+    let hooks = Hooks::start().await;
+    for path in ["%ff", "%c3%28"] {
+        assert_eq!(hooks.post(path, &[], "{}").await.problem(), (404, "route_unknown".to_owned()), "{path}");
     }
 }
 
@@ -39,11 +47,10 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // Id "a" with body "1.x" signs the same bytes as id "a.1" with body "x". So the signature is valid, but Flexgate
-    // does not accept the id.
+    // The signature is valid, because id "a" with body "1.x" has the same signed bytes. Flexgate rejects the id.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // The same JSON with other white space has a different signature.
+    // Other white space in the JSON makes the signature invalid.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

@@ -1,4 +1,4 @@
-//! Payloads in the form that each vendor documents, and the event that Flexgate reads from each.
+//! Tests which events Flexgate reads from each vendor's documented payloads.
 
 use flexgate::domain::{Action, IdentityEvent};
 use flexgate::store::{Lane, Message};
@@ -6,7 +6,7 @@ use flexgate::store::{Lane, Message};
 use super::*;
 
 impl Hooks {
-    /// Returns the events of a delivery, and takes them out of the queue.
+    /// Takes a delivery's events out of the queue and returns them.
     async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let now = self.world.clock_rng().now();
@@ -35,7 +35,7 @@ impl Hooks {
     }
 }
 
-/// Returns the action, the subject, and the profile's username, e-mail address, full name and roles.
+/// Returns the event's action, subject and profile fields.
 fn facts(event: &IdentityEvent) -> (Action, &str, Value) {
     let profile = &event.profile;
     let said = json!([profile.username, profile.email, profile.full_name, profile.unverified_roles]);
@@ -49,8 +49,7 @@ async fn clerk() {
     let said = json!(["ada", "ada@example.com", "Ada Lovelace", null]);
     assert_eq!(facts(&events[0]), (Action::Upsert, "user_ada", said));
     assert_eq!(events[0].occurred_at, time::macros::datetime!(2026-03-01 12:00:00.123 UTC));
-    // If Clerk sends no username, Flexgate uses the primary address as the username, provided that the address is
-    // verified.
+    // Without a username from Clerk, a verified primary address becomes the username.
     for (status, username) in [("verified", json!("ada@example.com")), ("unverified", json!(null))] {
         let mut body = super::clerk("user.updated", "ada", 1_772_366_400_123);
         body["data"]["username"] = Value::Null;

@@ -1,5 +1,4 @@
-//! A minimal browser for signing in. It stores the gateway's cookies, follows redirects and submits the form of the
-//! sign-in page.
+//! A minimal browser: it stores cookies, follows redirects and submits the sign-in form.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -28,7 +27,7 @@ impl<'a> Browser<'a> {
         Self { stage, cookies: BTreeMap::new() }
     }
 
-    /// Signs in as `person`. Returns the final address after all redirects.
+    /// Signs in as `person`. Returns the address after all redirects.
     pub(super) async fn sign_in(&mut self, person: &str) -> Result<Url, Box<dyn Error>> {
         let login = format!("{}/sso/default/login?return_to=/", self.stage.gateway).parse()?;
         let (page, at) = self.navigate(login, None).await?;
@@ -43,7 +42,7 @@ impl<'a> Browser<'a> {
         Ok(at)
     }
 
-    /// Sends a `POST` to the gateway with the headers that the gateway's own page sends.
+    /// Sends a `POST` with the headers of the gateway's own page.
     pub(super) async fn call(&mut self, path: &str) -> Result<Answer, Box<dyn Error>> {
         let mut request = Request::new(Method::POST, format!("{}{path}", self.stage.gateway).parse()?);
         request.headers_mut().insert(ORIGIN, HeaderValue::from_str(&self.stage.gateway)?);
@@ -90,7 +89,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Finds the form field `name` in the HTML and returns its value.
+/// Returns the value of the form field `name` in the HTML.
 fn hidden(page: &str, name: &str) -> Option<String> {
     let field = page.split("<input").find(|field| field.contains(&format!("name=\"{name}\"")))?;
     let value = field.split("value=\"").nth(1)?.split('"').next()?;

@@ -1,4 +1,4 @@
-//! The flows that the demo runs, in the order in which a newcomer meets them.
+//! The flows of the demo, in the order in which a newcomer meets them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Runs every flow and returns the number that failed. If a flow fails, the flows that need its result fail too.
+/// Runs every flow. Returns how many failed, including flows that need the result of a failed one.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {
@@ -52,8 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Flexgate returns only tokens that are valid for at least five more minutes. This token is valid for four minutes,
-    // so Flexgate must refresh it.
+    // Flexgate returns only tokens that are valid for at least five more minutes. So Flexgate must refresh this token,
+    // which is valid for four.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;
@@ -115,7 +115,7 @@ async fn katherine(stage: &Stage, bearer: &str) -> Result<Value, Box<dyn Error>>
     Ok(found["users"].get(0).cloned().ok_or("katherine is not found")?)
 }
 
-/// Gets an access token for the demo's trusted service from the company's identity provider.
+/// Returns an access token of the demo's trusted service, from the company's identity provider.
 async fn service_token(stage: &Stage) -> Result<String, Box<dyn Error>> {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
@@ -167,8 +167,8 @@ async fn sent(stage: &Stage, request: Request) -> Result<Answer, Box<dyn Error>>
     Ok(send(&stage.http, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await?)
 }
 
-/// Returns the JSON body of an answer that must have the status `status`. If the answer is a problem document instead,
-/// the error contains the problem's code.
+/// Returns the JSON body of an answer. If the answer's status is not `status`, returns an error with the problem's
+/// code.
 fn expect(answer: &Answer, status: StatusCode) -> Result<Value, Box<dyn Error>> {
     let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if answer.status == status {

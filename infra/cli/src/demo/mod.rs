@@ -1,4 +1,4 @@
-//! `flexgate demo`: runs every flow once over HTTP, end to end, against the simulator.
+//! `flexgate demo`: runs every flow once over HTTP against the simulator.
 
 mod browser;
 mod flows;
@@ -12,12 +12,12 @@ use flexgate::telemetry;
 use crate::serve::{Gateway, Settings, Simulated, Started};
 use stage::Stage;
 
-/// Runs the flows, prints a line for each, and returns an error if any failed.
+/// Runs the flows and prints a line for each. Fails if a flow fails.
 pub async fn run() -> Result<(), Box<dyn Error>> {
     telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None, old_names: Vec::new() });
     let folder = tempfile::tempdir()?;
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    // The gateway's settings contain the gateway's own address. So choose a free port before the gateway starts.
+    // The gateway's settings contain the gateway's address. So choose the port first.
     let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
     let set_up =
         Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None, environment: false };

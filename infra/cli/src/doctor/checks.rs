@@ -1,5 +1,4 @@
-//! All checks of `flexgate doctor`. The first checks are about the settings. The next checks are about the store and
-//! the secrets that the settings name. The last checks are about remote services such as Twilio.
+//! The checks of `flexgate doctor`: first the settings, then the store and the secrets, then Twilio and other services.
 
 use std::time::Duration;
 
@@ -23,11 +22,20 @@ use super::{people, queue};
 
 /// The time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The doctor warns if this machine's clock differs from Twilio's by more than this many seconds.
+/// The doctor warns if this machine's clock differs from Twilio's by more than this, in seconds.
 const DRIFT: i64 = 5;
 
-/// Returns advice for the operator if Twilio cannot be reached. If `FLEXGATE_TWILIO_URL` names another server, such as
-/// the simulator, the advice is about that server.
+/// What to do about an error of a request to Twilio.
+fn advice(common: &Common, error: &TwilioError) -> String {
+    match error {
+        TwilioError::Intercepted(_) => {
+            "let this machine send requests to *.twilio.com, without a login at the proxy".to_owned()
+        }
+        _ => network(common),
+    }
+}
+
+/// Returns advice for an unreachable Twilio, or for the unreachable server that `FLEXGATE_TWILIO_URL` names.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -37,7 +45,7 @@ fn network(common: &Common) -> String {
     }
 }
 
-/// Runs all checks. Returns the findings in the order in which the operator should fix the problems.
+/// Runs all checks. Returns the findings in the order in which an operator should fix them.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
@@ -118,8 +126,7 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// Builds the platform. If the store cannot be opened, builds it with a temporary store, so that the other checks can
-/// still run.
+/// Builds the platform. If the store cannot be opened, uses a temporary store, so that the other checks can run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();
@@ -186,8 +193,7 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the configured Flex
-/// instance belongs to the account.
+/// Checks the Twilio secret, Twilio's answer to the credential, and the configured Flex instance.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
@@ -217,12 +223,11 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // A restricted API key may be able to read the configuration but not the users, so check both permissions.
+    // A restricted API key may read the configuration but not the users.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // If the configured instance is wrong, Twilio answers "not found". The instance check below reports that
-        // mistake.
+        // "Not found" means that the configured instance is wrong. A later check reports that mistake.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }
@@ -252,7 +257,7 @@ fn refused(common: &Common, error: &TwilioError, kind: &str) -> Finding {
             format!("Twilio does not accept {kind} ({error})"),
             "it was rotated, deleted or mistyped: put the present one into the secret".to_owned(),
         ),
-        error => (error.to_string(), network(common)),
+        error => (error.to_string(), advice(common, error)),
     };
     Finding::failure("credential", text, remedy)
 }
@@ -269,7 +274,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 "activate it in the Console's Flex SSO settings, or correct FLEXGATE_SSO_PROFILES",
             );
         }
-        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), network(common)),
+        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), advice(common, &error)),
     };
     let origin = common.public_url.as_str().trim_end_matches('/');
     let callback = format!("{origin}/sso/{name}/callback");
@@ -284,7 +289,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 format!("the profile {name} is active; whether {callback} is trusted is unclear (status {status})");
             Finding::warning("sso", text, "see that Trusted URLs in the Console's Flex SSO settings list it")
         }
-        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), network(common)),
+        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), advice(common, &error)),
     }
 }
 
@@ -305,7 +310,7 @@ async fn clock(common: &Common, sso: &Sso, clock_rng: &ClockRng) -> Finding {
     let date = match sso.probe_time(Deadline::after(PATIENCE)).await {
         Ok(Some(date)) => date,
         Ok(None) => return Finding::warning("clock", "Twilio did not say what time it is", remedy),
-        Err(error) => return Finding::failure("clock", error.to_string(), network(common)),
+        Err(error) => return Finding::failure("clock", error.to_string(), advice(common, &error)),
     };
     let off = (clock_rng.now() - date).whole_seconds();
     let text =

@@ -1,4 +1,4 @@
-//! Reads the settings in groups. If one group contains a mistake, the others can still be read.
+//! Reads the settings in groups, so that a mistake in one group does not hide the others.
 
 use flexgate::authn::CallerSettings;
 use flexgate::base::settings::{Reader, VariableError};
@@ -11,7 +11,7 @@ use flexgate_webhooks::WebhookSettings;
 
 use crate::variables::unknown_here;
 
-/// The groups of settings. A group is `None` if it contains a mistake. The checks that need the group are then skipped.
+/// The groups of settings. A group with a mistake is `None`, and its checks are skipped.
 pub(super) struct Groups {
     pub(super) common: Option<Common>,
     pub(super) credential: Option<CredentialSettings>,
@@ -21,16 +21,17 @@ pub(super) struct Groups {
     /// Also `None` if SCIM is not served.
     pub(super) scim: Option<ScimSettings>,
     pub(super) mistakes: Vec<VariableError>,
-    /// Variables that are set under an old name. Each pair has the old name and the new one.
+    /// Variables with an old name: the old name and the new one.
     pub(super) old_names: Vec<(&'static str, &'static str)>,
-    /// Variables that Flexgate does not know. Each comes with the most similar known name, if there is one.
+    /// Unknown variables, each with the most similar known name.
     pub(super) unknown: Vec<(String, Option<&'static str>)>,
 }
 
 impl Groups {
     pub(super) fn read(mut reader: Reader) -> Self {
         let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
-        let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
+        let sign_in = SignInSettings::read(&mut reader, common.as_ref());
+        let caller = CallerSettings::read(&mut reader);
         let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let _graph = flexgate_apply::GraphSettings::read(&mut reader);

@@ -1,6 +1,5 @@
-//! `flexgate doctor`: checks the set-up and suggests how to fix each problem.
-//!
-//! It prints one line per check: ok, warning or failure. It changes nothing at Twilio and prints no secrets.
+//! `flexgate doctor`: checks the set-up and suggests how to fix each problem. It changes nothing at Twilio, and prints
+//! no secrets.
 
 mod checks;
 mod finding;

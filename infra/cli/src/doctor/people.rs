@@ -1,5 +1,4 @@
-//! Checks the people ledger: whether a sweep compares Flex with it regularly, and whether another program keeps undoing
-//! the sweep's repairs.
+//! Checks that sweeps run, and that no other program undoes their repairs.
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::ledger::Repairs;
@@ -9,15 +8,14 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The doctor warns if the last sweep is older than this. The template schedules a sweep every six
-/// hours. For other set-ups, docs/operations.md asks for one a day.
+/// The age of the last sweep at which the doctor warns. The template's schedule sweeps every six hours, and
+/// docs/operations.md asks for one sweep a day.
 const LONG_AGO: Duration = Duration::hours(36);
 
-/// The number of people that are read from the store at a time.
+/// The number of people in one read from the store.
 const BATCH: u32 = 500;
 
-/// Reports how long ago a sweep compared Flex with the ledger. Also reports the number of users whom another program
-/// changes back after each repair.
+/// Reports the age of the last sweep, and how many users another program changes back after each repair.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,

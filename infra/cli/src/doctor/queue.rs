@@ -1,5 +1,4 @@
-//! Checks the queue of identity events and the queue of jobs: whether messages are processed in time, and whether
-//! Flexgate has given up on any.
+//! Checks the queues of events and jobs: waiting messages and dead letters.
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
@@ -9,18 +8,17 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The alarm in
-/// the template fires at the same age.
+/// The age of a waiting event at which the doctor warns. Normally, an event waits for seconds. The template's alarm
+/// uses the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// If an event waits this long, the doctor reports a failure, because the event may be one that should take a person's
-/// access away.
+/// The age of a waiting event at which the doctor reports a failure. The event may take somebody's access away.
 const STUCK: Duration = Duration::hours(1);
-/// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply so many.
+/// The number of waiting events at which the doctor warns. A gateway needs minutes for so many events.
 const LONG: u64 = 1_000;
-/// The doctor warns if this many jobs wait. Thousands are normal, because a sweep or the change of a SCIM group can
-/// queue one job for each person.
+/// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
+/// person.
 const MANY_JOBS: u64 = 50_000;
-/// The maximum number of dead letters that the doctor examines.
+/// The maximum number of dead letters that the doctor reads.
 const LETTERS: u32 = 1_000;
 
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
@@ -38,8 +36,7 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     ]
 }
 
-/// Reports events that were ignored although they may change who has access. Among them are notices that a source will
-/// soon stop sending events.
+/// Reports ignored events that may change who has access, and notices that a source will soon stop sending.
 fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     const NAME: &str = "ignored events";
     let notes = match notes {
@@ -56,7 +53,7 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The limits from which the doctor reports a queue: the age of the oldest message, and the number of messages.
+/// The age and the number of waiting messages at which the doctor reports a queue.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -88,8 +85,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If one of them should have taken access away, reports a failure, because a person may
-/// still have access that they should not have. Otherwise, reports a warning.
+/// Reports the dead letters. If one of them takes access away, the result is a failure, because a person may still have
+/// access. Otherwise, the result is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
@@ -107,8 +104,7 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// Whether the message takes a person's access away. A job doesn't contain that information, so this function assumes
-/// that a job does take access away.
+/// Whether the message takes access away. A job lacks this information, and counts as taking access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence { event, .. }) => {

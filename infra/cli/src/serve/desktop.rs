@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use axum::extract::Path as UrlPath;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flexgate::web::{Problem, kinds};
+use flexgate::web::{Path as UrlPath, Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 

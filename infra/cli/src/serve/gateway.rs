@@ -43,7 +43,7 @@ impl Settings {
     /// Reads the settings. The error lists every mistake in them.
     pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
         let common = Common::read(&mut reader);
-        let sign_in = SignInSettings::read(&mut reader);
+        let sign_in = SignInSettings::read(&mut reader, common.as_ref());
         let credential = CredentialSettings::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
         let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));

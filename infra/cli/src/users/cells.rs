@@ -1,16 +1,14 @@
-//! Protects the cells of a CSV file that people may open in a spreadsheet program. The program must not run a cell as a
-//! formula.
+//! Protects the cells of a CSV file, because a spreadsheet program runs a cell that begins like a formula.
 //!
-//! If a cell begins like a formula, the writer puts an apostrophe before it. A spreadsheet program then treats the cell
-//! as text. If a cell already begins with apostrophes before a formula, the writer adds one more. So the reader can
-//! always remove exactly one apostrophe and get the original cell back.
+//! The writer puts an apostrophe before such a cell, also if the formula already follows apostrophes. So the reader can
+//! always remove exactly one apostrophe.
 
 use std::borrow::Cow;
 
 /// The columns of the CSV files that `import` reads and `export` writes.
 pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 
-/// The characters with which a formula in a spreadsheet can begin (see OWASP on CSV injection).
+/// The first characters of a formula (see OWASP on CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 fn would_be_a_formula(cell: &str) -> bool {

@@ -1,5 +1,4 @@
-//! `flexgate users explain`: explains in sentences why a user is active or inactive, and why the user has each role or
-//! lacks it.
+//! `flexgate users explain`: explains why a user is active or inactive, and has or lacks each role.
 
 use std::error::Error;
 

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A temporary file that gets its final name at the end. Only its owner can read it, because it contains personal data.
+/// A temporary file that only its owner can read, because it contains personal data.
 pub(super) struct Output {
     file: NamedTempFile,
     path: PathBuf,
 }
 
 impl Output {
-    /// Creates the temporary file. Fails if `path` exists, because an export never overwrites a file.
+    /// Creates the temporary file. Fails if `path` exists, because an export overwrites nothing.
     pub(super) fn create(path: &Path) -> Result<Self, String> {
         if path.exists() {
             return Err(format!("{} exists already: choose another file with --output", path.display()));

@@ -1,5 +1,4 @@
-//! `flexgate users`: shows and changes Flex users for an operator. It uses the same Flex client and people ledger as
-//! the gateway.
+//! `flexgate users`: shows and changes Flex users, with the gateway's Flex client and people ledger.
 
 mod cells;
 mod explain;

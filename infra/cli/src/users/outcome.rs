@@ -1,9 +1,9 @@
-//! Turns outcomes and errors of the people ledger into text for the operator.
+//! Converts outcomes and errors of the people ledger to texts for the operator.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};
 
-/// The outcome as text for the audit trail and for the operator.
+/// Returns the outcome as a text for the operator and the audit trail.
 pub(super) fn became(report: &Report) -> &'static str {
     match report.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),
@@ -12,9 +12,8 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// Returns a message that names the fields that Flexgate leaves unchanged ([`Report::blocked`]). The user has a role
-/// that Flexgate cannot give back, and changing these fields would remove that role. Returns `None` if there are no
-/// such fields.
+/// Returns a message about fields that stay unchanged ([`Report::blocked`]), because changing them would remove a role
+/// that Flexgate cannot give back. `None` without such fields.
 pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     (!fields.is_empty()).then(|| {
         format!(
@@ -24,7 +23,7 @@ pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     })
 }
 
-/// Returns why the ledger refused the change, and what the operator can do.
+/// Returns why the ledger refused the change, with advice.
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(

@@ -1,4 +1,4 @@
-//! `flexgate users sources`: lists the sources that have described people, and withdraws a retired source.
+//! `flexgate users sources`: lists the sources of statements, and withdraws a retired source.
 
 use std::error::Error;
 use std::process::ExitCode;

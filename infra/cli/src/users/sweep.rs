@@ -100,8 +100,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. The sweep's limit on users who may lose a role or access applies here too. If
-/// there are more idle users than the limit, fails without deactivating anybody.
+/// Deactivates the idle users one by one. Fails before the first one if there are more than the sweep's limit.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

@@ -1,4 +1,4 @@
-//! A gateway that serves SCIM, and a SCIM client that calls it.
+//! A gateway with SCIM, and a SCIM client that calls it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const VARIABLES: [(&str, &str); 5] = [
 ];
 const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// A gateway that serves SCIM, together with its world and a SCIM client.
+/// A gateway with SCIM, its world and a SCIM client.
 pub struct Scim {
     pub world: World,
     gateway: Option<Process>,
@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends the request once. Returns the status and the JSON body, or `None` if no answer arrived.
+    /// Sends the request once. Returns the status and the JSON body, or `None` without an answer.
     pub async fn once(&self, method: &Method, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let url = format!("http://127.0.0.1:{}/scim/v2{path}", self.port).parse().unwrap();
         let mut request = reqwest::Request::new(method.clone(), url);
@@ -54,7 +54,7 @@ impl Client {
         Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
-    /// Sends the request until it succeeds. Retries after 503 and after a lost answer, as a SCIM client does.
+    /// Sends the request until it succeeds. Like a SCIM client, retries after a 503 or a lost answer.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
         for _ in 0..200 {
             match self.once(&method, path, &body).await {
@@ -91,7 +91,7 @@ impl Scim {
         Self { world, gateway, client }
     }
 
-    /// Kills the gateway with SIGKILL and starts a new one on the same data.
+    /// Kills the gateway with SIGKILL. Starts a new one with the same data.
     pub fn kill(&mut self) {
         drop(self.gateway.take());
         self.gateway = Some(Process::live_with(BINARY, &self.world, self.client.port, &VARIABLES));

@@ -1,4 +1,4 @@
-//! Opens a database from a version before the people ledger existed. Its data must become statements in the ledger.
+//! Opens a database from before the people ledger. Its data must become statements in the ledger.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
@@ -23,8 +23,7 @@ const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("carol", "FUc2d10168a2dffb60b5037c25d9918567", &[Role::Agent], true),
 ];
 
-/// Replaces the SIDs in the old database with the SIDs of the simulator's users. Then starts a gateway on this
-/// database.
+/// Replaces the SIDs in the old database by those of the simulator's users. Then starts a gateway with this database.
 async fn upgraded() -> Scim {
     let world = World::start().await;
     let mut reader = world.reader();
@@ -48,8 +47,7 @@ async fn upgraded() -> Scim {
         }
         sql = sql.replace(sid, made.flex_user_sid.as_str());
     }
-    // The platform has created a database of the current version. Delete it, so that the old database can take its
-    // place.
+    // The platform has created a new database. Delete it, to make room for the old one.
     drop(flex);
     for suffix in ["", "-wal", "-shm"] {
         let _may_be_absent = std::fs::remove_file(format!("{}{suffix}", world.store_path().display()));
@@ -80,8 +78,7 @@ async fn a_group_of_before_takes_its_role_along_and_leaves_what_is_the_users_own
     scim.client.patch(GROUP, json!({ "op": "remove", "path": "members" })).await;
     assert_eq!(scim.roles("ada@example.com").await, json!(["agent"]));
     assert_eq!(scim.roles("grace@example.com").await, json!(["supervisor"]));
-    // Linus left the group while he was inactive. When SCIM activates him again, he gets his new name but not the
-    // group's role.
+    // Linus left the group while he was inactive. Once active again, he gets his new name but not the group's role.
     let linus = scim.path("linus@example.com").await;
     scim.client.patch(&linus, json!({ "op": "replace", "path": "active", "value": true })).await;
     let linus = scim.flex_user("linus@example.com").await;
@@ -96,8 +93,7 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
     let now = ClockRng::system().now().unix_timestamp() * 1000;
-    // In the old database, SCIM gave Grace her role and deleted Margaret. Events of another source must not undo
-    // either.
+    // SCIM gave Grace her role and deleted Margaret. Another source's events must undo neither.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;
@@ -112,9 +108,9 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
         json!({ "type": "user.updated", "data": { "id": id, "username": name, "email": format!("{name}@example.com"),
                 "full_name": "New Name", "roles": roles, "updated_at": at } })
     };
-    // In the old database, event m3 deprovisioned Carol. This event is older than m3, so Flexgate ignores it.
+    // This event is older than m3, which deprovisioned Carol. So Flexgate ignores it.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
-    // In the old database, Barbara got her role from event m1. This newer event of the same source changes it.
+    // This event is newer than m1, which gave Barbara her role. So this event changes the role.
     let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

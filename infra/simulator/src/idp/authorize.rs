@@ -1,4 +1,4 @@
-//! The authorization endpoint and its sign-in page. On this page a person chooses an account or cancels.
+//! The authorization endpoint and its sign-in page, on which a person chooses an account or cancels.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::{random, web};
 const REQUEST_SECONDS: i64 = 600;
 const CODE_SECONDS: i64 = 60;
 
-/// An authorization request that waits for the person's decision on the sign-in page.
+/// An authorization request that waits for the person's decision.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     id: String,
@@ -39,15 +39,15 @@ pub(super) struct Code {
     pub(super) expires: i64,
 }
 
-/// Removes and returns the code, so that it can be used only once.
+/// Removes and returns the code, because a code works only once.
 pub(super) fn take_code(state: &mut State, value: &str) -> Option<Code> {
     let index = state.idp.codes.iter().position(|code| code.value == value)?;
     Some(state.idp.codes.remove(index))
 }
 
 pub(super) fn begin(world: &World, call: &Call) -> Response {
-    // Until the client and its redirect URI are validated, show errors on this page. A redirect to an unvalidated URI
-    // would not be safe (RFC 6749, 4.1.2.1).
+    // Show errors here until the client and its redirect URI are validated. A redirect before that would not be safe
+    // (RFC 6749, 4.1.2.1).
     let Some(client) = call.query("client_id").and_then(clients::find).filter(|client| client.may_use_codes) else {
         return stop("The application is not registered here (client_id).");
     };

@@ -2,7 +2,7 @@
 
 use crate::{PAGE_CLIENT_ID, READER_CLIENT_ID, READER_CLIENT_SECRET, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
 
-/// The client ID under which the simulated Twilio is registered at the identity provider.
+/// The simulated Twilio's client id at the identity provider.
 pub(crate) const TWILIO_CLIENT_ID: &str = "twilio-flex";
 
 pub(super) struct Client {
@@ -15,7 +15,7 @@ pub(super) struct Client {
 }
 
 static CLIENTS: [Client; 4] = [
-    // Nobody sends this secret over HTTP, because the simulated Twilio redeems its codes inside the process.
+    // This secret is never sent, because the simulated Twilio redeems its codes inside the process.
     Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
     Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
     Client {

@@ -1,5 +1,4 @@
-//! The endpoints under `/idp/__dev`, which only tests use. They issue any token that a test needs, rotate keys, and
-//! change people.
+//! The endpoints under `/idp/__dev` for tests. They issue any token, rotate keys, and change people.
 
 use std::sync::Arc;
 
@@ -57,8 +56,7 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The HMAC secret and the token's `kid`. If the secret is the text of a public key, the `kid` names that key. A
-    /// careless verifier then uses the public key as the secret and accepts the token.
+    /// The HMAC secret and the token's `kid`. To attack a careless verifier, both may come from one public key.
     Hmac(Vec<u8>, Option<String>),
 }
 
@@ -112,8 +110,7 @@ fn make(world: &World, call: &Call) -> Result<String, Refusal> {
     jwt::compact(&header, &claims, &signer).ok_or_else(|| bad("the token could not be signed"))
 }
 
-/// Merges `from` into `into`. If both have a member of the same name, the value in `from` replaces the other value. A
-/// member whose value is null is removed.
+/// Merges `from` into `into`. Members of `from` replace those of the same name. Null removes a member.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     into.extend(from);
     into.retain(|_, value| !value.is_null());
@@ -156,8 +153,8 @@ pub(super) fn people(world: &World) -> Response {
     web::json(StatusCode::OK, &json!({ "people": world.state().idp.people }))
 }
 
-/// Adds a person, or replaces the person with the same username. A replaced person keeps the old subject unless the
-/// body contains one.
+/// Adds a person, or replaces the person with the same username. The subject stays the same unless the body contains
+/// one.
 pub(super) fn change_person(world: &World, call: &Call) -> Response {
     let mut person = match body::<Person>(call) {
         Ok(person) => person,

@@ -1,4 +1,4 @@
-//! Signs JWTs with any combination of header, claims and key, so that tests can also create invalid tokens.
+//! Signs JWTs with any header, claims and key, so that tests can make invalid tokens too.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ pub(super) enum Signer<'a> {
     Hmac(&'a [u8]),
 }
 
-/// Returns `header.claims.signature`. If `alg` is `none`, the signature is empty.
+/// Returns `header.claims.signature`. The algorithm `none` gives an empty signature.
 pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, signer: &Signer<'_>) -> Option<String> {
     let encode = |members: &Map<String, Value>| serde_json::to_vec(members).ok().map(web::b64url);
     let input = format!("{}.{}", encode(header)?, encode(claims)?);

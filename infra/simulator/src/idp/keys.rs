@@ -1,5 +1,5 @@
-//! The identity provider's signing keys. It publishes one RSA, one EC and one Ed25519 key. A rotation replaces the RSA
-//! key. The previous RSA key stays published unless the rotation withdraws it.
+//! The identity provider's signing keys: RSA, EC and Ed25519. A rotation replaces the RSA key, and may withdraw the
+//! previous one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +24,7 @@ const FILE: &str = "idp-keys.json";
 pub(crate) struct KeyRing {
     pub(super) current: Arc<SigningKey>,
     pub(super) previous: Option<Arc<SigningKey>>,
-    /// Whether the previous key is still published, as the last rotation decided.
+    /// Whether the previous RSA key is still published.
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
@@ -105,7 +105,7 @@ impl KeyRing {
         store.write(FILE, &text)
     }
 
-    /// Generates a new RSA key. From now on, the identity provider signs with the new key.
+    /// Generates a new RSA key, with which the provider signs from now on.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
         let fresh = Arc::new(SigningKey::rsa()?);
         self.previous = Some(std::mem::replace(&mut self.current, fresh));
@@ -117,8 +117,7 @@ impl KeyRing {
         self.unknown.get_or_init(|| SigningKey::rsa().ok().map(Arc::new)).clone()
     }
 
-    /// Returns the claims of a token if the current RSA key signed it. Also accepts the previous RSA key, as long as it
-    /// is still published.
+    /// Returns the claims of a token with a valid RSA signature. The previous key is valid while it is published.
     pub(super) fn verified_claims(&self, token: &str) -> Option<Map<String, Value>> {
         let (input, signature) = token.rsplit_once('.')?;
         let (_, claims) = input.split_once('.')?;
@@ -190,8 +189,8 @@ impl SigningKey {
         }
     }
 
-    /// Signs the message. An RSA key uses `algorithm` if the simulator supports that algorithm for RSA, and otherwise
-    /// RS256. Other keys have only one algorithm.
+    /// Signs the message. An RSA key uses `algorithm`, or RS256 if the simulator does not support that algorithm for
+    /// RSA. Other keys ignore `algorithm`.
     pub(super) fn sign(&self, algorithm: &str, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -226,7 +225,7 @@ impl SigningKey {
             }
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();
-                // The point is uncompressed: 0x04, then x, then y.
+                // An uncompressed point consists of 0x04, x and y.
                 let (x, y) = point.get(1..).unwrap_or_default().split_at(32.min(point.len().saturating_sub(1)));
                 json!({ "kty": "EC", "crv": "P-256", "x": web::b64url(x), "y": web::b64url(y) })
             }
@@ -242,13 +241,13 @@ impl SigningKey {
         jwk
     }
 
-    /// The public key as PEM text (SPKI). An attacker can compute the same text from the published key.
+    /// The public key as PEM text (SPKI), which anybody can compute from the published key.
     pub(super) fn public_pem(&self) -> Option<String> {
         rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }
 }
 
-/// Generates a 2048-bit RSA key as PKCS#8. The crate `rsa` does this, because *ring* cannot generate RSA keys.
+/// Generates a 2048-bit RSA key as PKCS#8. *ring* cannot generate RSA keys.
 #[must_use]
 pub fn rsa_pkcs8() -> Option<Vec<u8>> {
     Some(rsa::PrivateKey::generate().to_pkcs8_der().ok()?.as_bytes().to_vec())

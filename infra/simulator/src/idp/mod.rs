@@ -1,5 +1,5 @@
 //! The company's identity provider, `/idp`: a small `OpenID` Connect provider with a sign-in page and service clients.
-//! It also has an endpoint for tests that makes tokens which no real provider would issue.
+//! For tests, it also issues tokens that no real provider would issue.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -83,8 +83,8 @@ fn jwks(world: &World) -> Response {
     response
 }
 
-/// Redeems a code for the simulated Twilio inside the process, without HTTP. Returns the claims of the ID token that
-/// Twilio would get. Returns `None` if the token endpoint would refuse the code.
+/// Redeems a code for the simulated Twilio, without HTTP. Returns the claims of the ID token, or `None` for an invalid
+/// code.
 pub(crate) fn redeem_internally(
     state: &mut State,
     code: &str,

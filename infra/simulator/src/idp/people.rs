@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Person {
     pub(crate) username: String,
-    /// The subject. It is opaque and never changes.
+    /// The person's `sub` in tokens. It never changes.
     #[serde(default)]
     pub(crate) sub: String,
     pub(crate) email: String,

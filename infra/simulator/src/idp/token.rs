@@ -44,8 +44,8 @@ fn grant(world: &World, call: &Call) -> Result<Value, Refusal> {
     }
 }
 
-/// Authenticates the client. Accepts `client_secret_basic` (id and secret are form-encoded: RFC 6749, 2.3.1),
-/// `client_secret_post`, and public clients, which have no secret.
+/// Authenticates the client by `client_secret_basic` (form-encoded: RFC 6749, 2.3.1) or `client_secret_post`. A public
+/// client has no secret.
 fn client(call: &Call, form: &Form) -> Result<&'static Client, Refusal> {
     let wrong = (StatusCode::UNAUTHORIZED, "invalid_client", "unknown client or wrong secret");
     let basic = call.header("authorization").and_then(|value| value.strip_prefix("Basic ")).map(|encoded| {
@@ -112,8 +112,7 @@ fn audience(form: &Form) -> &str {
     form.get("audience").or_else(|| form.get("resource")).filter(|audience| !audience.is_empty()).unwrap_or(AUDIENCE)
 }
 
-/// Returns the scopes that a person gets. Everybody may mint tokens for themselves. Only administrators may also manage
-/// users.
+/// Returns the scopes of a person. Everybody may mint for themselves. Only administrators may manage users.
 fn granted(asked: &str, person: &Person) -> String {
     let may = |scope: &&str| match *scope {
         "openid" | "profile" | "email" | "flexgate.token" => true,
@@ -123,7 +122,7 @@ fn granted(asked: &str, person: &Person) -> String {
     asked.split(' ').filter(may).collect::<Vec<_>>().join(" ")
 }
 
-/// Makes an RFC 9068 access token. It also has profile claims, because many providers put these into access tokens.
+/// Makes an RFC 9068 access token, with profile claims, as many real providers do.
 fn access_token(
     world: &World,
     state: &State,
@@ -160,7 +159,7 @@ fn id_token(world: &World, state: &State, person: &Person, client_id: &str, nonc
     jwt::signed(&state.idp.keys.current, "JWT", &claims)
 }
 
-/// Answers with the profile of the person to whom the access token in the request was issued.
+/// Answers with the profile of the access token's person.
 pub(super) fn userinfo(world: &World, call: &Call) -> Response {
     let state = world.state();
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

@@ -1,6 +1,5 @@
-//! The websocket of Twilio's event bridge. It sends the message `init` as soon as the page connects, and an event
-//! whenever the page's worker changes. It also sends a blank message every fifteen seconds, because the SDK reconnects
-//! after thirty seconds without a message.
+//! The websocket of Twilio's event bridge. It sends `init` at the start, and an event for each change of the worker. A
+//! blank message every fifteen seconds keeps the SDK from reconnecting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
 const BEAT: Duration = Duration::from_secs(15);
 
-/// A change to a worker, which the event bridge sends to the worker's websockets.
+/// A change of a worker, for the worker's websockets.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerEvent {
     pub(super) worker_sid: String,

@@ -1,5 +1,4 @@
-//! The POST endpoint of Twilio's event bridge. Through this one URL, the SDK's `TaskRouter` client reads and changes
-//! its worker. The actual request is inside the JSON body.
+//! The POST endpoint of Twilio's event bridge. The SDK reads and changes its `TaskRouter` worker through this one URL.
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
-/// The body, which contains the actual request. It is JSON, although the SDK sends a form's content type.
+/// The body. It contains the actual request as JSON, although the SDK sends a form's content type.
 #[derive(Deserialize)]
 struct Wrapped {
     url: String,
@@ -66,7 +65,7 @@ fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
     Ok(worker.payload(user))
 }
 
-/// Sets `ActivitySid` and `Attributes`. For each of them, sends an event to the worker's open websockets.
+/// Sets `ActivitySid` and `Attributes`. Each change sends an event to the worker's websockets.
 fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> Result<Value, TwilioError> {
     if sid != own {
         return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
@@ -108,22 +107,21 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
         members.insert("previous_activity_sid".to_owned(), previous);
     }
     for event_type in events {
-        // `send` fails only if no websocket is open, which is fine.
+        // `send` fails only if no websocket is open.
         let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
     }
     Ok(payload)
 }
 
-/// Sets a worker offline after the worker's page has disconnected. Called only if the page requested this when it
-/// connected.
+/// Sets a worker offline after the worker's page has disconnected, if the page requested that.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
-    // Ignore the error. The worker may be gone because the user was deprovisioned, and then nothing needs to change.
+    // The worker may be gone, because its user was deprovisioned.
     let _ = update(world, sid, sid, &params);
     world.save();
 }
 
-/// Reads the attributes. The SDK sends an object. REST clients send the same object as text.
+/// Reads the attributes: an object from the SDK, or the same object as text from a REST client.
 fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
     match given {
         Value::Object(members) => Some(members.clone()),

@@ -1,4 +1,4 @@
-//! The configuration of the account, and the configuration of its SSO.
+//! The account's configuration, and its SSO configuration.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
 
-/// `GET /v1/Configuration`. The caller authenticates with the account's credentials or, like the SDK, with a token.
+/// `GET /v1/Configuration`. The caller has the account's credentials or, like the SDK, a token.
 pub(super) fn account(world: &World, call: &Call) -> Outcome {
     match presented_token(call) {
         Some(token) => drop(info::authenticated(world, &token)?),
@@ -31,7 +31,7 @@ pub(super) fn account(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// The public SSO configuration. Each non-empty query parameter limits the answer to the configurations that match it.
+/// The public SSO configuration. Each non-empty query parameter filters the list.
 pub(super) fn authentication(world: &World, call: &Call) -> Response {
     let entry = |active: bool, connection: &str, client: &str| {
         json!({
@@ -61,8 +61,7 @@ pub(super) fn authentication(world: &World, call: &Call) -> Response {
     web::json(StatusCode::OK, &json!({ "config_list": list }))
 }
 
-/// Returns whether `wanted` is the runtime domain. Callers send it with or without the scheme, and with or without
-/// `.twil.io`.
+/// Whether `wanted` is the runtime domain, with or without the scheme and `.twil.io`.
 fn same_domain(wanted: &str) -> bool {
     let bare =
         |text: &str| text.trim_start_matches("https://").trim_end_matches('/').trim_end_matches(".twil.io").to_owned();

@@ -1,5 +1,4 @@
-//! Authenticates calls. A call has an auth token or an API key of the account, or a Flex token in the Basic form
-//! `token:<JWE>`. The real SDK appends a stray `)` to this form.
+//! Authenticates calls by an auth token, an API key, or a Flex token as `token:<JWE>` in HTTP Basic.
 
 use serde::Deserialize;
 
@@ -14,7 +13,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// The valid auth tokens. The newest is last.
+    /// The valid auth tokens, the newest last.
     auth_tokens: Vec<String>,
     keys: Vec<Key>,
 }
@@ -113,7 +112,7 @@ pub(super) fn require(world: &World, call: &Call) -> Result<(), TwilioError> {
     state.credentials.check(call, &state.switches)
 }
 
-/// Returns the token with which a call authenticates. Returns `None` if it authenticates in another way.
+/// Returns the token with which a call authenticates, if any.
 pub(super) fn presented_token(call: &Call) -> Option<String> {
     basic(call).filter(|(user, _)| user == "token").map(|(_, token)| token)
 }
@@ -124,7 +123,7 @@ fn basic(call: &Call) -> Option<(String, String)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    // SDK 3.0.0 sends `Basic <base64>)` whenever it authenticates with a token. The parenthesis is a bug of the SDK.
+    // SDK 3.0.0 has a bug: it sends `Basic <base64>)`, with a stray parenthesis.
     let decoded = web::unb64(encoded.trim().trim_end_matches(')'))?;
     let text = String::from_utf8(decoded).ok()?;
     text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))

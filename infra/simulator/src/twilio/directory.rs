@@ -1,4 +1,4 @@
-//! Flex users as Twilio stores them, and the JSON formats in which it returns them.
+//! Flex users as Twilio stores them, and their JSON formats.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,8 +14,7 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
-/// Users in the order of their creation. Because of the indexes, finding one of a hundred thousand users takes as long
-/// as finding one of ten.
+/// Users in the order of their creation, with indexes for fast look-ups.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
@@ -43,7 +42,7 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// Deprovisioning increments this number. Tokens that contain a lower number are then invalid.
+    /// Deprovisioning increments this number. Tokens with a lower number are then invalid.
     pub(crate) generation: u64,
 }
 
@@ -71,12 +70,12 @@ impl Directory {
         Some((user, user.worker.as_ref()?))
     }
 
-    /// Returns the user with exactly this username. Prefers an active user to a deactivated one.
+    /// Returns the user with exactly this username. Prefers an active user.
     pub(crate) fn by_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username).filter(|user| user.username == username))
     }
 
-    /// Returns the user with this username, ignoring case. Prefers an active user to a deactivated one.
+    /// Returns the user with this username, ignoring case. Prefers an active user.
     pub(crate) fn by_folded_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username))
     }
@@ -102,7 +101,7 @@ impl Directory {
         self.users.push(user);
     }
 
-    /// Changes a user. `change` must not change the SID or the username. Returns `None` if there is no such user.
+    /// Changes a user, except for the SID and the username. Returns `None` for an unknown user.
     pub(super) fn change<T>(&mut self, sid: &str, change: impl FnOnce(&mut FlexUser) -> T) -> Option<T> {
         let place = *self.by_sid.get(sid)?;
         let user = self.users.get_mut(place)?;
@@ -118,7 +117,7 @@ impl Directory {
         Some(outcome)
     }
 
-    /// Returns the users that changed, each with its index.
+    /// Returns the changed users, each with its index.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &FlexUser)> {
         self.changed.iter().filter_map(|place| self.users.get(*place).map(|user| (*place, user)))
     }
@@ -137,7 +136,7 @@ fn preferred<'u>(mut users: impl DoubleEndedIterator<Item = &'u FlexUser> + Clon
     users.clone().find(|user| !user.deactivated).or_else(|| users.next_back())
 }
 
-/// Creates the user, or updates the user with the same username. Returns true if it created the user.
+/// Creates the user, or updates the user with the same username. Returns true if the user is new.
 pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, bool), String> {
     let now = state.now();
     let switches = &state.switches;
@@ -203,8 +202,7 @@ impl FlexUser {
         self.generation += 1;
     }
 
-    /// The username in the form that Twilio calls an identity. Each byte that is not an ASCII letter or digit becomes
-    /// `_` and its hex value.
+    /// The username as a Twilio identity: every byte except an ASCII letter or digit becomes `_` and its hex value.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
             if byte.is_ascii_alphanumeric() {
@@ -216,7 +214,7 @@ impl FlexUser {
         })
     }
 
-    /// The user in the format of Provision. The worker and the teams are nested objects.
+    /// The user in Provision's format, with the worker and the teams as objects.
     pub(crate) fn provisioned(&self, directory: &Directory, sparse: bool) -> Value {
         let mut shape = self.common();
         let member = directory.teams.first_of(&self.sid, Part::Members);
@@ -234,7 +232,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user in the format of get, update and the v1 list. The worker's fields are at the top level.
+    /// The user in the format of get, update and the v1 list, with the worker's fields at the top level.
     pub(crate) fn flat(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
@@ -245,7 +243,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user as one item in the answer of find.
+    /// The user in the format of find.
     pub(crate) fn found(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("user_sid".to_owned(), json!(self.user_sid));

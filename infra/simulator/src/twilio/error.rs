@@ -1,4 +1,4 @@
-//! Twilio's error documents, in Twilio's own format and as RFC 9457 problem documents.
+//! Twilio's errors, in Twilio's own format and as RFC 9457 problem documents.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -36,7 +36,7 @@ impl TwilioError {
         Self::new(401, 20003, "Authenticate")
     }
 
-    /// The error for a body that the operation does not accept.
+    /// The error for an invalid body.
     pub(crate) fn body(detail: impl Into<String>) -> Self {
         Self::new(400, 45004, "Request body validation failed").with_detail(detail)
     }

@@ -11,7 +11,7 @@ use crate::switches::Switches;
 use crate::world::{State, World};
 use crate::{OTHER_ACCOUNT_SID, OTHER_INSTANCE_SID, SSO_PROFILE_SID, random, web};
 
-/// The request body. It is JSON, not a form, and it spells the grant types in Twilio's own way.
+/// The request body: JSON instead of a form, with Twilio's own grant types.
 #[derive(Deserialize)]
 #[serde(tag = "grant_type")]
 enum Grant {
@@ -76,8 +76,7 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
     })
 }
 
-/// Returns the session to which a refresh token belongs. If the switch `refresh_rotates` is on, the same refresh token
-/// cannot be used again.
+/// Returns the session of a refresh token. With the switch `refresh_rotates`, a refresh token works only once.
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;

@@ -1,5 +1,5 @@
-//! Checks tokens for their holders and for servers. The SDK calls Tokens/Info, and authenticates with the token itself.
-//! Servers call the `validate` operation of Twilio's IAM API, and authenticate with the account's credentials.
+//! Checks tokens. The SDK calls Tokens/Info with its own token. Servers call the IAM API with the account's
+//! credentials.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ pub(super) fn tokens_info(world: &World, call: &Call) -> Outcome {
     Ok(web::json(web::status(state.switches.info_status), &shape))
 }
 
-/// Returns the claims of a token if the token is valid now.
+/// Returns the claims of a token that is valid now.
 pub(super) fn authenticated(world: &World, token: &str) -> Result<Claims, TwilioError> {
     world.token_key.verify(&world.state(), token).map_err(|refused| match refused {
         Refused::Invalid => TwilioError::new(401, 20101, "Invalid Access Token"),

@@ -1,6 +1,5 @@
-//! Flex tokens. Each is a real JWE in Twilio's format, and only this simulator can decrypt it. The token itself
-//! contains all its claims, and a data directory keeps the key. So a simulator with a data directory still accepts the
-//! token after a restart. Revoking the token or deprovisioning its user makes the token invalid.
+//! Flex tokens in Twilio's format. Each token is a real JWE that contains all its claims. Only this simulator can
+//! decrypt it. The data directory keeps the key, so tokens survive a restart.
 
 use std::io::{Read as _, Write as _};
 
@@ -18,7 +17,7 @@ use crate::{clock, random, web};
 
 const KEY_FILE: &str = "token-key";
 const HEADER: &str = r#"{"zip":"DEF","kid":"SAS_S3-KMS_v1","cty":"twilio-fpa;v=1","enc":"A256GCM","alg":"dir"}"#;
-/// Random filler that makes a token about 1.8 KB long, like Twilio's tokens. Random text cannot be compressed away.
+/// Random filler for a token of about 1.8 KB, the size of Twilio's tokens. Randomness does not compress.
 const FILLER_BYTES: usize = 950;
 const TAG_LEN: usize = 16;
 const PLAIN_LIMIT: u64 = 64 * 1024;
@@ -91,7 +90,7 @@ impl TokenKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Encrypts the claims as a compact JWE. Returns an empty string only if compression or encryption fails.
+    /// Encrypts the claims as a compact JWE. Returns an empty string if compression or encryption fails.
     pub(crate) fn seal(&self, claims: &Claims) -> String {
         let plain = serde_json::to_vec(claims).unwrap_or_default();
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
@@ -105,7 +104,7 @@ impl TokenKey {
         format!("{header}..{}.{}.{}", web::b64url(iv), web::b64url(data), web::b64url(tag))
     }
 
-    /// Decrypts the claims if this simulator's key made the token. Does not check whether the token is still valid.
+    /// Decrypts the claims of a token from this simulator. Does not check whether the token is still valid.
     pub(crate) fn open(&self, token: &str) -> Option<Claims> {
         let parts: Vec<&str> = token.split('.').collect();
         let [header, "", iv, data, tag] = parts.as_slice() else { return None };
@@ -125,7 +124,7 @@ impl TokenKey {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Returns the claims of a token if the token is valid now.
+    /// Returns the claims of a token that is valid now.
     pub(crate) fn verify(&self, state: &State, token: &str) -> Result<Claims, Refused> {
         let claims = self.open(token).ok_or(Refused::Invalid)?;
         if claims.exp <= state.now() {

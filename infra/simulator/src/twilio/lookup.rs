@@ -9,8 +9,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, random, web};
 
-/// Twilio's v4 operation that finds a user by username. The parameter `Username` is required. By default the username
-/// must match exactly, and the answer has at most one user.
+/// Finds a user by `Username`, which is required (Twilio's v4 API). By default, the name must match exactly.
 pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let wanted = call.query("Username").filter(|name| !name.is_empty());
     let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
@@ -40,7 +39,7 @@ pub(super) fn get(world: &World, sid: &str) -> Outcome {
     Ok(web::json(StatusCode::OK, &user.flat(state.switches.sparse_responses)))
 }
 
-/// Twilio's v1 operation that lists users. It pages through all users, including deactivated ones.
+/// Lists all users page by page, including deactivated ones (Twilio's v1 API).
 pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let (size, page, start) = page_asked_for(call)?;
     let state = world.state();

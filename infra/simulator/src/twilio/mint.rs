@@ -1,4 +1,4 @@
-//! Mint: issues a token for a Flex user. The caller needs the account's credentials.
+//! Mints a token for a Flex user. The caller needs the account's credentials.
 
 use serde_json::{Value, json};
 

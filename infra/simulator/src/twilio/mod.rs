@@ -1,4 +1,4 @@
-//! The routes of Twilio's hosts. Each operation has a module with the same name that implements it.
+//! The routes of Twilio's hosts, with a module for each operation.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -122,8 +122,7 @@ fn only(method: &str, allowed: &str) -> Result<(), TwilioError> {
     if method == allowed { Ok(()) } else { Err(TwilioError::method_not_allowed()) }
 }
 
-/// Returns an error unless the SID in the path, `given`, is the expected one. Like Twilio, the simulator answers "not
-/// found" for a resource of another account.
+/// Checks the SID in the path. Twilio answers "not found" for another account's resource.
 fn ours(given: &str, expected: &str) -> Result<(), TwilioError> {
     if given == expected { Ok(()) } else { Err(TwilioError::not_found(given)) }
 }

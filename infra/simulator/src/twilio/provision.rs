@@ -40,8 +40,7 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
     Ok(web::empty(StatusCode::NO_CONTENT))
 }
 
-/// Updates a user through Twilio's v2 API. The request body is a form. Only `Email`, `UserSid` and `Locale` can be
-/// changed.
+/// Updates a user (Twilio's v2 API). The body is a form. Only `Email`, `UserSid` and `Locale` can be changed.
 pub(super) fn update(world: &World, call: &Call, sid: &str) -> Outcome {
     let form = call.form();
     let mut state = world.state();

@@ -1,5 +1,5 @@
-//! Twilio's part of the sign-in. Twilio is an `OpenID` Connect client of the company's identity provider. Authorize
-//! redirects the browser to the provider. Callback redirects the browser to the gateway with a code.
+//! Twilio's part of the sign-in, as a client of the company's identity provider. Authorize redirects the browser to the
+//! provider. Callback redirects the browser to the gateway with a code.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +22,7 @@ pub(crate) struct Sso {
     codes: Vec<Code>,
 }
 
-/// A sign-in whose browser is currently at the identity provider.
+/// A sign-in whose browser is at the identity provider.
 #[derive(Clone, Debug)]
 struct Pending {
     idp_state: String,
@@ -55,7 +55,7 @@ pub(crate) struct Session {
 }
 
 impl Sso {
-    /// Removes and returns the code, so that it can be used only once, even if the exchange then fails.
+    /// Removes and returns the code, because a code works only once, even if the exchange fails.
     pub(super) fn take_code(&mut self, value: &str) -> Option<Code> {
         let index = self.codes.iter().position(|code| code.value == value)?;
         Some(self.codes.remove(index))
@@ -118,7 +118,7 @@ fn begin(world: &World, state: &mut State, call: &Call) -> Result<String, Refusa
     Ok(location)
 }
 
-/// Validates `state`, and returns the `state` that Callback sends to the gateway.
+/// Validates `state`. Returns the `state` for Callback's redirect to the gateway.
 fn read_state(given: &str, redirect_url: &str, extra: StateMember) -> Result<String, Refusal> {
     let wrong = |why: &str| (400, 70002, format!("state {why}."));
     let json = web::unb64url(given).ok_or_else(|| wrong("is not base64url"))?;
@@ -178,8 +178,7 @@ pub(super) fn callback(world: &World, call: &Call) -> Response {
     web::redirect(StatusCode::FOUND, &location)
 }
 
-/// Redeems the provider's code. Then creates or updates the Flex user from the claims, which happens at every sign-in
-/// (just-in-time provisioning).
+/// Redeems the provider's code. Then creates or updates the Flex user from the claims, as Twilio does at every sign-in.
 fn sign_in(state: &mut State, pending: &Pending, code: &str) -> Result<String, (String, String)> {
     let denied = |why: String| ("access_denied".to_owned(), why);
     let claims = idp::redeem_internally(state, code, &pending.callback, &pending.idp_nonce)

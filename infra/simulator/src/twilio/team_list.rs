@@ -1,5 +1,4 @@
-//! Teams as Twilio stores them. The indexes make it possible to find the teams of one user, or one member of a team,
-//! without reading through all members.
+//! Teams as Twilio stores them, with indexes for fast look-ups of a user's teams and a team's members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +13,7 @@ pub(crate) struct TeamList {
     /// Each user's teams, by Flex user SID.
     teams_of: HashMap<String, TeamsOf>,
     changed: Vec<TeamRow>,
-    /// The key of the next team. The key of a removed team is never reused, because its rows may still be in storage.
+    /// The key of the next team. Keys are never reused, because a removed team's rows may still be in storage.
     next: i64,
 }
 
@@ -117,7 +116,7 @@ impl TeamList {
         self.teams.get(self.keys.get(sid)?)
     }
 
-    /// Returns the oldest team that has this user in `part`.
+    /// Returns the oldest team with this user in `part`.
     pub(super) fn first_of(&self, user: &str, part: Part) -> Option<&str> {
         let key = self.teams_of.get(user)?.teams(part).first()?;
         self.teams.get(key).map(|team| team.sid.as_str())
@@ -143,7 +142,7 @@ impl TeamList {
         true
     }
 
-    /// Adds a user to a team. Adding the same user again changes nothing. Returns false if there is no such team.
+    /// Adds a user to a team, at most once. Returns false for an unknown team.
     pub(crate) fn join(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -156,7 +155,7 @@ impl TeamList {
         true
     }
 
-    /// Removes a user from a team. Does nothing if the user is not in it. Returns false if there is no such team.
+    /// Removes a user from a team, if the user is in it. Returns false for an unknown team.
     pub(super) fn leave(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -182,7 +181,7 @@ impl TeamList {
         self.teams.insert(key, team);
     }
 
-    /// Adds a person from storage, without marking the row as changed. Returns false if there is no such team.
+    /// Adds a person from storage, without marking the row as changed. Returns false for an unknown team.
     pub(crate) fn load_person(&mut self, key: i64, part: Part, number: i64, user: String) -> bool {
         let Some(team) = self.teams.get_mut(&key) else { return false };
         let roster = team.roster_mut(part);
@@ -200,12 +199,12 @@ impl TeamList {
         self.changed.clear();
     }
 
-    /// Returns the team of a row. Returns `None` if the team was removed.
+    /// Returns the team of a row, or `None` for a removed team.
     pub(crate) fn team_row(&self, key: i64) -> Option<&Team> {
         self.teams.get(&key)
     }
 
-    /// Returns the person of a row. Returns `None` if the person left the team or the team was removed.
+    /// Returns the person of a row, or `None` after the person or the team was removed.
     pub(crate) fn person_row(&self, key: i64, part: Part, number: i64) -> Option<&str> {
         self.teams.get(&key)?.roster(part).people.get(&number).map(String::as_str)
     }

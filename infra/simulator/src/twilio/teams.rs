@@ -1,4 +1,4 @@
-//! The operations on teams, their members and their owners, as far as a client that provisions users needs them.
+//! The operations on teams, members and owners that a provisioning client needs.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn with_team(world: &World, sid: &str, show: impl FnOnce(&Team) -> Outcome) -> O
     show(state.lasting.directory.teams.get(sid).ok_or_else(|| TwilioError::not_found(sid))?)
 }
 
-/// Answers 204. Answers 404 if there is no such team.
+/// Answers 204, or 404 for an unknown team.
 fn emptied(known: bool, team: &str) -> Outcome {
     if known { Ok(web::empty(StatusCode::NO_CONTENT)) } else { Err(TwilioError::not_found(team)) }
 }

@@ -1,4 +1,4 @@
-//! The `TaskRouter` worker of a Flex user: attributes, activity and channels.
+//! A Flex user's `TaskRouter` worker: attributes, activity and channels.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::directory::FlexUser;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, clock, random};
 
-/// The SID and name of each activity, and whether `TaskRouter` offers tasks to a worker in this activity.
+/// The activities: SID, name, and whether `TaskRouter` offers tasks to the worker.
 pub(crate) const ACTIVITIES: [(&str, &str, bool); 4] = [
     ("WA00000000000000000000000000000001", "Offline", false),
     ("WA00000000000000000000000000000002", "Available", true),
@@ -44,7 +44,7 @@ impl Worker {
         ACTIVITIES.into_iter().find(|(sid, _, _)| *sid == self.activity_sid).unwrap_or(ACTIVITIES[0])
     }
 
-    /// Sets the attributes and channels from a provision request. A key's suffix says which type its value has.
+    /// Sets the attributes and channels from a provision request. A key's suffix is the type of its value.
     pub(crate) fn set_attributes(&mut self, given: &Map<String, Value>) -> Result<(), String> {
         let mut attributes = Map::new();
         for (key, value) in given {

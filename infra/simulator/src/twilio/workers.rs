@@ -1,4 +1,4 @@
-//! `TaskRouter`'s list of workers. A deprovisioned user has no worker, so the list leaves such users out.
+//! `TaskRouter`'s list of workers. A deprovisioned user has no worker.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::web;
 use crate::world::World;
 
-/// Pages through all workers, in the order in which their users were created.
+/// Lists all workers page by page, in the order in which their users were created.
 pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let (size, page, start) = page_asked_for(call)?;
     let state = world.state();

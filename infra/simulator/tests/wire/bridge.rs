@@ -1,4 +1,4 @@
-//! Tests that the simulated event bridge supports everything that the real SDK's `getWorker()` needs.
+//! Tests that the event bridge is sufficient for the real SDK's `getWorker()`.
 
 use crate::common::{Sim, sim};
 use flexgate_simulator::*;

@@ -1,4 +1,4 @@
-//! A running simulator, a client that acts like a browser, and helpers for common test steps.
+//! A running simulator, a client that acts like a browser, and common test steps.
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, CLIENT_ID, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use reqwest::{Client, Response, StatusCode};
@@ -97,7 +97,7 @@ impl Sim {
         location.unwrap_or_else(|| panic!("{url} answered {status} without a location"))
     }
 
-    /// Goes through the whole sign-in like a browser. Returns the last URL.
+    /// Signs in like a browser. Returns the last URL.
     pub async fn sign_in(&self, decision: &[(&str, &str)]) -> String {
         let at_idp = self.follow(&self.authorize_url(&plain_state())).await;
         let page = send(self.http.get(&at_idp)).await.unwrap().text().await.unwrap();

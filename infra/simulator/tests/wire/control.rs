@@ -185,7 +185,7 @@ async fn tls_serves_twilios_names_by_sni() {
                 .resolve(host, address)
                 .build()
                 .unwrap();
-            // A URL without a port normally means 443, but here the port of the `resolve` override is used.
+            // The URL has no port, but the `resolve` override sets one.
             let url = format!("https://{host}/v4/Instances/{INSTANCE_SID}/Users?Username=x");
             let answer = send(http.get(url).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await.unwrap();
             assert_eq!(answer.status(), 200);

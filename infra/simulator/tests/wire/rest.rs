@@ -1,5 +1,4 @@
-//! Tests the REST API: the three operations as Twilio documents them, and the other answers that Twilio may give to
-//! them.
+//! Tests the REST API: documented answers, and other answers that Twilio may give.
 
 use crate::common::sim;
 use flexgate_simulator::*;

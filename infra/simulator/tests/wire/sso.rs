@@ -1,4 +1,4 @@
-//! Tests the browser's part of the sign-in: Authorize, the company's sign-in page, Callback, exchange and refresh.
+//! Tests the browser's part of the sign-in, and the exchange and refresh of tokens.
 
 use crate::common::{CALLBACK, NONCE, VERIFIER, b64url, parameter, plain_state, send, sim};
 use flexgate_simulator::*;

@@ -1,54 +1,52 @@
-//! Decides whether a statement of a source is about the person who has a certain username, and whether it may be
-//! stored.
+//! Decides whether the ledger accepts a source's statement about the person who has a certain username.
 
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Whether a source means the person who has a certain username in the ledger. The source names the person by its own
-/// id, the subject.
+/// Whether a source's id stands for the person who has a certain username in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
-    /// The subject stands for the person who has the username now.
+    /// The id stands for the person who has the username now.
     Same,
-    /// The subject stands for somebody else, who takes over the username. The ledger records a new person, who inherits
-    /// nothing from the previous owner of the username.
+    /// The id stands for a different person, who takes over the username. The new person inherits nothing from the
+    /// previous owner of the username.
     NewPerson,
 }
 
-/// Why the ledger refuses a statement of a source about the person who has a certain username.
+/// Why the ledger refuses a source's statement about the person who has a certain username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
-    /// Somebody else has the username. Either the same source has given it to another subject who is still active, or
-    /// another person has taken it over.
+    /// The username belongs to somebody else: another active subject of the same source, or a person who has taken
+    /// over the username.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
-    /// Another source says that the person is inactive, and this source has not said anything about the person before.
-    /// So this source may mean somebody else with the same username.
+    /// Another source says that the person is inactive. This statement is the first of its source about the person,
+    /// so it may be about somebody else with the same username.
     #[error(
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
     Inactive(Source),
-    /// Another Flex user already has the username, but a search for it does not show that user, or that user's username
-    /// is spelled differently. Creating a user for the person would reactivate or overwrite the other user.
+    /// Another Flex user already has the username, possibly in a different spelling. Creating a user would overwrite
+    /// or reactivate that Flex user.
     #[error("the username is a deactivated user's, or another user's in other spelling")]
     NameTaken,
     /// The Flex user is deactivated. The claims of a token never reactivate a user.
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
-    /// Flexgate asked Twilio to create a user, and Twilio instead reactivated an old user whom no search had shown.
-    /// Flexgate has deactivated that user again and has bound no identity to that user.
+    /// Twilio reactivated an old user instead of creating a new one. Flexgate has deactivated the old user again and
+    /// has bound no identity to that user.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject`, which is an id of `source`, stands for `person`. The source sent a username, and `person`
-/// has this username in the ledger.
+/// Decides whether `subject` stands for `person`. `subject` is an id of `source`, and `person` has the username that
+/// `source` sent.
 ///
-/// A source without its own ids for people (the API, operators) always means the person who has the username. Set
-/// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another
-/// source says that the person is inactive.
+/// `subject` is `None` for the API and for operators, which have no ids of their own for people. `gives_access` is
+/// false for a statement that only removes access. Such a statement is accepted even if another source says that the
+/// person is inactive.
 pub fn attach(
     person: &Person,
     source: &Source,

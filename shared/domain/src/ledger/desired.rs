@@ -1,4 +1,4 @@
-//! What a person should be in Flex.
+//! Computes what a person's Flex user should be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,25 +15,25 @@ use crate::policy::Policy;
 use crate::role::{Role, RoleSet};
 use crate::user::{FlexUser, WorkerAttributes};
 
-/// How long the claims of a token count after the token was issued.
+/// How long the claims of a token remain valid after the token was issued.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
-/// The circumstances under which [`desired`] is computed.
+/// The circumstances under which [`desired`] computes its result.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
-    /// The time.
+    /// The current time.
     pub now: OffsetDateTime,
-    /// The issuer of the token with which the person is minting right now. `None` outside a mint. Claims of an issuer
-    /// may add a role only while the person mints with a token of that issuer.
+    /// The issuer of the token with which the person is minting now. `None` outside a mint. Claims add a role only
+    /// during a mint with a token of the same issuer.
     pub minting_for: Option<&'a str>,
-    /// How long claims count after their token was issued.
+    /// How long the claims of a token remain valid after the token was issued.
     pub claims_last: Duration,
-    /// The kinds of source in their order of precedence for profile fields.
+    /// Which kind of source has priority for profile fields.
     pub priority: SourcePriority,
 }
 
 impl Occasion<'_> {
-    /// The circumstances at the time `now`, if the person is not minting and the settings have their defaults.
+    /// Returns the circumstances outside a mint, with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -43,43 +43,43 @@ impl Occasion<'_> {
 /// Whether a person should be active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Active {
-    /// At least one source says that the person is active, and no source says that the person is inactive.
+    /// At least one source says "active", and no source says "inactive".
     Yes,
-    /// At least one source says inactive.
+    /// At least one source says "inactive".
     No,
-    /// No source says whether the person is active. So Flexgate neither activates nor deactivates the Flex user.
+    /// No source says "active" or "inactive". Flexgate neither activates nor deactivates the Flex user.
     AsInFlex,
 }
 
-/// What a person should be in Flex.
+/// What a person's Flex user should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// Whether the person should be active.
     pub active: Active,
-    /// The roles that the person should have and that Flexgate can give.
+    /// The roles that the person should have, except those in `unspellable`.
     pub roles: RoleSet,
-    /// Roles that Flex shows but that Flexgate cannot give, such as `wfo.full_access`. The person keeps them. A
-    /// provisioning request replaces all roles, so it would remove these. Flexgate must therefore not send one.
+    /// Roles of the person in Flex that Flexgate cannot give, such as `wfo.full_access`. The person keeps these
+    /// roles. A provisioning request would remove them, so Flexgate must not send one.
     pub unspellable: BTreeSet<Box<str>>,
-    /// The e-mail address; `None` if none is known.
+    /// The e-mail address. `None` if it is unknown.
     pub email: Option<Email>,
-    /// The full name; `None` if none is known.
+    /// The full name. `None` if it is unknown.
     pub full_name: Option<FullName>,
-    /// The locale, or `None` if no source says anything about it. `Some(None)` means that the person should have no
-    /// locale.
+    /// The locale. `None` if no source mentions a locale, and `Some(None)` if the person should have none.
     pub locale: Option<Option<Box<str>>>,
-    /// The worker's attributes, or `None` if no source says anything about them.
+    /// The worker's attributes. `None` if no source mentions attributes, and `Some(None)` if the person should have
+    /// none.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// The record of what Flexgate has given the person. It already includes the change that the person needs, because
-    /// Flexgate stores the record before it sends the change to Twilio.
+    /// The new value of [`Given`] for this person. Flexgate stores it before it sends the change to Twilio.
     pub given: Given,
-    /// The reason for each part of this desired state.
+    /// The reason for each part of this result.
     pub explanation: Explanation,
 }
 
-/// Computes what `person` should be in Flex. `observed` is the user that Flex shows, or `None` if there is none.
+/// Computes what the Flex user of `person` should be. `observed` is the current user in Flex, or `None` if there is
+/// none.
 ///
-/// Returns `None` for a person about whom no source ever said anything, because Flexgate does not change such a user.
+/// Returns `None` if no source has ever made a statement about the person. Flexgate does not change such a user.
 #[must_use]
 pub fn desired(
     person: &Person,
@@ -125,8 +125,7 @@ pub fn desired(
     })
 }
 
-/// The statements that still count. The claims of a token expire after [`Occasion::claims_last`]. Other statements do
-/// not expire.
+/// Returns all statements except expired ones. Only the claims of a token expire, after [`Occasion::claims_last`].
 fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
     let expired = |source: &Source, said: &Statement| {
         source.kind() == SourceKind::Claims
@@ -136,8 +135,7 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
     live.map(|(source, said)| (source.clone(), said.clone())).collect()
 }
 
-/// The sources that say that the person is active, and then the sources that say that the person is inactive. A SCIM
-/// group or the claims of a token can say neither.
+/// Returns the sources that say "active" and the sources that say "inactive". SCIM groups and claims can say neither.
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
@@ -184,8 +182,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // The policy does not allow this role. Reactivating the person with the role would amount to giving it to
-            // them.
+            // Flexgate must not reactivate a person with a role that the policy forbids.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -221,8 +218,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that the person should have because a source names them. The policy must allow each of these roles. A role
-/// that only claims name is added only during a mint.
+/// Returns the roles that sources name and the policy allows. A role that only claims name is added only during a
+/// mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -268,14 +265,13 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// The value that a source states. `None` if the source says that the field is empty. Flex requires an e-mail address,
-/// so Flexgate ignores a source that says that the address is empty.
+/// Returns the value that a source states, or `None` if the source states that the field is empty. Flex requires an
+/// e-mail address, so Flexgate ignores a source that states an empty one.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }
 
-/// Chooses the value of a field that Flex requires. The first choice is the value that a source states, the second is
-/// the value in Flex, and the last is the username.
+/// Chooses the value of a field that Flex requires: a source's value, else the value in Flex, else the username.
 fn settle<T: std::str::FromStr>(
     name: &'static str,
     chosen: Option<(&Source, T)>,

@@ -1,4 +1,4 @@
-//! Explains why a person is active or not and why they have each role and profile field.
+//! Explains why a person is active, and why they have each role and profile field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::source::Source;
 
-/// Why a person is active or not, and why they have each role and profile field. Shown by `GET /users/{sid}/explain`,
-/// by `flexgate users explain` and in the audit log.
+/// Why a person is active or not, and why they have each role and profile field. `GET /users/{sid}/explain`,
+/// `flexgate users explain` and the audit log show this explanation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The sources that say the person is active.
+    /// The sources that say "active".
     pub active_by: BTreeSet<Source>,
-    /// The sources that say the person is inactive. One such source is enough to deactivate the person.
+    /// The sources that say "inactive". One such source is enough to deactivate the person.
     pub inactive_by: BTreeSet<Source>,
-    /// Each role with the reason why the person has it or not. Includes every role that a source names, that Flex
-    /// shows, or that Flexgate has taken back.
+    /// The reason why the person has each role, or does not have it. Contains every role that a source names, that
+    /// Flex shows, or that Flexgate has taken back.
     pub roles: BTreeMap<Box<str>, RoleReason>,
     /// Where each profile field comes from.
     pub fields: BTreeMap<&'static str, FieldReason>,
@@ -25,40 +25,40 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum RoleReason {
-    /// The person has the role because these sources name it.
+    /// The person has the role because sources name it.
     Stated {
-        /// The sources.
+        /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role. Default roles apply only if no source names a role that counts. They also do
-    /// not apply if the person keeps a role in Flex that Flexgate did not give.
+    /// The person has this default role. Default roles apply only if no source names an allowed role and the person
+    /// has no role that was set by hand.
     Default,
-    /// The person has the role in Flex, and Flexgate never gave it. Somebody set it by hand.
+    /// The person has the role in Flex, and Flexgate never gave it.
     MadeByHand,
-    /// The person has the role in Flex, and Flexgate cannot give it. So Flexgate sends no provisioning request for the
-    /// person, because that would remove the role.
+    /// The person has a role in Flex that Flexgate cannot give. A provisioning request would remove the role, so
+    /// Flexgate sends none for this person.
     Unspellable,
-    /// The person loses the role: Flexgate gave it, but no source names it any more.
+    /// The person loses the role. Flexgate gave it, and no source names it now.
     TakenBack,
-    /// The person does not get the role, because the policy does not allow it for anybody.
+    /// The person does not get the role, because the policy allows it for nobody.
     Forbidden {
-        /// The sources that name it.
+        /// The sources that name the role. Can be empty.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role, because it is not one of the roles that Flexgate can give.
+    /// The person does not get the role, because Flexgate cannot give roles of this name.
     Unknown {
-        /// The sources that name it.
+        /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role. Only claims name it, and claims may add a role only while the person mints.
+    /// The person does not get the role now. Only claims name it, and claims add a role only during a mint.
     ClaimsOnly {
-        /// The issuers.
+        /// The issuers whose claims name the role.
         by: BTreeSet<Source>,
     },
-    /// Flexgate is reactivating the person. The person had this role before but does not get it back, because Flexgate
-    /// cannot give it.
+    /// The person had this role before the deactivation. The reactivated person does not get it back, because
+    /// Flexgate cannot give it.
     NotRestored,
-    /// The person does not keep the role, because it belonged to the previous owner of the username.
+    /// The person does not keep the role, because it belongs to the previous owner of the username.
     PreviousOwner,
 }
 
@@ -70,17 +70,17 @@ impl RoleReason {
     }
 }
 
-/// Where the value of a profile field, such as the e-mail address, comes from.
+/// Where the value of a profile field comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source states the value. If several sources state a value, this source has the highest priority among them.
+    /// The source with the highest priority among those that state a value.
     Stated {
         /// The source.
         by: Source,
     },
     /// No source states a value, so the value in Flex stays.
     AsInFlex,
-    /// No source states a value and Flex shows no valid one, so Flexgate uses the username.
+    /// No source states a value and Flex has no valid one, so Flexgate uses the username.
     Username,
 }

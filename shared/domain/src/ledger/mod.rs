@@ -1,16 +1,14 @@
-//! The rules of the people ledger: what each source says about a person, and what the person's Flex user should
-//! therefore look like.
+//! The rules of the people ledger.
 //!
-//! A [`Source`] is anything that tells Flexgate about people, such as SCIM or a webhook. A [`Statement`] holds
-//! everything that one source has said about one person. The function [`desired`] computes how the person's Flex user
-//! should look. Its inputs are all statements about the person, the roles that Flexgate has given so far, the policy,
-//! and what Flex shows now. It also returns an [`Explanation`], which gives the reason for every part of the result.
+//! A [`Source`] is a system that tells Flexgate about people, such as SCIM or a webhook. A [`Statement`] contains
+//! everything that one source has said about one person. The function [`desired`] computes what the person's Flex
+//! user should be, and an [`Explanation`] of the result.
 //!
 //! Property tests check these invariants:
-//! * Merging statements is commutative, associative and idempotent. So the order of deliveries does not matter, and
-//!   neither do repeated deliveries.
-//! * After a source has withdrawn its statement, only two things determine the result: what the other sources say, and
-//!   what somebody set by hand in Flex.
+//! * Merging statements is commutative, associative and idempotent. So neither the order of deliveries nor a repeated
+//!   delivery matters.
+//! * After a source has withdrawn its statement, only the other sources' statements and changes by hand in Flex
+//!   determine the result.
 //! * Flexgate never adds a role that the policy forbids.
 
 mod attach;

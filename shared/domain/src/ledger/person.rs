@@ -15,8 +15,8 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID cannot be the id, for two reasons. A source
-/// can mention a person before the Flex user exists, and a reactivated user may get another SID.
+/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID cannot be this id, because the person can
+/// exist before the Flex user, and because a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
@@ -27,7 +27,7 @@ pub struct PersonId(u128);
 pub struct PersonIdError;
 
 impl PersonId {
-    /// The id made from 16 random bytes.
+    /// Makes an id from 16 random bytes.
     #[must_use]
     pub fn of(random: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(random))
@@ -66,78 +66,74 @@ impl From<PersonId> for String {
     }
 }
 
-/// Flexgate's own record about a person. It contains the roles that Flexgate has given, the roles that Flexgate has
-/// taken back, and other data for reconciling. Flexgate stores this record before it sends a change to Twilio. So even
-/// after a crash, every role that Flexgate gave is in the record.
+/// Flexgate's own record about a person, such as the roles that it has given and taken back. Flexgate stores the
+/// record before it sends a change to Twilio. So a crash cannot lose a role that Flexgate gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
-    /// Roles that Flexgate gives, because a source names them or because they are the default roles.
+    /// The roles that Flexgate gives: roles that a source names, or the default roles.
     pub roles: RoleSet,
-    /// Roles that Flexgate gave earlier and that no source names any more. If Flex shows one of them again, Flexgate
-    /// removes it. A role that is not in this set counts as set by hand, and stays.
+    /// The roles that Flexgate gave earlier and that no source names now. Flexgate removes such a role whenever Flex
+    /// shows it. A role outside this set and `roles` counts as set by hand.
     pub taken: RoleSet,
-    /// The worker attributes that Flexgate sent last. Flex does not return attributes. So Flexgate finds out what has
-    /// changed by comparing new attributes with these.
+    /// The worker attributes in Flexgate's latest provisioning request. Flex does not return attributes, so Flexgate
+    /// compares new attributes with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The value of [`Person::version`] when the Flex user was last reconciled. A later statement increases the
-    /// person's version. The difference then shows that the person must be reconciled again.
+    /// The value of [`Person::version`] at the last reconciliation. A later statement increases the person's version,
+    /// so a difference shows that the person must be reconciled again.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
-    /// Whether this person has taken over somebody else's username but Flexgate has not provisioned this person yet. As
-    /// long as this is true, everything that Flex shows belongs to the previous owner.
+    /// Whether this person has taken over somebody else's username and is not provisioned yet. While this is true,
+    /// everything that Flex shows belongs to the previous owner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
-    /// When this person took over the username from somebody else. A token that was issued before this time may belong
-    /// to the previous owner.
+    /// When this person took over the username from somebody else. A token that was issued earlier may belong to the
+    /// previous owner.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub owner_since: Option<OffsetDateTime>,
-    /// When a mint first asked Twilio to create the Flex user. `None` once the ledger knows the user. If Twilio's
-    /// answer gets lost, Flexgate repeats the request and compares this time with the user's creation date. A user who
-    /// was created before this time belonged to somebody else. A user who was created later was created for this
-    /// person.
+    /// When a mint first asked Twilio to create the Flex user. `None` once the ledger knows the user.
+    ///
+    /// If Twilio's answer is lost, Flexgate repeats the request and compares this time with the user's creation date.
+    /// A user who was created earlier belongs to somebody else.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
-    /// How often Flexgate has undone a change that somebody else made in Flex. The count restarts when a source says
-    /// something new.
+    /// The repairs of this person so far. A new statement of a source resets them.
     #[serde(skip_serializing_if = "Repairs::is_none")]
     pub repairs: Repairs,
 }
 
-/// Counts repairs of differences between Flex and the ledger that no statement caused. Such a difference shows that
-/// something other than Flexgate also changes the user in Flex. One example is Twilio's SSO, which sets roles at each
-/// login.
+/// Counts how often Flexgate has undone changes by somebody else in Flex. For example, Twilio's SSO sets roles at
+/// each login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repairs {
-    /// How many repairs.
+    /// The number of repairs.
     pub count: u32,
-    /// When the first of them was made.
+    /// When the first of these repairs was made.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the difference comes back after that many repairs, Flexgate only reports the
-    /// difference, because somebody seems to want it.
+    /// The maximum number of repairs. If the same difference appears again, Flexgate only reports it.
     pub const MOST: u32 = 2;
 
-    /// How long repairs are counted, from the first one on. After that time, the count restarts at zero.
+    /// The count of repairs expires this long after the first repair.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The count at `now`, or zero if it has expired.
+    /// Returns the number of repairs at `now`. It is zero if the count has expired.
     #[must_use]
     pub fn counting(self, now: OffsetDateTime) -> Self {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// The count with one more repair at `now`. `None` if there have been [`Self::MOST`] repairs already, so that
-    /// Flexgate must not repair again.
+    /// Returns the counter with one more repair at `now`. `None` if [`Self::MOST`] is reached, so that Flexgate must
+    /// not repair.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -150,30 +146,29 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A person in the ledger: what every source says about them, and what Flexgate has given to them.
+/// A person in the ledger: all statements about the person, and what Flexgate has given to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Identifies the person.
+    /// The ledger's id of the person.
     pub id: PersonId,
-    /// The Flex username. If there is a Flex user, this is the spelling in Flex.
+    /// The Flex username, in the spelling that Flex uses.
     pub username: Username,
-    /// The current Flex user, once there is one.
+    /// The person's Flex user. `None` if there is no such user yet.
     pub flex_user_sid: Option<FlexUserSid>,
-    /// What each source says.
+    /// What each source says about the person.
     pub statements: BTreeMap<Source, Statement>,
-    /// The id that each source has for the person. Sources without ids for people have no entry.
+    /// Each source's own id of the person. The API and operators have no such ids.
     pub subjects: BTreeMap<Source, SubjectId>,
-    /// What Flexgate has given.
+    /// What Flexgate has given to the person.
     pub given: Given,
-    /// Whether somebody else has taken over this person's username and Flex user. If so, this person has neither of
-    /// them any more.
+    /// Whether somebody else has taken over this person's username and Flex user.
     pub superseded: bool,
     /// How often this person has been written to the store. 0 for a person who is not stored yet.
     pub version: u64,
 }
 
 impl Person {
-    /// A person about whom only the username is known.
+    /// Makes a person about whom only the username is known.
     #[must_use]
     pub fn new(id: PersonId, username: Username) -> Self {
         let (statements, subjects) = (BTreeMap::new(), BTreeMap::new());
@@ -181,28 +176,26 @@ impl Person {
         Self { id, username, flex_user_sid: None, statements, subjects, given, superseded: false, version: 0 }
     }
 
-    /// Creates the person who takes over this person's username. No source has said anything about the new person yet.
-    /// The new person gets the Flex user, but inherits neither the profile nor the roles that Flex shows.
+    /// Makes the person who takes over this person's username and Flex user. The new person has no statements, and
+    /// inherits neither the profile nor the roles in Flex.
     #[must_use]
     pub fn successor(&self, id: PersonId, now: OffsetDateTime) -> Self {
         let given = Given { taking_over: true, owner_since: Some(now), ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
     }
 
-    /// Whether the Flex user has been reconciled since the last statement about the person.
+    /// Whether the person has been reconciled since the last statement about them.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.version > 0 && self.given.settled_at == self.version
     }
 
-    /// The sources that say the person is active. SCIM groups and claims are left out, because they cannot say whether
-    /// a person is active.
+    /// Returns the sources that say "active". SCIM groups and claims are never among them.
     pub fn active_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(true)
     }
 
-    /// The sources that say the person is inactive. SCIM groups and claims are left out, because they cannot say
-    /// whether a person is active.
+    /// Returns the sources that say "inactive". SCIM groups and claims are never among them.
     pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(false)
     }

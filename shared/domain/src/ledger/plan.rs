@@ -8,32 +8,32 @@ use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
 /// The requests that Flexgate must send to Twilio. Sending them twice has the same effect as sending them once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The change.
+    /// The change to the user.
     pub step: Step,
     /// The locale to set after [`Plan::step`]. `Some("")` removes the locale.
     pub locale: Option<Box<str>>,
-    /// The fields that Flexgate cannot change. Only a full provisioning request could change them, and that request
-    /// would also remove a role that Flex shows and that Flexgate cannot give.
+    /// The names of fields that stay unchanged, although they differ. Changing them needs a provisioning request, and
+    /// this request would remove a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 
 /// The change to the user itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// None.
+    /// No change.
     Nothing,
-    /// Create, change or reactivate.
+    /// Create, change or reactivate the user.
     Provision(DesiredUser),
-    /// Change only the e-mail address. This request does not touch the roles.
+    /// Change only the e-mail address. The roles stay unchanged.
     UpdateEmail(Email),
-    /// Deactivate.
+    /// Deactivate the user.
     Deprovision,
 }
 
 /// Why there is no plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefused {
-    /// Flex requires a field that no source provides.
+    /// No source provides this field, which Flex requires.
     #[error("no source says the person's {0}, which Flex needs")]
     Incomplete(&'static str),
     /// The person would have no role.
@@ -42,8 +42,8 @@ pub enum PlanRefused {
 }
 
 impl Desired {
-    /// Computes the requests that give the Flex user with this username the desired state. `observed` must have all
-    /// fields ([`FlexUser::is_complete`]), or be `None` if Flex has no such user.
+    /// Plans the requests that give the Flex user with this username the desired state. `observed` is `None` if there
+    /// is no such user. Otherwise it must have all fields ([`FlexUser::is_complete`]).
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,9 +89,9 @@ impl Desired {
         Ok(plan)
     }
 
-    /// The attributes to send. Flex never removes an attribute. So the result also has an empty value for each
-    /// attribute that Flexgate sent earlier and that no source states any more. For a user who is reactivated it has no
-    /// empty values, because Twilio creates a new worker without attributes.
+    /// Returns the attributes to send. Flex never removes an attribute, so each earlier attribute that no source
+    /// states now gets an empty value. A reactivated user gets no empty values, because Twilio creates a new worker
+    /// for that user.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();
@@ -107,7 +107,7 @@ impl Desired {
     }
 }
 
-/// The names of the fields that differ. Roles that Flexgate cannot give are not compared.
+/// Returns the names of the fields that differ. Roles that Flexgate cannot give are not compared.
 fn difference(user: &FlexUser, desired: &DesiredUser) -> Vec<&'static str> {
     let nothing = ObservedRoles::default();
     let roles = user.roles.as_ref().unwrap_or(&nothing).known();

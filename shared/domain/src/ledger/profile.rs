@@ -7,13 +7,13 @@ use super::source::{Source, SourceKind};
 use super::statement::Statement;
 use crate::event::Moment;
 
-/// The order of priority of the kinds of source. If sources of several kinds state a value for the same profile field,
-/// the kind with the highest priority wins. Among sources of one kind, the latest statement wins.
+/// The order of priority of the kinds of source, for profile fields. If several kinds state a value for the same
+/// field, the kind with the highest priority wins. Within one kind, the latest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourcePriority([SourceKind; 5]);
 
 impl Default for SourcePriority {
-    /// SCIM first, then claims, webhooks, the API and operators.
+    /// SCIM, claims, webhooks, the API, operators.
     fn default() -> Self {
         Self(SourceKind::ALL)
     }
@@ -22,8 +22,8 @@ impl Default for SourcePriority {
 impl FromStr for SourcePriority {
     type Err = &'static str;
 
-    /// Parses a comma-separated list of kinds of source, with the highest priority first. Kinds that are missing from
-    /// the list come after it, in the default order.
+    /// Parses a comma-separated list of kinds, with the highest priority first. Missing kinds follow in the default
+    /// order.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const MUST: &str =
             "must be a comma-separated list of scim, claims, webhook, api and operator, each at most once";
@@ -45,8 +45,8 @@ impl SourcePriority {
         self.0.iter().position(|one| *one == kind).unwrap_or(self.0.len())
     }
 
-    /// The value from the source with the highest priority, together with that source. `None` if no source says
-    /// anything about the field. A source that says that the field is empty is counted too.
+    /// Returns the value from the source with the highest priority, and that source. `None` if no source mentions the
+    /// field. A source can also win by stating that the field is empty.
     pub(super) fn choose<'a, T>(
         self,
         statements: &'a BTreeMap<Source, Statement>,

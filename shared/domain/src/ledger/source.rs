@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::SourceName;
 
-/// A source from which Flexgate learns about people. The store saves it as a text such as `scim` or `webhook:okta`.
-/// [`Explanation`](super::Explanation) shows the same text.
+/// A source from which Flexgate learns about people. Its text form is, for example, `scim` or `webhook:okta`. The
+/// store and [`Explanation`](super::Explanation) use this form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// SCIM's user resource.
     Scim,
-    /// One SCIM group, identified by its `id`. All that it says about a person is which role the group gives.
+    /// One SCIM group, identified by its SCIM `id`. A group states only roles.
     ScimGroup(Box<str>),
-    /// The claims in the tokens of one issuer, identified by its configured `iss`.
+    /// The claims in the tokens of one issuer, identified by the `iss` in the settings.
     Claims(Box<str>),
-    /// One webhook source, by its configured name.
+    /// One webhook source, identified by its configured name.
     Webhook(SourceName),
     /// `POST /users` and `DELETE /users/{sid}`.
     Api,
-    /// An operator at the command line. This includes imports from files.
+    /// An operator at the command line, including imports from files.
     Operator,
 }
 
-/// The kinds of source, in the default order of priority for profile fields. The first kind that states a value wins.
+/// The kinds of source. Their order here is the default priority for profile fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// [`Source::Scim`] and [`Source::ScimGroup`].
@@ -42,10 +42,10 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// Every kind, in the default order of priority.
+    /// All kinds, in the default order of priority.
     pub const ALL: [Self; 5] = [Self::Scim, Self::Claims, Self::Webhook, Self::Api, Self::Operator];
 
-    /// The kind as settings and the store spell it.
+    /// Returns the name of this kind in the settings and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl FromStr for SourceKind {
 pub struct SourceError;
 
 impl Source {
-    /// Its kind.
+    /// Returns the kind of this source.
     #[must_use]
     pub fn kind(&self) -> SourceKind {
         match self {
@@ -84,8 +84,7 @@ impl Source {
         }
     }
 
-    /// Whether this source can say that a person is active or inactive. A SCIM group or the claims of a token cannot
-    /// say this.
+    /// Whether this source can say that a person is active or inactive. SCIM groups and claims cannot.
     #[must_use]
     pub fn may_say_active(&self) -> bool {
         !matches!(self, Self::ScimGroup(_) | Self::Claims(_))

@@ -11,46 +11,44 @@ use crate::user::WorkerAttributes;
 
 /// A value, and the moment at which a source stated it.
 ///
-/// If two values differ, the one with the later moment counts. If a source states two values with the same moment, the
-/// larger value counts. So the order in which the values arrive never matters.
+/// Of two values, the one with the later moment wins. If the moments are equal, the larger value wins. So the order
+/// in which values arrive does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said<T> {
-    /// When it was said.
+    /// When the source stated the value.
     pub moment: Moment,
-    /// What was said.
+    /// The value that the source stated.
     pub value: T,
 }
 
 /// Everything that one source has said about one person.
 ///
-/// A field is `None` if the source never mentioned it. If the source said that the field is empty, the field is not
-/// `None` but contains an empty value. Every field and every membership has its own moment, so an event changes only
-/// the fields that it mentions.
+/// A field is `None` if the source never mentioned it. A field that the source has emptied contains an empty value.
+/// Every field and every membership has its own moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Everything that the source said before this moment no longer counts. At this moment, the source sent a full
-    /// description of the person, or the source's statement was withdrawn.
+    /// Every statement of the source before this moment is void. At this moment, the source described the person in
+    /// full, or the source's statement was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
-    /// If the source said before this moment that the person is inactive, that no longer counts. This alone does not
-    /// make the person active. If the source has named memberships of the person, those decide.
+    /// If the source said "inactive" before this moment, Flexgate ignores that. The person's memberships in this
+    /// source's groups and applications then decide whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
-    /// Whether the person is a member of each group or application. The key is the source's own id of the group or
-    /// application. An ended membership stays in the map as `false`. Otherwise a late event about its beginning would
-    /// make it count again.
+    /// Whether the person is a member of each group or application. The key is the source's id of the group or
+    /// application. An ended membership stays as `false`, so that a late event about its beginning has no effect.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memberships: BTreeMap<Box<str>, Said<bool>>,
-    /// The names of the person's roles as the source spells them. [`desired`](super::desired) decides which of them
-    /// count.
+    /// The names of the person's roles, as the source spells them. [`desired`](super::desired) decides which of these
+    /// roles the person gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
-    /// The source's own id of the directory or organisation that the person belongs to. An empty value means that the
-    /// directory no longer exists, which makes the person inactive until the source names another directory.
+    /// The source's id of the person's directory or organisation. An empty value means that the directory no longer
+    /// exists. The person is then inactive until the source names another directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<Said<Option<Box<str>>>>,
     /// The e-mail address.
@@ -74,32 +72,31 @@ pub struct Statement {
 }
 
 impl<T> Said<T> {
-    /// A value that the event, request or command `id` stated at the time `at`.
+    /// Makes a value that the event, request or command `id` stated at the time `at`.
     pub fn new(at: OffsetDateTime, id: &EventId, value: T) -> Self {
         Self { moment: Moment { at, deactivates: false, id: id.clone() }, value }
     }
 }
 
 impl Said<bool> {
-    /// A value that says whether the person is active or is a member of a group. If a source says both true and false
-    /// at the same time, false counts.
+    /// Makes a value for `active` or for a membership. If a source states both true and false at the same time, false
+    /// wins.
     #[must_use]
     pub fn access(at: OffsetDateTime, id: &EventId, value: bool) -> Self {
         Self { moment: Moment { at, deactivates: !value, id: id.clone() }, value }
     }
 }
 
-/// Keeps the later of the two.
+/// Keeps the larger value. `None` is the smallest.
 fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
-    // `None` is the smallest.
     if theirs > *ours {
         *ours = theirs;
     }
 }
 
 impl Statement {
-    /// An empty statement that replaces everything that its source has said before `at`. The calling code then fills in
-    /// the fields.
+    /// Makes an empty statement that replaces everything that its source said before `at`. The caller then sets the
+    /// fields.
     #[must_use]
     pub fn in_full(at: OffsetDateTime, id: &EventId) -> Self {
         Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
@@ -127,7 +124,7 @@ impl Statement {
         self.forget_before();
     }
 
-    /// Drops what was said before `since`.
+    /// Drops everything that the source said before `since`.
     fn forget_before(&mut self) {
         fn keep<T>(said: &mut Option<Said<T>>, since: &Moment) {
             if said.as_ref().is_some_and(|said| said.moment < *since) {
@@ -150,20 +147,20 @@ impl Statement {
         keep(&mut self.attributes, since);
     }
 
-    /// Whether the source says nothing about the person. This is the case, for example, after the source's statement
-    /// was withdrawn.
+    /// Whether the source says nothing about the person now, for example after its statement was withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         let directory = self.directory.clone().filter(|said| said.value.is_some());
         *self == Self { since: self.since.clone(), directory, ..Self::default() }
     }
 
-    /// Whether the source says that the person is active. `None` if the source does not say.
+    /// Whether the source says that the person is active. `None` if it says neither "active" nor "inactive".
     ///
-    /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
-    /// all have ended. If the source has explicitly said "inactive", memberships do not count. That changes when the
-    /// source explicitly says "active", or when [`Self::restored`] is set to a later moment. If the person's directory no
-    /// longer exists, the person is inactive, whatever else the source has said.
+    /// * If the directory no longer exists, the person is inactive.
+    /// * Otherwise, after an explicit "inactive", the person is inactive until the source says "active", or until
+    ///   [`Self::restored`] is later than the "inactive".
+    /// * Otherwise, if the source has named memberships, the person is active while at least one of them lasts.
+    /// * Otherwise, an explicit "active" decides.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
@@ -177,9 +174,8 @@ impl Statement {
         Some(self.memberships.values().any(|said| said.value))
     }
 
-    /// The person's full name and its moment. A source may send a full name, or a given name and a family name, which
-    /// are joined. If it sent both forms, the later one counts. A given name without a family name does not count, and
-    /// neither does a family name without a given name.
+    /// Returns the person's full name and its moment. The name is either a full name from the source, or a given name
+    /// and a family name joined. If the source sent both forms, the later form wins.
     #[must_use]
     pub fn says_full_name(&self) -> Option<(&Moment, FullName)> {
         let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
@@ -196,9 +192,9 @@ impl Statement {
         }
     }
 
-    /// Moves the statement to just after `earlier`, unless the statement is already later. Use this for sources that
-    /// send one request after another and wait for each answer. Without it, a clock that is behind could make a request
-    /// count as older than the previous request.
+    /// Moves the statement to just after `earlier`, unless it is already later. Use this for a source that waits for
+    /// each answer before its next request. Otherwise a slow clock could make a new request look older than the
+    /// previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
@@ -226,7 +222,7 @@ impl Statement {
         self
     }
 
-    /// The latest moment in the statement.
+    /// Returns the latest moment in the statement.
     #[must_use]
     pub fn latest(&self) -> Option<&Moment> {
         fn of<T>(said: Option<&Said<T>>) -> Option<&Moment> {
@@ -253,9 +249,9 @@ impl Statement {
 }
 
 impl Moment {
-    /// Returns the time that Flexgate records for a message. This is the time that the source states, but never later
-    /// than the time of receipt. If a source's clock were ahead, the source's next messages could otherwise count as
-    /// older than this one.
+    /// Returns the time that Flexgate records for a message: the time that the source states, but never later than
+    /// the time of receipt. Otherwise, after a message from a fast clock, the source's next messages could look
+    /// older.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

@@ -1,7 +1,7 @@
 //! The policy: decides who may mint a token, for which user, with which roles and for how long.
 //!
-//! The decision depends only on the verified caller, the request, the settings and the time. Whatever the policy does
-//! not allow is refused, and an empty allow-list allows nobody. Every decision contains its reason for the audit log.
+//! The decision depends only on the verified caller, the request, the settings and the time. An empty allow-list
+//! allows nobody.
 
 mod just_in_time;
 mod template;
@@ -21,12 +21,12 @@ use super::role::{Role, RoleSet, role_names};
 use super::ttl::TokenTtl;
 use super::user::{DesiredUser, FlexUser};
 
-/// The configured policy.
+/// The policy in the settings.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The roles that Flexgate may give. `admin` is among them only if the operator opts in explicitly.
+    /// The roles that Flexgate may give. `admin` is among them only if the operator explicitly lists it.
     pub allowed_roles: RoleSet,
-    /// The roles of a user who is created just in time and whose claims map to no role.
+    /// The roles of a person for whom no source names an allowed role.
     pub default_roles: RoleSet,
     /// Whether a mint may create or update the caller's Flex user.
     pub just_in_time: JustInTime,
@@ -34,31 +34,31 @@ pub struct Policy {
     pub max_ttl: TokenTtl,
 }
 
-/// What the body of `POST /token` asks for.
+/// The values in the body of a `POST /token` request.
 #[derive(Debug, Clone, Default)]
 pub struct MintRequest {
-    /// The lifetime.
+    /// The requested lifetime of the token.
     pub ttl: Option<TokenTtl>,
-    /// The user to mint for, if not the caller.
+    /// The user for whom the caller mints. `None` if the caller mints for themselves.
     pub username: Option<Username>,
-    /// The only roles the token may carry.
+    /// The only roles that the token may contain. `None` if the request does not limit the roles.
     pub roles: Option<RoleSet>,
 }
 
-/// A mint that the policy allows. `Display` prints which rules allowed it.
+/// A mint that the policy allows. `Display` prints the rules that allowed it, for the audit log.
 #[derive(Debug, Clone)]
 pub struct MintGrant {
-    /// The user to mint for.
+    /// The user for whom the token is minted.
     pub username: Username,
     /// Whether the caller mints for themselves.
     pub for_self: bool,
-    /// How long the token lives.
+    /// The lifetime of the token.
     pub ttl: TokenTtl,
-    /// What determined that lifetime.
+    /// What determined the lifetime.
     pub ttl_by: TtlBy,
-    /// The only roles that the token may carry, if the request limits them.
+    /// The only roles that the token may contain. `None` if the request does not limit the roles.
     pub only_roles: Option<RoleSet>,
-    /// The user to create if the username has no Flex user yet. `None` if the mint must not create one.
+    /// The user to create if no Flex user has the username. `None` if the mint must not create a user.
     pub newcomer: Option<DesiredUser>,
     /// What the mint may do to the user because of the caller's claims. [`JustInTime::Off`] if the caller mints for
     /// somebody else.
@@ -71,7 +71,7 @@ pub struct MintGrant {
 pub enum TtlBy {
     /// The request.
     Request,
-    /// The default lifetime, because the request asked for none.
+    /// The default lifetime, because the request names no lifetime.
     Default,
     /// The policy's maximum.
     Policy,
@@ -82,19 +82,19 @@ pub enum TtlBy {
 /// Why a mint is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MintRefusal {
-    /// The token carries neither minting scope.
+    /// The caller's token contains neither of the two scopes for minting.
     #[error("the token lacks the scope {0}")]
     ScopeMissing(Scope),
-    /// The caller's claims map to no Flex username.
+    /// The caller's claims give no Flex username.
     #[error("the token's claims name no Flex username")]
     UsernameMissing,
-    /// The body names somebody else.
+    /// The body names another user, and the caller lacks the scope for that.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
-    /// The request asks for a role that the caller's claims do not give them, or that the policy allows for nobody.
+    /// The request names a role that the caller may not have, or that the policy allows for nobody.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
-    /// The caller's own token is valid for less time than the shortest lifetime that a Flex token may have.
+    /// The caller's own token expires sooner than a Flex token with the minimum lifetime.
     #[error("the caller's token expires too soon")]
     ExpiresTooSoon,
 }
@@ -102,25 +102,23 @@ pub enum MintRefusal {
 /// Why Flexgate may not mint a token for a Flex user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// It is deprovisioned.
+    /// The Flex user is deactivated.
     #[error("the Flex user is deactivated")]
     Deactivated,
     /// Twilio did not send the user's roles, so Flexgate cannot check them.
     #[error("the Flex user's roles are not known")]
     RolesUnknown,
-    /// The token would carry a role that the policy does not allow. An example is `admin`, if the operator has not
-    /// allowed it explicitly.
+    /// The user has a role that the policy does not allow, and the token would contain it.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
-    /// The request limits the token to certain roles, and the token would also carry others.
+    /// The user has roles outside the limit in the request, and the token would contain them.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
 }
 
 impl Policy {
-    /// Decides whether `caller` may mint the token that the request asks for. Three things limit the token's lifetime:
-    /// the request, the policy's maximum, and the remaining lifetime of the caller's own token. The shortest of them
-    /// counts.
+    /// Decides whether `caller` may mint the token in `asked`. The token's lifetime is the minimum of three: the
+    /// requested lifetime, the policy's maximum, and the remaining lifetime of the caller's own token.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);
         if !any && !caller.scopes.grant(Scope::Token) {
@@ -158,14 +156,13 @@ impl Policy {
         })
     }
 
-    /// The first of `roles` that the policy does not allow, if any.
+    /// Returns the first of `roles` that the policy does not allow.
     #[must_use]
     pub fn forbidden_role(&self, roles: &RoleSet) -> Option<Role> {
         roles.difference(&self.allowed_roles).next().copied()
     }
 
-    /// The roles that the caller may get: those that the claims name, or the default roles if the claims name none.
-    /// Roles that are not in the allow-list are left out.
+    /// Returns the allowed roles that the claims name. If the claims name no role, returns the allowed default roles.
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()
@@ -181,17 +178,17 @@ impl Policy {
         let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
         let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
         let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
-        // If several limits are equal, report the first one in this list. So a caller who gets exactly the requested
-        // lifetime sees that the request determined it.
+        // If several limits are equal, the first one in this list is reported. So a caller who gets the requested
+        // lifetime sees `Request`.
         let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
         Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
     }
 }
 
 impl MintGrant {
-    /// Checks whether Flexgate may mint a token for `user`. The user must be active and must have no role that the
-    /// policy forbids. If the request limits the token to certain roles, the user must have no other role. Roles that
-    /// Flexgate does not know, such as `wfo.full_access`, matter only if there is such a limit.
+    /// Checks whether Flexgate may mint a token for `user`. The user must be active and have no forbidden role. If
+    /// the request limits the token's roles, the user must have no role outside the limit, not even one that Flexgate
+    /// cannot give.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);

@@ -7,8 +7,8 @@ use crate::Username;
 
 /// A template for usernames with claims in braces: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///
-/// Different claim values never give the same username. For this, the template has literal text (a separator) between
-/// any two claims. And [`UsernameTemplate::render`] refuses a claim value that contains any character of a separator.
+/// Different claim values never give the same username. So a separator must stand between two claims, and
+/// [`UsernameTemplate::render`] refuses a claim value that contains a character of a separator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernameTemplate {
     before: Box<str>,
@@ -22,29 +22,29 @@ struct Placeholder {
     after: Box<str>,
 }
 
-/// The text is no template.
+/// Why a text is not a valid template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The template names no claim, so every caller would get the same username.
     #[error("must name at least one claim in braces, like {{preferred_username}}")]
     Constant,
-    /// An unmatched brace, or braces without a claim name between them.
+    /// A brace is unmatched, or a pair of braces is empty.
     #[error("must have a claim's name between every {{ and its }}")]
     Braces,
-    /// Two claims follow each other without a separator, so different claim values could give the same username.
+    /// No separator stands between two claims, so different claim values could give the same username.
     #[error("must have a text between two claims, like {{tid}}.{{oid}}")]
     Touching,
 }
 
 impl UsernameTemplate {
-    /// A template that consists of one claim and no literal text.
+    /// Makes a template of one claim without literal text.
     #[must_use]
     pub fn of_claim(claim: &str) -> Self {
         Self { before: "".into(), claims: vec![Placeholder { claim: claim.into(), after: "".into() }] }
     }
 
-    /// Fills in the template with the claims that `value_of` returns. Returns `None` if a claim is missing, if a value
-    /// is empty or contains a character of a separator, or if the result is not a valid username.
+    /// Fills in the claims that `value_of` returns. Returns `None` if a claim is missing or empty, if a value
+    /// contains a character of a separator, or if the result is not a valid username.
     pub fn render(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<Username> {
         let separators: String = self.separators().collect();
         let mut text = self.before.to_string();
@@ -136,7 +136,7 @@ mod tests {
             ("{tid}.{oid}", Some("t-1.o-2")),
             ("flex-{oid}@example.com", Some("flex-o-2@example.com")),
             ("{dotted}@example.com", Some("a.b@example.com")),
-            // The value contains the separator, so it would be unclear where the first claim ends.
+            // The value contains the separator, so nobody could tell where the first claim ends.
             ("{dotted}.{oid}", None),
             ("{oid}.{dotted}", None),
             ("{missing}", None),

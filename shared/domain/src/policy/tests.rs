@@ -91,7 +91,7 @@ fn m16_a_role_beyond_the_claims_or_the_allow_list_is_refused() {
         (&[Agent, Supervisor], &[Supervisor], None),
         (&[Agent], &[Supervisor], Some(Supervisor)),
         (&[Agent], &[Agent, Supervisor], Some(Supervisor)),
-        // A claim that names `admin` is not enough, because the allow-list does not contain that role.
+        // The allow-list does not contain `admin`, so a claim that names this role has no effect.
         (&[Admin], &[Admin], Some(Admin)),
         (&[Agent, Admin], &[Agent], None),
         // If the claims name no role, the caller has the default roles.
@@ -105,7 +105,7 @@ fn m16_a_role_beyond_the_claims_or_the_allow_list_is_refused() {
     }
     let opted_in = Policy { allowed_roles: [Agent, Admin].into(), ..policy(JustInTime::Off) };
     assert!(opted_in.mint(&caller("flexgate.token", &[Admin]), roles(&[Admin]), NOW).is_ok());
-    // The allow-list limits a caller who mints for somebody else too.
+    // The allow-list also limits a caller who mints for somebody else.
     let asked = MintRequest { roles: Some([Admin].into()), ..named("grace") };
     let refused = policy(JustInTime::Off).mint(&caller("flexgate.token.any", &[]), asked, NOW);
     assert_eq!(refused.unwrap_err(), MintRefusal::RoleNotAllowed(Admin));
@@ -123,8 +123,7 @@ fn a_lifetime_is_the_shortest_of_all_bounds_and_says_whose() {
         (None, 600, Ok((600, TtlBy::CallersToken))),
         (None, 60, Ok((60, TtlBy::CallersToken))),
         (None, 59, Err(MintRefusal::ExpiresTooSoon)),
-        // Verification accepts a token for a short time after it has expired, because clocks differ. So the token of a
-        // verified caller may have expired already.
+        // Verification tolerates small clock differences, so a verified caller's token may have expired already.
         (None, -20, Err(MintRefusal::ExpiresTooSoon)),
         (Some(60), i64::MAX / 4, Ok((60, TtlBy::Request))),
     ];

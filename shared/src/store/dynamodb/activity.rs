@@ -1,5 +1,4 @@
-//! Notes about refused requests and ignored events, in DynamoDB. The notes of one day share a partition key, and expire
-//! after [`NOTES_KEPT`].
+//! The notes in DynamoDB. The notes of one day share a partition key, and expire after [`NOTES_KEPT`].
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -8,7 +7,7 @@ use super::{DynamoStore, EXPIRES_AT, PK, SK, corrupt, moment, n, number, s, seco
 use crate::store::StoreError;
 use crate::store::activity::{NOTES_KEPT, Note, Notes};
 
-/// The first characters of the sort key of every note.
+/// The prefix of every note's sort key.
 const NOTE: &str = "note#";
 
 fn pk(day: &str) -> String {

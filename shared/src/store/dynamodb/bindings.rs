@@ -1,5 +1,5 @@
-//! Bindings in DynamoDB. Each binding has two items, one to find it by the identity and one to find it by the Flex
-//! user. Both are always written and removed together.
+//! Bindings in DynamoDB. A binding has two items: one under the identity, one under the Flex user. Each transaction
+//! writes or removes both items.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -56,7 +56,7 @@ impl Bindings for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Removes the binding of a Flex user, but only if `removes` returns true for the identity's key.
+    /// Removes the binding of a Flex user if `removes` returns true for the key of the bound identity.
     async fn unbind_if(&self, user: &FlexUserSid, removes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let user_key = user_pk(user);
         for tried in 0..TRIES {

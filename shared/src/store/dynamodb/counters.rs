@@ -1,5 +1,4 @@
-//! Counters in DynamoDB, for rate limits. Each counter is one item. It is incremented until its time span ends, and
-//! then replaced.
+//! Counters in DynamoDB, for rate limits. Each counter is one item, which is replaced when its time span ends.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

@@ -1,7 +1,6 @@
-//! Dead letters in DynamoDB, and the record of the events that Flexgate applied before the people ledger existed.
+//! Dead letters in DynamoDB, and the record of the events from before the people ledger.
 //!
-//! All dead letters have the same partition key, so that an operator can list all of them with one query. This is fast
-//! enough, because there are only a few.
+//! All dead letters share one partition key, so one query lists them. This is fast enough, because there are few.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -15,7 +14,8 @@ const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
 
-/// How long a dead letter is stored. It holds personal data, so it is stored only as long as an operator may need it.
+/// How long a dead letter is stored. It contains personal data, so it is stored no longer than an operator may need
+/// it.
 const KEPT: Duration = Duration::days(90);
 
 fn pk(source: &SourceName, subject: &SubjectId) -> String {
@@ -96,8 +96,8 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
-        // Put the message into the queue before removing the letter. If the process dies between the two steps, the
-        // message is then in both places. In the opposite order, it would be lost.
+        // The message must be queued before the letter is removed. After a crash between these two steps, the message
+        // is in both places. In the opposite order, it would be lost.
         self.queue.revive(&letter, now).await?;
         self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)

@@ -1,14 +1,16 @@
 //! The store in one DynamoDB table.
 //!
-//! Every item has the string keys `pk` and `sk`. `expires_at` is the table's TTL attribute. The table has no secondary
-//! index. If an item must also be found by another key, such as its Flex user, the same transaction writes a second
-//! item under that key. Reads are strongly consistent, because a session that has ended must not be found any more. The
-//! names of other attributes must not be reserved words of DynamoDB, so nearly all of them contain an underscore.
+//! Every item has the string keys `pk` and `sk`, and `expires_at` is the table's TTL attribute. Reads are strongly
+//! consistent, because nobody may find a session after its end.
+//!
+//! The table has no secondary index. If an item must also be found by another key, the same transaction writes a
+//! second item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
 
 mod activity;
 mod bindings;
 mod counters;
 mod events;
+mod logins;
 mod once_only;
 mod people;
 mod scim;
@@ -40,11 +42,11 @@ const SK: &str = "sk";
 /// The TTL attribute, in seconds since 1970. DynamoDB removes an item some time after it has expired.
 const EXPIRES_AT: &str = "expires_at";
 
-/// The maximum number of attempts at an operation. An attempt fails if DynamoDB throttles, or if another transaction is
-/// using the same items.
+/// The maximum number of attempts at an operation. An attempt fails if DynamoDB throttles, or if another transaction
+/// uses the same items.
 const TRIES: u32 = 10;
 
-/// The maximum number of items in one batch read of DynamoDB, and the number of such reads that run concurrently.
+/// The maximum number of items in one batch read of DynamoDB.
 const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 8;
 
@@ -56,19 +58,19 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue into which a dead letter goes when an operator wants to have it processed again.
+    /// The queue to which an operator can return a dead letter.
     queue: SqsQueue,
 }
 
 impl DynamoStore {
-    /// Creates a store in `table`, with the credentials, region and endpoint from the environment. It does not read the
-    /// environment or the table yet.
+    /// Makes a store in `table`, without any access to the table yet. The client later gets its credentials, region
+    /// and endpoint from the environment.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
     }
 
-    /// The table through the given client.
+    /// Makes a store in `table` that uses this client.
     #[must_use]
     pub fn with_client(table: &str, client: Client, aws: Aws) -> Self {
         let queue = SqsQueue::new(Queues::default(), aws.clone());
@@ -79,7 +81,7 @@ impl DynamoStore {
         self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await
     }
 
-    /// Returns the item with that key. The read is strongly consistent.
+    /// Returns the item with this key. The read is strongly consistent.
     async fn item(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         let request = self.client().await.get_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
         Ok(request.consistent_read(true).send().await.map_err(unavailable)?.item)
@@ -120,7 +122,7 @@ impl DynamoStore {
             let request = request.request_items(&*self.table, keys.build().map_err(unbuildable)?);
             let answer = request.send().await.map_err(unavailable)?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            // DynamoDB returns only part of the items if the answer would be too large or if it throttles.
+            // DynamoDB returns only some of the items if the answer would be too large or if it throttles.
             left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
             if left.is_empty() {
                 return Ok(items);
@@ -130,7 +132,7 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Removes the item with that key, and returns its former content.
+    /// Removes the item with this key, and returns its former content.
     async fn remove(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         use aws_sdk_dynamodb::types::ReturnValue;
         let request = self.client().await.delete_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
@@ -145,8 +147,8 @@ impl DynamoStore {
         })
     }
 
-    /// Writes all items or none, in one transaction. Tries again if another transaction is writing the same items.
-    /// Returns false if a condition did not hold.
+    /// Writes all items or none. Tries again if another transaction is writing the same items. Returns false if a
+    /// condition is not met.
     async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             match self.attempt(writes.clone()).await? {
@@ -168,7 +170,7 @@ impl DynamoStore {
         cancelled.ok_or_else(|| unavailable(error))
     }
 
-    /// Updates one item. Returns `None` if its condition did not hold.
+    /// Updates one item. Returns `None` if its condition is not met.
     async fn send_update(&self, request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
         for tried in 0..TRIES {
             match request.clone().send().await {
@@ -180,16 +182,15 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds one write of a transaction, which writes `item`. If `condition` does not hold for the stored item, the
-    /// transaction fails.
+    /// Builds a transaction's write of `item`. The transaction fails if `condition` is not met.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Builds one write of a transaction, which removes the item. If `only_if` is set, the transaction fails unless the
-    /// named attribute has that value.
+    /// Builds a transaction's removal of an item. With `only_if`, the transaction fails unless the attribute has this
+    /// value.
     fn delete(
         &self,
         pk: &str,
@@ -208,24 +209,24 @@ impl DynamoStore {
 /// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transacted {
-    /// It is written.
+    /// All items were written.
     Yes,
-    /// A condition did not hold, or another transaction was writing the same items.
+    /// Nothing was written: a condition was not met, or another transaction was writing the same items.
     No,
 }
 
 /// The outcome of one attempt at a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
-    /// It is written.
+    /// All items were written.
     Written,
-    /// A condition did not hold.
+    /// A condition was not met.
     Unmet,
-    /// Another transaction was writing the same items, or DynamoDB throttled. The same attempt may succeed later.
+    /// Another transaction was writing the same items, or DynamoDB throttled. A later attempt can succeed.
     Busy,
 }
 
-/// Classifies why DynamoDB cancelled a transaction. `None` means that another attempt cannot succeed, for example
+/// Returns why DynamoDB cancelled a transaction. `None` means that a later attempt cannot succeed, for example
 /// because an item is too large.
 fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     let mut attempt = Attempt::Busy;
@@ -239,7 +240,7 @@ fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     Some(attempt)
 }
 
-/// Returns `None` if the condition of a single write did not hold. Any other failure becomes an error of the store.
+/// Converts DynamoDB's error about an unmet condition into `None`, and other errors into errors of the store.
 fn refused<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -259,12 +260,12 @@ fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
     StoreError::Unavailable(error.into())
 }
 
-/// The error if another writer was writing the same items during every attempt.
+/// Returns the error for an operation whose attempts all failed because of other writers.
 fn crowded() -> StoreError {
     StoreError::Unavailable("other writers were at the same items all the time".into())
 }
 
-/// Waits before a transaction is retried. The pause grows with each attempt.
+/// Waits before another attempt. The pause grows with each attempt.
 async fn pause(tried: u32) {
     tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
 }
@@ -281,7 +282,6 @@ fn seconds(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp())
 }
 
-/// Makes an item from these keys and attributes.
 fn item_of<const N: usize>(pk: &str, sk: &str, attributes: [(&str, AttributeValue); N]) -> Item {
     let keys = [(PK, s(pk)), (SK, s(sk))];
     keys.into_iter().chain(attributes).map(|(name, value)| (name.to_owned(), value)).collect()
@@ -312,8 +312,7 @@ fn moment(item: &Item, name: &str) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp(number(item, name)?).map_err(corrupt)
 }
 
-/// Returns when a SCIM entry or a group was written. Items that an earlier version of Flexgate wrote have no
-/// milliseconds.
+/// Returns when a SCIM entry or a group was written. Items from an earlier version of Flexgate have no milliseconds.
 fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
     let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
     Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))

@@ -1,9 +1,8 @@
-//! Makes sure, with DynamoDB, that only one caller does an action ([`OnceOnly`]). A caller who gets the right to do the
-//! action has claimed it. Each claimed action is one item. The item is written only if there is no such item yet, or if
-//! the existing one has expired.
+//! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item, which is written only if no unexpired item
+//! exists.
 //!
-//! If the answer to a write is lost, the SDK sends the write again. DynamoDB then refuses the second write, although
-//! the same caller sent both. So it can happen that no caller may do the action, but never that two callers may.
+//! The SDK repeats a write whose answer is lost, and DynamoDB refuses this repetition. In this rare case, no caller
+//! may do the action. Two callers can never both do it.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -1,15 +1,13 @@
 //! The people ledger in DynamoDB.
 //!
-//! A person is stored as several items. One item, the head, holds the person's own data. For each source there is one
-//! item with the source's statement about the person. Further items, the pointers, are stored under the username, under
-//! each Flex user and under each source's id of the person. Each pointer holds the person's id. The head has a version
-//! that counts the writes, and a transaction succeeds only if the version has not changed. The partition key of a
-//! statement begins with the kind of its source. So an IAM role can be limited to the statements of certain sources
-//! (`dynamodb:LeadingKeys`).
+//! A person has several items:
+//! * the head, with the person's own data and a version;
+//! * one statement for each source, whose partition key begins with the kind of the source, so that an IAM role can
+//!   be limited to these sources (`dynamodb:LeadingKeys`);
+//! * pointers to the person's id, under the username, each Flex user and each source's id of the person.
 //!
-//! Loading a person by id takes two reads. The first one reads the head, which names the sources, and the second one
-//! reads all statements as a batch. To make it possible to list all people, their ids are also stored under sixteen
-//! partition keys, one for each first digit of an id.
+//! A write succeeds only if the version in the head has not changed. For listing, the ids are also stored under
+//! sixteen partition keys, one for each first digit.
 
 mod items;
 
@@ -28,8 +26,8 @@ use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
 use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 
-/// The sort key of a statement about a subject (a source's id of a person) for whom the ledger has no person yet. The
-/// partition key is that of the subject's pointer.
+/// The sort key of a statement about a subject for whom the ledger has no person yet. The partition key is that of
+/// the subject's pointer.
 const UNATTACHED: &str = "unattached";
 
 #[async_trait]
@@ -68,8 +66,8 @@ impl People for DynamoStore {
                 .expression_attribute_values(":pk", s(shard(digit)))
                 .expression_attribute_values(":after", s(if after.is_empty() { "-" } else { &after }))
                 .limit(i32::try_from(left).unwrap_or(i32::MAX));
-            // Ids are short, so one page of a DynamoDB query holds thousands of them. One request for each partition
-            // key is therefore enough.
+            // A page of a DynamoDB query has room for thousands of ids, so one request for each partition key is
+            // enough.
             for item in request.send().await.map_err(unavailable)?.items.unwrap_or_default() {
                 ids.insert(super::parsed(&item, SK)?);
             }
@@ -157,8 +155,8 @@ impl People for DynamoStore {
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
-                // If the answer to this request is lost, the SDK sends the request again. By then this caller already
-                // holds the lease. So the condition accepts a caller who holds it.
+                // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
+                // current holder.
                 .condition_expression(
                     "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
                      lease_holder = :holder)",
@@ -177,8 +175,7 @@ impl People for DynamoStore {
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
-            // The update failed because another holder had the lease, and that holder has released it since. So request
-            // the lease again.
+            // The other holder has released the lease since the update failed, so the next attempt can succeed.
             pause(tried).await;
         }
         Err(crowded())

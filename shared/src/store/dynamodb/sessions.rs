@@ -1,6 +1,8 @@
-//! Sessions in DynamoDB. Each session has two items: the session itself, and a mark under its Flex user. With the
-//! marks, all sessions of a user can be found and ended. One transaction writes both items, so every session has its
-//! mark. A mark can outlive its session, which does no harm.
+//! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
+//! Flexgate can end all sessions of a user.
+//!
+//! One transaction writes both items, so every session has a mark. A mark can outlive its session, which does no
+//! harm.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

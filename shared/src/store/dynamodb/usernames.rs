@@ -1,8 +1,7 @@
-//! The username index in DynamoDB. It lists Flex's users under a digest of their username in lower case.
+//! The username index in DynamoDB: Flex's users, each under a digest of the folded username.
 //!
-//! A sweep walks through all users of Flex and writes each of them to the index. So if a complete walk did not write a
-//! user, that user no longer exists in Flex. At the end of a walk, the sweep stores only the time at which the walk
-//! began. Readers ignore users that were last written before that time.
+//! A sweep writes every user of Flex to the index, and finally stores its own start time. A user whose entry is older
+//! than that time no longer exists in Flex, so readers ignore the entry.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +19,7 @@ const LAST: &str = "last";
 /// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written concurrently. A batch write would take more users at once, but its writes cannot have
-/// conditions.
+/// How many users are written concurrently. A batch write could not have conditions.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {
@@ -31,8 +29,7 @@ fn pk(key: &UsernameKey) -> String {
 #[async_trait]
 impl UsernameIndex for DynamoStore {
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError> {
-        // If `seen` has several entries for one user, write only the last one, because concurrent writes can finish in
-        // any order.
+        // Concurrent writes can finish in any order, so only the last entry for each user is written.
         let items: BTreeMap<_, _> =
             seen.iter().map(|user| ((&user.key, &user.flex_user_sid), item_of_seen(user, at))).collect();
         let writes = stream::iter(items.into_values()).map(|item| self.put_later(item, "seen_at", at));
@@ -92,7 +89,7 @@ fn item_of_seen(user: &SeenUser, at: OffsetDateTime) -> Item {
     item_of(&pk(&user.key), user.flex_user_sid.as_str(), attributes)
 }
 
-/// The time in nanoseconds. Two changes can fall into the same millisecond, and their order matters.
+/// Returns the time in nanoseconds. The order of two changes in the same millisecond matters.
 fn nanos(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp_nanos())
 }

@@ -1,5 +1,4 @@
-//! The tables of the queue, and the table of the events that were applied to each subject before the people ledger
-//! existed.
+//! The tables of the queue, and the record of events from before the people ledger.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -33,13 +32,11 @@ CREATE TABLE IF NOT EXISTS subjects (
 ) STRICT;
 ";
 
-/// The index on the column `lane`. Older stores lack that column, so `prepare` first adds the column and then creates
-/// the index.
+/// The index on the column `lane`. Older stores lack this column, so `prepare` adds it before it creates the index.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Creates missing tables, columns and indexes. Older stores lack two columns. If `arrived_at` is added, each row gets
-/// the value of `visible_at`, which is the closest known time. If `lane` is added, each row gets the value `events`, so
-/// that every older message counts as an event.
+/// Creates missing tables, columns and indexes. In old rows, `arrived_at` becomes `visible_at` (the closest known
+/// time), and `lane` becomes `events`.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

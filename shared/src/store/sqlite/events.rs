@@ -1,7 +1,7 @@
-//! The queue, its dead letters, and the record of events that were applied before the people ledger existed, in SQLite.
+//! The queue, its dead letters, and the record of events from before the people ledger, in SQLite.
 //!
-//! One table holds each event from its arrival until a week after it was applied. So the queue recognises an event that
-//! arrives again. The body of an event is personal data, and is erased once the event is applied.
+//! Each event stays in one table until a week after it was applied, so that the queue recognises a repeated event.
+//! The body of an event contains personal data, and is erased once the event is applied.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::store::{
 const REMEMBERED: Duration = Duration::days(7);
 
 impl SqliteStore {
-    /// The receiving end of the queue in this store.
+    /// Returns the receiving end of the queue in this store.
     #[must_use]
     pub fn inbox(&self) -> Arc<dyn Inbox> {
         Arc::new(self.clone())
@@ -272,7 +272,7 @@ fn millis(moment: OffsetDateTime) -> i64 {
     nanos(moment) / 1_000_000
 }
 
-/// A time as nanoseconds since 1970. An `i64` holds such times until 2262. Later times become the largest number.
+/// Returns the time as nanoseconds since 1970. Times after 2262 become the largest `i64`.
 fn nanos(moment: OffsetDateTime) -> i64 {
     let nanos = moment.unix_timestamp_nanos().clamp(0, i128::from(i64::MAX));
     i64::try_from(nanos).unwrap_or(i64::MAX)

@@ -252,8 +252,8 @@ impl Deactivations for SqliteStore {
     }
 }
 
-/// Returns the key under which the table of pointers holds a person's id. It is a digest, so it does not reveal the
-/// username or the subject.
+/// Returns the key of a row in the table of pointers. The key is a digest, so it does not reveal the username or the
+/// subject.
 fn pointer(key: &PersonKey) -> String {
     match key {
         PersonKey::Id(id) => fingerprint(&["id", &id.to_string()]),
@@ -275,7 +275,7 @@ fn point(db: &Connection, pointer: &str, id: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Increments the person's version, if it still is `version`. Otherwise changes nothing and returns false.
+/// Increments the person's version if it is still `version`. Otherwise changes nothing and returns false.
 fn advance(db: &Connection, id: &str, version: u64) -> rusqlite::Result<bool> {
     db.prepare_cached("UPDATE people SET version = version + 1 WHERE id = ?1 AND version = ?2")?
         .execute(params![id, version.cast_signed()])
@@ -297,8 +297,8 @@ fn put_statement(
     .map(drop)
 }
 
-/// Records that `new` has taken over the username of `old`. `old` loses its Flex user, and every subject that now
-/// belongs to `new`.
+/// Records that `new` has taken over the username of `old`. `old` loses the Flex user, and all subjects that now
+/// belong to `new`.
 fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
         .execute([old])?;
@@ -309,8 +309,7 @@ fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Stores in the person's own row whether any source says that the person is inactive. So a sign-in does not have to
-/// read the statements.
+/// Stores in the person's row whether any source says "inactive", so that a sign-in does not read the statements.
 fn note_activity(db: &Connection, id: &str) -> rusqlite::Result<()> {
     let Some(person) = load(db, id)? else { return Ok(()) };
     let inactive = person.inactive_by().next().is_some();
@@ -347,8 +346,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Serializes a statement, or the record of what Flexgate has given a person. Fails if it contains a time that RFC 3339
-/// cannot express. A person stored with such a time could never be read again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because nobody could read the
+/// stored person again.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

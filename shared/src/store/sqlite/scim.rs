@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
 
-/// Removes the record of a piece of work, if this process is still the one that does it.
+/// Removes the record of a piece of work, if this process still has the right to do the work.
 const FINISH: &str = "DELETE FROM scim_work WHERE work = ?1 AND holder = ?2";
 
 #[async_trait]
@@ -140,8 +140,7 @@ impl ScimStore for SqliteStore {
     async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
         let put = put.clone();
         self.write(move |db| {
-            // If the group's name has not changed, its key must not change either. An earlier version of Flexgate may
-            // have computed that key in another way.
+            // An unchanged name keeps its key, because an earlier version may have computed this key differently.
             let kept: Option<String> = db
                 .prepare_cached("SELECT display_key FROM scim_groups WHERE id = ?1 AND display_name = ?2")?
                 .query_row([&put.id, &put.display_name], |row| row.get(0))
@@ -204,8 +203,7 @@ impl ScimStore for SqliteStore {
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
         self.write(move |db| {
-            // Increase the version of the user's groups. Somebody else may have read such a group with the member in
-            // it, and must not write it back. Because of the new version, that write fails.
+            // The new version makes a concurrent write fail that would put the user back into the group.
             let moved = "UPDATE scim_groups SET version = version + 1
                          WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";
             db.prepare_cached(moved)?.execute([&user])?;
@@ -300,8 +298,8 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs an SQL statement that changes the record of the work only if this process still has the right to do the
-    /// work. Returns false if it has lost that right.
+    /// Runs an SQL statement that changes the record of a piece of work only if this process still has the right to
+    /// do the work. Returns false if it has lost that right.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await
@@ -312,7 +310,7 @@ fn holder_text(holder: u128) -> String {
     format!("{holder:032x}")
 }
 
-/// `?1, ?2, …`
+/// Returns `?1, ?2, …` with `count` numbers.
 fn placeholders(count: usize) -> String {
     (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ")
 }

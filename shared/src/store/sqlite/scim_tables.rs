@@ -56,8 +56,8 @@ CREATE TABLE IF NOT EXISTS scim_total (
 ) STRICT;
 ";
 
-/// Creates missing tables and columns. Older stores lack the column `holder`. Their records of work then have no
-/// holder, because the processes that did that work have ended.
+/// Creates missing tables and columns. In older stores, records of work get no holder, because the processes that did
+/// the work have ended.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;
@@ -79,8 +79,8 @@ fn has_column(db: &Connection, table: &str, column: &str) -> rusqlite::Result<bo
     db.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?.exists([table, column])
 }
 
-/// Computes the keys of names again, because earlier versions computed them without Unicode composition. If two groups
-/// would now have the same key, the second one keeps its old key.
+/// Computes the keys of names again, because earlier versions computed them without Unicode composition. If two
+/// groups would get the same key, the second one keeps its old key.
 fn refold(db: &Connection, table: &str, name: &str, key: &str) -> rusqlite::Result<()> {
     let mut update = db.prepare(&format!("UPDATE OR IGNORE {table} SET {key} = ?2 WHERE id = ?1"))?;
     let mut select = db.prepare(&format!("SELECT id, {name}, {key} FROM {table}"))?;

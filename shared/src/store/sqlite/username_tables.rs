@@ -1,7 +1,7 @@
 //! The tables of the username index.
 
-/// There is no index on `seen_at`. Every sweep rewrites every row, so such an index would be costly. And only one
-/// query, at the end of a sweep, searches by this column.
+/// There is no index on `seen_at`. Every sweep rewrites every row, and only one query per sweep searches by this
+/// column.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS seen_users (
     username_key  TEXT NOT NULL,

@@ -33,8 +33,8 @@ impl UsernameIndex for SqliteStore {
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError> {
         let key = key.clone();
         self.read(move |db| {
-            // The condition on `seen_at` is needed although `finish_walk` deletes old rows. A slow sweep may still
-            // write a user after a faster sweep has finished and has found that the user no longer exists.
+            // A slow sweep can write a user after a faster sweep has found that the user no longer exists. So this
+            // query checks `seen_at`, although `finish_walk` deletes old rows.
             let mut query = db.prepare_cached(
                 "SELECT username, flex_user_sid, active FROM seen_users
                  WHERE username_key = ?1 AND seen_at >= coalesce((SELECT began FROM last_walk), seen_at)
@@ -76,12 +76,12 @@ fn last_walk(db: &Connection) -> rusqlite::Result<Option<OffsetDateTime>> {
     began.map(moment).transpose()
 }
 
-/// The key of a row. It is a digest, so it does not reveal the username.
+/// Returns the key of a row. The key is a digest, so it does not reveal the username.
 fn row_key(key: &UsernameKey) -> String {
     fingerprint(&[key.as_str()])
 }
 
-/// The time in nanoseconds. Two changes can fall into the same millisecond, and their order matters.
+/// Returns the time in nanoseconds. The order of two changes in the same millisecond matters.
 fn nanos(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Converts SQLite's rows to values, and SQLite's errors to errors of the store.
+//! Converts SQLite's rows into values, and SQLite's errors into errors of the store.
 
 use std::error::Error;
 use std::str::FromStr;

@@ -1,8 +1,7 @@
 //! The thread that owns the SQLite connection.
 //!
-//! All jobs that are waiting share one transaction. So sixteen writes need one fsync instead of sixteen. A caller gets
-//! its answer only once its write is as durable as the caller requested. If one job fails, only its own changes are
-//! rolled back.
+//! All waiting jobs share one transaction, so sixteen writes need one fsync instead of sixteen. A caller gets its
+//! answer once its write is as durable as requested. If a job fails, only its own changes are rolled back.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +14,8 @@ use tokio::sync::oneshot;
 use super::values::failure;
 use crate::store::StoreError;
 
-/// How durable a job's writes must be before the caller gets an answer. If only the process is killed, no acknowledged
-/// write is lost. If the machine loses power, writes with [`Keep::Soon`] may be lost.
+/// How durable a job's writes must be before the caller gets an answer. Writes with [`Keep::Soon`] survive the end of
+/// the process, but not always a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The job writes nothing.
@@ -27,8 +26,8 @@ pub(super) enum Keep {
 
 /// A job on the connection, with any type of result.
 trait Job: Send {
-    /// Runs the job, unless it has run already. Returns whether it succeeded. If no job of a transaction succeeds, the
-    /// transaction is not committed.
+    /// Runs the job, unless it has run already. Returns whether it succeeded. A transaction is committed only if at
+    /// least one of its jobs succeeds.
     fn run(&mut self, db: &Connection, alone: bool) -> bool;
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>);
 }
@@ -49,11 +48,11 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
         let answer = match (self.result, kept) {
-            // If both the job and the commit failed, report the job's error, because it is more specific.
+            // If both the job and the commit failed, the job's error is more specific.
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
-            // The job panicked. The caller notices this because the channel closes without an answer.
+            // The job panicked. The channel then closes without an answer, which the caller notices.
             (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
@@ -78,16 +77,15 @@ fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Opt
     }
 }
 
-/// Executes an SQL statement. The statement is cached, so it is parsed only once.
+/// Executes an SQL statement that is cached, so that SQLite parses it only once.
 fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 type Jobs = Vec<(Keep, Box<dyn Job>)>;
 
-/// The jobs that have not started yet. A channel would wake the thread for every job, while the sender still holds the
-/// lock that the thread then needs. This queue wakes the thread only if it was empty before. The thread then takes all
-/// jobs that have arrived.
+/// The jobs that have not started yet. Unlike a channel, this queue wakes the thread only if it was empty before. The
+/// thread then takes all jobs at once.
 struct Waiting {
     desk: Mutex<Desk>,
     arrived: Condvar,
@@ -107,7 +105,7 @@ impl Waiting {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job. If the queue is closed, the job is dropped, and its caller gets an error.
+    /// Adds a job. A closed queue drops the job, and the job's caller gets an error.
     fn add(&self, keep: Keep, job: Box<dyn Job>) {
         let mut desk = self.desk();
         if desk.open {
@@ -120,7 +118,8 @@ impl Waiting {
         }
     }
 
-    /// Waits for at least one job, and takes all that have arrived. Returns `None` once the queue is closed and empty.
+    /// Waits for at least one job, and takes all jobs in the queue. Returns `None` once the queue is closed and
+    /// empty.
     fn take(&self) -> Option<Jobs> {
         let idle = |desk: &mut Desk| desk.jobs.is_empty() && desk.open;
         let mut desk = self.arrived.wait_while(self.desk(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +127,7 @@ impl Waiting {
         if jobs.is_empty() { None } else { Some(jobs) }
     }
 
-    /// Closes the queue to new jobs. Jobs that have arrived still run.
+    /// Closes the queue to new jobs. Jobs in the queue still run.
     fn close(&self) {
         self.desk().open = false;
         self.arrived.notify_one();
@@ -149,7 +148,7 @@ impl Worker {
         Ok(Self { waiting, thread: Some(thread) })
     }
 
-    /// Runs `work` on the thread. Returns its result once its writes are as durable as `keep` requires.
+    /// Runs `work` on the thread. Returns the result once the writes are as durable as `keep` requires.
     pub(super) async fn ask<T, F>(&self, keep: Keep, work: F) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
@@ -176,7 +175,7 @@ impl Drop for Worker {
     }
 }
 
-/// The open file. The thread owns it.
+/// The open file. The thread owns this value.
 struct File {
     connection: Connection,
     /// The durability that SQLite's `synchronous` setting provides now.
@@ -185,8 +184,7 @@ struct File {
 }
 
 impl Drop for File {
-    /// Drops the jobs that are still waiting. Their callers then get an error instead of waiting forever, for whatever
-    /// reason the thread ends.
+    /// Drops the waiting jobs, so that their callers get an error instead of waiting forever.
     fn drop(&mut self) {
         self.waiting.close();
         let _dropped = self.waiting.take();
@@ -205,15 +203,14 @@ impl File {
                 };
                 group.push(job);
             }
-            // Reads do not wait for an fsync. So they run in the same transaction as the writes with [`Keep::Soon`],
-            // which do not wait for one either.
+            // Reads and writes with [`Keep::Soon`] share a transaction, because neither waits for an fsync.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }
     }
 
-    /// Runs these jobs, and answers all of them at the end. So a caller that waits for two of these jobs is woken only
-    /// once.
+    /// Runs these jobs, and answers all of them at the end. So a caller that waits for two of these jobs is woken
+    /// only once.
     fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
         let kept =
             if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
@@ -240,8 +237,8 @@ impl File {
         let alone = writes.len() == 1;
         let mut any = false;
         for write in writes {
-            // A fault of the disk may have ended the transaction early. Without a transaction, SQLite would commit each
-            // of the remaining writes at once, although their callers get an error. So do not run them.
+            // A disk error may have ended the transaction early. SQLite would then commit each remaining write,
+            // although its caller gets an error. So no further write runs.
             if db.is_autocommit() {
                 break;
             }
@@ -266,7 +263,7 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the worker thread busy for a moment. All jobs that are sent in the meantime then run in one transaction.
+    /// Keeps the worker thread busy for a moment, so that all jobs sent meanwhile run in one transaction.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -304,13 +301,13 @@ mod tests {
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
-        // The failed jobs leave no changes either if each of them runs alone in its own transaction.
+        // A failed job also leaves no changes if it runs alone in its transaction.
         assert!(worker.ask(Keep::Soon, half).await.is_err());
         assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// In this test, a job rolls the transaction back. SQLite does the same by itself when the disk is full or fails.
+    /// In this test, a job rolls the transaction back. SQLite does the same when the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -330,7 +327,7 @@ mod tests {
             "PRAGMA foreign_keys = ON;
              CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
         );
-        // The constraint is deferred. So the missing row 7 is noticed only at the commit, not at the insert.
+        // The constraint is deferred, so the commit fails because of the missing row 7, not the insert.
         let insert = |n: i64, of: Option<i64>| {
             worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };

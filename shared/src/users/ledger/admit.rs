@@ -1,10 +1,10 @@
-//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user yet.
+//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user.
 //!
-//! Claims never say that a person is active. So Flexgate creates this user although no source says that the person is
-//! active. That is allowed only if the username is free. The username counts as free if none of three places shows a
-//! user with the same case-folded name: a search in Flex, the ledger and the username index. All three can miss a user
-//! whom somebody deactivated in the Console since the last sweep. In that case Twilio's create request would reactivate
-//! and change that user. So before Flexgate binds anybody to the user, it also checks the dates in Twilio's answer.
+//! Flexgate creates the user only if the username is free: neither a search in Flex nor the ledger nor the username
+//! index may show a user with the same case-folded name.
+//!
+//! All three can miss a user whom somebody recently deactivated in the Console. Twilio's create request would then
+//! reactivate that user. So Flexgate checks the dates in Twilio's answer before it binds anybody to the user.
 
 use time::OffsetDateTime;
 
@@ -22,9 +22,11 @@ use crate::domain::{FlexUser, FlexUserSid, SubjectId};
 use crate::store::{Noting, PersonKey, SeenUser, Written};
 
 impl Ledger {
-    /// Finds or creates the Flex user for the person that `claims` are about. No user is bound to this person's
-    /// identity yet. `found` is the result of a search for exactly the username in the claims. `began` is the time at
-    /// which that search began. The user in the result is active. The caller must still bind the identity to that user.
+    /// Finds or creates the Flex user for the bearer of `claims`, whose identity is not bound yet. The caller must
+    /// bind the identity to the returned user, who is active.
+    ///
+    /// `found` is the result of a search for exactly the username in the claims, and `began` is when that search
+    /// began.
     pub async fn admit(
         &self,
         claims: &TokenClaims,
@@ -33,8 +35,8 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Admitted, LedgerError> {
         for _ in 0..TRIES {
-            // Read the index before the ledger. A concurrent mint writes a new user to the ledger first and to the
-            // index second. So if the index shows that user, the ledger, which is read later, shows the person too.
+            // The index must be read before the ledger. A concurrent mint writes a new user to the ledger before the
+            // index, so a user in the index is also in the ledger.
             let seen = match found {
                 None => self.usernames.seen(&claims.username.key()).await?,
                 Some(_) => Vec::new(),
@@ -43,8 +45,8 @@ impl Ledger {
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             self.refuse_previous_owner(claims, person.as_ref()).await?;
             if let Some(user) = found {
-                // An earlier mint may have asked Twilio to create this user and got no answer. If so, treat the user as
-                // if this mint had created it.
+                // An earlier mint may have created this user without getting Twilio's answer. In this case, this mint
+                // continues the creation.
                 let creates = self.policy.just_in_time != JustInTime::Off;
                 let Some(person) = person.filter(|person| creates && is_being_made(person)) else {
                     return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
@@ -61,8 +63,7 @@ impl Ledger {
                 return Err(AttachmentRefused::NameTaken.into());
             }
             let done = match person {
-                // These futures are large. Put them into boxes, so that the future of every mint does not need as much
-                // memory.
+                // These futures are large. Boxing them keeps the future of every mint small.
                 Some(person) => Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await?,
                 None => Box::pin(self.admit_new(claims, subject, began, deadline)).await?,
             };
@@ -99,9 +100,8 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Searches Flex for the claimed username in its folded form (lower case, Unicode-composed). Most directories store
-    /// the folded form. Returns true if Flex has such a user. Returns false without a search if the claimed username is
-    /// already in that form, because the earlier search has looked for it.
+    /// Whether Flex has a user with the claimed username in folded form (lower case, NFC). Returns false without a
+    /// search if the claimed username is already folded, because the caller has searched for that username.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {
@@ -188,7 +188,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // Before anything is sent to Twilio, store the roles that Flexgate is about to give, together with the person.
+        // Store the roles that Flexgate gives before the request to Twilio. Otherwise a crash could lose them.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,
@@ -208,8 +208,8 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes the desired state and the plan for a new Flex user. The person gets this user although no source says
-    /// that they are active.
+    /// Computes the desired state and the plan for a new Flex user. The user becomes active although claims cannot
+    /// say so.
     fn newcomer(
         &self,
         person: &Person,
@@ -229,7 +229,7 @@ impl Ledger {
     }
 
     /// Creates the Flex user, unless an earlier mint has created it, and records that Flex matches the ledger. The
-    /// caller must have stored the roles that Flexgate gives before calling this.
+    /// caller must store the given roles first.
     async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();
@@ -267,12 +267,12 @@ impl Ledger {
     }
 }
 
-/// The Flex user to which the caller must bind the identity of the token's bearer.
+/// The Flex user to which the caller must bind the bearer's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// The user's SID.
+    /// The SID of the user.
     pub user: FlexUserSid,
-    /// Whether this request created the user.
+    /// Whether this mint created the user.
     pub created: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Finds the person that a token's claims are about. Refuses a token if it belongs to somebody who has lost the
+//! Finds the person in the ledger who is the bearer of a token. Also refuses a token whose bearer has lost the
 //! username to another person.
 
 use super::{Ledger, LedgerError, TokenClaims};
@@ -6,18 +6,17 @@ use crate::domain::ledger::{AttachmentRefused, Person};
 use crate::domain::{FlexUserSid, Identity, SubjectId};
 use crate::store::PersonKey;
 
-/// The person that a token's claims are about.
+/// The person in the ledger who is the bearer of a token.
 pub(super) struct Claimant {
-    /// The person, if the ledger knows them.
+    /// The person. `None` if the ledger does not know the bearer.
     pub(super) person: Option<Person>,
-    /// The issuer's own id (subject) of the person. `None` if the ledger has recorded that subject for somebody else.
+    /// The issuer's id of the person. `None` if the ledger has recorded this id for somebody else.
     pub(super) subject: Option<SubjectId>,
 }
 
 impl Ledger {
-    /// Finds the person that the claims are about. `key` is the Flex user or the username of that person. If the ledger
-    /// knows nobody with this `key`, and `key` is a Flex user, this looks for the issuer's subject instead. A person
-    /// found by subject counts only if the ledger has no Flex user for them yet.
+    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If the ledger does not know the
+    /// Flex user, tries the issuer's id, and accepts only a person without a Flex user.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -37,11 +36,10 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if somebody else, `owner`, took over the username after the token was issued.
+    /// Refuses the bearer of `claims` if `owner` took over the username after the token was issued.
     ///
-    /// A token without an issue time is refused for one day after the takeover. A token issued after the takeover is
-    /// accepted, because the issuer then says that the username belongs to the bearer. If the ledger does not know when
-    /// the takeover happened, the bearer is refused if their subject has lost this username to somebody else.
+    /// A token without an issue time is refused for one day after the takeover. If the time of the takeover is
+    /// unknown, a bearer who has lost this username is refused.
     pub(super) async fn refuse_previous_owner(
         &self,
         claims: &TokenClaims,
@@ -57,9 +55,8 @@ impl Ledger {
         if bearer.as_ref().is_some_and(lost) { refused() } else { Ok(()) }
     }
 
-    /// Checks for a takeover once more after `identity` was bound to `user`. If somebody has taken over the username
-    /// since the ledger admitted the bearer of `claims`, this removes the binding and returns an error. If the check
-    /// itself fails, this also removes the binding and returns an error.
+    /// Checks for a takeover again after `identity` has been bound to `user`. Removes the binding and returns an
+    /// error if somebody has taken over the username since, or if the check fails.
     pub async fn confirm(
         &self,
         claims: &TokenClaims,

@@ -1,11 +1,8 @@
-//! Treats the claims of a token as a statement about the bearer of the token, and updates the bearer's Flex user
-//! accordingly.
+//! Treats the claims of a token as a statement about the token's bearer, and updates the bearer's Flex user.
 //!
-//! A token describes its bearer completely. So an issuer's statement about a person is the content of the person's
-//! latest token. Tokens are ordered by their time of issue. A token that is older than the stored statement changes
-//! nothing. A token with the same content replaces the stored statement only if it was issued at least a day later. So
-//! as long as the bearer mints, the claims do not expire ([`CLAIMS_LAST`]), and yet most mints write nothing to the
-//! store.
+//! The latest token replaces the issuer's whole statement. A token with the same claims replaces the statement only
+//! if it was issued at least a day later. So the claims of an active bearer never expire ([`CLAIMS_LAST`]), and most
+//! mints write nothing to the store.
 //!
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
 
@@ -26,25 +23,24 @@ use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// A token with the same claims as the stored statement replaces the statement only if it was issued at least this much
-/// later.
+/// A token with unchanged claims replaces the stored statement only if it was issued at least this much later.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// How many times to try a write. An attempt fails if another process writes the same person first.
+/// How often Flexgate tries a write. An attempt fails if another process writes the same person first.
 pub(super) const TRIES: usize = 5;
 
-/// The content of a verified token as a statement about its bearer.
+/// The claims of a verified token, as a statement about its bearer.
 #[derive(Debug, Clone)]
 pub struct TokenClaims {
-    /// The issuer's own id of the person.
+    /// The source of the statement: the claims of the token's issuer.
     pub(super) source: Source,
-    /// What the issuer calls the person.
+    /// The issuer's id of the bearer.
     pub(super) subject: Option<SubjectId>,
-    /// The username that the claims map to.
+    /// The username that the settings derive from the claims.
     pub(super) username: Username,
-    /// When the token was issued, if the token says so.
+    /// When the token was issued. `None` if the token does not contain this time.
     issued_at: Option<OffsetDateTime>,
-    /// The time at which the claims count as stated: the time of issue, but not later than now.
+    /// The moment of the statement: the time of issue, but not later than now.
     at: OffsetDateTime,
     statement: Statement,
 }
@@ -52,20 +48,19 @@ pub struct TokenClaims {
 /// The result of updating a Flex user from the claims of a token.
 #[derive(Debug)]
 pub struct Followed {
-    /// The user as it is now.
+    /// The user after the update.
     pub user: FlexUser,
-    /// Whether it was changed.
+    /// Whether the update changed the user.
     pub changed: bool,
 }
 
 impl TokenClaims {
-    /// Reads the token of `caller`, whose Flex username is `username`. `roles` are the roles that the token gives. If
-    /// `roles` is empty, the claims say nothing about roles.
+    /// Converts the token of `caller` into a statement. `roles` are the roles that the token gives. Without roles,
+    /// the statement does not mention roles at all.
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // The issuer's clock may be ahead. If a time of issue in the future were stored, the person's next tokens could
-        // count as older than this one.
+        // If the issuer's clock is fast, a future time of issue could make the bearer's next tokens look older.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
         let statement = Statement {
@@ -84,9 +79,8 @@ impl TokenClaims {
         }
     }
 
-    /// Whether these claims need not be stored if the claims `earlier` of the same subject are stored already. This is
-    /// true if these claims are older than `earlier`. It is also true if both have the same content and these claims
-    /// are less than a day newer.
+    /// Whether these claims need not be stored after the claims `earlier` of the same subject. This is true if these
+    /// claims are older, or if they have the same content and are less than a day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
@@ -95,12 +89,11 @@ impl TokenClaims {
     /// Whether these claims must be stored. `stated` is the stored statement from earlier tokens of the same subject.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
-        // Issue times are whole seconds. If two tokens have the same issue time, the one that arrives later counts.
+        // Issue times are whole seconds. Of two tokens with the same issue time, the one that arrives later wins.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
-    /// Whether the token may have been issued before `since`. Times of issue are whole seconds, and the issuer's clock may
-    /// be ahead by [`LEEWAY`].
+    /// Whether the token may have been issued before `since`. The issuer's clock may be ahead by up to [`LEEWAY`].
     pub(super) fn may_be_older_than(&self, since: OffsetDateTime) -> bool {
         match self.issued_at {
             Some(issued_at) => issued_at < since + LEEWAY,
@@ -108,9 +101,9 @@ impl TokenClaims {
         }
     }
 
-    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are about
-    /// another subject, the new claims replace them. In that case the caller must have checked that the person no
-    /// longer belongs to the old subject.
+    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are
+    /// about another subject, these claims replace them. The caller must then have checked that the person now
+    /// belongs to the new subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);
         let same_subject = subject.is_none() || person.subjects.get(&self.source) == subject;
@@ -135,7 +128,7 @@ impl TokenClaims {
 
 type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
 
-/// The values in the statement, without the times at which they were stated.
+/// Returns the values in the statement without their moments.
 fn content(statement: &Statement) -> Content<'_> {
     let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
     let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
@@ -144,11 +137,11 @@ fn content(statement: &Statement) -> Content<'_> {
 
 impl Ledger {
     /// Updates the Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning
-    /// allows. Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive. A deactivated user is
-    /// returned unchanged, because claims never reactivate anybody.
+    /// allows. A deactivated user is returned unchanged, because claims never reactivate anybody.
     ///
-    /// If just-in-time provisioning is `create`, the claims do not change the user. Flexgate then only makes sure that
-    /// the claims with which the user was created do not expire.
+    /// In the mode `create`, this only prevents the expiry of the claims with which the user was created.
+    ///
+    /// Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive.
     pub async fn follow(
         &self,
         claims: &TokenClaims,
@@ -169,8 +162,7 @@ impl Ledger {
                     if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
                         return Ok(Followed { user: found, changed: false });
                     }
-                    // These futures are large. Put them into boxes, so that the future of every mint does not need as
-                    // much memory.
+                    // These futures are large. Boxing them keeps the future of every mint small.
                     Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
                 }
                 Some(person) => {
@@ -185,14 +177,14 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Returns the circumstances for [`desired`](crate::domain::ledger::desired) while the bearer of `claims` mints.
-    /// Only then may claims add roles.
+    /// Returns the circumstances for [`desired`](crate::domain::ledger::desired) during a mint by the bearer of
+    /// `claims`.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
 
     /// Computes the changes that make `user` match all statements about the person, including these claims. Returns
-    /// `None` if nothing should be changed, for example because the user is deactivated.
+    /// `None` if the user must not be changed, for example because the user is deactivated.
     fn judged(
         &self,
         person: &Person,
@@ -206,8 +198,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an invalid e-mail address, and then there is no complete plan. Ignore this, because the
-            // person could otherwise not get a token. But report the error if the plan would have removed a role.
+            // If Flex has an invalid e-mail address, there is no plan. The person can still get a token, unless the
+            // plan would have removed a role.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -290,7 +282,7 @@ impl Ledger {
         done
     }
 
-    /// Stores the statement of the claims' issuer about the person.
+    /// Stores the issuer's statement about the person.
     pub(super) async fn state_claims(
         &self,
         person: &Person,
@@ -302,10 +294,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, because the policy says that claims do not change an existing user. Also renews the
-    /// stored claims with which the user was created. So these claims do not expire as long as the bearer mints, and
-    /// their content stays as it was. Returns `None` if the stored claims have expired already. The caller must then
-    /// store the new claims.
+    /// Returns the user unchanged, and renews the claims with which the user was created. So these claims do not
+    /// expire while the bearer mints. Returns `None` if they have expired already; the caller must then store the new
+    /// claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -331,8 +322,7 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // If another process changes the person first, skip the renewal. The person's next mint then renews the
-            // claims.
+            // If another process changes the person first, the person's next mint renews the claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {
@@ -344,7 +334,6 @@ impl Ledger {
     }
 }
 
-/// Returns an error if a source says that the person is inactive.
 pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
     match desired.explanation.inactive_by.first() {
         Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),

@@ -1,30 +1,29 @@
-//! Handles the end of a group, an application or a directory at a source. Such an ending can concern many people.
+//! Handles the end of a group, an application or a directory at a source. Such an ending can affect many people.
 //!
-//! Flexgate records the ending before it changes any of these people. If a statement is older than the ending but
-//! arrives later, the statement then gives nobody access back ([`Ledger::without_ended`]).
+//! Flexgate records the ending before it changes these people. So an older statement that arrives later gives nobody
+//! access again ([`Ledger::without_ended`]).
 
 use super::{Ledger, LedgerError};
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use crate::domain::{Moment, SubjectId};
 use crate::store::{Ended, PersonKey, fingerprint};
 
-/// How many people are read from the store at once.
+/// How many people one read from the store returns.
 const BATCH: u32 = 200;
 
-/// The people in one batch of the ledger whom an ending concerns.
+/// The people in one batch of the ledger whom the end of a group, an application or a directory affects.
 #[derive(Debug)]
 pub struct Concerned {
     /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
-    /// How many people in the batch the ending may concern. This is not known for certain, because the source never
-    /// named their directory.
+    /// How many other people in the batch may be affected. The source never named the directory of these people.
     pub unknown: usize,
-    /// The last person of the batch; `None` after the last batch.
+    /// The last person of the batch. `None` after the last batch.
     pub last: Option<PersonId>,
 }
 
 impl Ledger {
-    /// Records that something has ended at `moment`.
+    /// Records that a group, an application or a directory has ended at `moment`.
     pub async fn record_ending(&self, source: &Source, ended: &Ended, moment: &Moment) -> Result<(), LedgerError> {
         let mut statement = gone(ended, moment);
         if let Some(earlier) = self.people.unattached(source, &record(ended)).await? {
@@ -33,8 +32,8 @@ impl Ledger {
         Ok(self.people.keep_unattached(source, &record(ended), &statement).await?)
     }
 
-    /// Checks whether a group or the directory that `statement` names has ended. If so, adds that to the statement.
-    /// Returns whether the statement has changed.
+    /// Adds to the statement any recorded endings of the groups and the directory that it names. Returns whether the
+    /// statement has changed.
     pub async fn without_ended(&self, source: &Source, statement: &mut Statement) -> Result<bool, LedgerError> {
         let before = statement.clone();
         let groups =
@@ -49,8 +48,8 @@ impl Ledger {
         Ok(*statement != before)
     }
 
-    /// Returns the statement that results from an ending for the person whom the source calls `subject`. It ends the
-    /// person's membership, or the directory and all memberships in it.
+    /// Returns the statement that follows from `ended` for `subject`: the end of one membership, or the end of the
+    /// directory and all memberships in it.
     pub async fn consequence(
         &self,
         source: &Source,
@@ -70,8 +69,7 @@ impl Ledger {
         Ok(statement)
     }
 
-    /// Reads the next batch of people, which begins after the person `after`. Returns those who belong to `ended`,
-    /// according to `source`.
+    /// Reads the batch of people after the person `after`. Returns those who belong to `ended` according to `source`.
     pub async fn concerned_by(
         &self,
         source: &Source,
@@ -91,7 +89,7 @@ impl Ledger {
     }
 }
 
-/// Returns a statement which says that the membership or the directory of a person has ended.
+/// Returns a statement that ends a person's membership or directory.
 fn gone(ended: &Ended, moment: &Moment) -> Statement {
     let moment = Moment { deactivates: true, ..moment.clone() };
     match ended {
@@ -102,9 +100,9 @@ fn gone(ended: &Ended, moment: &Moment) -> Statement {
     }
 }
 
-/// If the directory in the statement has ended, also ends what the source said before: that the person is active, and
-/// the memberships. These endings last even if the source names a directory again, and an older version of Flexgate, which
-/// knows no directories, understands them.
+/// If the statement's directory has ended, also sets `active` and all earlier memberships to false. They stay false
+/// even if the source names another directory later. An older version of Flexgate, which ignores directories, then
+/// treats the person as inactive too.
 fn end_with_directory(statement: &mut Statement) {
     let Some(Said { moment, value: None }) = &statement.directory else { return };
     let said = statement.memberships.values_mut().chain(statement.active.as_mut());
@@ -113,21 +111,21 @@ fn end_with_directory(statement: &mut Statement) {
     }
 }
 
-/// Returns the key under which the record of an ending is stored. The record is stored like a statement about a
-/// subject, but this subject is no real person. The key contains a digest, so no source has a person with the same id
-/// by chance.
+/// Returns the key for the record that a group, an application or a directory has ended. The record is stored like a
+/// statement about a subject, but no real person has this subject. The digest in the key prevents a collision with a
+/// real id.
 fn record(ended: &Ended) -> SubjectId {
     let kind = match ended {
         Ended::Membership(_) => "membership",
         Ended::Directory(_) => "directory",
     };
     let digest = fingerprint(&["ended", kind, ended.id()]);
-    // This text is a valid subject id: it is short and has no control characters.
+    // The text is short and has no control characters, so it is a valid subject id.
     format!("flexgate:ended:{digest}").parse().unwrap_or_else(|_| unreachable!("the text is short and plain"))
 }
 
-/// Whether the ending concerns the person. `None` if that is not known, because the source never named the person's
-/// directory.
+/// Whether the end of a group, an application or a directory affects the person. `None` if the source never named the
+/// person's directory.
 fn concerns(person: &Person, source: &Source, ended: &Ended) -> Option<bool> {
     let Some(statement) = person.statements.get(source).filter(|statement| !statement.is_silent()) else {
         return Some(false);

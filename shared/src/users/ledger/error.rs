@@ -7,17 +7,17 @@ use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If a request to
-/// Twilio fails, the statement may have been stored already.
+/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If a request
+/// to Twilio fails, the statement can be stored already.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The person who has the username is somebody else, or may be somebody else.
+    /// The username belongs to somebody else, or may belong to somebody else.
     #[error("the Flex user of that username belongs to another subject")]
     Attachment(#[from] AttachmentRefused),
     /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
-    /// Flex needs a field or a role that no source provides.
+    /// Flex requires a field or a role that no source provides.
     #[error("the person cannot be a Flex user")]
     Plan(#[from] PlanRefused),
     /// Another source says that the person is inactive.
@@ -29,13 +29,13 @@ pub enum LedgerError {
     /// Twilio accepted the provisioning request but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
-    /// Another process is changing the person. The change may take at most this long.
+    /// Another process is changing the person. That change takes at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
-    /// Twilio.
+    /// A request to Twilio failed.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store.
+    /// An access to the store failed.
     #[error("the store")]
     Store(#[from] StoreError),
 }
@@ -50,12 +50,12 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
-    /// In every attempt, another process wrote the same person first. Such writes take little time, so the caller can
-    /// try again soon.
+    /// Another process wrote the same person first in every attempt. Such writes are short, so the caller can try
+    /// again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
-    /// Returns whether it may help to try again later. It does not help if Twilio, the policy or another source has
-    /// refused the change.
+    /// Whether a later attempt may succeed. It cannot succeed if Twilio, the policy or another source refused the
+    /// change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! Explains to an operator or an API client why a person is active or not and why they have their roles. The values of
-//! profile fields are left out.
+//! Explains why a person is active, and why they have each role. The explanation contains no values of profile
+//! fields.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -87,7 +87,7 @@ pub struct ExplainedSource {
 }
 
 impl Ledger {
-    /// Explains why the person of a Flex user is active or not, and why they have each role.
+    /// Explains why the person of a Flex user is active, and why they have each role.
     pub async fn explain(&self, user: &FlexUser) -> Result<Explained, LedgerError> {
         let nobody = Person::new(PersonId::of(self.clock_rng.random()), user.username.clone());
         let kept = self.kept(&Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..nobody }).await?;

@@ -1,4 +1,4 @@
-//! Finds the person that a source's statement is about, and the Flex user who belongs to a person.
+//! Finds the person whom a source's statement describes, and the Flex user of a person.
 
 use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News};
@@ -9,22 +9,20 @@ use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 use crate::users::in_full;
 
-/// The person that a source's statement is about.
+/// The person whom a source's statement describes.
 pub(super) enum Meant {
     /// A person whom the ledger knows.
     Known(Person),
-    /// A person whom the ledger does not know yet. If this person takes over a username, the second value is the person
-    /// who has the username now.
+    /// A person whom the ledger does not know yet. The second value is the current owner of the username, if this
+    /// person takes over the username.
     New(Person, Option<Box<Person>>),
-    /// No person. One reason is that the source sent too little to identify a person. The other is that the source may
-    /// not change the person whom it named.
+    /// No person: the source sent too little to identify a person, or must not change the person that it named.
     Nobody,
 }
 
 impl Ledger {
-    /// Finds the person that `news` is about. First it looks for the source's own id of the person. Then it looks for
-    /// the Flex user that is bound to the person's identity or that the source named. Last, it looks for the username.
-    /// Set `gives_access` to false for a statement that only takes access away.
+    /// Finds the person whom `news` describes: first by the source's id, then by the bound or named Flex user, then
+    /// by the username. `gives_access` is true for a statement that says "active".
     pub(super) async fn meant(
         &self,
         news: &News,
@@ -51,14 +49,14 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // If the statement only changes a profile, do not look the person up by username. The statement may be about
-        // somebody who has never been a Flex user.
+        // A statement about a profile alone may describe somebody who has never been a Flex user. So the username
+        // identifies nobody here.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
         let username = match (&news.username, &user) {
             (Some(username), _) => username.clone(),
-            // The ledger does not know everybody who is bound: a mint may have bound somebody and written nothing.
+            // A mint can bind somebody without writing to the ledger, so the ledger may not know this user.
             (None, Some(user)) if news.statement.says_active() == Some(false) => {
                 match self.provisioning.flex().get(user, deadline).await {
                     Err(TwilioError::NotFound(_)) => return Ok(Meant::Nobody),
@@ -75,18 +73,17 @@ impl Ledger {
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
         }
-        // Flex may have a user with this username although the ledger knows nobody with it.
+        // Flex may have a user with this username even if the ledger has no such person.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id, self.clock_rng.now()), None))
     }
 
-    /// Handles a subject who lost their username to somebody else and for whom the source now sends a new username.
+    /// Handles a subject who lost their username to somebody else and has a new username now.
     ///
-    /// If the source says that the subject is active, the subject becomes a new person with the new username. Neither
-    /// the ledger nor Flex may know that username yet. If another source says that the old person is inactive, the
-    /// statement is refused. An operator's statement about the old person does not count here, because it was about the
-    /// lost username.
+    /// If the source says "active", the subject becomes a new person, provided that the new username is free. The
+    /// statement is refused if another source says that the old person is inactive. An operator's statement about the
+    /// old person has no effect here, because it was about the lost username.
     async fn under_another_name(&self, person: Person, news: &News, deadline: Deadline) -> Result<Meant, LedgerError> {
         let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
             return Ok(Meant::Known(person));
@@ -98,7 +95,7 @@ impl Ledger {
         if let Some(by) = person.inactive_by().find(others) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
-        // A search in Flex does not show every user. So check the ledger, the username index and the bindings too.
+        // A search in Flex does not show every user, so other records are checked too.
         let is_bound = match &news.identity {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?.is_some(),
             None => false,
@@ -109,8 +106,8 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // Flex may have a user with this username whom no search shows. So create the new person as the successor of an
-        // unknown owner. The new person then inherits nothing from such a user.
+        // Flex may have a user with this username whom no search shows. As the successor of an unknown owner, the new
+        // person inherits nothing from such a user.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -137,8 +134,7 @@ impl Ledger {
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
-            // The username belongs to another subject now. The statement only takes access away, so there is nothing to
-            // do.
+            // The username belongs to another subject now, so a statement that only removes access changes nothing.
             Err(_) if !gives_access => Ok(Meant::Nobody),
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
@@ -149,8 +145,8 @@ impl Ledger {
         }
     }
 
-    /// Returns the Flex user of `person`, whose username somebody else wants to take over. Returns an error if `person`
-    /// or the Flex user is still active, because `person` then keeps the username.
+    /// Returns the Flex user of `person`, whose username somebody else wants to take over. Returns an error if
+    /// `person` or the Flex user is still active, because `person` then keeps the username.
     async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let user = self.flex_user(person, deadline).await?;
         let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
@@ -176,16 +172,16 @@ impl Ledger {
         Ok(Some(in_full(flex, found, deadline).await?))
     }
 
-    /// Finds an active user for a person whose recorded Flex user is deactivated. If somebody signs in through SSO
-    /// again, or an administrator provisions them again, Twilio may give them a user with a new SID. Only the exact
-    /// username counts, because a user with another spelling may be somebody else.
+    /// Finds an active user for a person whose recorded Flex user is deactivated. A person who returns through SSO or
+    /// an administrator may get a user with a new SID. Only the exact username matches, because a user with another
+    /// spelling may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // If several users match, it is not clear which of them is the person's. This uncertainty must not keep a
-        // person active who must be deactivated. So in that case take any of these users.
+        // Several matches are normally an error. But if the person must be deactivated, the first match is better
+        // than leaving the person active.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }
@@ -194,8 +190,7 @@ impl Ledger {
     }
 }
 
-/// Whether `person` is the new owner of a username from an earlier attempt at the same takeover. In that attempt,
-/// Twilio did not carry out the change.
+/// Whether `person` is the new owner of a username after an earlier, unfinished attempt at the same takeover.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())
@@ -203,9 +198,8 @@ fn is_taking_over(person: &Person, news: &News) -> bool {
         && person.inactive_by().next().is_none()
 }
 
-/// Computes the plan. Returns an error if Twilio did not send all fields of the user. If Flexgate treated a missing
-/// field as empty, it could remove a role that was set by hand. To deactivate the user, none of the fields is needed,
-/// so in this case missing fields are no error.
+/// Computes the plan. Returns an error if Twilio did not send all fields of the user, because a missing field is not
+/// an empty field. A deactivation needs no fields and is planned in any case.
 pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
     if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
         return Err(TwilioError::Malformed("the user is not described in full").into());

@@ -1,6 +1,7 @@
-//! Undoes a mint that has reactivated somebody else's user. Twilio's create request also updates an existing user. So a
-//! mint that wants to create a user may reactivate an old one whom no search had shown. The dates in Twilio's answer
-//! reveal this.
+//! Undoes a mint that has reactivated somebody else's user.
+//!
+//! Twilio's create request also updates an existing user, possibly an old one whom no search had shown. The dates in
+//! Twilio's answer reveal such a user.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -12,15 +13,15 @@ use crate::domain::{EventId, FlexUser, FlexUserSid};
 use crate::store::{Stating, Written};
 use crate::twilio::TwilioError;
 
-/// The largest difference between Twilio's clock and Flexgate's that is tolerated.
+/// The tolerated difference between Twilio's clock and Flexgate's clock.
 const CLOCKS: Duration = Duration::minutes(5);
 
 /// The largest rounding error in the time between two of Twilio's dates. Twilio rounds each date to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
-    /// Returns the user with its creation date, if Twilio has that date. Twilio may leave the date out of its answer to
-    /// a provisioning request. In that case this reads the user again.
+    /// Returns the user with its creation date. Reads the user again if Twilio's answer to the provisioning request
+    /// lacks this date.
     pub(super) async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         if user.created_date.is_some() {
             return Ok(user);
@@ -31,8 +32,8 @@ impl Ledger {
         Ok(FlexUser { created_date, updated_date, ..user })
     }
 
-    /// Checks a user whom an earlier mint asked Twilio to create, if that mint never got an answer. If its request
-    /// reactivated somebody else's user, this deactivates the user again and returns true.
+    /// Checks a user after a mint whose create request got no answer. If that request reactivated somebody else's
+    /// user, deactivates the user again and returns true.
     pub(super) async fn give_back_if_older(
         &self,
         person: &Person,
@@ -50,8 +51,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Undoes a mint that has reactivated somebody else's user: deactivates the user again, and then withdraws the
-    /// claims about the person. Afterwards the ledger and the username index both show that the username is taken.
+    /// Deactivates the user again, and then withdraws the claims about the person. Afterwards the ledger and the
+    /// username index both show that the username is not free.
     pub(super) async fn give_back(
         &self,
         person: &Person,
@@ -64,8 +65,7 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws everything that the claims of tokens said about the person. Also records that Flexgate has taken back
-    /// the roles that these claims gave.
+    /// Withdraws all claims about the person, and records that Flexgate has taken back the roles from these claims.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));
@@ -87,19 +87,20 @@ impl Ledger {
     }
 }
 
-/// Whether a mint has asked Twilio to create the person's user and does not know whether Twilio did so.
+/// Whether a mint has asked Twilio to create the person's user without getting an answer.
 pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether Twilio's dates show that the user already existed before `since`. The user was provisioned after that time.
-/// `now` is the current time.
+/// Whether Twilio's dates show that the user existed before `since`. A request after `since` has provisioned the
+/// user.
 ///
-/// Twilio's clock may differ from Flexgate's. So the first test is whether the user was created before `since` by more
-/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. The first
-/// length is the time from the user's creation to the user's last change, by Twilio's clock. The second length is the
-/// time since the request, by Flexgate's clock. The request made the user's last change. So if the request also created
-/// the user, the first length cannot be greater than the second.
+/// The first test compares the creation date with `since`, and tolerates [`CLOCKS`], because the two clocks may
+/// differ.
+///
+/// The second test compares two durations and tolerates no more than [`ROUNDING`]. If the request created the user,
+/// the time from creation to last change (Twilio's clock) is not longer than the time since the request (Flexgate's
+/// clock).
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,
@@ -149,7 +150,7 @@ mod tests {
         for (case, created, updated, expected) in cases {
             assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
         }
-        // A mint asked Twilio for the user a day ago, and Flexgate finds the user only now.
+        // A day has passed between the mint's create request and this check.
         let found = user(since + seconds(1), Some(since + seconds(1)));
         assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
         let silent = FlexUser { created_date: None, ..found };

@@ -1,9 +1,8 @@
 //! SCIM groups: turns memberships into statements about people.
 //!
-//! The SCIM store holds each group with its list of members, and this list is authoritative. From it the ledger derives
-//! one statement for each person and group, which says which role the group gives to the person. Each reconciliation
-//! first updates these statements, while it holds the lease on the person. So it does not matter whether a group or a
-//! person changes first.
+//! The SCIM store contains the authoritative list of each group's members. From this list, the ledger derives a
+//! statement for each person and group. Every reconciliation first updates these statements. So it does not matter
+//! whether a group or a person changes first.
 
 use std::collections::BTreeSet;
 
@@ -16,17 +15,17 @@ use crate::store::{PersonKey, Stating, Written};
 use crate::twilio::TwilioError;
 use crate::users::Pages;
 
-/// The data that the SCIM store holds about a person, outside the ledger.
+/// The data about a person in the SCIM store.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds to the person a statement that was derived from the data in the SCIM store.
+/// Adds to the person a statement that is derived from the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without a record. So record now that Flexgate gave them.
+        // Earlier versions of Flexgate gave these roles without a record, so this adds the missing record.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -34,9 +33,9 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 }
 
 impl Ledger {
-    /// Reconciles a member of a SCIM group. `id` is the member's SCIM id. Returns `None` if there is no such Flex user.
+    /// Reconciles the member of a SCIM group with the SCIM id `id`. Returns `None` if there is no such Flex user.
     ///
-    /// If the member has left a group, `left` is that group's id and the role that the group gave. Flexgate treats this
+    /// `left` is the id of a group that the member has left, and the role that the group gave. Flexgate treats this
     /// role as one that it gave, even if no statement mentions it.
     pub async fn reconcile_member(
         &self,
@@ -50,7 +49,7 @@ impl Ledger {
         self.finish(lease, person, done, deadline).await
     }
 
-    /// Returns an error if Flex would have no administrator after these members leave the group.
+    /// Returns an error if Flex would have no active administrator after these members leave the group.
     pub async fn check_leaving(
         &self,
         group: &str,
@@ -74,7 +73,7 @@ impl Ledger {
         }
     }
 
-    /// Finds the person with that SCIM id. If the ledger does not know the person, adds them.
+    /// Finds the person with this SCIM id. Adds the person to the ledger if they are missing.
     async fn member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<Option<PersonId>, LedgerError> {
         let person = self.people.person(&PersonKey::FlexUser(id.clone())).await?;
         if let Some(person) = person.filter(|person| !person.superseded) {
@@ -103,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// Reads what the SCIM store holds about the person: the person's SCIM entry and group memberships.
+    /// Reads the person's SCIM entry and group memberships from the SCIM store.
     pub(super) async fn kept(&self, person: &Person) -> Result<Kept, LedgerError> {
         let Some(sid) = &person.flex_user_sid else { return Ok(Kept::default()) };
         let entries = self.scim.entries(std::slice::from_ref(sid)).await?;
@@ -113,16 +112,15 @@ impl Ledger {
         Ok(Kept { entry, memberships })
     }
 
-    /// Ends the group memberships of the Flex user's previous owner, so that the next owner does not inherit them.
+    /// Ends the group memberships of a Flex user's previous owner, so that the next owner does not inherit them.
     pub(super) async fn leave_groups(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         let entries = self.scim.entries(std::slice::from_ref(user)).await?;
         let entry = entries.iter().find(|entry| entry.current == *user);
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// Reads all Flex users. Returns those for whom the SCIM store still has data that the ledger has not copied. Such
-    /// data is older than the people ledger. Each result consists of the SCIM id, and of the person as the ledger would
-    /// store them.
+    /// Finds the Flex users whose SCIM data is older than the people ledger and not yet copied into it. Returns each
+    /// user's SCIM id, and the person as the ledger would store them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -148,8 +146,8 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Copies SCIM data from before the people ledger into the ledger, for the person with that SCIM id. Flex stays as
-    /// it is.
+    /// Copies SCIM data from before the people ledger into the ledger, for the person with this SCIM id. Flex does
+    /// not change.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
         let lease = self.lease(id, deadline).await?;
@@ -164,8 +162,8 @@ impl Ledger {
         if adopted? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Records in the SCIM store that the person who had the Flex user `old` now has the Flex user `new`. The person's
-    /// SCIM id and memberships stay the same.
+    /// Records in the SCIM store that a person's Flex user is now `new` instead of `old`. The person's SCIM id and
+    /// memberships do not change.
     pub(super) async fn follow_in_scim(&self, old: &FlexUserSid, new: &FlexUser) -> Result<(), LedgerError> {
         let users = std::slice::from_ref(old);
         let entry = self.scim.entries(users).await?.into_iter().find(|entry| entry.current == *old);
@@ -187,8 +185,8 @@ impl Ledger {
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Derives statements from the data in the SCIM store, and stores those that the ledger does not have yet. Returns
-    /// the person with these statements. Returns `None` if another process changes the person first.
+    /// Derives statements from the SCIM store, and stores those that are missing in the ledger. Returns the person
+    /// with these statements, or `None` if another process changes the person first.
     pub(super) async fn projected(
         &self,
         mut person: Person,
@@ -204,13 +202,12 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // Add the role of the group that the person left, but only in memory. The reconciliation then stores it
-        // together with the other roles that Flexgate gave.
+        // The reconciliation stores this role later, together with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }
 
-    /// Derives statements from the data in the SCIM store. Returns those that the person does not have yet.
+    /// Derives statements from the SCIM store. Returns those that the person lacks.
     pub(super) fn due(&self, person: &Person, kept: &Kept, left: Option<(&str, Role)>) -> Vec<(Source, Statement)> {
         let (now, cause) = (self.clock_rng.now(), EventId::from(u128::from_be_bytes(self.clock_rng.random())));
         let mut due = Vec::new();
@@ -223,8 +220,8 @@ impl Ledger {
         if let Some(said) = kept.entry.as_ref().and_then(|entry| legacy::said(person, entry, now, &cause)) {
             says(Source::Scim, said);
         }
-        // If `FLEXGATE_SCIM_GROUP_ROLES` is not set, Flexgate does not know which roles groups give. So a role that a
-        // group gave earlier stays until the member leaves the group.
+        // Without `FLEXGATE_SCIM_GROUP_ROLES`, the roles of groups are unknown. So an earlier role from a group stays
+        // until the member leaves the group.
         let is_known = !self.group_roles.is_empty();
         let present = kept.memberships.iter().filter(|membership| membership.present && is_known);
         let mut roles: Vec<(&str, Option<Role>)> =

@@ -1,8 +1,8 @@
 //! Makes sure that Flex keeps at least one active administrator.
 //!
-//! This is the only check that may refuse a deactivation, and it applies to deactivations from every source. Changes
-//! that remove an administrator run one at a time. If two of them ran at once, each could still see the other
-//! administrator as active, and together they could remove the last two.
+//! This check can refuse a deactivation by any source. Changes that remove an administrator run one at a time.
+//! Otherwise two concurrent changes could remove the last two administrators, because each would still see the other
+//! one.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::users::{LastAdmin, Pages};
 /// The name of the administrators' lock.
 const ADMINS: &str = "admins";
 
-/// How long to wait before requesting the lock again.
+/// The pause between two requests for the lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The administrators' lock. `None` if the change does not need it.
+/// The administrators' lock. `None` if the change does not need the lock.
 #[must_use]
 pub(super) struct Guarded(Option<Work>);
 
@@ -35,7 +35,7 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the administrators' lock if the change removes an administrator. Returns an error if that administrator is
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if the change removes
     /// the last one.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// Takes the administrators' lock, which must be held during a change that removes an administrator.
+    /// Takes the administrators' lock. The caller must keep it during a change that removes an administrator.
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let work = Work { name: ADMINS.to_owned(), holder: u128::from_be_bytes(self.clock_rng.random()) };
         loop {
@@ -67,7 +67,7 @@ impl Ledger {
         }
     }
 
-    /// Releases the lock. Does nothing if the lock has expired and another process holds it now.
+    /// Releases the lock. Does nothing if the lock has expired and belongs to another process now.
     pub(super) async fn unguard(&self, guarded: Guarded) -> Result<(), LedgerError> {
         match &guarded.0 {
             Some(work) => Ok(self.scim.finish(work).await?),
@@ -75,14 +75,13 @@ impl Ledger {
         }
     }
 
-    /// Returns an error unless Flex has an active administrator other than `user`. Twilio's list of users may be out of
-    /// date, so each administrator in the list is read once more.
+    /// Returns an error unless Flex has an active administrator other than `user`. Reads each administrator in
+    /// Twilio's list again, because the list may be out of date.
     pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
         self.another_admin_beside(user, &[], deadline).await
     }
 
-    /// Like [`Self::another_admin`], but the users in `leaving` do not count as administrators either, because they are
-    /// about to lose the role.
+    /// Like [`Self::another_admin`], but ignores the users in `leaving`, who are about to lose the role `admin`.
     pub(super) async fn another_admin_beside(
         &self,
         user: &FlexUser,
@@ -96,16 +95,15 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Twilio left out the user's roles earlier, the list may show now that the user is not an administrator.
-            // In that case the change removes no administrator.
+            // If the user's roles were unknown until now, the list may show that the user is not an administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // Do not count a user about whom a source says "inactive". Flexgate is about to deactivate that user,
-                // and the user may not sign in.
+                // Flexgate is about to deactivate a user about whom a source says "inactive", so this administrator
+                // does not suffice.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;

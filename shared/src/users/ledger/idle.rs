@@ -1,4 +1,4 @@
-//! Finds idle users: active users whose `TaskRouter` worker has had the same activity for a long time. Each of them
+//! Finds idle users: active users whose `TaskRouter` worker has had the same activity for a long time. An idle user
 //! still occupies a Flex seat.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use crate::domain::{FlexUserSid, WorkerSid};
 use crate::twilio::TwilioError;
 
 impl Ledger {
-    /// Returns the Flex users of those `workers` whose activity last changed before `since`. If `TaskRouter` does not
-    /// report when a worker's activity changed, the user does not count as idle.
+    /// Returns the Flex users of those `workers` whose activity last changed before `since`. A worker without the
+    /// time of this change is not idle.
     pub(super) async fn idle(
         &self,
         workers: &BTreeMap<WorkerSid, FlexUserSid>,
@@ -28,7 +28,7 @@ impl Ledger {
             let is_idle = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= since);
             let found = page.workers.iter().filter(|worker| is_idle(worker.status_changed));
             idle.extend(found.filter_map(|worker| workers.get(&worker.sid)).cloned());
-            // Stop if Twilio repeats a page token. Otherwise this loop would never end.
+            // A repeated page token would make this loop endless.
             if page.next_page_token.is_none() || page.next_page_token == token {
                 return Ok(idle);
             }

@@ -1,7 +1,7 @@
-//! Converts SCIM data from before the people ledger existed into a statement.
+//! Converts SCIM data from before the people ledger into a statement.
 //!
-//! Earlier versions stored what a SCIM client wrote about a user only in the user's entry in the SCIM store. When the
-//! ledger reconciles a person for the first time, it copies the content of that entry into a statement.
+//! Earlier versions stored a SCIM client's data about a user only in the user's SCIM entry. The first reconciliation
+//! of the user copies this data into the ledger.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::domain::ledger::{Person, Said, Source, Statement};
 use crate::store::scim::Entry;
 
 /// Converts the SCIM entry into a statement. Returns `None` if the ledger already has a SCIM statement about the
-/// person, or if the entry has nothing that a statement could contain.
+/// person, or if the entry contains no values for a statement.
 pub(super) fn said(person: &Person, entry: &Entry, now: OffsetDateTime, cause: &EventId) -> Option<Statement> {
     if person.statements.contains_key(&Source::Scim) {
         return None;

@@ -1,15 +1,15 @@
-//! Runs the people ledger: checks and stores what a source says about a person, then updates Flex accordingly.
+//! Runs the people ledger: checks and stores what a source says about a person, and then updates Flex.
 //!
-//! The steps always have the same order, and they run while this process holds the lease on the person:
+//! These steps run in this order, while the process holds the lease on the person:
 //! 1. Read the user from Flex once.
 //! 2. Compute what the person should be with the new statement.
 //! 3. Check whether the statement must be refused, and stop if so.
 //! 4. Store the statement.
-//! 5. Store which roles Flexgate gives.
+//! 5. Store the roles that Flexgate gives.
 //! 6. Send the difference to Twilio.
 //!
-//! If Flexgate crashes between two steps, the next reconciliation does the remaining ones. Once the statement is stored
-//! (step 4), the source does not have to send it again.
+//! After a crash between two steps, the next reconciliation does the remaining steps. After step 4, the source does
+//! not have to send its statement again.
 
 mod admit;
 mod bearer;
@@ -57,29 +57,27 @@ pub use view::View;
 /// The result of a statement or a reconciliation.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was done.
+    /// The change that was made.
     pub outcome: Outcome,
-    /// The Flex user after the change. `None` if there is no Flex user, or if Flexgate did not ask Twilio for it.
+    /// The Flex user after the change. `None` if there is no Flex user, or if Flexgate did not read it.
     pub user: Option<FlexUser>,
-    /// The username under which the ledger knows the person. Set only for [`Outcome::Stale`], because otherwise `user`
-    /// has the username.
+    /// The username in the ledger. `Some` only for [`Outcome::Stale`]; otherwise `user` contains the username.
     pub known_as: Option<Username>,
-    /// The reasons for the person's state and roles. `None` if nothing was computed.
+    /// Why the person is active or inactive and has each role. `None` if Flexgate did not compute this.
     pub explanation: Option<Explanation>,
-    /// Fields that Flexgate could not change, because the user has a role in Flex that Flexgate cannot give. A request
-    /// that changes these fields would also remove that role.
+    /// The fields that Flexgate did not change. A request with these fields would also remove a role that Flexgate
+    /// cannot give.
     pub blocked: Vec<&'static str>,
 }
 
-/// What was done.
+/// The change that a statement or a reconciliation made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The ledger already held everything in the statement, and Flex matched the ledger. So Flexgate sent nothing to
-    /// Twilio.
+    /// No change: the ledger already contained the statement, and Flex matched the ledger.
     Stale,
-    /// There is no such Flex user, and Flexgate should not create one.
+    /// No change: there is no such Flex user, and Flexgate should not create one.
     NoUser,
-    /// The user already had its desired state.
+    /// No change: the user already had the desired state.
     Unchanged,
     /// The user was created.
     Created,
@@ -87,13 +85,13 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs from its desired state, but Flexgate did not repair it. After each earlier repair, something
-    /// other than Flexgate changed the user again.
+    /// The user differs from the desired state, but Flexgate does not repair the difference any more, because the
+    /// difference returned after every earlier repair.
     Contested,
 }
 
 impl Outcome {
-    /// For the log.
+    /// Returns the name of the outcome in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,12 +106,11 @@ impl Outcome {
     }
 }
 
-/// The ledger and the reconciler.
+/// The people ledger and its reconciler.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// Stores the SCIM groups. Also stores the lock that makes changes run one at a time if they remove an
-    /// administrator.
+    /// The SCIM store, which contains the groups and the administrators' lock.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
@@ -124,7 +121,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of a platform.
+    /// Makes the ledger of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform, provisioning: Arc<Provisioning>, settings: &PolicySettings) -> Self {
         Self {
@@ -139,13 +136,13 @@ impl Ledger {
         }
     }
 
-    /// Whether the ledger has a person for `subject`, which is an id of a person at `source`.
+    /// Whether the ledger has a person for `subject`, which is an id of `source`.
     pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
         Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
     }
 
-    /// Merges what `source` said earlier about `subject` into `statement`. The source said it before it sent the
-    /// subject's username, so the ledger could not store it with a person.
+    /// Merges earlier statements of `source` about `subject` into `statement`. The ledger kept them without a person,
+    /// because the source had not sent a username.
     pub async fn recall(
         &self,
         source: &Source,
@@ -158,7 +155,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Stores what the source says about a subject for whom the ledger has no person yet.
+    /// Stores the source's statement about a subject for whom the ledger has no person yet.
     pub async fn keep(&self, source: &Source, subject: &SubjectId, statement: &Statement) -> Result<(), LedgerError> {
         Ok(self.people.keep_unattached(source, subject, statement).await?)
     }

@@ -1,5 +1,5 @@
-//! The input of the ledger: a message in which a source says something about a person, with the details that identify
-//! the person. Such a message is called news.
+//! The input of the ledger, called news: a source's statement about a person, and the details that identify the
+//! person.
 
 use std::collections::BTreeSet;
 
@@ -11,44 +11,43 @@ use crate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleS
 /// A source's message to the ledger about one person.
 #[derive(Debug, Clone)]
 pub struct News {
-    /// Who says it.
+    /// The source that sent the message.
     pub source: Source,
-    /// The source's own id for the person, if it has ids for people.
+    /// The source's id of the person. `None` if the source has no ids for people.
     pub subject: Option<SubjectId>,
-    /// The identity in the person's tokens, if the source knows it. Flexgate binds this identity to the Flex user. So
-    /// nobody with another identity can get a token for that user.
+    /// The identity in the person's tokens. `None` if the source does not know it. Flexgate binds this identity to
+    /// the Flex user, so nobody else can get a token for that user.
     pub identity: Option<Identity>,
-    /// The Flex username, if the source sends it.
+    /// The Flex username. `None` if the source does not send it.
     pub username: Option<Username>,
-    /// The Flex user, if the source names one. It is used only if neither the source's own id nor a bound identity
-    /// leads to a person.
+    /// The Flex user that the source names. It is used only if neither the source's id nor a bound identity leads to
+    /// a person.
     pub flex_user_sid: Option<FlexUserSid>,
-    /// What is said.
+    /// The source's statement about the person.
     pub statement: Statement,
-    /// Which of the Flex user's earlier roles and statements belong to this person.
+    /// Which earlier roles and statements the person keeps.
     pub earlier: Earlier,
 }
 
-/// Which of the Flex user's earlier roles and statements belong to the person that the message is about.
+/// Which earlier roles and statements the person in a message keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
-    /// Everything: it is the same person.
+    /// The person keeps all roles and statements.
     #[default]
     Everything,
     /// The person keeps everything except these roles. Flexgate removes them even if they were set by hand.
     AllBut(RoleSet),
-    /// The person keeps the sources' statements. The person loses the roles that Flex shows and that Flexgate never
-    /// gave.
+    /// The person keeps the statements. Roles in Flex that Flexgate never gave are removed.
     Statements,
-    /// The person keeps nothing. The person is a new owner of the username, and everything earlier belongs to the
-    /// previous owner.
+    /// The person keeps nothing, because everything earlier belongs to the previous owner of the username.
     Nothing,
 }
 
 impl News {
-    /// Creates a message which says that the person is an active user with these fields. It replaces everything that
-    /// the source said before about the person. Use it for a `source` without its own ids for people. `at` is the
-    /// current time, and `cause` is the id of the request or command.
+    /// Makes a message that the person is an active user with these fields. It replaces the source's whole earlier
+    /// statement. Use it only for a `source` without its own ids for people.
+    ///
+    /// `at` is the current time, and `cause` is the id of the request or command.
     #[must_use]
     pub fn user(source: Source, user: DesiredUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let roles: BTreeSet<Box<str>> = user.roles.iter().map(|role| role.as_str().into()).collect();
@@ -63,8 +62,7 @@ impl News {
         Self::of(source, user.username, None, statement)
     }
 
-    /// Creates a message which says that the user is inactive. It replaces everything that the source said before about
-    /// the user.
+    /// Makes a message that the user is inactive. It replaces the source's whole earlier statement about the user.
     #[must_use]
     pub fn end(source: Source, user: FlexUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let statement = Statement { active: Some(Said::access(at, cause, false)), ..Statement::in_full(at, cause) };
@@ -84,16 +82,16 @@ impl News {
     }
 }
 
-/// Returns the person with the new statement merged in. Leaves out the roles and statements that, according to
-/// `news.earlier`, belong to the previous owner of the Flex user.
+/// Returns the person with the new statement merged in. Leaves out what belongs to the previous owner of the Flex
+/// user according to `news.earlier`.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // All other sources send their requests in order, and Flexgate handles each request when it arrives. So a new
-        // statement counts as later than everything that the source said before.
+        // Flexgate handles the requests of these sources in order, so a new statement is later than all earlier
+        // statements of its source.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);
@@ -111,9 +109,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     person
 }
 
-/// The identity to bind to the Flex user of `before`, whom the ledger already knows. A webhook event may have happened
-/// before this person took over the username. Such an event may name the previous owner's identity, which must not be
-/// bound.
+/// Returns the identity to bind to the Flex user of `before`. A webhook event from before a takeover may contain the
+/// previous owner's identity. Such an identity must not be bound.
 pub(super) fn bindable<'a>(before: &Person, news: &'a News) -> Option<&'a Identity> {
     let (since, happened) = (before.given.owner_since, news.statement.latest().map(|moment| moment.at));
     let is_earlier = happened.zip(since).is_some_and(|(happened, since)| happened < since);

@@ -1,5 +1,5 @@
-//! Orphans: active Flex users about whom no source says anything. Each of them occupies a Flex seat, and perhaps nobody
-//! knows who uses it. If the settings say so, a sweep deactivates orphans about whom the ledger has no record at all.
+//! Orphans: active Flex users about whom no source says anything. An orphan occupies a Flex seat, and perhaps nobody
+//! knows who uses it. A sweep can deactivate orphans whom the ledger does not know.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -9,9 +9,8 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan. The orphan must have been created at least `after` ago. An administrator is never
-/// deactivated in this way, because administrators are often created by hand. If Twilio leaves out the creation date or
-/// the roles, the orphan is not deactivated.
+/// Whether to deactivate an orphan: it must be at least `after` old and no administrator. Administrators are exempt
+/// because they are often created by hand. An orphan without a creation date or roles in Twilio's list stays active.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);
@@ -19,7 +18,7 @@ pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> b
 }
 
 impl Ledger {
-    /// Stores a statement by the operator that the user is inactive. A job then deactivates the user in Flex. Returns
+    /// Stores an operator's statement that the user is inactive. A job then deactivates the user in Flex. Returns
     /// false if another process has added the person to the ledger first.
     pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
         let news = News::end(Source::Operator, user.clone(), self.clock_rng.now(), cause);

@@ -1,4 +1,4 @@
-//! Computes what a statement would change, for an operator who wants to see it first.
+//! Computes what a statement would change, for an operator who wants to see the change first.
 
 use super::groups::adopt;
 use super::state::{Addressee, Change, OfNew};
@@ -7,20 +7,20 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Person, Plan, Step};
 use crate::domain::{FlexUser, Username};
 
-/// What [`Ledger::state`] would do with a statement.
+/// The effect that [`Ledger::state`] would have.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// The username in the spelling of Flex or of the ledger. `None` if the user is new.
+    /// The username in the spelling of Flex or the ledger. `None` if the user is new.
     pub known_as: Option<Username>,
-    /// The user as Flex shows them. `None` if there is none, or if the ledger need not ask Flex.
+    /// The user in Flex. `None` if there is no such user, or if the ledger did not have to read it.
     pub user: Option<FlexUser>,
-    /// The requests to Twilio.
+    /// The requests that Flexgate would send to Twilio.
     pub plan: Plan,
 }
 
 impl Ledger {
     /// Computes what [`Ledger::state`] would change, or why it would refuse the statement. Reads the ledger and Flex,
-    /// and writes nothing. Does not check whether an identity in `news` can be bound.
+    /// and writes nothing. Does not check whether the identity in `news` can be bound.
     pub async fn preview(&self, news: &News, deadline: Deadline) -> Result<Preview, LedgerError> {
         let (change, known_as) = match self.addressee(news, deadline).await? {
             Addressee::Nobody => return Ok(Preview::nothing(None)),

@@ -14,16 +14,15 @@ use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
 use crate::users::in_full;
 
-/// How long a lease lasts after its holder's deadline. It is the longest time that one request to Twilio may take.
-/// Twilio cannot know that a late request comes from an earlier holder. So the next holder must not begin while such a
-/// request can still arrive.
+/// How long a lease lasts after its holder's deadline: the maximum duration of one request to Twilio. The next holder
+/// must not begin while a late request of the previous holder can still arrive.
 pub const AFTERMATH: Duration = Duration::from_secs(7);
 
 /// How long to wait for a lease that another process holds.
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How many times to begin a reconciliation. It begins again if another process changes the person in the meantime.
+/// How often a reconciliation may start. It starts again if another process changes the person meanwhile.
 const ROUNDS: usize = 8;
 
 /// A lease: the exclusive right to change a person. The number identifies the holder.
@@ -46,7 +45,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Takes the lease on the person. If another process holds the lease, waits for at most `WAIT`.
+    /// Takes the lease on the person. Waits at most `WAIT` for a lease that another process holds.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
@@ -64,9 +63,8 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. If not, another process has stored
-    /// something new about the person, and may rely on this process to reconcile it. So this then reconciles the person
-    /// again.
+    /// Releases the lease if the person still has the reconciled version. Otherwise reconciles the person again,
+    /// because another process may rely on this.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -82,8 +80,7 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // Return the report of the first reconciliation, because it describes what the caller asked
-                        // for.
+                        // The caller gets the first report, which describes the caller's own change.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };
@@ -98,9 +95,10 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Reads the person and the Flex user, and updates Flex to match the ledger. Begins again if another process
-    /// changes the person in the meantime. Returns `None` if there is no such person. [`Ledger::reconcile_member`]
-    /// explains `left`.
+    /// Reads the person and the Flex user, and updates Flex to match the ledger. Starts again if another process
+    /// changes the person meanwhile. Returns `None` if there is no such person.
+    ///
+    /// `left` has the same meaning as in [`Ledger::reconcile_member`].
     pub(super) async fn round(
         &self,
         id: PersonId,
@@ -116,12 +114,12 @@ impl Ledger {
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
-                // This case is rare, and its future is large. Put that future into a box, so that the future of every
-                // reconciliation does not need as much memory.
+                // This case is rare and its future is large. Boxing it keeps the future of every reconciliation
+                // small.
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    // If the person must be inactive, ignore the error. The user is then deactivated in any case.
+                    // The plan deactivates this user in any case, so the error does not matter.
                     Err(_) if person.inactive_by().next().is_some() => {}
                     Err(error) => return Err(error),
                 }
@@ -149,9 +147,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the roles that Flexgate gives, sends the difference to Twilio, and records that Flex matches the ledger.
-    /// Returns the report, and the version of the person that the report describes. Returns `None` if another process
-    /// changed the person in the meantime.
+    /// Records the roles that Flexgate gives, sends the difference to Twilio, and records that Flex matches the
+    /// ledger. Returns the report and the reconciled version of the person, or `None` if another process changed the
+    /// person.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -175,8 +173,8 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if let Some(user) = &user {
             let is_new = person.flex_user_sid.as_ref() != Some(&user.flex_user_sid);
-            // A search does not show a deactivated user. So it may turn out only now that the Flex user had a previous
-            // owner.
+            // A search does not show deactivated users. So Flexgate may learn only now that the Flex user had a
+            // previous owner.
             if given.taking_over && is_new {
                 self.end_access(&user.flex_user_sid).await?;
                 self.leave_groups(&user.flex_user_sid).await?;
@@ -184,7 +182,7 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // The takeover is finished. Nothing that Flex shows belongs to the previous owner any more.
+        // The takeover is finished, so Flex shows nothing of the previous owner.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }
@@ -271,7 +269,7 @@ impl Ledger {
         }
     }
 
-    /// Ends the user's sessions and binding in Flexgate's store. Flex stays as it is.
+    /// Ends the user's sessions and binding in Flexgate's store. Flex does not change.
     pub(super) async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         self.provisioning.sessions().end_all_of(user).await?;
         self.provisioning.bindings().unbind(user).await?;
@@ -286,16 +284,15 @@ impl Ledger {
     }
 }
 
-/// Whether the plan would undo a change that a person or a system other than Flexgate made in Flex since the last
-/// reconciliation. A plan that deactivates the person does not count. If a source says that the person is inactive,
-/// nobody else may reactivate them.
+/// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. Returns false
+/// for a deactivation, because a source's "inactive" always has priority.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {
-    /// Creates a report for an outcome for which nothing was computed. The report has no user and no reasons.
+    /// Makes a report without a user and without reasons.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, known_as: None, explanation: None, blocked: Vec::new() }
     }

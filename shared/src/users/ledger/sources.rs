@@ -1,4 +1,5 @@
-//! Counts what each source has said. Also withdraws everything that a source has said if the source is no longer used.
+//! Counts the people whom each source's statements describe. Also withdraws the statements of a source that is no
+//! longer used.
 
 use std::collections::BTreeMap;
 
@@ -11,51 +12,51 @@ use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, Role, RoleSet, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many people are read at a time.
+/// How many people one read from the store returns.
 const BATCH: u32 = 500;
 
-/// How many times to try to change a person. An attempt fails if another process is changing the person.
+/// How often Flexgate tries to change a person. An attempt fails if another process is changing the person.
 const TRIES: usize = 5;
 
-/// Counts of the people about whom a source has said something, and the time of the source's last statement.
+/// Counts of the people whom a source's statements describe, and the time of the latest statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
-    /// People about whom it says something.
+    /// The number of people about whom the source says something.
     pub people: usize,
     /// How many of these people are active according to the source.
     pub active: usize,
     /// How many of these people are inactive according to the source.
     pub inactive: usize,
-    /// When it last said something.
+    /// The time of the source's latest statement.
     pub last: Option<OffsetDateTime>,
 }
 
-/// The changes that withdrawing all statements of a source causes.
+/// The changes that the withdrawal of a source's statements causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
     /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
-    /// of people for whom the withdrawal was completed, including those whom an earlier call left unfinished.
+    /// of people for whom it was completed, including those whom an earlier call left unfinished.
     pub people: usize,
-    /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
-    /// Only [`Ledger::foresee_withdrawal`] counts them.
+    /// The number of people whose Flex user an earlier call did not update after it withdrew the source's statement.
+    /// Only [`Ledger::foresee_withdrawal`] counts these people.
     pub unfinished: usize,
-    /// The number of people for whom an earlier call withdrew the source's statement and whose Flex user matches the
-    /// ledger. Only [`Ledger::foresee_withdrawal`] counts them.
+    /// The number of people for whom an earlier call completed the withdrawal. Only [`Ledger::foresee_withdrawal`]
+    /// counts these people.
     pub finished: usize,
     /// How many of `people` are inactive according to the source. They stay inactive, because a statement by the
     /// operator replaces the source's statement.
     pub kept_inactive: usize,
-    /// How many people lose each role.
+    /// The number of people who lose each role.
     pub losing: BTreeMap<Role, usize>,
-    /// How many people lose any role.
+    /// The number of people who lose any role.
     pub losing_any: usize,
-    /// People who could not be changed, and why.
+    /// The people who could not be changed, each with the reason.
     pub failed: Vec<(String, String)>,
 }
 
 impl Ledger {
-    /// Lists every source that has said something about anybody. While it reads the ledger, it calls `progress` with
-    /// the number of people read so far.
+    /// Lists every source that has said something about anybody. Calls `progress` with the number of people read so
+    /// far.
     pub async fn sources(&self, mut progress: impl FnMut(usize)) -> Result<BTreeMap<Source, SourceCount>, LedgerError> {
         let (mut counts, mut after, mut read) = (BTreeMap::<Source, SourceCount>::new(), None, 0);
         loop {
@@ -78,8 +79,8 @@ impl Ledger {
         }
     }
 
-    /// Computes the changes that withdrawing all statements of a source would cause. For this, it uses the record of
-    /// the roles that Flexgate has given. Writes nothing.
+    /// Computes what the withdrawal of a source's statements would change, from the record of the roles that Flexgate
+    /// has given. Writes nothing.
     pub async fn foresee_withdrawal(
         &self,
         source: &Source,
@@ -131,11 +132,10 @@ impl Ledger {
         had.difference(&has).filter(|role| person.given.roles.contains(role)).copied().collect()
     }
 
-    /// Withdraws everything that a source has said about anybody. Nobody becomes active by this. If the source says
-    /// that a person is inactive, Flexgate first stores a statement by the operator that says the same.
+    /// Withdraws a source's statements about all people. If the source says that a person is inactive, an operator's
+    /// statement keeps the person inactive. So the withdrawal activates nobody.
     ///
-    /// If a call is interrupted, the next call continues. It also updates the Flex users of people for whom the
-    /// interrupted call only withdrew the statement. Calls `progress` with the number of people done.
+    /// A call after an interrupted call completes the withdrawal. Calls `progress` with the number of people done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -145,8 +145,8 @@ impl Ledger {
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
-            // First copy SCIM data from before the people ledger into the ledger. Otherwise the next sweep would copy
-            // it after the withdrawal, and SCIM would again have a statement about the person.
+            // SCIM data from before the people ledger must be copied first. Otherwise the next sweep would copy it
+            // later, and SCIM would have a statement about the person again.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {
                     done.failed.push((format!("SCIM user {id}"), with_causes(&error)));
@@ -175,9 +175,10 @@ impl Ledger {
         }
     }
 
-    /// Withdraws the statements of all sources that say that the person with that username is inactive. A statement by
-    /// the operator stays. Use this for a person who has come back, if those sources will not report this. The
-    /// withdrawal alone activates nobody. Returns the sources whose statements were withdrawn.
+    /// Withdraws all statements that the person with this username is inactive, except an operator's. Use this for a
+    /// person who has returned, if the sources will not report it. The withdrawal alone activates nobody.
+    ///
+    /// Returns the sources whose statements were withdrawn.
     pub async fn lift_inactive(
         &self,
         username: &Username,
@@ -208,8 +209,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns true if that statement said that the person is
-    /// inactive. In that case a statement by the operator says so now.
+    /// Withdraws the source's statement about one person. Returns true if it said that the person is inactive. An
+    /// operator's statement then keeps the person inactive.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -228,9 +229,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Withdraws the source's statement about one person, while the caller holds the lease on the person. First checks
-    /// again whether the source says that the person is inactive, because this may have changed since the person was
-    /// read.
+    /// Withdraws the source's statement about one person. The caller must hold the lease on the person. Checks again
+    /// whether the source says "inactive", because this can change before the lease is granted.
     async fn withdraw_under_lease(
         &self,
         id: PersonId,
@@ -279,18 +279,18 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// How far the withdrawal of a source's statement about one person has come.
+/// How much of the withdrawal of a source's statement about one person is done.
 enum Standing {
-    /// The source says something about the person.
+    /// The source says something about the person, so the withdrawal has not begun.
     Speaks,
-    /// The source's statement was withdrawn, but the Flex user has not been updated yet.
+    /// The source's statement was withdrawn, but the Flex user has not been updated.
     Unfinished,
     /// The source's statement was withdrawn, and the Flex user matches the ledger.
     Finished,
 }
 
-/// How far the withdrawal of the source's statement about this person has come. `None` if the source never said
-/// anything about the person.
+/// Returns how much of the withdrawal of the source's statement is done for this person. `None` if the source never
+/// said anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

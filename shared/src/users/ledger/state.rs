@@ -11,43 +11,43 @@ use crate::domain::ledger::{
 use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many times to try a write. An attempt fails if another process writes the same person first.
+/// How often Flexgate tries a write. An attempt fails if another process writes the same person first.
 const TRIES: usize = 5;
 
 /// What a new statement changes about a person and in Flex.
 pub(super) struct Change {
-    /// The person, including the new statement.
+    /// The person with the new statement.
     pub(super) person: Person,
     pub(super) observed: Option<FlexUser>,
     pub(super) desired: Desired,
     pub(super) plan: Plan,
 }
 
-/// Whom a statement changes.
+/// The person whom a statement changes.
 pub(super) enum Addressee {
-    /// Nobody.
+    /// No person.
     Nobody,
-    /// A person about whom the ledger already holds everything in the statement. Flex matches the ledger too, so there
-    /// is nothing to do.
+    /// A person for whom there is nothing to do: the ledger already contains the statement, and Flex matches the
+    /// ledger.
     Settled(Person),
     /// A person whom the ledger knows.
     Known(Person),
-    /// A person whom the ledger does not know yet. If this person takes over a username, the second value is the person
-    /// who has the username now.
+    /// A person whom the ledger does not know yet. The second value is the current owner of the username, if this
+    /// person takes over the username.
     New(Person, Option<Box<Person>>),
 }
 
 /// The effect of a statement on a person whom the ledger does not know.
 pub(super) enum OfNew {
-    /// This change.
+    /// The statement causes this change.
     Change(Box<Change>),
-    /// The ledger knows the person after all, under the username as Flex spells it.
+    /// The ledger knows the person after all, under Flex's spelling of the username.
     Known(Box<Person>),
 }
 
 impl Ledger {
-    /// Stores a source's statement and updates Flex accordingly. If the statement is refused, nothing is stored. An
-    /// accepted statement is stored durably, even if the call then fails because Flex could not be updated.
+    /// Stores a source's statement and updates Flex. A refused statement is not stored. An accepted statement stays
+    /// stored even if this call then fails to update Flex.
     pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
         for _ in 0..TRIES {
             let reported = match self.addressee(news, deadline).await? {
@@ -68,15 +68,15 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Finds the person whom the statement changes. Returns an error if a statement that gives access does not identify
-    /// a person, or if this source must not change that person.
+    /// Finds the person whom the statement changes. Returns an error if a statement that says "active" does not
+    /// identify a person, or if this source must not change the person.
     pub(super) async fn addressee(&self, news: &News, deadline: Deadline) -> Result<Addressee, LedgerError> {
         let gives_access = news.statement.says_active() == Some(true);
         match self.meant(news, gives_access, deadline).await? {
             Meant::Nobody if gives_access => Err(PlanRefused::Incomplete("username").into()),
             Meant::Nobody => Ok(Addressee::Nobody),
-            // This person has lost the username to somebody else. A statement that takes access away changes nothing,
-            // because the person has no access any more.
+            // This person has lost the username to somebody else and has no access, so a statement that only removes
+            // access changes nothing.
             Meant::Known(person) if person.superseded && gives_access => {
                 Err(AttachmentRefused::HeldByAnother(news.source.clone()).into())
             }
@@ -87,15 +87,15 @@ impl Ledger {
         }
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer has changed the
-    /// person since the person was read.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another process has changed the
+    /// person.
     pub(super) async fn state_known(
         &self,
         person: Person,
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        // End the sessions before sending any request to Twilio. So a slow or failing request cannot keep them open.
+        // Sessions end before any request to Twilio, so that a slow or failing request cannot keep them open.
         if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
             self.provisioning.sessions().end_all_of(sid).await?;
         }
@@ -153,8 +153,7 @@ impl Ledger {
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
-            // This future is large, and so is that of `add`. Put them into boxes, so that the future of every caller
-            // does not need as much memory.
+            // These two futures are large. Boxing them keeps the future of every caller small.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
             Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
@@ -164,7 +163,7 @@ impl Ledger {
         done
     }
 
-    /// Computes the effect of the statement on a person whom the ledger does not know. `takes_over` says whether this
+    /// Computes the effect of the statement on a person whom the ledger does not know. `takes_over` is true if this
     /// person takes over somebody's username.
     pub(super) async fn change_of_new(
         &self,
@@ -184,8 +183,7 @@ impl Ledger {
                 change = self.change(&person, news, deadline).await?;
             }
         }
-        // Flex may spell the username differently from the source. The ledger may know the person under Flex's
-        // spelling.
+        // Flex may spell the username differently from the source, and the ledger uses Flex's spelling.
         if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
             && key != person.username.key()
             && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
@@ -193,8 +191,7 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => Ok(OfNew::Known(Box::new(known))),
-                // Refuse a takeover that was found only through Flex's spelling. For a takeover, the source must send
-                // the exact username.
+                // A takeover requires that the source sends the exact username.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }
@@ -202,8 +199,7 @@ impl Ledger {
     }
 
     /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
-    /// has none. As long as a SCIM statement exists, the ledger does not copy older data from the SCIM store, which is
-    /// about the previous owner.
+    /// has no SCIM statement. Otherwise the ledger would copy the previous owner's older data from the SCIM store.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
@@ -214,9 +210,8 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access once more after the new owner was stored. A mint may have bound the previous
-    /// owner's identity since the first time. A mint that comes even later checks the ledger with [`Ledger::confirm`],
-    /// and finds the new owner there.
+    /// Ends the previous owner's access again after the new owner was stored, because a mint may have bound the
+    /// previous owner meanwhile. A mint that comes even later finds the new owner ([`Ledger::confirm`]).
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
@@ -234,7 +229,7 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let mut person = change.person;
-        // Store the username in Flex's spelling from the start.
+        // The ledger stores the username in Flex's spelling.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
@@ -244,7 +239,7 @@ impl Ledger {
         let change = Change { person: Person { version, ..person }, ..change };
         self.end_previous_access(&change, identity).await?;
         let lease = self.lease(id, deadline).await?;
-        // Another process may have reconciled the person before this one got the lease.
+        // Another process may have reconciled the person before this process got the lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
             Ok(Some(now)) if now.version == version => self.bring(change, identity, deadline).await,
@@ -271,9 +266,10 @@ impl Ledger {
         Ok(Change { person, observed, desired, plan })
     }
 
-    /// Gives the Flex user to this person: ends the access of a previous owner, and binds the identity that the source
-    /// names. Before this, the caller must run all checks that may refuse the statement. The caller must store the
-    /// statement only afterwards, because this fails if the Flex user is bound to somebody else.
+    /// Gives the Flex user to this person: ends a previous owner's access, and binds the identity that the source
+    /// names. Fails if the Flex user is bound to somebody else.
+    ///
+    /// The caller must run all other checks before this call, and store the statement after it.
     async fn hand_over(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = &change.observed else { return Ok(()) };
         if change.desired.given.taking_over {
@@ -286,7 +282,7 @@ impl Ledger {
     }
 }
 
-/// Whether the ledger already holds everything in the statement, and Flex matches the ledger.
+/// Whether the ledger already contains the whole statement and Flex matches the ledger.
 fn is_stale(person: &Person, news: &News) -> bool {
     let after = with(person, news);
     news.earlier == Earlier::Everything

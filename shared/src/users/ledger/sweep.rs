@@ -1,9 +1,8 @@
 //! The sweep: compares all Flex users with the ledger, page by page.
 //!
-//! It refreshes the username index and queues jobs that repair differences. It repairs nothing itself, because a person
-//! may change while the sweep runs. Each job takes the lease on its person and compares again. If the sweep cannot read
-//! all of Flex's users, it draws no conclusions from the ones that are missing. It then reports nobody as missing,
-//! removes nothing from the index and repairs nothing.
+//! It refreshes the username index and queues jobs that repair differences. A job compares again under the person's
+//! lease, because the person may change during the sweep. If the sweep cannot read all Flex users, it repairs nothing
+//! and removes nothing from the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,19 +19,18 @@ use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
 use crate::users::Pages;
 
-/// How many people to read at a time when reading the whole ledger.
+/// How many people one read from the ledger returns.
 const BATCH: u32 = 500;
 
-/// The default limit on how many people may lose a role or access through one command: 20 people, or a twentieth of
-/// `users` if that is more than 20.
+/// Returns how many people may lose a role or access through one command by default: 20, or 5 % of `users` if that is
+/// more.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)
 }
 
-/// Fills in the fields that Twilio's list of users leaves out, with their desired values. So a missing field never
-/// counts as a difference. A sweep does not read users one by one, so it can repair only differences that the list
-/// shows.
+/// Fills in the fields that Twilio's list of users leaves out, with their desired values. So a missing field is never
+/// a difference.
 fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
     let roles = || desired.roles.iter().map(|role| role.as_str()).collect();
     let deactivated = user.deactivated.or_else(|| user.worker_sid.is_some().then_some(false));
@@ -51,44 +49,43 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
 pub struct SweepOptions<'a> {
     /// The queue for the jobs that repair differences. Without a queue, the sweep writes nothing at all.
     pub queue: Option<&'a dyn EventQueue>,
-    /// The maximum number of people who may lose a role or access through the sweep. `None` means 20 or 5 % of all
-    /// users, whichever is more.
+    /// The maximum number of people who may lose a role or access through the sweep. `None` means 20, or 5 % of all
+    /// users if that is more.
     pub limit: Option<usize>,
-    /// The minimum age at which the sweep deactivates an orphan. It never deactivates a user whom the ledger knows, or
-    /// an administrator. `None` means that it deactivates no orphans.
+    /// The minimum age of an orphan that the sweep deactivates. People in the ledger and administrators are exempt.
+    /// `None` means that the sweep deactivates no orphans.
     pub orphans_after: Option<Duration>,
-    /// For how long a worker must have had the same activity before the sweep reports the user as idle. `None` skips
-    /// this check, and the sweep does not ask `TaskRouter`.
+    /// How long a worker must have had the same activity before the sweep reports the user as idle. `None` skips this
+    /// check and its requests to `TaskRouter`.
     pub idle_after: Option<Duration>,
 }
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// How many users Flex has.
+    /// The number of users in Flex.
     pub users: usize,
-    /// How many of them are active.
+    /// The number of active users in Flex.
     pub active: usize,
-    /// Active users about whom no source has said anything.
+    /// The active users about whom no source has said anything.
     pub orphans: Vec<FlexUserSid>,
-    /// How many of the orphans are to be deactivated.
+    /// The number of orphans that the sweep deactivates.
     pub orphans_due: usize,
-    /// People whose Flex user differs from what the ledger says (drifted people).
+    /// The number of drifted people: their Flex user differs from the ledger.
     pub drifted: usize,
-    /// How many of the drifted people lose a role or all access through the repair.
+    /// The number of drifted people who lose a role or all access through the repair.
     pub losing_access: usize,
-    /// How many of the drifted people are active in Flex although a source says that they are inactive.
+    /// The number of drifted people who are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
-    /// Drifted users whom the sweep does not repair. Flexgate has repaired each of them twice already, and each time
-    /// something other than Flexgate changed the user again.
+    /// The drifted users whom the sweep does not repair, because two earlier repairs did not last.
     pub contested: Vec<FlexUserSid>,
-    /// People for whom Twilio's list of users leaves out fields. A missing field counts as correct.
+    /// The number of people for whom Twilio's list of users leaves out fields. A missing field counts as correct.
     pub unclear: usize,
-    /// Active users whose worker has had the same activity for at least [`SweepOptions::idle_after`].
+    /// The active users whose worker has had the same activity for at least [`SweepOptions::idle_after`].
     pub idle: Vec<FlexUserSid>,
-    /// People whose Flex user is gone.
+    /// The number of people in the ledger whose Flex user does not exist any more.
     pub missing: usize,
-    /// Repairs that were queued.
+    /// The number of queued repairs.
     pub queued: usize,
 }
 
@@ -101,33 +98,31 @@ pub enum SweepError {
          may: look at what changed, then repair users one by one or raise the limit"
     )]
     TooMany {
-        /// How many users would lose a role or access.
+        /// The number of users who would lose a role or access.
         losing_access: usize,
-        /// How many users Flex has.
+        /// The number of users in Flex.
         users: usize,
     },
-    /// Twilio, or the store.
+    /// A request to Twilio or an access to the store failed.
     #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
-    /// The sweep could not read from `TaskRouter` who is idle. The rest of the sweep is done.
+    /// `TaskRouter` did not answer, so idle users are unknown. The rest of the sweep is done.
     #[error("the repairs are queued, but TaskRouter did not say who is idle")]
     Idle(#[source] LedgerError),
 }
 
-/// What the sweep has found on the pages that it has read so far.
 #[derive(Default)]
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
-    /// Orphans whom the ledger does not know.
+    /// The orphans whom the ledger does not know.
     strangers: Vec<FlexUser>,
-    /// Active users who have the username of a person for whom the ledger records another Flex user.
+    /// Active users with the username of a person for whom the ledger records a different Flex user.
     returned: Vec<(FlexUser, Person)>,
 }
 
 impl Ledger {
-    /// Reads all Flex users once and compares them with the ledger. Calls `progress` with the number of users seen so
-    /// far.
+    /// Compares all Flex users with the ledger. Calls `progress` with the number of users read so far.
     pub async fn sweep(
         &self,
         options: SweepOptions<'_>,
@@ -149,8 +144,7 @@ impl Ledger {
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
-        // If a person came back with a new SID, the person's recorded user is no longer active. If the recorded user is
-        // still active, the new user is somebody else, and does not belong to the person.
+        // If the recorded user is still active, the other user with this username belongs to somebody else.
         for (user, person) in std::mem::take(&mut found.returned) {
             let has_left = person.flex_user_sid.as_ref().is_none_or(|sid| !active.contains(sid));
             let kept = if has_left { self.kept(&person).await? } else { Kept::default() };
@@ -161,8 +155,7 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex always has at least one user, so an empty list is a mistake of Twilio. Because of such a mistake, the
-        // sweep must not remove everybody from the index.
+        // Flex always has users, so an empty list is a mistake of Twilio. It must not empty the index.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));
@@ -179,8 +172,7 @@ impl Ledger {
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
-        // Look for idle users last, because this only produces a report. If it fails, the repairs have already been
-        // queued.
+        // Idle users come last: if this check fails, the repairs have already been queued.
         if let Some(after) = options.idle_after {
             let idle = self.idle(&workers, began - after, &each_call).await;
             swept.idle = idle.map_err(SweepError::Idle)?;
@@ -199,7 +191,6 @@ impl Ledger {
         Ok(self.usernames.put_seen(&seen, began).await?)
     }
 
-    /// Judges a page of users.
     async fn compare(&self, users: &[FlexUser], found: &mut Found) -> Result<(), LedgerError> {
         let sids: Vec<FlexUserSid> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let by_name = users.iter().map(|user| PersonKey::Username(user.username.key()));
@@ -243,8 +234,8 @@ impl Ledger {
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
-        // A mint asked Twilio to create this user and got no answer. Queue a job, which finds out whether the user
-        // belonged to somebody else before.
+        // A mint asked Twilio to create this user and got no answer. A job finds out whether the user belonged to
+        // somebody else before.
         if is_being_made(&person) && user.is_active() {
             swept.drifted += 1;
             found.repairs.push(user.flex_user_sid.clone());
@@ -288,7 +279,7 @@ impl Ledger {
         }
     }
 
-    /// Counts the people whose Flex user is not among the users that the sweep read.
+    /// Returns the number of people in the ledger whose Flex user the sweep did not find.
     async fn missing(&self, seen: &BTreeSet<FlexUserSid>) -> Result<usize, LedgerError> {
         let (mut missing, mut after) = (0, None);
         loop {

@@ -1,4 +1,4 @@
-//! Describes a person's Flex user according to the ledger.
+//! Describes a Flex user according to the ledger.
 
 use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
@@ -7,23 +7,23 @@ use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
 use crate::store::scim::{Entry, Membership};
 
-/// A Flex user as the ledger describes it. A new statement shows here at once, even before Flex has been updated.
+/// A Flex user according to the ledger. A new statement changes this view at once, even before Flex is updated.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Whether the person is active.
+    /// Whether the person should be active.
     pub active: bool,
     /// The roles. `None` if Twilio did not send the user's roles.
     pub roles: Option<ObservedRoles>,
-    /// The person, if a source has said something about them.
+    /// The person in the ledger. `None` if no source has said anything about them.
     pub person: Option<Person>,
-    /// The reasons for the person's state and roles. `None` if no source has said anything.
+    /// Why the person is active or inactive and has each role. `None` if no source has said anything.
     pub explanation: Option<Explanation>,
     /// Whether Flex shows the desired state. Also true if no source has said anything about the person.
     pub in_step: bool,
 }
 
 impl View {
-    /// The user as Flex shows it.
+    /// Makes a view from Flex's data alone.
     #[must_use]
     pub fn of_flex(user: &FlexUser) -> Self {
         Self { active: user.is_active(), roles: user.roles.clone(), person: None, explanation: None, in_step: true }
@@ -31,8 +31,7 @@ impl View {
 }
 
 impl Ledger {
-    /// Describes the Flex user with the ledger's data. `entry` and `memberships` are what the SCIM store holds about
-    /// the user.
+    /// Describes the Flex user with the ledger's data. `entry` and `memberships` come from the SCIM store.
     pub async fn view(
         &self,
         user: &FlexUser,
@@ -48,7 +47,7 @@ impl Ledger {
         }
         let shown = View::of_flex(user);
         let kept = Kept { entry: entry.cloned(), memberships: memberships.to_vec() };
-        // The SCIM store may have data about somebody whom the ledger does not know yet.
+        // The SCIM store may contain data about somebody whom the ledger does not know yet.
         let unknown = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())

@@ -1,4 +1,4 @@
-// A company's identity provider, made with the published package oidc-provider. It has people who can sign in.
+// A company's identity provider with some people, made with the npm package oidc-provider.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 
@@ -53,7 +53,7 @@ export async function startCompany({ port = 0, audience = "flexgate", kid = "202
     issuer,
     port: server.address().port,
     stop: () => close(server),
-    // Signs a person in, in the way a browser would. Returns { access_token, id_token }.
+    // Signs a person in like a browser. Returns { access_token, id_token }.
     signIn: (person, { resource = RESOURCE } = {}) => signIn(issuer, person, resource),
   };
 }

@@ -1,4 +1,4 @@
-// Starts a gateway, with its simulated Twilio, on free ports. FLEXGATE_BIN names the binary `flexgate`.
+// Starts a gateway with a simulated Twilio on free ports. FLEXGATE_BIN is the path of the binary.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,7 +27,7 @@ async function freePort() {
   return port;
 }
 
-// Starts a gateway that trusts these issuers and no others.
+// Starts a gateway that trusts only these issuers.
 export async function startGateway(issuers) {
   const binary = process.env.FLEXGATE_BIN;
   assert.ok(binary, "set FLEXGATE_BIN to the binary flexgate");

@@ -9,7 +9,7 @@ use crate::scim::protocol::{Document, Page, Projection, Schema};
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// The `id` of the user or group that the request changed. The audit event contains it.
+/// The `id` of the changed user or group, for the audit event.
 #[derive(Debug, Clone)]
 pub(super) struct About(pub(super) String);
 
@@ -62,7 +62,7 @@ impl Answer {
         body.insert("itemsPerPage".to_owned(), count.into());
     }
 
-    /// Builds a list response that has all resources of one kind on a single page.
+    /// Builds a list response with all `resources` on one page.
     pub(super) fn whole(resources: &[Value]) -> Self {
         Self::plain(json!({
             "schemas": [LIST], "totalResults": resources.len(), "startIndex": 1, "itemsPerPage": resources.len(),

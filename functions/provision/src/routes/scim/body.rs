@@ -1,4 +1,4 @@
-//! Reads request bodies: one JSON object, sent as SCIM or plain JSON.
+//! Reads a request body: one JSON object, with the content type of SCIM or of JSON.
 
 use std::error::Error;
 
@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::gate::ExternalId;
 use crate::scim::protocol::Document;
 
-/// The maximum size of a body. It is large enough for a group of ten thousand members, written as a list of objects.
+/// The maximum size of a body, in bytes. A group of ten thousand members fits.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {
@@ -44,8 +44,7 @@ pub(super) async fn read(request: Request) -> Result<Document, Failure> {
     }
 }
 
-/// Whether the content type is that of SCIM or of plain JSON, or is empty. The result is false for a content type that
-/// is not valid text.
+/// Whether the content type is SCIM, JSON or empty. False if the header is not valid text.
 fn is_scim(content_type: &HeaderValue) -> bool {
     let essence = content_type.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
     essence.is_some_and(|essence| {

@@ -1,8 +1,9 @@
-//! The discovery endpoints, where clients learn what Flexgate's SCIM supports.
+//! The discovery endpoints. They tell clients what Flexgate's SCIM supports.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use flexgate::web::Path;
 use serde_json::Value;
 
 use super::answer::Answer;

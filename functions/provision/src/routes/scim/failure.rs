@@ -1,4 +1,4 @@
-//! Maps each reason for refusing a request to a SCIM error body (RFC 7644 §3.12).
+//! Converts each refusal of a request to a SCIM error body (RFC 7644 §3.12).
 
 use axum::response::{IntoResponse, Response};
 use flexgate::users::ProvisioningError;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::scim::Refusal;
 use crate::scim::protocol::ProtocolError;
 
-/// A problem that the client gets in the form of a SCIM error.
+/// A problem that becomes a SCIM error body.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure(pub(crate) Problem);
 
@@ -40,7 +40,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Maps every refusal to a problem.
+/// Converts each refusal to a problem.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         if let Refusal::Partly(rest) = refusal {
@@ -99,7 +99,7 @@ fn dependency(refusal: Refusal) -> Failure {
     })
 }
 
-/// Returns the `scimType` for the problem, if there is one (RFC 7644 table 9 and RFC 9865 §2.1).
+/// Returns the `scimType` of a problem, if it has one (RFC 7644 table 9, RFC 9865 §2.1).
 pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     [
         (kinds::SCIM_INVALID_SYNTAX, "invalidSyntax"),
@@ -121,8 +121,7 @@ pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     .map(|(_, scim_type)| scim_type)
 }
 
-/// Returns the HTTP status. If Twilio refuses a user's data, the status is 400 instead of the problem's own status 422,
-/// because the table of statuses in RFC 7644 does not contain 422.
+/// Returns the HTTP status of a problem. RFC 7644 has no status 422, so refused user data gets 400.
 pub(super) fn status(kind: &Kind) -> StatusCode {
     if kind == kinds::TWILIO_REFUSED { StatusCode::BAD_REQUEST } else { kind.status }
 }

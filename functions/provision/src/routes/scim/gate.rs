@@ -1,5 +1,5 @@
-//! The middleware in front of every SCIM route. It authenticates the caller by the bearer token, turns refusals into
-//! SCIM error bodies, and writes at most one audit event per request.
+//! The middleware in front of every SCIM route. It authenticates the caller, converts refusals to SCIM error bodies,
+//! and writes at most one audit event per request.
 
 use std::sync::{Arc, OnceLock};
 
@@ -29,11 +29,15 @@ pub(super) async fn gate(
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().trim_end_matches('/').to_owned());
     let route = format!("{} {}", known(request.method()), path.as_deref().unwrap_or("an unknown address"));
     let verified = scim.tokens.verify(request.headers(), request.uri(), context.deadline).await;
-    let (caller, response) = match verified {
+    let (caller, mut response) = match verified {
         Ok(Some(token_id)) => (Some(token_id), next.run(request).await),
         Ok(None) => (None, Failure::unproven().into_response()),
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
+    // The extractor of path parameters refuses a malformed path with a problem. SCIM has its own error format.
+    if response.extensions_mut().remove::<Problem>().is_some() {
+        response = Failure::unknown().into_response();
+    }
     audit(action, caller.as_deref(), &response, &context);
     if let Some(LoggedProblem(problem)) = response.extensions().get::<LoggedProblem>()
         && problem.kind().status.is_client_error()
@@ -43,8 +47,8 @@ pub(super) async fn gate(
     response
 }
 
-/// Stores a note about a refused request. If the request has no valid token, stores the same note at most once a
-/// minute, because anybody can send such requests.
+/// Stores a note about a refused request. Requests without a valid token cause at most one note a minute, because
+/// anybody can send them.
 async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Problem, external_id: &ExternalId) {
     let is_anybody = caller.is_none();
     let note = Note {
@@ -63,8 +67,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// Returns the name of a method that SCIM uses, or else `OTHER`. A client can invent a method, and the invented name
-/// must not appear in a note.
+/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. A client could put any text into a
+/// note by inventing a method.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),
@@ -72,15 +76,14 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// The client's own ID (`externalId`) of the resource that a request is about. It is set when the body has been read.
+/// The client's own key for the resource (`externalId`). Set once the body has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 
 impl ExternalId {
-    /// Takes `externalId` from a body.
+    /// Reads `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        // Some identity systems use a person's e-mail address as `externalId`. An address is personal data, so it must
-        // not appear in a note.
+        // Some identity systems use an e-mail address as `externalId`. A note must not contain an address.
         let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
         if let Some(id) = id {
             self.0.get_or_init(|| id.into());
@@ -97,8 +100,7 @@ fn action(method: &Method) -> &'static str {
     }
 }
 
-/// Writes an audit event if the request was refused, or if it changed something. Successful reads and server errors get
-/// no audit event, only the request's log line.
+/// Writes an audit event about a refusal or a change. Successful reads and server errors only get a log line.
 fn audit(action: &str, token_id: Option<&str>, response: &Response, context: &Context) {
     let told = response.extensions().get::<LoggedProblem>().map(|told| told.0.kind());
     let about = response.extensions().get::<About>().map(|about| about.0.as_str());

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
-use flexgate::web::{Context, Query};
+use axum::extract::{Request, State};
+use flexgate::web::{Context, Path, Query};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Answer;

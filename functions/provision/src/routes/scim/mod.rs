@@ -1,8 +1,4 @@
-//! The route `/scim/v2`: SCIM 2.0 for identity systems.
-//!
-//! Translates HTTP requests to calls of [`crate::scim`], and the results to HTTP responses. The middleware in front of
-//! every route authenticates the caller by the bearer token, turns refusals into SCIM error bodies, and writes at most
-//! one audit event per request.
+//! Serves SCIM 2.0 at `/scim/v2`, for identity systems. The code behind these routes is in [`crate::scim`].
 
 mod answer;
 mod body;
@@ -45,7 +41,7 @@ pub(crate) fn router(scim: Arc<Scim>) -> Router {
     ];
     let mut routes = Router::new();
     for (path, methods) in table {
-        // Some clients end every path with a slash.
+        // Some clients add a slash to every path.
         routes = routes.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     let routes = routes.route("/{*rest}", any(unknown)).method_not_allowed_fallback(refuse_method);

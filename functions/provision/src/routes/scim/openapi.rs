@@ -1,7 +1,7 @@
-//! The OpenAPI description of `/scim/v2`. It is generated from the schemas that Flexgate publishes at `/Schemas`.
+//! The OpenAPI description of `/scim/v2`, generated from the schemas that Flexgate publishes at `/Schemas`.
 //!
-//! The description is as lenient about bodies as Flexgate is. A client may write a single value instead of a list, or a
-//! flag as a string, and Flexgate ignores unknown attributes (RFC 7644 §3.3). Refusals have SCIM's own error bodies.
+//! The described bodies are as lenient as Flexgate's parser. A client may send one value instead of a list, or a
+//! boolean as text. Unknown attributes are ignored (RFC 7644 §3.3).
 
 mod bodies;
 
@@ -28,8 +28,8 @@ use bodies::{shared_schemas, written_group, written_user};
 
 const MEDIA: &str = "application/scim+json";
 
-/// Describes `If-Match` in the text of an operation rather than as a parameter. The header is optional, and its only
-/// sensible value is the resource's current version.
+/// Mentions `If-Match` in an operation's text. As a parameter, the header would need an example, and no example can be
+/// right.
 const IF_MATCH: &str = "Fails if `If-Match` names a version that is not current (`ETag`, `meta.version`).";
 
 /// Problems that any request may get.
@@ -103,7 +103,7 @@ pub(crate) fn document() -> OpenApi {
     api
 }
 
-/// Adds the routes of users or of groups to the description, depending on `schema`.
+/// Adds the routes of one resource type to the description.
 fn resources(api: &mut OpenApi, schema: &Schema) {
     let (name, plain) = (schema.name, schema.name.to_lowercase());
     let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));
@@ -191,7 +191,7 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// Describes an error response (RFC 7644 §3.12). The text lists the problem codes that the log contains in this case.
+/// Describes an error response (RFC 7644 §3.12). The text contains the problem codes that appear in the log.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()
@@ -217,7 +217,7 @@ fn body(schema: &str) -> RequestBody {
     RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
 }
 
-/// Describes the body of a patch, with an example like the patches that Okta and Entra send.
+/// Describes the body of a patch. The example follows Okta's and Entra's patches.
 fn patch_body(name: &str) -> RequestBody {
     let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let first = match name {

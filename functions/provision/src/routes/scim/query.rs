@@ -1,5 +1,4 @@
-//! A search request: the filter, the page and the attributes that the client wants. They come from the query string or
-//! from the body of a `.search` request.
+//! Reads a search request, from a query string or from the body of `.search`.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::web::Query;
@@ -24,7 +23,7 @@ impl Asked {
         Ok(Self { test, paging, shown: projection(query)? })
     }
 
-    /// Reads the body of a `.search` (RFC 7644 §3.4.3).
+    /// Reads the body of a `.search` request (RFC 7644 §3.4.3).
     pub(super) fn of_body(body: &Document, clock_rng: &ClockRng) -> Result<Self, Failure> {
         let wrong =
             |name: &str, must: &str| Failure::from(ProtocolError::InvalidValue(format!("{name} must be {must}.")));
@@ -52,7 +51,7 @@ impl Asked {
     }
 }
 
-/// Writes a whole number without ".0". JSON allows the number 3 to be written as 3.0.
+/// Formats a whole number without ".0", because JSON also allows 3.0 for 3.
 fn whole(number: &serde_json::Number) -> String {
     let text = number.to_string();
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)

@@ -1,4 +1,4 @@
-//! The route `/.search` at the root: returns users and then groups as one list (RFC 7644 §3.4.3).
+//! Serves `/.search`: all users and groups as one list, users first (RFC 7644 §3.4.3).
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
-use flexgate::web::{Context, Query};
+use axum::extract::{Request, State};
+use flexgate::web::{Context, Path, Query};
 use http::header::IF_MATCH;
 use http::{HeaderMap, StatusCode};
 
@@ -83,7 +83,7 @@ pub(super) async fn delete(
     Ok(Answer::done(id))
 }
 
-/// Reads the header `If-Match`. A value that is not plain text matches no version.
+/// Reads the header `If-Match`. A value that is not text matches no version.
 pub(super) fn if_match(headers: &HeaderMap) -> Option<String> {
     let tags: Vec<_> = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     (!tags.is_empty()).then(|| tags.join(","))

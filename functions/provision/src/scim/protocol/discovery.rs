@@ -1,4 +1,4 @@
-//! The discovery documents (RFC 7643 §5 to §7), limited to what Flexgate supports.
+//! Builds the discovery documents (RFC 7643 §5 to §7), with only what Flexgate supports.
 
 use serde_json::{Value, json};
 
@@ -55,8 +55,7 @@ pub fn resource_types(schemas: &[&Schema], base: &str) -> Vec<Value> {
     schemas.iter().map(resource_type).collect()
 }
 
-/// Builds the documents of `/Schemas`. They contain only the supported attributes. For each, they give the allowed
-/// values and say whether clients may write it.
+/// Builds the documents of `/Schemas`, with only the supported attributes.
 #[must_use]
 pub fn schemas(schemas: &[&Schema], base: &str) -> Vec<Value> {
     let document = |id: &str, name: &str, attributes: &[Attribute]| {

@@ -1,18 +1,18 @@
-//! Why a request violates the SCIM protocol.
+//! The violations of the SCIM protocol.
 
-/// Why a request violates the SCIM protocol. The messages tell the client what to do.
+/// A violation of the SCIM protocol. The message tells the client how to fix the request.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
-    /// The body does not have the form that the request requires.
+    /// The body lacks the required form.
     #[error("{0}")]
     InvalidSyntax(String),
     /// An attribute has an invalid value.
     #[error("{0}")]
     InvalidValue(String),
-    /// The path names no attribute, or an attribute that cannot be patched.
+    /// The path names no attribute that a patch may change.
     #[error("{0}")]
     InvalidPath(String),
-    /// The filter cannot be parsed, or is not allowed at this place.
+    /// The filter is malformed, or not allowed in this place.
     #[error("{0}")]
     InvalidFilter(String),
     /// The operation has no path, or its path selects no value.
@@ -29,8 +29,8 @@ pub enum ProtocolError {
     ExpiredCursor,
 }
 
-/// Returns the error for an invalid value of the attribute `name`. `must` completes a sentence whose subject is the
-/// name, such as "must be a string".
+/// Returns the error for an invalid value of the attribute `name`. `must` follows the name in the message, such as
+/// "must be a string".
 pub(crate) fn value(name: &str, must: impl std::fmt::Display) -> ProtocolError {
     ProtocolError::InvalidValue(format!("{name} {must}."))
 }

@@ -11,7 +11,7 @@ use super::grammar::{self, AttrExp, AttrPath, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Kind, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The maximum length of a filter or of a patch path, in bytes.
+/// The maximum length of a filter or a patch path, in bytes.
 pub const MAX_FILTER: usize = 8 * 1024;
 
 /// How to find the resources that match.
@@ -21,9 +21,9 @@ pub enum Plan {
     UserName(String),
     /// By `id`: one look-up.
     Id(String),
-    /// By `externalId`, for which the SCIM store has an index.
+    /// By `externalId`, which the SCIM store indexes.
     ExternalId(String),
-    /// By `displayName`, for which the SCIM store has an index.
+    /// By `displayName`, which the SCIM store indexes.
     DisplayName(String),
     /// By reading all resources.
     Everything,
@@ -40,11 +40,11 @@ impl Test {
             return Err(ProtocolError::InvalidFilter(format!("The filter may have at most {MAX_FILTER} bytes.")));
         }
         let parsed = grammar::filter(text).map(Self);
-        // The error must not quote the filter, because the filter may contain people's names.
+        // The filter may contain people's names, so the error must not quote it.
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// Returns how to find the resources that may match. The caller must still test each of them against the filter.
+    /// Returns how to find candidates. The caller must test each candidate with [`Self::matches`].
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {
@@ -104,7 +104,7 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
     }
 }
 
-/// Whether a filter in brackets, as in `emails[type eq "work"]`, selects this value of the list.
+/// Whether a filter in brackets, such as `emails[type eq "work"]`, selects this value of the list.
 pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value) -> bool {
     match filter {
         Filter::Attr(expression) => {
@@ -122,8 +122,7 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator, and the value with which the operator compares the attribute. `None` stands for the operator `pr`,
-/// which tests only whether the attribute has a value.
+/// The operator and the value of a comparison. `None` is the operator `pr`, which tests only whether there is a value.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
@@ -148,8 +147,8 @@ fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-/// Whether any value of the attribute passes the test. If the filter names a complex attribute without a sub-attribute,
-/// the test applies to the sub-attribute `value` (RFC 7644 §3.4.2.2).
+/// Whether any value of the attribute passes the test. A complex attribute without `sub` is compared by its
+/// sub-attribute `value` (RFC 7644 §3.4.2.2).
 fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test: Comparison<'_>) -> bool {
     let Some((op, with)) = test else {
         return value.is_some_and(|value| match sub {
@@ -157,7 +156,7 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
             Some(sub) => items(value).any(|item| member(attribute, sub, item).is_some_and(present)),
         });
     };
-    // `ne` is the negation of `eq`. This also holds for an attribute without a value.
+    // `ne` is the negation of `eq`, even for a missing attribute.
     if op == CompareOp::Ne {
         return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }

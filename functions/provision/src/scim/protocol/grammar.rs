@@ -1,7 +1,7 @@
-//! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths in a `PATCH` (§3.5.2, figure 7).
+//! Parses filters (RFC 7644 §3.4.2.2, figure 1) and the paths of a `PATCH` (§3.5.2, figure 7).
 //!
-//! Flexgate has its own parser for two reasons. The crate `scim_v2` compiles regular expressions at start-up, and with
-//! these expressions the crate is twice as large as the rest of SCIM. The tests compare this parser with `scim_v2`.
+//! The crate `scim_v2` also has a parser. That crate needs regular expressions, and is twice as large as the rest of
+//! Flexgate's SCIM code. Tests compare both parsers.
 
 use serde_json::Number;
 
@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 64;
 /// The maximum number of comparisons in a filter.
 const MAX_TERMS: usize = 1_024;
 
-/// The name of an attribute. A schema's URN may come before it, and a sub-attribute after it.
+/// The name of an attribute, with an optional schema URN and an optional sub-attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AttrPath {
     pub(super) uri: Option<String>,
@@ -47,12 +47,12 @@ pub(super) enum AttrExp {
     Comparison(AttrPath, CompareOp, CompValue),
 }
 
-/// A filter. `And` and `Or` each contain at least two filters.
+/// A filter. `And` and `Or` contain at least two filters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Filter {
     Attr(AttrExp),
-    /// Matches if any value of the list matches the inner filter. The attributes in the inner filter are sub-attributes
-    /// of the list's values. The inner filter contains no [`Filter::ValuePath`].
+    /// Matches if any value of the list matches the inner filter. The inner filter tests the values' sub-attributes,
+    /// and contains no [`Filter::ValuePath`].
     ValuePath(AttrPath, Box<Filter>),
     Not(Box<Filter>),
     And(Vec<Filter>),
@@ -68,7 +68,7 @@ pub(super) struct PatchPath {
     pub(super) sub_attr: Option<String>,
 }
 
-/// The error for text that is not a valid filter or path.
+/// The text is not a valid filter or path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
@@ -96,7 +96,7 @@ pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     if parser.rest.is_empty() { Ok(PatchPath { attr, filter, sub_attr }) } else { Err(Unreadable) }
 }
 
-/// Whether a filter in brackets may follow an attribute's name.
+/// Whether an attribute's name may have a filter in brackets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
     Allowed,
@@ -163,8 +163,8 @@ impl<'a> Parser<'a> {
             if !self.eat('.') {
                 return Ok(Filter::ValuePath(attr, Box::new(selects)));
             }
-            // Entra compares a sub-attribute of the selected values, as in `emails[type eq "work"].value eq "x"`. This
-            // means the same as `emails[type eq "work" and value eq "x"]`.
+            // Entra writes `emails[type eq "work"].value eq "x"`, which means `emails[type eq "work" and value eq
+            // "x"]`.
             let sub = AttrPath { uri: None, name: self.name()?.to_owned(), sub_attr: None };
             let both = vec![selects, self.comparison(sub)?];
             return Ok(Filter::ValuePath(attr, Box::new(Filter::And(both))));
@@ -172,7 +172,7 @@ impl<'a> Parser<'a> {
         self.comparison(attr)
     }
 
-    /// Parses a comparison. Its attribute has already been parsed.
+    /// Parses the rest of a comparison, after its attribute.
     fn comparison(&mut self, attr: AttrPath) -> Result<Filter, Unreadable> {
         self.terms += 1;
         if self.terms > MAX_TERMS || !self.rest.starts_with(char::is_whitespace) {
@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
         if self.eat(close) { Ok(filter) } else { Err(Unreadable) }
     }
 
-    /// Parses `urn:…:name.sub`, where only the name is required. The schema ends at the last colon.
+    /// Parses `urn:…:name.sub`. The URN and `sub` are optional. The URN ends at the last colon.
     fn attr_path(&mut self) -> Result<AttrPath, Unreadable> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
         let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
@@ -242,7 +242,7 @@ impl<'a> Parser<'a> {
         if is_name(name) { Ok(name) } else { Err(Unreadable) }
     }
 
-    /// Parses a JSON string, number, `true`, `false` or `null`.
+    /// Parses a JSON string, number, boolean or null.
     fn value(&mut self) -> Result<CompValue, Unreadable> {
         let end = if self.rest.starts_with('"') {
             end_of_string(self.rest).ok_or(Unreadable)?
@@ -260,7 +260,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` (`and` or `or`) if it comes next, with white space around it. Returns whether it was consumed.
+    /// Consumes `word` if it comes next, with white space around it. Returns whether it was there.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
@@ -308,7 +308,7 @@ const OPERATORS: [(&str, CompareOp); 9] = [
     ("le", CompareOp::Le),
 ];
 
-/// Joins the filters into one. Flattens nested filters of the same operator: `(a and b) and c` becomes `a and b and c`.
+/// Joins the filters into one, and flattens them: `(a and b) and c` becomes `a and b and c`.
 fn joined(
     mut all: Vec<Filter>,
     same: impl Fn(Filter) -> Result<Vec<Filter>, Filter>,
@@ -329,8 +329,7 @@ fn joined(
     join(flat)
 }
 
-/// Returns the byte index after the closing quote of the JSON string with which the text begins. Returns `None` if the
-/// string is not closed.
+/// Returns the index after the closing quote of the JSON string that begins the text. `None` if the quote is missing.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -344,13 +343,13 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether the text is a URI scheme, a colon and something after the colon. The caller has already checked that the
-/// text contains only characters that a URI may contain in this place.
+/// Whether the text is a URI scheme, a colon and further text. The caller has already checked the characters of the
+/// text.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }
 
-/// Whether the text is an `ATTRNAME` of the grammar: a letter, then letters, digits, `-` and `_`.
+/// Whether the text is an `ATTRNAME`: a letter, then letters, digits, `-` and `_`.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))

@@ -1,6 +1,5 @@
-//! SCIM 2.0 (RFC 7643, RFC 7644) as a protocol: schemas, filters, patches, paging, and the discovery documents.
-//!
-//! This module knows nothing about Flex, Twilio or the store.
+//! The SCIM 2.0 protocol (RFC 7643, RFC 7644): schemas, filters, patches, paging and discovery. It does not depend on
+//! Flex, Twilio or the store.
 
 mod discovery;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! Which part of a list a client requests: by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865).
+//! Reads which page of a list a client requests: by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,12 +9,12 @@ use super::{Document, ProtocolError};
 
 /// The maximum number of resources per page.
 pub const MAX_PAGE: u64 = 200;
-/// The page size if the client does not request one.
+/// The page size if the client requests none.
 pub const DEFAULT_PAGE: u64 = 100;
 /// How long a cursor is valid.
 pub const CURSOR_TIME: Duration = Duration::hours(1);
 
-/// The place in the list where a page begins, and the maximum number of resources on the page.
+/// Where a page begins, and its maximum number of resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Paging {
     /// At the 1-based index `start`.
@@ -33,14 +33,13 @@ pub enum Paging {
     },
 }
 
-/// The place in a list at which a page ended. Clients treat a cursor as opaque. If a client changes a cursor, it only
-/// gets another part of the same list.
+/// The place where a page ended. A client that changes its cursor only gets another part of the same list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token of the page that contains the next user. For groups, this is the `id` of a group instead.
+    /// Twilio's token for the page with the next user. In a list of groups, this is the `id` of a group.
     #[serde(rename = "t")]
     pub token: String,
-    /// The number of users of that page that Flexgate has already returned.
+    /// The number of users on that page that were already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]
@@ -48,7 +47,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Creates a cursor that is valid for `CURSOR_TIME`.
+    /// Creates a cursor that is valid for [`CURSOR_TIME`].
     #[must_use]
     pub fn new(token: String, skip: u64, now: OffsetDateTime) -> Self {
         Self { token, skip, expires: (now + CURSOR_TIME).unix_timestamp() }
@@ -70,8 +69,7 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Paging {
-    /// Reads the parameters. A start below 1 becomes 1, a count below 0 becomes 0, and a count that is too large
-    /// becomes the maximum (RFC 7644 §3.4.2.4).
+    /// Reads the parameters. `start` is at least 1, and `count` is between 0 and [`MAX_PAGE`] (RFC 7644 §3.4.2.4).
     pub fn read(
         start: Option<&str>,
         count: Option<&str>,
@@ -110,9 +108,9 @@ impl Paging {
 pub struct Page {
     /// The resources.
     pub resources: Vec<Document>,
-    /// The total number of resources, if known. A response with a cursor may omit it (RFC 9865 §2.1).
+    /// The total number of resources. A response with a cursor may omit it (RFC 9865 §2.1).
     pub total: Option<u64>,
-    /// The index of the first resource, if the client asked for the page by index.
+    /// The index of the first resource, for a page by index.
     pub start: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Cursor>,

@@ -1,4 +1,4 @@
-//! `PATCH` (RFC 7644 §3.5.2): applies either all operations to a document, or none.
+//! Applies a `PATCH` (RFC 7644 §3.5.2): all of its operations, or none.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use super::patch_target::{Op, PatchTarget, object};
 use super::schema::{Attribute, Kind, Mutability, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The maximum number of operations per request. Entra sends at most 20, and Okta at most 100.
+/// The maximum number of operations in a request. Entra sends at most 20, and Okta at most 100.
 const MAX_OPERATIONS: usize = 1_000;
 
-/// The maximum number of e-mail addresses or of roles.
+/// The maximum number of e-mail addresses or roles.
 const MAX_VALUES: usize = 100;
 
 /// One operation, as the client sent it.
@@ -24,8 +24,8 @@ pub struct Operation {
     value: Option<Value>,
 }
 
-/// Reads the body of a `PATCH`: a list `Operations` of objects with `op`, `path` and `value`. Ignores the case of names
-/// and operators, because Entra does not always use the same case.
+/// Reads a `PATCH` body: a list `Operations` of objects with `op`, `path` and `value`. Entra varies the case of names
+/// and operators, so case is ignored.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -61,8 +61,8 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Returns the value of `active` in the body of a `PUT` or `PATCH`, even if the rest of the body is invalid. If the
-/// body contains `active` more than once, the last value counts.
+/// Returns `active` from the body of a `PUT` or `PATCH`, even if the rest is invalid. If the body has several values,
+/// the last one counts.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
@@ -95,7 +95,7 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether an operation adds or replaces the attribute `name` of the core schema, or its sub-attribute `sub`.
+/// Whether an operation adds or replaces the core attribute `name`, or its sub-attribute `sub`.
 #[must_use]
 pub fn names(schema: &Schema, operations: &[Operation], name: &str, sub: Option<&str>) -> bool {
     let sets = |key: &str, value: &Value| match schema.key(key) {
@@ -199,8 +199,8 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     Ok(Target::At { attribute, extension, filter, sub })
 }
 
-/// Applies an operation without a path. Its value is an object of attributes. Ignores read-only attributes, because
-/// Okta sends the `id` too.
+/// Applies an operation without a path. The operation's value is an object of attributes. Okta also sends the read-only
+/// `id`, so read-only attributes are ignored.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
         (Op::Remove, _) => Err(ProtocolError::NoTarget("A remove operation needs a path.".to_owned())),
@@ -232,10 +232,10 @@ fn each_key(
 }
 
 impl Schema {
-    /// Reads a resource that a client sent. Keeps only the known attributes that clients may write.
+    /// Reads a resource from a client. Keeps only known and writable attributes.
     pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
         let mut read = Document::new();
-        // Read plain keys first, because dotted and qualified keys add to the values of plain keys.
+        // Dotted and qualified keys add to the values of plain keys, so plain keys come first.
         let mut keys: Vec<_> = resource.iter().collect();
         keys.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
         for (key, value) in keys {
@@ -246,14 +246,13 @@ impl Schema {
     }
 }
 
-/// Whether a key contains a filter that selects values of a list. Entra writes such keys: `emails[type eq
-/// "work"].value`.
+/// Whether a key contains a filter, as in Entra's `emails[type eq "work"].value`.
 fn selects_values(key: &str) -> bool {
     key.contains('[')
 }
 
-/// Changes the values that the filter in the key selects. If the filter selects none, creates the value that the filter
-/// describes, because a replace operation without a path also adds values (RFC 7644 §3.5.2.3).
+/// Changes the list values that match the filter in the key. Without a match, creates the value that the filter
+/// describes, because a replace without a path also adds (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
     document: &mut Document,
@@ -263,7 +262,7 @@ fn selected_by_key(
 ) -> Result<(), ProtocolError> {
     let name = key.split('[').next().unwrap_or_default().trim();
     match schema.key(name).0 {
-        // As with a key without a filter, ignore an attribute that is unknown or read-only.
+        // As in a key without a filter, unknown and read-only attributes are ignored.
         ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
         ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
             if attribute.mutability == Mutability::ReadOnly =>
@@ -350,7 +349,7 @@ fn primaries(schema: &Schema, document: &Document) -> Document {
     with_primary(schema).filter_map(list).collect()
 }
 
-/// Refuses lists that are longer than any person needs, because comparing their values would take long.
+/// Limits the length of lists, because comparing the values of long lists is slow.
 fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolError> {
     let is_long = |attribute: &&Attribute| {
         document.get(&attribute.name).and_then(Value::as_array).is_some_and(|values| values.len() > MAX_VALUES)
@@ -363,7 +362,7 @@ fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolErr
     }
 }
 
-/// Removes duplicates from the lists that changed (RFC 7643 §2.4).
+/// Removes duplicates from changed lists (RFC 7643 §2.4).
 fn without_duplicates(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in schema.attributes.iter().filter(|attribute| attribute.multi_valued) {
         let unchanged = document.get(&attribute.name) == before.get(&attribute.name);
@@ -374,7 +373,7 @@ fn without_duplicates(schema: &Schema, before: &Document, document: &mut Documen
     }
 }
 
-/// If an operation makes a value primary, the previous primary value loses the flag (RFC 7644 §3.5.2).
+/// A new primary value replaces the previous one: only one value keeps the flag (RFC 7644 §3.5.2).
 fn one_primary(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in with_primary(schema) {
         let Some(Value::Array(values)) = document.get_mut(&attribute.name) else { continue };

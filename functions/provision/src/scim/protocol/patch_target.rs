@@ -1,4 +1,4 @@
-//! The target of a patch operation, and how the operation changes it (RFC 7644 §3.5.2.1 to §3.5.2.3).
+//! Applies a patch operation to its target (RFC 7644 §3.5.2.1 to §3.5.2.3).
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
-/// Up to this many values are compared one by one. For more, building a set is faster.
+/// Up to this length, comparing values one by one is faster than building a set.
 const FEW: usize = 8;
 
 /// The kind of an operation.
@@ -20,8 +20,7 @@ pub(super) enum Op {
     Remove,
 }
 
-/// The attribute that an operation changes. If there is a `filter`, the operation changes only the values that the
-/// filter selects. If there is a `sub`, the operation changes only this sub-attribute.
+/// The attribute that an operation changes. `filter` selects some of its values, and `sub` one of its sub-attributes.
 pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
@@ -36,7 +35,7 @@ impl PatchTarget<'_> {
         }
         match (op, value) {
             (Op::Remove, _) => self.remove(container, value),
-            // RFC 7643 §2.5: null and an empty list both mean "no value".
+            // Null and an empty list both mean "no value" (RFC 7643 §2.5).
             (_, None | Some(Value::Null)) => self.remove(container, None),
             (Op::Replace, Some(Value::Array(list))) if list.is_empty() && self.sub.is_none() => {
                 self.remove(container, None)
@@ -65,8 +64,7 @@ impl PatchTarget<'_> {
                     present.extend(added.into_iter().filter(|value| seen.insert(value.to_string())));
                 }
             }
-            // §3.5.2.3: the operation's sub-attributes replace the existing ones. Sub-attributes that the operation
-            // does not name stay.
+            // Keep the sub-attributes that the operation omits (RFC 7644 §3.5.2.3).
             (Some(Value::Object(present)), Value::Object(given)) => {
                 unset(attribute, present, value);
                 present.extend(given);
@@ -76,7 +74,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Applies a value that contains only empty values, such as `{}`, `[{}]` or an object of nulls.
+    /// Applies a value without content, such as `{}`, `[{}]` or an object of nulls.
     fn nothing(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
         match container.get_mut(&self.attribute.name) {
             Some(Value::Object(present)) => {
@@ -91,7 +89,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Returns the error for an empty value in a list. Such a value is ambiguous: it could mean no value or all values.
+    /// Returns the error for an empty value in a list. Such a value could mean no value, or all values.
     fn vague(&self, verb: &str) -> ProtocolError {
         let name = &self.attribute.name;
         ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))
@@ -154,9 +152,8 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // §3.5.2.3: suppose that the filter selects nothing. A replace operation then fails, and an add operation
-        // creates the value that the filter describes. But if the attribute had no values before, a replace operation
-        // acts as an add operation.
+        // If the filter selects nothing, an add creates the value that the filter describes, and a replace fails. A
+        // replace of an attribute without values acts as an add (§3.5.2.3).
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -172,7 +169,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Returns the sub-attributes that the operation sets on each selected value.
+    /// Returns the sub-attributes to set on each selected value.
     fn given(&self, value: &Value) -> Result<Document, ProtocolError> {
         let read = match self.sub {
             Some(sub) => sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)])),
@@ -194,7 +191,7 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra removes members by listing them in the operation's value. An empty list removes no member.
+        // Entra lists the members to remove in the operation's value. An empty list removes nobody.
         let listed = match value.filter(|value| !value.is_null()) {
             Some(value) if self.attribute.multi_valued && !narrowed => Some(self.listed(value)?),
             _ => None,
@@ -233,7 +230,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Reads the list of values to remove. Refuses an empty value in the list, because it could mean all values.
+    /// Reads the values to remove. Refuses an empty value, which could mean all values.
     fn listed(&self, value: &Value) -> Result<Value, ProtocolError> {
         let one_by_one = match value {
             Value::Array(values) => values.as_slice(),
@@ -247,9 +244,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Returns a function that tells whether the filter selects a value. The filter may consist of many terms such as
-    /// `value eq "a"`, and a group may have many members. Comparing each member with each term would take long. So for
-    /// such a filter, the function looks the member up in a hash set.
+    /// Returns a function that tests whether the filter selects a value. A filter that only names values becomes a hash
+    /// set, because both the filter and the group may be long.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {
@@ -260,8 +256,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Refuses a filter on `members` that does not name individual members. A filter that matches everybody could empty
-    /// a group by mistake.
+    /// Allows only filters on `members` that name individual members. Any other filter could empty a group by mistake.
     fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
         if self.attribute.name != "members" || named_values(filter).is_some() {
             return Ok(());
@@ -278,8 +273,8 @@ fn unset(attribute: &Attribute, present: &mut Document, value: &Value) {
     }
 }
 
-/// The values that a client lists for removal. A listed value with the sub-attribute `value` selects every item with
-/// the same `value`. Any other listed value selects only items that are equal to it.
+/// The values to remove. A value with the sub-attribute `value` selects the items with the same `value`. Any other
+/// value selects equal items.
 enum Listed<'a> {
     Few(&'a [Value]),
     Many { by_value: HashSet<String>, whole: HashSet<String> },
@@ -311,8 +306,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// Returns the values that a filter such as `value eq "a" or value eq "b"` names. Returns `None` for a filter of any
-/// other form.
+/// Returns the values in a filter such as `value eq "a" or value eq "b"`. `None` for any other filter.
 fn named_values(filter: &Filter) -> Option<HashSet<&str>> {
     match filter {
         Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(value)))
@@ -328,8 +322,7 @@ fn named_values(filter: &Filter) -> Option<HashSet<&str>> {
     }
 }
 
-/// Returns the value that the filter describes. Returns `None` if the filter contains anything but equality tests
-/// joined by `and`.
+/// Returns the value that the filter describes. `None` unless the filter is one or more equality tests joined by `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();
     let parts = match filter {
@@ -362,7 +355,7 @@ fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
     }
 }
 
-/// Returns `value` as an object. If it is not an object, first replaces it with an empty one.
+/// Returns `value` as an object. First replaces a value of another type by an empty object.
 pub(super) fn object(value: &mut Value) -> &mut Document {
     if !value.is_object() {
         *value = Value::Object(Map::new());

@@ -1,8 +1,8 @@
-//! The SCIM attributes that Flexgate supports, and how it normalizes the values that a client writes.
+//! The supported SCIM attributes, and the normalization of their values.
 //!
-//! The case of names is ignored (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type,
-//! because Entra may send `"False"` for a boolean, or a number as a string. Unknown attributes are dropped, because
-//! identity systems send many attributes that Flex cannot store.
+//! The case of names is ignored (RFC 7643 §2.1). Entra may send `"False"` for a boolean, or a number as a string, so
+//! values are converted to the attribute's type. Unknown attributes are dropped, because identity systems send many
+//! attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,8 +19,8 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. The list includes attributes of
-/// the enterprise extension, such as `department`, because Entra sometimes writes these without the extension's URN.
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. Some belong to the enterprise
+/// extension, because Entra may omit the extension's URN.
 const NOT_KEPT: [&str; 19] = [
     "nickName",
     "profileUrl",
@@ -46,7 +46,7 @@ const NOT_KEPT: [&str; 19] = [
 /// Sub-attributes of `name` that Flex cannot store (RFC 7643 §4.1.1).
 const NAME_NOT_KEPT: [&str; 3] = ["middleName", "honorificPrefix", "honorificSuffix"];
 
-/// The sub-attributes that the values of any list may have (RFC 7643 §2.4).
+/// Sub-attributes that the values of any list may have (RFC 7643 §2.4).
 const OF_ANY_LIST: [&str; 5] = ["type", "primary", "display", "value", "$ref"];
 
 /// The type of an attribute's values.
@@ -60,7 +60,7 @@ pub enum Kind {
     Integer,
     /// A time as in RFC 3339.
     DateTime,
-    /// The address or identifier of a resource of one of these types.
+    /// The address or id of a resource of one of these types.
     Reference(&'static [&'static str]),
     /// Sub-attributes.
     Complex(Vec<Attribute>),
@@ -81,7 +81,7 @@ pub enum Mutability {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
 pub struct Attribute {
-    /// The attribute's name, in the spelling in which Flexgate sends it.
+    /// The attribute's name, as Flexgate spells it.
     pub name: String,
     /// The type of its values.
     pub kind: Kind,
@@ -91,14 +91,14 @@ pub struct Attribute {
     pub required: bool,
     /// Whether comparisons are case-sensitive.
     pub case_exact: bool,
-    /// Whether no two resources may have the same value.
+    /// Whether every resource needs a different value.
     pub unique: bool,
     /// Who may write it.
     pub mutability: Mutability,
-    /// The allowed values. Empty if every value is allowed.
+    /// The allowed values. If empty, every value is allowed.
     pub canonical: Vec<&'static str>,
-    /// Whether the value may be inside a JSON text. For the role `agent`, Entra's function `AppRoleAssignmentsComplex`
-    /// writes the text `{"id": "…", "value": "agent", "displayName": "Agent"}`.
+    /// Whether a JSON text may contain the value. Entra may write a role as `{"id": "…", "value": "agent",
+    /// "displayName": "Agent"}`.
     pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
@@ -140,7 +140,7 @@ impl Attribute {
         self
     }
 
-    /// Makes the attribute accept a JSON text that contains the value; see [`Attribute::json_text`].
+    /// Accepts a JSON text around the value. See [`Attribute::json_text`].
     pub(crate) fn or_json_text(mut self) -> Self {
         self.json_text = true;
         self
@@ -165,7 +165,7 @@ impl Attribute {
         }
     }
 
-    /// Whether RFC 7643 defines this sub-attribute but Flexgate ignores it.
+    /// Whether RFC 7643 defines this sub-attribute and Flexgate ignores it.
     pub(super) fn ignores_sub(&self, name: &str) -> bool {
         let known: &[&str] = match &self.kind {
             Kind::Complex(_) if self.multi_valued => &OF_ANY_LIST,
@@ -175,7 +175,7 @@ impl Attribute {
         self.sub(name).is_none() && known.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Normalizes the client's value. Returns `None` if it means "no value".
+    /// Normalizes the client's value. Returns `None` for "no value".
     pub(super) fn read(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         if !self.multi_valued {
             return self.read_one(value);
@@ -195,7 +195,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// Returns the text. If the text is JSON and the attribute allows JSON texts, returns the `value` inside the JSON.
+    /// Returns the text, or the `value` inside a JSON text if the attribute allows one.
     pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let inner = || {
             let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;
@@ -204,7 +204,7 @@ impl Attribute {
         inner().map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
-    /// Normalizes one value: an item of a list, or the value of an attribute that is not a list.
+    /// Normalizes one value, such as an item of a list.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
@@ -225,8 +225,7 @@ impl Attribute {
                 let read = members(subs, map, &self.name)?;
                 return Ok((!read.is_empty()).then_some(Value::Object(read)));
             }
-            // Entra may send strings instead of objects in a list of complex values. Each string is then the object's
-            // `value`.
+            // In a list of complex values, Entra may send only the `value` of an object.
             (Kind::Complex(subs), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
                 let value = Map::from_iter([("value".to_owned(), value.clone())]);
                 Value::Object(members(subs, &value, &self.name)?)
@@ -256,7 +255,7 @@ pub(super) fn named<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a A
     attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }
 
-/// The attributes of a resource, and the attributes of its extension.
+/// The attributes of a resource and of its extension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
     /// Its URN.
@@ -267,8 +266,7 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension that such resources may have. If `extension` is `None`, Flexgate ignores everything
-    /// that a client writes under this URN.
+    /// The URN of the extension. Without an `extension`, Flexgate ignores attributes under this URN.
     pub optional_extension: &'static str,
 }
 
@@ -281,7 +279,7 @@ pub(super) enum ResolvedAttribute<'a> {
     Extension(&'a Attribute),
     /// The extension as a whole.
     WholeExtension,
-    /// An attribute of RFC 7643 that Flexgate doesn't store.
+    /// An attribute of RFC 7643 that Flexgate ignores.
     NotKept,
     /// Nothing known.
     Nothing,
@@ -312,9 +310,8 @@ impl Schema {
         }
     }
 
-    /// Resolves a key of a resource, or a key in the value of a patch operation without a path. A key is a name, a
-    /// dotted name, or a name that begins with a schema's URN. Returns the attribute. If the key names a sub-attribute,
-    /// also returns that.
+    /// Resolves a key of a resource or of a patch value: a name, a dotted name, or a name after a schema's URN. Returns
+    /// the attribute, and the sub-attribute if the key has one.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}
@@ -326,7 +323,7 @@ impl Schema {
     }
 }
 
-/// The attributes that the resources of every schema have.
+/// The attributes of every resource, whatever its schema.
 pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
     let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
     let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Document;
 use super::schema::{ResolvedAttribute, Schema};
 
-/// The version of a resource: a weak entity tag that contains a digest of the content.
+/// Returns the version of a resource: a weak entity tag with a digest of the content.
 #[must_use]
 pub fn version(document: &Document) -> String {
     let mut bare = document.clone();
@@ -18,7 +18,7 @@ pub fn version(document: &Document) -> String {
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(short))
 }
 
-/// Adds `schemas` and `meta` to the resource. If the resource already has a `meta` with times, keeps these times.
+/// Adds `schemas` and `meta` to the resource. Keeps the times that `meta` already contains.
 pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> Document {
     let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = version(&document);
@@ -47,11 +47,11 @@ pub struct Projection {
     without: Vec<String>,
 }
 
-/// Attributes that every response contains, even if the client does not request them.
+/// The attributes in every response, requested or not.
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
 impl Projection {
-    /// Reads the two parameters, which are comma-separated lists.
+    /// Reads the two parameters, both comma-separated lists.
     #[must_use]
     pub fn new(attributes: Option<&str>, excluded: Option<&str>) -> Self {
         let list = |text: &str| {
@@ -86,7 +86,7 @@ impl Projection {
     }
 }
 
-/// Resolves a name to its extension (if any), attribute and sub-attribute.
+/// Splits a name into its extension (if any), attribute and sub-attribute.
 fn place<'a>(schema: &'a Schema, name: &'a str) -> Option<(Option<&'static str>, &'a str, Option<&'a str>)> {
     let extension = schema.extension.as_ref().map(|(id, _)| *id);
     match schema.key(name) {

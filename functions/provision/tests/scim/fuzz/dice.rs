@@ -12,7 +12,7 @@ pub enum Op {
     Remove,
 }
 
-/// Makes random choices. The same seed always gives the same choices.
+/// Makes random choices. The same seed gives the same choices.
 pub struct Dice(TestRng);
 
 impl Dice {
@@ -35,7 +35,7 @@ impl Dice {
         among[self.below(among.len())].clone()
     }
 
-    /// Sometimes changes the case of the name, because SCIM ignores the case of names.
+    /// Sometimes changes the case of a name, because SCIM ignores case.
     pub fn cased(&mut self, name: &str) -> String {
         match self.below(8) {
             0 => name.to_ascii_uppercase(),
@@ -44,14 +44,14 @@ impl Dice {
         }
     }
 
-    /// Returns the path of an attribute: its name, sometimes with the schema's URN before it.
+    /// Returns the path of an attribute, sometimes with the schema's URN.
     pub fn path(&mut self, schema: &str, name: &str) -> String {
         let name = self.cased(name);
         if self.percent(20) { format!("{schema}:{name}") } else { name }
     }
 
-    /// Builds an operation of a patch. The case of the operator varies, and sometimes the operation has members that
-    /// RFC 7644 does not define, because clients send such operations.
+    /// Returns an operation in one of the forms that clients send. The case of the operator varies, and some operations
+    /// have unknown members.
     pub fn operation(&mut self, op: Op, path: Option<&str>, value: Option<Value>) -> Value {
         let names: &[&str] = match op {
             Op::Add => &["add", "Add", "ADD"],
@@ -72,7 +72,7 @@ impl Dice {
         operation.into()
     }
 
-    /// What is no operation at all.
+    /// Returns a value that is not an operation.
     pub fn malformed(&mut self) -> Value {
         self.pick(&[
             json!({}),
@@ -85,7 +85,7 @@ impl Dice {
         ])
     }
 
-    /// Returns a value of a type that an attribute with text cannot have.
+    /// Returns a value that is not a text.
     pub fn no_text(&mut self) -> Value {
         self.pick(&[json!(7), json!(true), json!({ "value": "x" }), json!(["x"]), json!(1.5)])
     }

@@ -6,11 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::dice::{Dice, Op};
 
-/// One e-mail address as a JSON object. The members `value`, `type` and `primary` are optional.
+/// An e-mail address as a JSON object, with optional `value`, `type` and `primary`.
 type Email = Map<String, Value>;
 
-/// A filter that selects addresses. `filter` is its text, and `wants` contains the members that a selected address must
-/// have.
+/// A filter that selects addresses. `wants` contains the members of a selected address.
 #[derive(Debug, Clone)]
 pub struct Selects {
     pub filter: String,
@@ -39,11 +38,11 @@ impl Selects {
     }
 }
 
-/// A user's e-mail addresses. The model applies the operations of a patch to them.
+/// A user's e-mail addresses, to which the model applies a patch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emails(Vec<Email>);
 
-/// The request demands something that no resource can show, so Flexgate must refuse it.
+/// No resource can show the result of the request, so Flexgate must refuse it.
 #[derive(Debug)]
 pub struct Impossible;
 
@@ -53,7 +52,7 @@ impl Emails {
         Self(list.iter().map(|email| email.as_object().unwrap().clone()).collect())
     }
 
-    /// Returns the addresses as a set, so that a comparison ignores their order.
+    /// Returns the addresses as a set, for comparisons without order.
     pub fn as_set(&self) -> BTreeSet<String> {
         self.0.iter().map(|email| json!(email).to_string()).collect()
     }
@@ -62,7 +61,7 @@ impl Emails {
         self.0.is_empty()
     }
 
-    /// Returns the address that Flex uses: the primary one, else the one for work, else the first.
+    /// Returns the address for Flex: the primary one, the one for work, or the first.
     pub fn chosen(&self) -> Option<&str> {
         let with_value = || self.0.iter().filter(|email| email.contains_key("value"));
         let primary = with_value().find(|email| email.get("primary") == Some(&json!(true)));
@@ -82,10 +81,10 @@ impl Emails {
         self.change(|emails| {
             match op {
                 Op::Remove if value.is_null() => emails.clear(),
-                // An empty value in the list to remove is ambiguous: it could mean all addresses.
+                // An empty value in a list to remove could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
-                // Null means that the user has no address. A list of empty values cannot be shown in a resource.
+                // Null removes all addresses. A replace with only empty values is refused.
                 _ if value.is_null() => emails.clear(),
                 Op::Replace if read.is_empty() && !given.is_empty() && !emails.is_empty() => return Err(Impossible),
                 Op::Replace => *emails = read,
@@ -95,9 +94,8 @@ impl Emails {
         })
     }
 
-    /// Applies an operation to the addresses that the filter selects, or to one member of each. If `by_key` is true,
-    /// the operation has no path, and the filter is in a key of its value. A replace operation then creates the address
-    /// if the filter selects none.
+    /// Applies an operation to the selected addresses, or to one member of each. `by_key` means that the filter is in a
+    /// key of the value. A replace by key creates a missing address.
     pub fn selected(
         &mut self,
         op: Op,
@@ -142,8 +140,8 @@ impl Emails {
         })
     }
 
-    /// Applies a change, and then enforces the rules of a list. No address occurs twice. At most one address is
-    /// primary: the one that the change made primary last.
+    /// Applies a change. Then removes duplicates, and leaves at most one address primary: the last one to become
+    /// primary.
     fn change(&mut self, change: impl FnOnce(&mut Vec<Email>) -> Result<(), Impossible>) -> Result<(), Impossible> {
         let old = self.0.clone();
         change(&mut self.0)?;
@@ -174,7 +172,7 @@ fn same(listed: &Email, email: &Email) -> bool {
     }
 }
 
-/// Reads an address in any form that clients use. Returns `None` for an address without members.
+/// Reads an address in any form that clients send. Returns `None` for an empty address.
 fn read(value: &Value) -> Result<Option<Email>, Impossible> {
     let map = match value {
         Value::Null => return Ok(None),
@@ -200,7 +198,7 @@ fn read(value: &Value) -> Result<Option<Email>, Impossible> {
     Ok((!email.is_empty()).then_some(email))
 }
 
-/// Returns a random address. In a few cases, the address is empty or invalid.
+/// Returns a random address. Sometimes the address is empty or invalid.
 pub fn random(dice: &mut Dice) -> Value {
     let value = format!("a{}@{}.example", dice.below(4), dice.pick(&["work", "home"]));
     if dice.percent(5) {

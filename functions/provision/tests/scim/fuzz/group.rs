@@ -1,4 +1,4 @@
-//! The model of a group: what the resource must show after a patch.
+//! The model of a group: the expected resource after a patch.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ impl Model {
         }
     }
 
-    /// Sets the name. A group without a name is not possible.
+    /// Sets the name. A group cannot lack a name.
     pub fn display_name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         match value.as_str() {
             Some(name) if op != Op::Remove => {
@@ -36,9 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether such a group can exist. Its name must differ from that of the other group, which is called "Taken", and
-    /// all members must be users. The test calls this after the last operation of a request, so values that a later
-    /// operation replaces do not matter.
+    /// Whether such a group can exist: the name is not the other group's ("Taken"), and all members are users. The test
+    /// calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
@@ -58,8 +57,7 @@ impl Model {
     /// Applies an operation to the whole list of members.
     pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         if value.is_null() {
-            // A remove operation without a value removes all members. Null in another operation means that the group
-            // has no members.
+            // A remove without a value, and null in any other operation, leave no member.
             self.members.clear();
             return Ok(());
         }
@@ -80,7 +78,7 @@ impl Model {
         Ok(())
     }
 
-    /// Applies an operation to the members that a filter names. `by` is the member that replaces them.
+    /// Applies an operation to the members that a filter names. `by` replaces these members.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {
@@ -88,8 +86,7 @@ impl Model {
             (_, None) => return Err(Impossible),
             (op, Some(by)) => {
                 if selected.is_empty() && (op == Op::Add || by_key || self.members.is_empty()) && names.len() > 1 {
-                    // The filter selects nobody, so the operation would have to create the member that the filter
-                    // describes. But a filter with "or" describes several members.
+                    // A filter with "or" describes several members, so Flexgate cannot create the missing one.
                     return Err(Impossible);
                 }
                 if selected.is_empty() && op == Op::Replace && !by_key && !self.members.is_empty() {
@@ -103,7 +100,7 @@ impl Model {
     }
 }
 
-/// Reads a member in any form that clients use. Returns `None` for a member without a value.
+/// Reads a member in any form that clients send. Returns `None` for a member without a value.
 fn member(value: &Value) -> Result<Option<String>, Impossible> {
     let id = match value {
         Value::Null => return Ok(None),

@@ -77,7 +77,7 @@ impl<'a> Asks<'a> {
         }
     }
 
-    /// Returns an operation whose filter names one or two members.
+    /// Returns an operation with a filter for one or two members.
     fn named(&mut self, dice: &mut Dice, op: Op) -> Value {
         let names: Vec<String> = (0..=dice.below(2)).map(|_| dice.pick(self.users)).collect();
         let filter: Vec<String> = names.iter().map(|name| format!("{} eq \"{name}\"", dice.cased("value"))).collect();
@@ -92,7 +92,7 @@ impl<'a> Asks<'a> {
         }
     }
 
-    /// Returns an operation without a path. It sets some attributes, each of them once.
+    /// Returns an operation without a path, for several attributes.
     fn without_path(&mut self, dice: &mut Dice) -> Value {
         let op = dice.pick(&[Op::Add, Op::Replace]);
         let mut map = Map::new();
@@ -120,7 +120,7 @@ impl<'a> Asks<'a> {
         dice.operation(op, None, Some(map.into()))
     }
 
-    /// Returns a value for the whole list of members. In a few cases, the value is empty or invalid.
+    /// Returns a list of members. Sometimes the list is empty or invalid.
     fn listed(&self, dice: &mut Dice) -> Value {
         let one = |dice: &mut Dice| {
             let id = dice.pick(self.users);
@@ -199,8 +199,7 @@ async fn a_patched_group_shows_what_was_asked_or_is_as_before() {
     assert!(accepted * 3 > REQUESTS, "only {accepted} of {REQUESTS} requests were accepted");
 }
 
-/// Returns the differences between the model and what the group shows, and between the group and the users' roles in
-/// Flex.
+/// Returns all differences: between the model and the group, and between the group and the roles in Flex.
 fn differences(asked: &Model, group: &Value, users: &[String], at_twilio: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     let shown = Model::shown(group);

@@ -1,4 +1,4 @@
-//! The model of a user: what the resource must show after a patch.
+//! The model of a user: the expected resource after a patch.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::emails::{Emails, Impossible};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const FLEX: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The names of the attributes in the model that contain a single text, as patch paths spell them.
+/// The attributes with a single text, as patch paths spell them.
 pub const TEXTS: [&str; 6] =
     ["displayName", "name.formatted", "name.givenName", "name.familyName", "externalId", "locale"];
 
@@ -23,8 +23,8 @@ pub struct Model {
     pub fields: Map<String, Value>,
     pub emails: Emails,
     pub active: bool,
-    /// The names of the texts that the patch sets. If the patch changes a part of the name, Flexgate updates the full
-    /// name too, unless the patch sets the full name itself.
+    /// The texts that the patch sets. Flexgate derives the full name from a changed part only if the patch does not set
+    /// the full name.
     set: Vec<String>,
     touched: Vec<String>,
     texts_before: Map<String, Value>,
@@ -51,7 +51,7 @@ impl Model {
         }
     }
 
-    /// Returns the value of a text after the operations that have been applied so far.
+    /// Returns the value of a text after the operations so far.
     pub fn now(&self, name: &str) -> Option<Value> {
         self.texts.get(name).cloned()
     }
@@ -71,7 +71,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes the name as a whole. Parts of the name that the value omits stay.
+    /// Adds, replaces or removes the whole name. Keeps the parts that the value omits.
     pub fn name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         let parts = ["formatted", "givenName", "familyName"];
         match value {
@@ -90,7 +90,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes one worker attribute. `language` is a text, and `skill_level` is a whole number.
+    /// Adds, replaces or removes a worker attribute: `language` (a text) or `skill_level` (a whole number).
     pub fn field(&mut self, name: &str, op: Op, value: &Value) -> Result<(), Impossible> {
         let read = match value {
             _ if op == Op::Remove => None,
@@ -125,14 +125,14 @@ impl Model {
         Ok(())
     }
 
-    /// Whether such a user can exist. The `userName` may change only in its case, and a locale contains no spaces. The
-    /// test calls this after the last operation of a request, so values that a later operation replaces do not matter.
+    /// Whether such a user can exist: the `userName` has changed only in case, and the locale contains no spaces. The
+    /// test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let locale = self.texts.get("locale").and_then(Value::as_str).unwrap_or("en");
         self.asked_name.eq_ignore_ascii_case(&self.user_name) && !locale.contains(' ')
     }
 
-    /// Returns the differences between the model and what the user resource shows.
+    /// Returns the differences between the model and the resource.
     pub fn differences(&self, user: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();
@@ -149,7 +149,7 @@ impl Model {
         differs("the worker's attributes", format!("{:?}", shown.fields), format!("{:?}", self.fields));
         differs("active", shown.active.to_string(), self.active.to_string());
         if self.emails.is_empty() {
-            // Flex requires an e-mail address. So Flexgate uses the `userName` for a user without any address.
+            // Flex requires an e-mail address, so the `userName` replaces a missing address.
             differs("the address", format!("{:?}", shown.emails.chosen()), format!("{:?}", Some(&self.user_name)));
         } else {
             differs("emails", format!("{:?}", shown.emails.as_set()), format!("{:?}", self.emails.as_set()));
@@ -157,7 +157,7 @@ impl Model {
         wrong
     }
 
-    /// Whether Flexgate may update this text because the patch changes a part of the name.
+    /// Whether Flexgate may derive this text from a changed part of the name.
     fn follows(&self, name: &str) -> bool {
         let changed = |part: &str| self.texts.get(part) != self.texts_before.get(part);
         let halves = changed("name.givenName") || changed("name.familyName");
@@ -170,8 +170,8 @@ impl Model {
         }
     }
 
-    /// Returns the differences between the user resource and Flex. If the user is inactive, compares only that, because
-    /// Flex gets other changes when the user is activated.
+    /// Returns the differences between the resource and Flex. For an inactive user, compares only the activity, because
+    /// Flex gets all other changes at the reactivation.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();

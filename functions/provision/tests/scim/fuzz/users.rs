@@ -12,13 +12,13 @@ use crate::common::{Scim, scim};
 struct Asks {
     operations: Vec<Value>,
     model: Model,
-    /// Whether Flexgate must refuse the request, because no resource can show its result.
+    /// Whether no resource can show the result, so that Flexgate must refuse the request.
     is_impossible: bool,
     /// The last `active` of the request.
     active: Option<bool>,
 }
 
-/// Attributes that RFC 7643 defines but Flexgate ignores.
+/// Attributes of RFC 7643 that Flexgate ignores.
 const IGNORED: [&str; 6] = [
     "title",
     "nickName",
@@ -109,13 +109,13 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // A remove operation has a value only if it lists the addresses to remove.
+        // A remove has a value only if the value lists addresses.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)
     }
 
-    /// Returns an operation without a path. It sets some attributes, each of them once.
+    /// Returns an operation without a path, for several attributes.
     fn without_path(&mut self, dice: &mut Dice) -> Value {
         let op = dice.pick(&[Op::Add, Op::Replace]);
         if dice.percent(4) {

@@ -1,4 +1,4 @@
-//! Processes several rows at once, and retries each row until it is done or has failed.
+//! Processes several rows at once. Retries each row until it is done or has failed.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,27 +13,26 @@ use super::rows::Row;
 use crate::terminal::stopped;
 use crate::users::outcome::reason;
 
-/// How often the import tries a row if Twilio keeps failing. If Twilio only limits the rate, or if another process is
-/// changing the person, the limit is `BUSY_TRIES` instead.
+/// How often the import tries a row while Twilio fails. While Twilio limits the rate, or while another process changes
+/// the person, `BUSY_TRIES` applies.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// The number of rows per slot that may be in progress. Only one row per slot is being sent. Most of the others wait
-/// for a retry.
+/// The number of started rows per slot. Most of these rows wait for a retry.
 const WAITING: usize = 4;
 
 /// The outcome of a row.
 pub(super) enum Attempt<T> {
     Done(T),
     Failed(String),
-    /// The row got an error that every other row would get too. So the import stops.
+    /// Every other row would get the same error, so the import stops.
     Hopeless(String),
-    /// The import stopped before it could try the row.
+    /// The import stopped before this row.
     Left,
 }
 
-/// Processes every row with `work`, and calls `ended` for each row that is done or has failed. Stops early if a row is
-/// `Hopeless` or somebody interrupts the program, and then returns the reason.
+/// Processes every row with `work`. Calls `ended` for each row that is done or has failed. Returns the reason if the
+/// import stops early: a `Hopeless` row, or an interruption by the user.
 pub(super) async fn each<T, F>(
     mut rows: VecDeque<Row>,
     pace: &Arc<Pace>,
@@ -87,8 +86,7 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while it changed the person. In the second case,
-            // that process's lease expires soon.
+            // The process that is changing the person may have been killed. That process's lease then expires soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
@@ -105,6 +103,7 @@ where
             }
             TwilioError::CredentialRejected(_)
             | TwilioError::PermissionMissing(_)
+            | TwilioError::Intercepted(_)
             | TwilioError::Foreign
             | TwilioError::Secret(_)
             | TwilioError::Busy(_)

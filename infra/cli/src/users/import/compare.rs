@@ -1,4 +1,4 @@
-//! Compares rows with Flex, and usernames with each other.
+//! Compares rows with Flex users, and usernames with each other.
 
 use flexgate::domain::DesiredUser;
 use flexgate::twilio::Flex;
@@ -7,8 +7,7 @@ use flexgate::users::ledger::LedgerError;
 use crate::operator::deadline;
 use crate::terminal::harmless;
 
-/// Whether Flex has exactly this user, with the same spelling of the username. The comparison ignores roles that
-/// Flexgate cannot give.
+/// Whether Flex has exactly this user, in the same spelling. Ignores roles that Flexgate cannot give.
 pub(super) async fn is_in_flex(desired: &DesiredUser, flex: &Flex) -> Result<bool, LedgerError> {
     let user = match flex.find(&desired.username, deadline()).await? {
         Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),
@@ -22,8 +21,7 @@ pub(super) async fn is_in_flex(desired: &DesiredUser, flex: &Flex) -> Result<boo
     }))
 }
 
-/// Returns a warning about a row whose username differs from that of the known user only in case or in Unicode
-/// composition.
+/// Returns a warning about a row that spells a known username differently.
 pub(super) fn other_spelling(line: u64, username: &str, known_as: &str) -> String {
     harmless(&format!(
         "line {line}: {username} is another spelling of {known_as}. Flexgate takes them for one person, so the row is about \

@@ -1,4 +1,4 @@
-//! Shows what an import would change. Reads the ledger and Flex for every row, and writes nothing.
+//! Shows what an import would change. It reads the ledger and Flex for every row, and writes nothing.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -20,8 +20,7 @@ use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 use crate::users::outcome::blocked;
 
-/// The maximum width of a column. A longer value is shown in full, and the next column then begins further to the
-/// right.
+/// The maximum width of a column. A longer value moves the next column to the right.
 const WIDEST: usize = 40;
 
 /// What would become of a row.
@@ -30,7 +29,7 @@ struct Shown {
     /// The line of the file.
     line: u64,
     username: String,
-    /// The username as Flex spells it, if the row spells it differently.
+    /// Flex's spelling of the username, if the row spells it differently.
     #[serde(skip_serializing_if = "Option::is_none")]
     known_as: Option<String>,
     result: Becomes,
@@ -61,8 +60,7 @@ struct Change {
     then: String,
 }
 
-/// Shows what importing these rows would change. `done` contains the keys of the rows that an earlier import has
-/// finished.
+/// Shows what an import of these rows would change. `done` contains the keys of rows that an earlier import finished.
 pub(super) async fn run(
     operator: &Operator,
     rows: Vec<Row>,
@@ -100,8 +98,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Finds out what importing one row would change. For some rows, an import sends nothing and only compares the row with
-/// Flex. If such a row matches, the result is `None`.
+/// Finds out what an import of the row would change. The result is `None` for a row that is only compared with Flex and
+/// matches.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,
@@ -142,8 +140,8 @@ impl Shown {
         Self { known_as: known_as.map(|name| name.to_string()), reason, changes, ..Self::of(row, result) }
     }
 
-    /// Returns the row's lines in the table. Each has five cells: the line number in the file, the username, the field
-    /// (or the result for the whole row), the value in Flex, and the value after the import.
+    /// Returns the row's lines in the table. The cells are: line number, username, field or result, value in Flex, new
+    /// value.
     fn cells(&self) -> Vec<[String; 5]> {
         let cells = |field: &str, now: &str, then: &str| {
             [self.line.to_string(), self.username.clone(), field.to_owned(), now.to_owned(), then.to_owned()]
@@ -223,8 +221,7 @@ fn print(shown: &[Shown], json: bool) -> Result<(), Box<dyn Error>> {
     let title = ["line", "username", "field", "now", "then"].map(str::to_owned);
     let lines = std::iter::once(title).chain(shown.iter().flat_map(Shown::cells));
     let lines: Vec<[String; 5]> = lines.map(|cells| cells.map(|cell| harmless(&cell))).collect();
-    // A line about a refused row contains the reason, which is a whole sentence. So such lines do not count towards the
-    // width of the columns.
+    // A refused row shows a whole sentence. The sentence must not make the column too wide.
     let columns = lines.iter().filter(|cells| cells[2] != "refused");
     let mut width = [0; 5];
     for cells in columns {

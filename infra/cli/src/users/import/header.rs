@@ -1,4 +1,4 @@
-//! Reads the beginning of a CSV file: the delimiter, and the header with the names of the columns.
+//! Reads the delimiter and the header of a CSV file.
 
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 
@@ -8,26 +8,25 @@ use crate::users::cells::COLUMNS;
 /// The delimiters that spreadsheet programs write.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
-/// Other names for each column in [`COLUMNS`], in the form that [`folded`] returns.
+/// Other names for each column in [`COLUMNS`], as [`folded`] returns them.
 const SYNONYMS: [&[&str]; 4] =
     [&["user", "login", "loginname"], &["mail", "emailaddress", "mailaddress"], &["name", "displayname"], &["role"]];
 
-/// The maximum number of characters of the header that an error message shows.
+/// The maximum number of the header's characters in an error message.
 const SHOWN: usize = 120;
 
 /// The position of each column.
 #[derive(Debug)]
 pub(super) struct Columns {
     places: [usize; 4],
-    /// The number of columns in the header, without empty columns at the end.
+    /// The number of columns in the header, without empty ones at the end.
     width: usize,
-    /// The columns in the middle that have no name in the header. Their cells must be empty in every row.
+    /// Columns without a name in the header. Their cells must be empty.
     unnamed: Vec<usize>,
     delimiter: u8,
 }
 
-/// Reads a first line such as `sep=;`, with which Excel names the delimiter. Returns the delimiter, and the text after
-/// this line.
+/// Reads Excel's first line, such as `sep=;`. Returns the delimiter and the text after the line.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
@@ -35,8 +34,7 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     else {
         return Ok((None, text));
     };
-    // A program that does not understand this line may have taken it for a row and appended delimiters for empty
-    // columns.
+    // Another program may have added delimiters to this line, as if it were a row.
     let is_one = |first: u8| named.bytes().all(|byte| byte == first || DELIMITERS.contains(&byte));
     match named.bytes().next() {
         Some(first) if first.is_ascii() && !first.is_ascii_alphanumeric() && first != b'"' && is_one(first) => {
@@ -46,15 +44,15 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter from the header. Chooses the delimiter with which most columns have a known name. If several
-/// delimiters are equal in this, chooses the one that gives the most columns.
+/// Guesses the delimiter: the one with the most known column names. If several are equal, the one with the most
+/// columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
         let header = header.unwrap_or_default();
         (header.iter().filter(|name| column(name).is_some()).count(), header.len())
     };
-    // `max_by_key` prefers the last of equal ones.
+    // For equal values, `max_by_key` returns the last.
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| quality(*delimiter)).unwrap_or(b',')
 }
 
@@ -65,31 +63,29 @@ pub(super) fn records(text: &str, delimiter: u8) -> Reader<&[u8]> {
     builder.from_reader(text.as_bytes())
 }
 
-/// Whether the row is empty. An empty row may contain delimiters, even delimiters that this file does not use.
+/// Whether the row contains only spaces and delimiters, including delimiters of other files.
 pub(super) fn blank(record: &StringRecord) -> bool {
     record.iter().all(|cell| cell.bytes().all(|byte| byte == b' ' || DELIMITERS.contains(&byte)))
 }
 
-/// The number of cells in the row, without empty cells at the end.
+/// Returns the number of cells, without empty cells at the end.
 fn used(record: &StringRecord) -> usize {
     (0..record.len()).rev().find(|at| !record[*at].is_empty()).map_or(0, |last| last + 1)
 }
 
-/// Returns the name in lower case, without spaces and punctuation. So `E-mail` is the same as `email`, and `Role(s)`
-/// the same as `roles`.
+/// Returns the name in lower case, without spaces and punctuation: `Role(s)` becomes `roles`.
 fn folded(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns the index in [`COLUMNS`] of the column with this name or synonym.
+/// Returns the index in [`COLUMNS`] of a name or synonym.
 fn column(name: &str) -> Option<usize> {
     let name = folded(name);
     COLUMNS.iter().zip(SYNONYMS).position(|(column, others)| folded(column) == name || others.contains(&name.as_str()))
 }
 
 impl Columns {
-    /// Finds the columns in the header. `line` is the header's line number. An error is a single line that names the
-    /// cause.
+    /// Finds the columns in the header. `line` is the header's line number. The error is one line that names the cause.
     pub(super) fn of(header: &StringRecord, delimiter: u8, line: u64) -> Result<Self, String> {
         let width = used(header);
         let names: Vec<&str> = header.iter().take(width).collect();
@@ -105,7 +101,7 @@ impl Columns {
                     }
                 }
                 None if name.is_empty() => unnamed.push(at),
-                // The file of failed rows has a column with this name.
+                // The file of failed rows has this additional column.
                 None if folded(name) == "error" => {}
                 None => unknown.push(at),
             }
@@ -149,8 +145,7 @@ impl Columns {
                 self.width
             ));
         }
-        // Excel omits empty cells at the end of some rows and keeps them in others. So only a row that is too short for
-        // the columns is wrong.
+        // Excel omits empty cells at the end of some rows. So a short row is wrong only if a column is missing.
         if record.len() <= last {
             let swallowed = record.iter().any(|cell| cell.contains(['\r', '\n']));
             let hint = if swallowed { ": a quotation mark may not be closed" } else { "" };
@@ -163,7 +158,7 @@ impl Columns {
     }
 }
 
-/// Why columns are probably missing.
+/// Returns the probable reason for missing columns.
 fn cause(names: &[&str], unknown: &[String]) -> String {
     let has = |parts: &[&str]| names.iter().any(|name| parts.contains(&folded(name).as_str()));
     if names.iter().any(|name| name.contains('@')) {

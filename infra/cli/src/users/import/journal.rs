@@ -1,5 +1,5 @@
-//! The journal of an import: a file with a line for each finished row. If the import is killed, the next import reads
-//! from the journal which rows are finished. The journal contains no personal data.
+//! The journal of an import: a file with a line for each finished row, without personal data. If the import is killed,
+//! the next import skips these rows.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -11,8 +11,7 @@ use super::rows::Row;
 
 const TITLE: &str = "flexgate import journal 1";
 
-/// The open journal. It is locked, so that only one import can use it at a time. Two imports would otherwise send the
-/// same rows, because neither would know which rows the other has sent.
+/// The open journal. A lock keeps two imports from sending the same rows.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
@@ -40,8 +39,7 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // The last line is incomplete, because the process was killed while it wrote the line. The row of that line
-            // counts as unfinished.
+            // The process was killed while it wrote the last line, so that line's row counts as unfinished.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })
@@ -53,18 +51,17 @@ impl Journal {
 
     /// Records that the row is finished.
     pub(super) fn note(&mut self, row: &Row) -> std::io::Result<()> {
-        // Use a single write, so that only a kill during the write can leave an incomplete line.
+        // With a single write, only a kill during the write can leave an incomplete line.
         self.file.write_all(format!("{}\n", row.key).as_bytes())
     }
 
-    /// Deletes the journal. The import does this when every row is finished, so that the next import of the file starts
-    /// from the beginning.
+    /// Deletes the journal after the last row, so that the next import of the file starts from the beginning.
     pub(super) fn remove(self) -> std::io::Result<()> {
         std::fs::remove_file(self.path)
     }
 }
 
-/// The keys of the finished rows. The set is empty if there is no journal.
+/// The keys of the finished rows. The set is empty without a journal.
 pub(super) fn read(path: &Path, instance: &str) -> Result<HashSet<String>, Box<dyn Error>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(parse(&text, instance).ok_or_else(|| other(path))?),
@@ -77,7 +74,7 @@ fn other(path: &Path) -> String {
     format!("{}: it is no import journal of this Flex instance; choose another file with --state", path.display())
 }
 
-/// The keys in the journal's text. Returns `None` if the text is not a journal of this Flex instance.
+/// The keys in the journal's text. `None` if the journal belongs to another Flex instance, or is no journal.
 fn parse(text: &str, instance: &str) -> Option<HashSet<String>> {
     if text.is_empty() {
         return Some(HashSet::new());

@@ -1,8 +1,8 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
-//! When a row has been provisioned, the import records it in the journal. A recorded row is never sent again. The
-//! process may be killed after it sent a row but before it recorded the row. The next import then compares that row
-//! with Flex, finds that the user already matches, and does not send it again either.
+//! The import records each finished row in the journal, and never sends a recorded row again. The process may be killed
+//! after it sent a row and before it recorded the row. The next import then finds that Flex already has this user, and
+//! sends nothing.
 
 mod attempts;
 mod compare;
@@ -135,7 +135,7 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // Disable the Flex client's own retries. `Pace` decides when to retry, so it must see every 429 from Twilio.
+    // `Pace` decides when to retry, so it must see every 429. The Flex client must not retry by itself.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();
@@ -159,8 +159,8 @@ async fn send(
                     progress.remark(&other_spelling(row.line, name.as_str(), known_as.as_str()));
                 }
             }
-            // Don't record the row in the journal. In a later file, the row with the other spelling may be gone, and
-            // then this row must be sent.
+            // Such a row was only compared. In a later file, the row may have to be sent, so the journal must not
+            // contain it.
             Ok(Finished::AsInFlex) => counts.unchanged += 1,
             Err(reason) => {
                 counts.failed += 1;
@@ -201,18 +201,17 @@ async fn one(
     (row, outcome)
 }
 
-/// The file of failed rows. It is created when the first row fails.
+/// The file of failed rows. The first failed row creates the file.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
-    /// The usernames of the rows that are already in the file.
+    /// The usernames in the file.
     written: HashSet<String>,
 }
 
 impl Failures {
-    /// Writes the row, and also the rows with other spellings of its username. The operator will correct the file and
-    /// import it again. Because the file contains both spellings, that import does not mistake the two Flex users for
-    /// one person.
+    /// Writes the row, and the rows that spell its username differently. Without the other spellings, a later import of
+    /// this file would mistake two Flex users for one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

@@ -1,6 +1,5 @@
-//! Limits how many rows are sent at the same time. To send a row, the import needs a slot. When Twilio answers 429, the
-//! number of slots is halved. While Twilio accepts requests, the number rises by one at a time. A row that waits for a
-//! retry holds no slot, because only requests count towards Twilio's limit.
+//! Limits how many rows are sent at once. Sending a row needs a slot. After a 429, the number of slots is halved. After
+//! successes, the number grows by one at a time. A row that waits for a retry holds no slot.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +8,7 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Several 429 answers that arrive together count as one. After the number of slots has been halved, further 429
-/// answers within this time do not halve it again.
+/// After a 429, further 429 answers within this time do not halve the number of slots again.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -18,7 +16,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// Notifies waiting rows that a slot is free or that the limit has changed.
+    /// Wakes waiting rows after a change of slots or limit.
     changed: Notify,
 }
 
@@ -26,10 +24,10 @@ struct State {
     limit: usize,
     /// How many rows are being sent.
     sending: usize,
-    /// The number of rows that have succeeded since the number of slots last changed.
+    /// The number of successful rows since the limit last changed.
     good: usize,
     halved_at: Option<Instant>,
-    /// No row may be sent before this time, because Twilio has told the import to wait.
+    /// Twilio allows no row before this time.
     not_before: Option<Instant>,
     stopped: bool,
 }
@@ -54,7 +52,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// The largest number of rows in flight. It applies while Twilio is not throttling the import.
+    /// The maximum number of slots, while Twilio does not limit the rate.
     pub(super) fn most(&self) -> usize {
         self.most
     }
@@ -63,13 +61,12 @@ impl Pace {
         self.state().limit
     }
 
-    /// Waits until Twilio allows calls and a slot is free. Returns `None` if the import is stopping.
+    /// Waits for a slot and for Twilio's permission. Returns `None` if the import is stopping.
     pub(super) async fn slot(&self) -> Option<Slot<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Register for notifications before the state is read, so that a change after the read still wakes this
-            // task.
+            // Register before reading the state. Otherwise, a change in between would not wake this task.
             changed.as_mut().enable();
             let until = {
                 let mut state = self.state();
@@ -92,7 +89,7 @@ impl Pace {
         }
     }
 
-    /// Handles a 429: lowers the number of slots, and pauses the row that was refused.
+    /// Handles a 429: halves the number of slots, and pauses the refused row.
     pub(super) async fn slow_down(&self, asked: Option<Duration>, tries: u32) {
         {
             let now = Instant::now();
@@ -107,13 +104,13 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// Pauses for a random time. The maximum doubles with each try, up to ten seconds.
+    /// Pauses for a random time. The maximum pause doubles with each try, up to ten seconds.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
     }
 
-    /// Handles a success. When as many rows have succeeded as there are slots, adds one slot.
+    /// Handles a success. Adds a slot after as many successes as there are slots.
     pub(super) fn speed_up(&self) {
         let mut state = self.state();
         state.good += 1;
@@ -124,7 +121,7 @@ impl Pace {
         }
     }
 
-    /// Stops the import: from now on, no row gets a slot.
+    /// Stops the import, so that no row gets a slot any more.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_waiters();
@@ -168,7 +165,7 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // The refusal lowers the limit to one slot. That slot is free only when both rows have finished.
+        // The limit is now one slot, which is free only when both rows have finished.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());

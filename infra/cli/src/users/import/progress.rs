@@ -1,4 +1,4 @@
-//! Shows the progress. On a terminal it is a bar, elsewhere a line of text every few seconds.
+//! Shows the progress: a bar on a terminal, and otherwise a line every few seconds.
 
 use std::collections::VecDeque;
 use std::io::stderr;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::terminal::{colour, remark};
 
-/// Without a terminal, the import writes at most one line in this time.
+/// The time between two lines, if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate and the remaining time are computed from the rows of this period.
+/// The period from which the rate and the remaining time are computed.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {
@@ -22,12 +22,11 @@ pub(super) struct Progress {
     plain: Option<Mutex<Recent>>,
 }
 
-/// The last lines of progress: the time of each, and how many rows were finished at that time.
+/// The times of the last lines, each with the number of finished rows.
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Returns the number of rows per second since the oldest line that was written within the last `WINDOW`. If no
-    /// line was written in that time, counts since the last line before it.
+    /// Returns the rows per second since the oldest line within `WINDOW`, or since the last line if all are older.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

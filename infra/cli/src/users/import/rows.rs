@@ -1,4 +1,4 @@
-//! Reads the CSV file. The whole file is read and checked before any row is sent.
+//! Reads and checks the whole CSV file before any row is sent.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,31 +15,30 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes that the error lists. If there are more, the error only says how many.
+/// The maximum number of mistakes in the error. The error counts the others.
 const SHOWN: usize = 50;
 
-/// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate can neither give
-/// nor remove them.
+/// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or
+/// remove them.
 const WFO: &str = "wfo.";
 
 /// A valid row, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// The line of the file at which the row begins.
+    /// The line number at which the row begins.
     pub(super) line: u64,
     pub(super) desired: DesiredUser,
-    /// A hash of the row. Equal rows have the same key, even in different files. The key reveals nothing about the
+    /// A hash of the row. Equal rows have equal keys, even in different files. The key reveals nothing about the
     /// person.
     pub(super) key: String,
-    /// The rows of the file whose username differs from this row's only in spelling, such as `Grace` and `grace`.
-    /// Flexgate treats both spellings as one person, but for Twilio they are two users. So the import only compares
-    /// such a row with Flex and never sends it.
+    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. Flexgate sees one person, but
+    /// Twilio has two users. So such rows are only compared with Flex.
     pub(super) alike: Vec<DesiredUser>,
 }
 
 impl Row {
-    /// Some rows are never sent, but only compared with Flex. For such a row, returns the message for the case that
-    /// Flex differs from the row. For any other row, returns `None`.
+    /// Returns `None` for a row that may be sent. Other rows are only compared with Flex. The result is then the
+    /// message for a row that differs.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -47,8 +46,8 @@ impl Row {
                  Flex console",
             )
         } else if self.desired.roles.is_empty() {
-            // Every role of the row is one that Flexgate cannot give. If the row were sent, the ledger would give a new
-            // user the default roles, which the row does not contain.
+            // Flexgate cannot give any of the row's roles. If the row were sent without roles, a new user would get the
+            // default roles.
             Some(
                 "Flexgate cannot give the roles of this row, and Flex has something else: change this user in the Flex console",
             )
@@ -70,13 +69,13 @@ struct Parsed {
 /// Why a file is refused.
 #[derive(Debug)]
 enum Refused {
-    /// The file as a whole cannot be read. The text is a single line that says why, and what to do.
+    /// The whole file is unreadable. The text is one line with the reason and advice.
     Whole(String),
-    /// Some rows have mistakes. Each text describes one mistake and begins with its line number.
+    /// Some rows have mistakes. Each text is one mistake, with its line number.
     Rows(Vec<String>),
 }
 
-/// Reads the file. If it has mistakes, the error lists them by line number.
+/// Reads the file. The error lists all mistakes by line number.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {
@@ -105,11 +104,10 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
     let delimiter = named.unwrap_or_else(|| header::delimiter(rest));
     let (before, mut lines) = (text.len() - rest.len(), Lines::of(text.as_bytes()));
     let (mut columns, mut parsed, mut mistakes) = (None, Parsed::default(), Vec::new());
-    // For each username, the indices in `parsed.rows` of its rows.
+    // The indices in `parsed.rows` of each username's rows.
     let mut seen: HashMap<UsernameKey, Vec<usize>> = HashMap::new();
     for record in header::records(rest, delimiter).into_records() {
-        // The reader can fail only if the text is not UTF-8 or if rows differ in length. The text is UTF-8, and the
-        // reader allows different lengths. So no error is expected here.
+        // Unreachable: the text is UTF-8, and the reader allows rows of different lengths.
         let record = record.map_err(|error| Refused::Whole(error.to_string()))?;
         if header::blank(&record) {
             continue;
@@ -148,7 +146,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
 }
 
 impl Parsed {
-    /// Adds a row. `others` are the indices of the earlier rows with the same username, in any spelling.
+    /// Adds a row. `others` are the indices of earlier rows with the same username, in any spelling.
     fn add(&mut self, mut row: Row, others: &[usize]) -> Result<(), String> {
         let line = row.line;
         if let Some(same) = others.iter().find(|at| self.rows[**at].desired.username == row.desired.username) {
@@ -193,7 +191,7 @@ fn row(line: u64, cells: [&str; 4], policy: &Policy) -> Result<Row, Vec<String>>
     Ok(Row { line, key: key(&desired), desired, alike: Vec::new() })
 }
 
-/// Returns the roles in a cell, without the roles that Flexgate cannot give.
+/// Returns the roles in a cell, without those that Flexgate cannot give.
 fn role_set(cell: &str, policy: &Policy) -> Result<RoleSet, String> {
     let roles: Option<RoleSet> = names(cell)
         .filter(|name| !name.starts_with(WFO))
@@ -207,8 +205,7 @@ fn role_set(cell: &str, policy: &Policy) -> Result<RoleSet, String> {
     }
 }
 
-/// Returns the role names in a cell, which are separated by `;` or `,`. People use `,` if `;` is the delimiter of the
-/// file.
+/// Returns the role names in a cell, separated by `;` or `,`. In a file with the delimiter `;`, people use `,`.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split([';', ',']).map(str::trim).filter(|name| !name.is_empty())
 }

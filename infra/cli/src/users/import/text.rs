@@ -1,5 +1,5 @@
-//! Decodes a file to text. Supports the encodings in which spreadsheet programs save CSV. Recognises other file
-//! formats, so that the error can name the format.
+//! Decodes a file to text, in any encoding that spreadsheet programs write. Recognises other formats, for better
+//! errors.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 const GZIP: &[u8] = b"\x1f\x8b";
 const PDF: &[u8] = b"%PDF-";
 
-/// Returns the text of the file. An error is a single line that says what kind of file this is, and what to do.
+/// Returns the text of the file. The error is one line with the file's format and advice.
 pub(super) fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     if let Some(instead) = other_file(bytes) {
         return Err(instead.to_owned());
@@ -58,14 +58,14 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
     }
 }
 
-/// Returns an error message if the first bytes are those of another file format.
+/// Returns an error message if the first bytes belong to another format.
 fn other_file(bytes: &[u8]) -> Option<&'static str> {
     let contains = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     if bytes.is_empty() {
         return Some("the file is empty: its first line must be username,email,full_name,roles");
     }
     if bytes.starts_with(ZIP) && bytes.get(2).is_some_and(|byte| *byte < 0x20) {
-        // A zip archive contains the names of its files in uncompressed form, so the format can be recognised by them.
+        // A zip archive contains its file names uncompressed.
         return Some(if contains(b"opendocument.spreadsheet") {
             "it is an OpenDocument spreadsheet (ODS), and import reads CSV: in LibreOffice, save it as \"Text CSV\" with the \
              character set UTF-8, and import that file"
@@ -105,8 +105,7 @@ fn other_text(text: &str) -> Option<&'static str> {
     )
 }
 
-/// Converts positions in the text to line numbers. Each position must be larger than the previous one, so that the text
-/// is read only once.
+/// Converts increasing positions in the text to line numbers, and reads the text only once.
 pub(super) struct Lines<'a> {
     text: &'a [u8],
     at: usize,
@@ -118,8 +117,8 @@ impl<'a> Lines<'a> {
         Self { text, at: 0, line: 1 }
     }
 
-    /// Returns the line number of the record that the CSV reader finds at this position. The reader skips line breaks
-    /// before a record, so this function skips them too.
+    /// Returns the line number of the record at this position. Like the CSV reader, skips line breaks before the
+    /// record.
     pub(super) fn of_record(&mut self, at: usize) -> u64 {
         let rest = self.text.get(at..).unwrap_or_default();
         self.of_byte(at + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count())
@@ -197,7 +196,7 @@ mod tests {
             let said = decoded(bytes).unwrap_err();
             assert!(parts.iter().all(|part| said.contains(part)) && !said.contains('\n'), "{parts:?}: {said}");
         }
-        // This file only begins like a zip archive. It is a CSV file whose first column is called `PKW`.
+        // A CSV file whose first column is called `PKW` begins like a zip archive.
         assert!(decoded(b"PKW,email\n").is_ok());
     }
 
@@ -207,7 +206,7 @@ mod tests {
         let at = |byte: u8| text.iter().position(|one| *one == byte).unwrap();
         let mut lines = Lines::of(text);
         assert_eq!([b'a', b'b', b'c', b'd', b'e'].map(|byte| lines.of_byte(at(byte))), [1, 2, 3, 4, 6]);
-        // The position may be between CR and LF, because the CSV reader may stop there.
+        // The CSV reader may stop between CR and LF.
         assert_eq!(Lines::of(text).of_record(2), 2);
     }
 }

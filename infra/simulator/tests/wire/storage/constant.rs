@@ -1,5 +1,4 @@
-//! Tests that saving a change costs the same whether the simulator has 20,000 other users or none. The tests count
-//! writes. They do not measure time.
+//! Tests that a save costs the same with 20,000 other users as with none. The tests count writes, not time.
 
 use super::Other;
 use crate::common::{send, sim};
@@ -13,12 +12,12 @@ const SEEDED: u64 = 20_000;
 struct Cost {
     transactions: u64,
     rows: u64,
-    /// All bytes that the process wrote, both to files and as answers.
+    /// All bytes that the process wrote, to files and as answers.
     #[cfg(target_os = "linux")]
     bytes: u64,
 }
 
-/// The cost of provisioning 200 users if the directory already has `seeded` users.
+/// The cost of provisioning 200 users, with `seeded` users in the directory.
 async fn cost_beside(seeded: u64) -> Cost {
     let folder = tempfile::tempdir().unwrap();
     let other = Other::start(folder.path()).await;
@@ -65,8 +64,8 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
     }
     #[cfg(target_os = "linux")]
     {
-        // Allow twice as many bytes. The B-tree of the larger file is one level deeper, and a checkpoint may happen
-        // during only one of the two measurements.
+        // The larger file's B-tree is one level deeper, and only one measurement may include a checkpoint. So allow
+        // twice as many bytes.
         assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
         assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
     }
@@ -85,7 +84,7 @@ async fn what_changes_nothing_writes_nothing() {
     assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
     sim.get(&sim.users(&format!("/{sid}"))).await;
     sim.get(&sim.users("?Username=ada")).await;
-    // This second request changes nothing, because the first one has deactivated the user already.
+    // The user is already deactivated, so the second request changes nothing.
     sim.post(&sim.users("/Deprovision"), &deprovision).await;
     assert_eq!(sim.get(&sim.at("/__sim/storage")).await.1, before);
 }

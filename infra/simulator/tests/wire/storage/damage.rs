@@ -1,4 +1,4 @@
-//! Tests that the simulator does not start if it cannot read its file, and that the error names the file's path.
+//! Tests that an unreadable file prevents a start, with an error that names the file's path.
 
 use super::config;
 use crate::common::sim_with;

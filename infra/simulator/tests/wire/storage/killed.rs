@@ -1,4 +1,4 @@
-//! Tests that a SIGKILL at any moment loses no change that the simulator has confirmed to a client.
+//! Tests that a SIGKILL at any moment loses no confirmed change.
 
 use super::{Other, config, everybody};
 use crate::common::{send, sim_with};

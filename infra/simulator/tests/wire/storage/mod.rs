@@ -1,4 +1,4 @@
-//! Tests that the state survives a restart, and that the cost of saving a change does not depend on how much is stored.
+//! Tests that the state survives a restart, and that the cost of a save does not grow with the state.
 
 mod constant;
 mod damage;
@@ -26,8 +26,8 @@ pub struct Other {
     http: reqwest::Client,
 }
 
-/// Not a real test. [`Other`] starts this test program again in another process, and runs only this function there. The
-/// function runs a simulator in the folder that the environment names. In the normal test run it does nothing.
+/// Runs a simulator for [`Other`]. [`Other`] starts this test program again with only this function. In a normal test
+/// run, this function does nothing.
 #[tokio::test]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };

@@ -1,5 +1,4 @@
-//! Tests that users, teams, sessions and revoked tokens survive a restart, and that the contents of an old `state.json`
-//! are copied only once.
+//! Tests that the state survives a restart, and that an old `state.json` is copied only once.
 
 use super::{config, everybody, restarted};
 use crate::common::{NONCE, Sim, VERIFIER, parameter, sim_with};
@@ -45,7 +44,7 @@ async fn users_keep_every_change_over_a_restart() {
     assert_eq!(everybody(&sim).await, before);
     assert_eq!(sim.info(token.as_str().unwrap()).await.0, 201);
     assert_eq!(sim.info(killed.as_str().unwrap()).await.0, 401);
-    // Provisioning after the restart updates the existing user and does not add a second row.
+    // After the restart, this updates the existing user and adds no second row.
     sim.provision("ada", &["admin"]).await;
     let sim = restarted(sim, folder.path()).await;
     let after = everybody(&sim).await;
@@ -84,7 +83,7 @@ async fn teams_keep_members_and_owners_over_a_restart() {
     assert_eq!(names(&sim, &owners, "owners", "flex_user_sid").await, [&*people[0]]);
     let ada = sim.provision("ada", &["admin"]).await;
     assert_eq!(ada["teams"], json!({ "team_member": sids[0], "team_owner": sids[1] }));
-    // A team that is created after another team was removed does not inherit the removed team's members.
+    // The new team does not inherit the removed team's members.
     let team = form(&sim, &teams(&sim, ""), &[("FriendlyName", "White")]).await;
     let members = teams(&sim, &format!("/{}/Members", team["flex_team_sid"].as_str().unwrap()));
     assert!(names(&sim, &members, "members", "flex_user_sid").await.is_empty());
@@ -138,8 +137,8 @@ async fn state_json_of_the_version_before_is_moved_into_the_database_once() {
     assert_eq!(sim.refresh("a-refresh-token").await.0, 200);
     sim.simulator.shutdown().await;
 
-    // Write the old file again, as if the process had been killed after it had copied the contents and before it
-    // removed the file. The simulator must not copy them a second time.
+    // The old file exists again, as if the process had been killed before the removal. The contents must not be copied
+    // again.
     std::fs::write(&file, BEFORE).unwrap();
     let sim = sim_with(config(folder.path())).await;
     assert!(!file.exists());

@@ -1,5 +1,4 @@
-//! Tests of single cases: entries of the attack register that concern the ledger, and the ledger's design rules. If a
-//! test covers an entry of the register, the test's name begins with the entry's id.
+//! Tests of entries in the attack register that concern the ledger, and of the ledger's design rules.
 
 use time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tests how the claims of a token change a Flex user at a mint.
+//! Tests how the claims of a token change a Flex user during a mint.
 
 use super::model::{START, flex_user, names, policy};
 use crate::event::EventId;
@@ -8,8 +8,8 @@ use crate::user::{DesiredUser, FlexUser};
 
 const ISSUER: &str = "https://idp.example/";
 
-/// Claims with a verified e-mail address, a full name and these roles. If `roles` is empty, the claims say nothing
-/// about roles.
+/// Claims with a verified e-mail address, a full name and these roles. Without roles, the claims do not mention roles
+/// at all.
 fn claims(roles: &[&str]) -> Statement {
     let id = EventId::from(1);
     Statement {
@@ -20,7 +20,7 @@ fn claims(roles: &[&str]) -> Statement {
     }
 }
 
-/// The plan at a mint if the issuer's claims are the only statement about the person.
+/// The plan at a mint if no source except the issuer's claims has made a statement.
 fn plan(claims: Statement, user: &FlexUser) -> Result<Plan, PlanRefused> {
     let mut person = Person::new(PersonId::of([1; 16]), user.username.clone());
     person.statements.insert(Source::Claims(ISSUER.into()), claims);
@@ -44,13 +44,14 @@ fn provisioned(step: Step) -> DesiredUser {
 fn a_user_follows_the_claims_and_is_never_demoted_by_accident() {
     assert_eq!(follows(claims(&[]), &flex_user(&["agent"])), Step::Nothing);
 
-    // Claims without roles do not change the user's roles. Claims with roles add these to the roles set by hand.
+    // Claims without roles do not change the user's roles. Roles from claims are added to the roles that were set by
+    // hand.
     assert_eq!(follows(claims(&[]), &flex_user(&["supervisor"])), Step::Nothing);
     let roles = provisioned(follows(claims(&["agent"]), &flex_user(&["supervisor"]))).roles;
     assert_eq!(roles, [Role::Agent, Role::Supervisor].into());
     assert_eq!(follows(claims(&["agent"]), &flex_user(&["agent"])), Step::Nothing);
 
-    // The user keeps roles that Flexgate may not give, whatever the claims say.
+    // The user keeps a role that Flexgate may not give, whatever the claims say.
     assert_eq!(follows(claims(&["admin"]), &flex_user(&["admin"])), Step::Nothing);
     assert_eq!(follows(claims(&["admin"]), &flex_user(&["agent"])), Step::Nothing);
     let blocked = plan(claims(&["agent"]), &flex_user(&["supervisor", "wfo.full_access"])).unwrap();

@@ -1,5 +1,4 @@
-//! Tests the ledger's rules with cases from the attack register, and with a model that was written independently of the
-//! ledger.
+//! Tests of the ledger's rules.
 
 mod cases;
 mod claims;

@@ -1,5 +1,4 @@
-//! A model for tests. It consists of one person, the sources that make statements about this person, and a simulated
-//! Flex that executes every plan.
+//! A model for tests: one person, sources that make statements about this person, and a simulated Flex.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +46,7 @@ pub(super) fn flex_user(roles: &[&str]) -> FlexUser {
     }
 }
 
-/// One person and their Flex user. Each statement is made one minute after the previous one.
+/// One person and their Flex user. Each statement is one minute later than the previous one.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) person: Person,
@@ -68,7 +67,8 @@ impl Model {
         EventId::from(u128::from(self.minute.unsigned_abs()))
     }
 
-    /// Records that `source` says something now. `build` gets the time and the event's id, and returns the statement.
+    /// Merges a statement of `source` into the ledger. `build` gets the current time and an event id, and returns the
+    /// statement.
     pub(super) fn say(&mut self, source: &Source, build: impl FnOnce(OffsetDateTime, &EventId) -> Statement) {
         self.minute += 1;
         let statement = build(self.now(), &self.id());
@@ -95,8 +95,8 @@ impl Model {
         self.say(source, Statement::in_full);
     }
 
-    /// Records that `source` uses its id `subject` for the person, and says that the person is active and has `roles`.
-    /// Returns false if the ledger refuses this.
+    /// Lets `source` say that its subject `subject` is active and has `roles`. Returns false if the ledger refuses
+    /// the statement.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {
@@ -117,7 +117,7 @@ impl Model {
         desired(&self.person, &policy(), self.flex.as_ref(), &Occasion::at(self.now()))
     }
 
-    /// Computes the desired state and executes the plan, like the real reconciler.
+    /// Computes the desired state and executes the plan in the simulated Flex.
     pub(super) fn reconcile(&mut self) {
         let Some(desired) = self.desired() else { return };
         let plan = desired.plan(&self.person.username, self.flex.as_ref()).unwrap();

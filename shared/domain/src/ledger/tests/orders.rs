@@ -1,22 +1,20 @@
-//! Tests every sequence of five actions by two sources, for every pair of kinds of source. An oracle computes the
-//! expected result of each sequence.
+//! Tests every sequence of five actions by two sources, for every pair of kinds of source.
 //!
-//! The oracle applies the design rules to the latest values that each source has stated. It shares no code with the
-//! ledger.
+//! An oracle computes the expected result of each sequence. The oracle shares no code with the ledger.
 
 use super::model::{Model, flex_user, webhook};
 use crate::ledger::{Source, attach};
 
-/// What a source does.
+/// What a source does in one step of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     /// The source says that the person is active and a supervisor.
     Add,
-    /// Says inactive.
+    /// The source says that the person is inactive.
     Deactivate,
     /// The source says that the person has no role.
     Remove,
-    /// Says active, and nothing else.
+    /// The source says that the person is active, and nothing else.
     Reactivate,
     /// The source gives the username to another subject, who is active and has no role.
     Reuse,
@@ -29,7 +27,7 @@ const LENGTH: usize = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether the source names the supervisor role. `None` if the source never said anything about roles.
+    /// Whether the source names the supervisor role. `None` if the source never mentioned roles.
     roles: Option<bool>,
 }
 
@@ -39,11 +37,11 @@ impl Word {
     }
 }
 
-/// The latest values that both sources have stated, and what Flex should show.
+/// The latest values that both sources have stated, and the expected Flex user.
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],
-    /// Whether each source has sent its own id for the person.
+    /// Whether each source has sent its own id of the person.
     named: [bool; 2],
     operator: [bool; 2],
     active: bool,
@@ -92,7 +90,7 @@ impl Oracle {
 struct State {
     model: Model,
     oracle: Oracle,
-    /// For each source, a number that stands for the subject to whom the source currently gives the username.
+    /// For each source, the number of the subject who has the username now.
     subjects: [u32; 2],
 }
 

@@ -1,5 +1,4 @@
-//! Property tests with arbitrary statements. They test how statements are merged, and what [`desired`] computes from
-//! them.
+//! Property tests of merging and of [`desired`], with arbitrary statements.
 
 use std::collections::BTreeSet;
 
@@ -110,7 +109,7 @@ proptest! {
         model.reconcile();
         let added: BTreeSet<_> = shown(model.flex.as_ref()).difference(&had).copied().collect();
         prop_assert!(added.is_subset(&policy().allowed_roles), "added {:?}", added);
-        // Reactivating a user must not give back a forbidden role that the user once had.
+        // Reactivation must not restore a role that the policy forbids.
         if user.as_ref().is_some_and(FlexUser::is_deactivated) && model.is_active() {
             prop_assert!(shown(model.flex.as_ref()).is_subset(&policy().allowed_roles));
         }
@@ -135,8 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add no role outside a mint, and this test mints nothing. So do not use an issuer's claims as the
-        // source whose statement is withdrawn.
+        // Claims add no role outside a mint, and this test does not mint. So it withdraws no claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -146,9 +144,8 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // The user may already have had a role in Flex that the source then named. From then on the role counts as
-        // given by Flexgate, so it is removed when the source's statement is withdrawn. Everything else must be the
-        // same as if the source had never made a statement.
+        // If the source named a role that the user already had in Flex, withdrawal removes that role. Everything else
+        // must be as if the source had never made a statement.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

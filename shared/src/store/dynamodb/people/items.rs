@@ -1,4 +1,4 @@
-//! The DynamoDB items of which a person consists, and the writes that change them in a transaction.
+//! The DynamoDB items of a person, and the writes that change them in a transaction.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// The partition key of a pointer, which is an item that holds a person's id. Usernames and subjects are stored only as
-/// digests, so the key does not reveal them.
+/// The partition key of a pointer, which is an item that contains a person's id. Usernames and subjects appear in
+/// this key only as digests, so the key does not reveal them.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -56,7 +56,6 @@ impl Pointer {
     }
 }
 
-/// All pointers to the person.
 pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     let username = PersonKey::Username(person.username.key());
     let user = person.flex_user_sid.clone().map(PersonKey::FlexUser);
@@ -65,18 +64,16 @@ pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     keys.map(|key| Pointer::of(&key)).collect()
 }
 
-/// Whether any source says that the person is inactive.
 pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a statement, or the record of what Flexgate has given a person. Fails if it contains a time that RFC 3339
-/// cannot express. A person stored with such a time could never be read again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because nobody could read the
+/// stored person again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
 
-/// The head of a new person.
 pub(super) fn head(person: &Person) -> Result<Item, StoreError> {
     let mut item = item_of(
         &head_pk(person.id),
@@ -115,7 +112,6 @@ pub(super) fn statement(
     Ok(item)
 }
 
-/// The person, without statements.
 pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     let sid = item.contains_key("flex_user_sid").then(|| parsed(item, "flex_user_sid")).transpose()?;
     Ok(Person {
@@ -130,7 +126,6 @@ pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     })
 }
 
-/// The sources that a head names.
 pub(super) fn sources(head: &Item) -> Result<Vec<Source>, StoreError> {
     let names = head.get("source_names").and_then(|value| value.as_ss().ok());
     names.into_iter().flatten().map(|name| name.parse().map_err(corrupt)).collect()
@@ -147,8 +142,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds one write of a transaction, which increments the person's version and sets the values. If the person's
-    /// version is no longer `version`, the transaction fails.
+    /// Builds a transaction's update of a person's head item, which increments the version and sets the values. The
+    /// transaction fails unless the person still has version `version`.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -170,8 +165,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds the writes of a transaction which record that `new` has taken over the username of `old`. `old` loses its
-    /// Flex user, and every subject that now belongs to `new`.
+    /// Builds a transaction's writes that record that `new` has taken over the username of `old`. `old` loses the
+    /// Flex user, and all subjects that now belong to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
@@ -184,9 +179,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
-    /// unless the pointer still holds the id `from`. If `from` is `None`, the transaction fails if the pointer exists
-    /// already.
+    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails unless the
+    /// item still leads to `from`. If `from` is `None`, the transaction fails if the item exists.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -203,8 +197,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
-    /// if the pointer already holds somebody else's id.
+    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails if the
+    /// item leads to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

@@ -1,6 +1,7 @@
-//! SCIM entries in DynamoDB. A SCIM entry is what Flexgate stores for one SCIM user. Further items, the pointers, make
-//! it possible to find an entry by its current Flex user, by its username or by its `externalId`. The transaction that
-//! writes an entry also writes its pointers and removes outdated ones.
+//! SCIM entries in DynamoDB. An entry is Flexgate's data about one SCIM user.
+//!
+//! Pointers are items that lead to an entry from its current Flex user, its username or its `externalId`. The same
+//! transaction writes an entry and its pointers, and removes outdated pointers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +16,12 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The sort key of the item that holds the entry. Its partition key contains the entry's `id`.
+/// The sort key of the item with the entry. Its partition key contains the entry's `id`.
 pub(super) const ENTRY: &str = "entry";
-/// The beginning of the sort key of a pointer under a username or an `externalId`. The rest of the sort key is the
-/// entry's `id`.
+/// The prefix of the sort key of a pointer under a username or an `externalId`. The entry's `id` follows.
 const POINTER: &str = "entry#";
-/// The sort key of the pointer under an entry's current Flex user. This pointer exists only if the current Flex user
-/// differs from the entry's `id`.
+/// The sort key of the pointer under an entry's current Flex user. This pointer exists only if that user differs from
+/// the entry's `id`.
 const REACTIVATED: &str = "reactivated";
 
 pub(super) fn pk(user: &FlexUserSid) -> String {
@@ -40,7 +40,6 @@ pub(super) fn external_pk(external_id: &str) -> String {
     format!("scim_external_id#{}", fingerprint(&[external_id]))
 }
 
-/// The keys of an entry's pointers.
 fn pointers(entry: &Entry) -> BTreeSet<(String, String)> {
     let sk = format!("{POINTER}{}", entry.id);
     let name = (name_pk(&entry.username), sk.clone());
@@ -69,8 +68,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Returns the entries to which the pointers with the partition key `pointer_pk` refer, in the order of their ids.
-    /// A pointer may be outdated, so the caller must check each entry.
+    /// Returns the SCIM entries to which the pointers with the partition key `pointer_pk` lead, in the order of the
+    /// entries' ids. A pointer may be outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
@@ -80,8 +79,8 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// In one transaction, writes the entry and its pointers, and removes the record of the work `finishes`. Returns
-    /// false if the stored entry has another version than expected, or if another process has begun the work.
+    /// In one transaction, writes the SCIM entry and its pointers, and removes the record of the finished work
+    /// `finishes`. Returns false if the stored entry has another version, or if another process has begun that work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

@@ -1,12 +1,11 @@
-//! SCIM groups in DynamoDB. Each group has one item with its own data, the head, and several items with its members,
-//! the buckets. All heads share one partition key and are sorted by id.
+//! SCIM groups in DynamoDB. A group has one head with its own data, and several buckets with its members. All heads
+//! share one partition key and are sorted by id.
 //!
-//! One transaction writes the head and the buckets that changed. The head records the version at which each bucket was
-//! written. So a reader notices if the group was written between the reads of its items.
+//! One transaction writes the head and the changed buckets. The head records each bucket's version, so a reader
+//! notices a write between the reads of the items.
 //!
-//! Each user has one item, the mark, that lists the user's groups. Before a user becomes a member of a group, the group
-//! is added to the user's mark. Groups are never removed from a mark. So the mark lists every group of the user. It may
-//! also list groups that the user is not in, which does no harm.
+//! Each user has one item, the mark, that lists the user's groups. When a user joins a group, the mark is written
+//! before the group. Nothing is ever removed from a mark, so it can list former groups, which does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +25,11 @@ const HEADS: &str = "scim_groups";
 const NAMED: &str = "group";
 const MARK: &str = "groups";
 
-/// The number of buckets of each group. If a group has 10,000 members, each bucket has 28 kB. DynamoDB allows 400 kB
-/// per item.
+/// The number of buckets (items with members) of each SCIM group. In a group of 10,000 members, a bucket has 28 kB.
+/// DynamoDB allows 400 kB per item.
 const BUCKETS: u8 = 16;
 
-/// How many marks are written concurrently.
+/// How many members' marks (lists of their groups) are written concurrently.
 const AT_ONCE: usize = 16;
 
 fn members_pk(group: &str) -> String {
@@ -49,8 +48,8 @@ fn mark_pk(user: &FlexUserSid) -> String {
     format!("scim_member#{user}")
 }
 
-/// The number of the bucket that holds a user. It is computed from the last character of the user's SID. SIDs are
-/// random, so all buckets have about the same size.
+/// Returns the number of the bucket (item with members) for a user, computed from the last character of the SID. SIDs
+/// are random, so all buckets have about the same size.
 fn bucket(user: &FlexUserSid) -> u8 {
     user.as_str().bytes().last().map_or(0, |digit| if digit.is_ascii_digit() { digit } else { digit + 9 } % BUCKETS)
 }
@@ -59,7 +58,7 @@ fn bucket_sk(bucket: u8) -> String {
     format!("members#{bucket:02}")
 }
 
-/// A group without its members, and the version at which each bucket was written.
+/// A SCIM group without its members, and the version of each bucket (item with members).
 #[derive(Debug, Clone)]
 struct Head {
     group: Group,
@@ -96,7 +95,7 @@ impl DynamoStore {
 
     pub(super) async fn group_id_of_name(&self, display_name: &str) -> Result<Option<String>, StoreError> {
         let mut item = self.item(&name_pk(display_name), NAMED).await?;
-        // Version 0.2.0 stored the item under another key, which it computed from the name without Unicode composition.
+        // Version 0.2.0 computed this key from the name without Unicode composition.
         let old = display_name.to_lowercase();
         if item.is_none() && old != folded(display_name) {
             item = self.item(&folded_name_pk(&old), NAMED).await?;
@@ -109,8 +108,8 @@ impl DynamoStore {
         loop {
             let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
             let request = request
-                // To list groups from the start, `after` is empty, but a DynamoDB key cannot be empty. So use `!`
-                // instead, which sorts before every character of an id.
+                // An empty `after` means "from the start", but a DynamoDB key cannot be empty. `!` sorts before every
+                // character of an id.
                 .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":pk", s(HEADS))
                 .expression_attribute_values(":after", s(if after.is_empty() { "!" } else { after }));
@@ -123,7 +122,7 @@ impl DynamoStore {
                     left -= 1;
                     continue;
                 }
-                // Leave out a group that was removed after its head was read.
+                // A group can disappear after this query has read its head item. Such a group is left out.
                 groups.extend(self.whole_group(text(&item, SK)?).await?);
             }
             from = page.last_evaluated_key;
@@ -168,8 +167,8 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds the writes that replace the group `before` with `group`: the head, the item for the name, and the buckets
-    /// that changed.
+    /// Builds the writes that replace the group `before` with `group`: the head item, the item for the name, and the
+    /// changed buckets of members.
     fn writes(&self, group: &Group, before: Option<&Head>) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (old, new) = (before.map(|head| by_bucket(&head.group)).unwrap_or_default(), by_bucket(group));
         let mut buckets = before.map(|head| head.buckets.clone()).unwrap_or_default();
@@ -226,7 +225,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Writes the marks of new members.
+    /// Adds the group to each new member's mark, which lists the member's groups.
     async fn mark_members(&self, group: &Group, before: Option<&Group>) -> Result<(), StoreError> {
         let known: BTreeSet<_> = before.iter().flat_map(|group| &group.members).map(|member| &member.user).collect();
         let new = group.members.iter().map(|member| &member.user).filter(|user| !known.contains(user));
@@ -242,8 +241,7 @@ impl DynamoStore {
             .await
     }
 
-    /// Applies `change` to the user's membership in the group, if there is one. Removes the membership if `change`
-    /// returns false.
+    /// Applies `change` to the user's membership in the group. Removes the membership if `change` returns false.
     pub(super) async fn change_member(
         &self,
         group: &str,

@@ -1,10 +1,7 @@
-//! The SCIM store in DynamoDB.
+//! The SCIM store in DynamoDB: [`entries`], [`groups`], records of work, and page marks.
 //!
-//! A SCIM entry can be found by several keys. For each key other than its `id`, there is an item, the pointer, that
-//! holds the entry's `id`. The transaction that writes an entry also writes its new pointers and removes old ones
-//! ([`entries`]). A group has one head and several buckets of members, because DynamoDB limits the size of an item
-//! ([`groups`]). A page mark stores Twilio's token for the page of users that begins at a certain index. The key of a
-//! page mark contains a generation number. If that number is increased, the existing marks are no longer found.
+//! A page mark contains Twilio's token for the page of users that begins at a certain index. The key of a page mark
+//! contains a generation number. Incrementing this number invalidates all existing page marks.
 
 mod entries;
 mod groups;
@@ -22,20 +19,19 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The form of a name from which version 0.2.0 computed its key. That version did not compose Unicode characters.
-/// `None` if the form is the same today.
+/// Returns the form of a name in the keys of version 0.2.0, which did not compose Unicode characters. `None` if the
+/// form is the same today.
 fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
 
-/// The sort key of work in progress.
+/// The sort key of the record of a piece of work.
 const WORK: &str = "work";
-/// The partition key of the item with two facts about the list of users: how many users there are, and which generation
-/// of page marks is valid.
+/// The partition key of the item with the number of users and the generation of page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
-/// The condition for changing the record of a piece of work: the caller still has the right to do this work.
+/// The condition for changing the record of a piece of work: the caller still has the right to do the work.
 const IF_HELD: &str = "holder = :holder";
 
 fn work_pk(work: &Work) -> String {
@@ -118,8 +114,8 @@ impl ScimStore for DynamoStore {
             .update_expression(
                 "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
             )
-            // If the answer to this request is lost, the SDK sends the request again. By then this caller already has
-            // the right to do the work. So the condition accepts a caller who has it.
+            // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
+            // current holder.
             .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":now", seconds(now))
@@ -128,8 +124,7 @@ impl ScimStore for DynamoStore {
             .return_values(ReturnValue::AllNew);
         let Some(begun) = refused(request.send().await)? else {
             let held = self.item(&work_pk(work), WORK).await?;
-            // If the other holder has finished the work in the meantime, the item is gone, and the caller may try again
-            // now.
+            // If the item is gone, the other holder has finished the work, and the caller may try again now.
             let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
             return Ok(Begun::Held(until));
         };
@@ -167,7 +162,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Two items suffice, because the first one is nearly always a mark that has not expired.
+                // Two items suffice, because the first one is nearly always a page mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -222,15 +217,14 @@ impl DynamoStore {
         self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
     }
 
-    /// Sends the update on the condition that this process still has the right to do the work. Returns false if it has
-    /// lost that right.
+    /// Sends the update if this process still has the right to do the work. Returns false if it has lost that right.
     async fn if_held(&self, request: UpdateItemFluentBuilder, work: &Work) -> Result<bool, StoreError> {
         let request = request.condition_expression(IF_HELD).expression_attribute_values(":holder", holder(work));
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// Builds one write of a transaction, which removes the record of the work. If another process has begun the work,
-    /// the transaction fails.
+    /// Builds a transaction's removal of the record of a piece of work. The transaction fails if another process has
+    /// begun that work.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
@@ -248,7 +242,7 @@ impl DynamoStore {
     }
 }
 
-/// The number of the process that does the work, in the form in which the table stores it.
+/// Returns the holder's number in the form in which the table stores it.
 fn holder(work: &Work) -> AttributeValue {
     s(format!("{:032x}", work.holder))
 }
@@ -258,7 +252,7 @@ fn marks_pk(state: &Item) -> Result<String, StoreError> {
     Ok(format!("scim_marks#{generation}"))
 }
 
-/// The sort key of a page mark. The index is padded with zeros, so that the keys sort in numeric order.
+/// Returns the sort key of a page mark. Zeros pad the index, so that the keys sort in numeric order.
 fn mark_sk(index: u64) -> String {
     format!("{index:020}")
 }

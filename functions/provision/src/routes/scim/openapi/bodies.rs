@@ -1,4 +1,4 @@
-//! The schemas of bodies: requests in the forms that Flexgate accepts, and responses in the form that it sends.
+//! The OpenAPI schemas of request and response bodies.
 
 use flexgate::web::openapi::{ANY_SPACE, INVISIBLE};
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaType, Type};
@@ -90,8 +90,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
     .collect()
 }
 
-/// Returns the schema of a resource in a request: the writable attributes, each in every form that Flexgate accepts.
-/// For some attributes, the kind alone is not precise enough. For these, `given` returns the schema.
+/// Returns the schema of a resource in a request, with only the writable attributes. `given` overrides the schema of
+/// single attributes.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Ignored.")))
@@ -112,7 +112,7 @@ fn value(attribute: &Attribute) -> RefOr<Described> {
 }
 
 fn one(attribute: &Attribute) -> Described {
-    // Null removes an attribute. A required attribute cannot be removed, so it does not accept null.
+    // Null removes an attribute, and a required attribute cannot be removed.
     let typed = |kind| if attribute.required { ObjectBuilder::new().schema_type(kind) } else { or_null(kind) };
     let plain = |kind| typed(kind).description(Some(attribute.description)).build();
     match &attribute.kind {
@@ -129,7 +129,7 @@ fn one(attribute: &Attribute) -> Described {
             let object =
                 writable.fold(typed(Type::Object), |object, sub| object.property(sub.name.clone(), value(sub)));
             let object = RefOr::T(object.description(Some(attribute.description)).build().into());
-            // In a list of complex values, Entra may send strings instead of objects.
+            // Entra may send strings instead of objects in a list of complex values.
             if attribute.multi_valued && attribute.sub("value").is_some() {
                 any_of([object, RefOr::T(ObjectBuilder::new().schema_type(Type::String).build().into())])
             } else {
@@ -139,17 +139,16 @@ fn one(attribute: &Attribute) -> Described {
     }
 }
 
-/// Returns the schema of a name. The text is either only white space, or has up to `longest` characters, with or
-/// without white space around them.
+/// Returns the schema of a name: up to `longest` characters, or only white space. White space around the name is
+/// allowed.
 fn name_or_nothing(longest: usize) -> RefOr<Described> {
     let (space, visible) = (format!("[{ANY_SPACE}]*"), format!("[^{ANY_SPACE}{INVISIBLE}]"));
     let pattern = format!("^{space}({visible}([^{INVISIBLE}]{{0,{}}}{visible})?)?{space}$", longest - 2);
     RefOr::T(or_null(Type::String).pattern(Some(pattern)).build().into())
 }
 
-/// Returns the schema of a list whose items are identified by their `value`. An item is an object, or only its `value`.
-/// If `needed` is false, an item may be empty, and Flexgate ignores it. A client may also write a single item instead
-/// of a list.
+/// Returns the schema of a list whose items have a `value`. An item is an object, or only its `value`. A client may
+/// send one item instead of a list. Unless `needed` is true, an item may be empty.
 fn several(attribute: &Attribute, value_is: &RefOr<Described>, needed: bool) -> RefOr<Described> {
     let subs = match &attribute.kind {
         Values::Complex(subs) => subs.as_slice(),

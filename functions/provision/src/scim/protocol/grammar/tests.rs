@@ -1,5 +1,5 @@
-//! Compares the parser in this module with the parser of the crate `scim_v2`, which is called the judge here. Both must
-//! accept the same texts and return the same results.
+//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results. The crate's parser
+//! is called the judge.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -116,8 +116,7 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// Whether the name is a keyword of the grammar. RFC 7644 does not reserve keywords, but the judge does not always
-/// accept them as attribute names.
+/// Whether the name is a keyword. The judge rejects some keywords as attribute names, although RFC 7644 reserves none.
 fn is_word(name: &&str) -> bool {
     let words =
         ["not", "true", "false", "null", "and", "or", "pr", "eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"];
@@ -139,19 +138,18 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both parsers return the same result for the path. This module's parser may accept more than the judge in the
-/// two cases that [`agree`] describes.
+/// Whether both parsers return the same result for a path, apart from the exceptions of [`agree`].
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers return the same result for the filter. This module's parser may accept more than the judge in
-/// only two cases: `not(` without a space, and keywords as attribute names.
+/// Whether both parsers return the same result for a filter. Only this module's parser accepts `not(` without a space,
+/// and keywords as attribute names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
-    // RFC 7644 writes `not(` without a space, but the judge requires one.
+    // RFC 7644 writes `not(` without a space, but the judge needs one.
     let spelt = text.to_lowercase().contains("not(");
     let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
     ours == judged || (judged.is_none() && more)
@@ -224,7 +222,7 @@ fn nesting_has_an_end_and_so_have_terms() {
 
 #[test]
 fn a_word_of_the_grammar_is_also_the_name_of_an_attribute() {
-    // RFC 7644 figure 1 reserves no keyword: an ATTRNAME is any letter followed by letters, digits, "-" and "_".
+    // RFC 7644 figure 1 reserves no keyword: an attribute's name is a letter, then letters, digits, "-" and "_".
     for text in ["true pr", "not pr", "null eq 1"] {
         assert!(filter(text).is_ok() && judge_filter(text).is_none(), "{text}");
     }
@@ -236,7 +234,7 @@ fn a_word_of_the_grammar_is_also_the_name_of_an_attribute() {
 
 #[test]
 fn not_needs_no_space_before_its_parenthesis() {
-    // RFC 7644 figure 1 requires no space: `*1"not" "(" FILTER ")"`.
+    // RFC 7644 figure 1 needs no space: `*1"not" "(" FILTER ")"`.
     let spaced = filter("not (a pr)");
     assert!(spaced.is_ok());
     assert_eq!(filter("not(a pr)"), spaced);
@@ -245,8 +243,7 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // The judge ignores case by the rules of Unicode, so it accepts U+017F (long s) as an "s". But text in quotation
-    // marks in the grammar means US-ASCII characters only (RFC 5234 §2.3).
+    // RFC 5234 §2.3 ignores case only for ASCII letters. The judge also accepts U+017F (long s) as an "s".
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));

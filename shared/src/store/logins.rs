@@ -1,0 +1,25 @@
+//! The store's part of pending logins.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::StoreError;
+
+/// Keeps the addresses to which browsers go after sign-in, if they are too long for the login cookie.
+#[async_trait]
+pub trait ReturnAddresses: fmt::Debug + Send + Sync {
+    /// Keeps the sealed address of the login `login` until the time `until`.
+    async fn keep_address(
+        &self,
+        login: &str,
+        sealed: String,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<(), StoreError>;
+
+    /// Returns the sealed address of the login, or `None` if there is none. The store may return an address whose time
+    /// has ended.
+    async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError>;
+}

@@ -1,0 +1,44 @@
+//! The return addresses of pending logins in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, params};
+use time::OffsetDateTime;
+
+use super::SqliteStore;
+use super::worker::Keep;
+use crate::store::{ReturnAddresses, StoreError};
+
+#[async_trait]
+impl ReturnAddresses for SqliteStore {
+    async fn keep_address(
+        &self,
+        login: &str,
+        sealed: String,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let login = login.to_owned();
+        // A crash that loses the address costs little: the person then goes to the default address. So the write does
+        // not wait for an fsync.
+        self.worker
+            .ask(Keep::Soon, move |db| {
+                db.prepare_cached("DELETE FROM return_addresses WHERE until < ?1")?.execute([now.unix_timestamp()])?;
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO return_addresses (login, sealed, until) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![login, sealed, until.unix_timestamp()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError> {
+        let login = login.to_owned();
+        self.read(move |db| {
+            db.prepare_cached("SELECT sealed FROM return_addresses WHERE login = ?1")?
+                .query_row([login], |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+}
