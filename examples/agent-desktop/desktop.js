@@ -41,6 +41,7 @@ function enter(session) {
       element("time-note").textContent = `Trying again in ${Math.ceil(pause / 1000)} s.`;
     },
     onEnd: fail,
+    isActive: () => mine.connection?.isActive() ?? false,
   });
   element("who").replaceChildren(...breakable(session.username ?? session.identity ?? "Signed in"));
   element("initials").textContent = initials(session.username ?? session.identity ?? "");

@@ -45,9 +45,19 @@ export interface FlexClient extends TokenHolder {
 export interface KeepFreshOptions {
   /** The session to begin with; without it keepFresh fetches one at once. */
   from?: Session | null;
+  /** Called with each new token, and when a retry succeeds. */
   onRenew?(session: Session): void;
+  /**
+   * Called when a renewal failed and will be retried. If only the gateway did not answer, and the token is valid for more
+   * than 4.5 minutes, it is called only if the page called `renew`.
+   */
   onTrouble?(error: Error, retryInMs: number): void;
   onEnd?(error: FlexgateError): void;
+  /**
+   * Whether somebody works in a way that the page cannot see: in a call, or in another window. Keys, the pointer and the
+   * wheel on the page count as work anyway. While somebody works, the session does not become idle.
+   */
+  isActive?(): boolean;
   /** Default true. Set it to false if the page uses neither worker nor workspace. */
   taskRouter?: boolean;
 }
@@ -62,9 +72,16 @@ export interface Keeper {
   readonly session: Session | null;
 }
 
+export interface SignInOptions {
+  /** A path on the gateway's origin, or a URL on an allowed origin. `signIn` takes the current page by default. */
+  returnTo?: string;
+  /** Asks the identity provider to let the person choose another account, or to ask for the password again. */
+  prompt?: "login" | "select_account";
+}
+
 export interface Flexgate {
-  signInUrl(options?: { returnTo?: string }): string;
-  signIn(options?: { returnTo?: string }): void;
+  signInUrl(options?: SignInOptions): string;
+  signIn(options?: SignInOptions): void;
   /** Resolves with null if nobody is signed in. Rejects with a FlexgateError. */
   session(): Promise<Session | null>;
   signOut(): Promise<void>;
@@ -73,5 +90,5 @@ export interface Flexgate {
 
 export function createFlexgate(options?: { baseUrl?: string; profile?: string; fetch?: typeof fetch }): Flexgate;
 
-/** Milliseconds until the token expires. */
-export function timeLeft(session: Session, now?: number): number;
+/** Milliseconds until the token expires, even if this machine's clock is wrong or set meanwhile. */
+export function timeLeft(session: Session): number;

@@ -10,8 +10,16 @@
 const RENEW_BEFORE = 4.5 * 60_000;
 /** The timeout of every request. */
 const PATIENCE = 15_000;
-/** Timers stop while the machine sleeps. So check the clock at least this often, and do not rely on one long timer. */
-const LOOK_EVERY = 30_000;
+/** While somebody works on the page, ask for the token at least this often, because a session that nobody uses ends. The
+ * gateway accepts no idle limit (FLEXGATE_SESSION_IDLE_SECONDS) shorter than ten minutes. */
+const REPORT_EVERY = 4 * 60_000;
+/** Timers stop while the machine sleeps. So check the clocks this often, and do not rely on one long timer. */
+const LOOK_EVERY = 5_000;
+/** If the two clocks disagree by more than this about how much time has passed, the machine has slept, or somebody has
+ * set its clock. */
+const DISAGREEMENT = 5_000;
+/** The events that show that somebody works on the page. */
+const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
 const SHORTEST_PAUSE = 5_000;
 const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
@@ -44,15 +52,24 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   if (!baseUrl) throw new TypeError("createFlexgate needs a baseUrl where there is no location");
   const base = String(baseUrl).replace(/\/+$/, "");
 
-  /** The URL that starts a sign-in. `returnTo` is a path on the gateway's origin. */
-  function signInUrl({ returnTo } = {}) {
-    const query = returnTo === undefined ? "" : `?return_to=${encodeURIComponent(returnTo)}`;
-    return `${base}/sso/${encodeURIComponent(profile)}/login${query}`;
+  /** The URL that starts a sign-in. `returnTo` is a path on the gateway's origin or a URL on an allowed origin. `prompt`
+   * asks the identity provider to let the person choose another account. */
+  function signInUrl({ returnTo, prompt } = {}) {
+    const query = Object.entries({ return_to: returnTo, prompt })
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    return `${base}/sso/${encodeURIComponent(profile)}/login${query.length > 0 ? "?" : ""}${query.join("&")}`;
   }
 
   /** Leaves the page to sign in. The browser comes back to `returnTo`, by default the current page. */
-  function signIn({ returnTo = location.pathname + location.search + location.hash } = {}) {
-    location.assign(signInUrl({ returnTo }));
+  function signIn({ returnTo = here(), prompt } = {}) {
+    location.assign(signInUrl({ returnTo, prompt }));
+  }
+
+  /** The current page: its path, or its whole URL if the gateway has another origin. */
+  function here() {
+    const { href, origin, pathname, search, hash } = location;
+    return new URL(base, href).origin === origin ? pathname + search + hash : href;
   }
 
   /** Returns the token and its user. Null if nobody is signed in. The gateway refreshes a token that expires soon. */
@@ -66,10 +83,14 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   }
 
   async function ask() {
+    const asked = instant();
     const response = await post("/sso/token");
     const body = await response.json().catch(() => null);
     if (response.ok && typeof body?.access_token === "string" && !Number.isNaN(Date.parse(body.expires_at))) {
-      return { ...body, clock_offset: clockOffset(response) };
+      const session = { ...body, clock_offset: clockOffset(response) };
+      const told = Date.parse(response.headers.get("date") ?? "");
+      lifetimes.set(session, { asked, lifetime: Date.parse(body.expires_at) - (Number.isNaN(told) ? asked.wall : told) });
+      return session;
     }
     throw refusal(response, response.ok ? null : body);
   }
@@ -97,27 +118,44 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   }
 
   /**
-   * Keeps the token of `client` (from the SDK's createClient, or null) valid. Renews the token before it
-   * expires, after sleep, and when the page becomes visible again, and passes each new token to the client
-   * **and** to its worker and workspace, which `client.updateToken` alone does not update.
+   * Keeps the token of `client` (from the SDK's createClient, or null) valid. Renews the token before it expires, at
+   * once after sleep, and when the page becomes visible again. Passes each new token to the client **and** to its
+   * worker and workspace, which `client.updateToken` alone does not update.
    *
-   * `from` is the session to begin with; without it keepFresh fetches one at once. Calls `onRenew(session)` after
-   * each renewal, `onTrouble(error, retryInMs)` when one failed and will be retried, and `onEnd(error)` once, when
-   * renewing is over (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot fix).
+   * It also keeps the session from becoming idle while somebody works: on the page (keys, pointer, wheel), or in a way
+   * that the page cannot see, if `isActive()` says so, such as in a call.
+   *
+   * `from` is the session to begin with; without it keepFresh fetches one at once. Calls `onRenew(session)` with each
+   * new token, and when a retry succeeds. Calls `onTrouble(error, retryInMs)` when a renewal failed and will be retried
+   * (but not while the token is valid for longer and nobody called `renew`). Calls `onEnd(error)` once, when renewing is
+   * over (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot fix).
    * Set `taskRouter: false` if the page uses neither worker nor workspace: asking the SDK for them connects them.
    */
-  function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, taskRouter = true } = {}) {
+  function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, isActive, taskRouter = true } = {}) {
     let current = from;
+    /** The token that the client, its worker and its workspace have. */
+    let handed = client?.token;
+    /** When the gateway was last asked. */
+    let asked = lifetimes.get(from)?.asked ?? instant();
+    /** When to renew, on the clock `performance.now()`. */
     let dueAt = from ? nextRenewal(from) : 0;
     let failures = 0;
+    let worked = false;
+    let wanted = false;
     let stopped = false;
     let renewing = null;
     let timer = null;
 
     /** Renews now, or waits for the renewal that is running. If it fails, calls the callbacks and then rejects. */
     function renew() {
+      wanted = true;
+      return start();
+    }
+
+    function start() {
       renewing ??= attempt().finally(() => {
         renewing = null;
+        wanted = false;
         watch();
       });
       return renewing;
@@ -125,6 +163,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
 
     async function attempt() {
       if (stopped) throw new FlexgateError({ code: "stopped", title: "This is no longer kept fresh" });
+      asked = instant();
+      worked = false;
       try {
         const fresh = await ask();
         if (stopped) return fresh;
@@ -134,11 +174,12 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
         }
-        failures = 0;
+        const isNews = failures > 0 || fresh.access_token !== current?.access_token;
         current = fresh;
         dueAt = nextRenewal(fresh);
         await hand(fresh.access_token);
-        if (!stopped) onRenew?.(fresh);
+        failures = 0;
+        if (!stopped && isNews) onRenew?.(fresh);
         return fresh;
       } catch (error) {
         if (stopped) throw error;
@@ -147,46 +188,70 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
           onEnd?.(error);
         } else {
           const pause = backoff(failures++, error.retryAfter);
-          dueAt = Date.now() + pause;
-          onTrouble?.(error, pause);
+          dueAt = performance.now() + pause;
+          if (matters(error)) onTrouble?.(error, pause);
         }
         throw error;
       }
     }
 
-    async function hand(token) {
-      if (!client) return;
-      client.updateToken(token);
-      if (!taskRouter) return;
-      const [worker, workspace] = await inTime(Promise.all([client.getWorker(), client.getWorkspace()]));
-      worker.updateToken(token);
-      workspace.updateToken(token);
+    /** Whether the page should know of a failure. A gateway that is away for a moment harms nobody while the token is
+     * good. */
+    function matters(error) {
+      return wanted || !(error instanceof FlexgateError) || !current || timeLeft(current) <= RENEW_BEFORE;
     }
 
-    /** Schedules the next check of the clock. */
+    async function hand(token) {
+      if (!client || token === handed) return;
+      client.updateToken(token);
+      if (taskRouter) {
+        const [worker, workspace] = await inTime(Promise.all([client.getWorker(), client.getWorkspace()]));
+        worker.updateToken(token);
+        workspace.updateToken(token);
+      }
+      handed = token;
+    }
+
+    /** Schedules the next check of the clocks. */
     function watch() {
       clearTimeout(timer);
       if (stopped) return;
-      timer = setTimeout(look, Math.min(Math.max(dueAt - Date.now(), 0), LOOK_EVERY));
+      timer = setTimeout(look, Math.min(Math.max(dueAt - performance.now(), 0), LOOK_EVERY));
     }
 
     function look() {
       if (stopped || renewing) return;
-      if (Date.now() >= dueAt) renew().catch(() => {});
+      // Schedule the next check first, because `isActive` may throw.
+      clearTimeout(timer);
+      timer = setTimeout(look, LOOK_EVERY);
+      if (isDue()) start().catch(() => {});
       else watch();
     }
 
+    function isDue() {
+      const now = instant();
+      const [steady, wall] = [now.steady - asked.steady, now.wall - asked.wall];
+      // After sleep, or with a clock that somebody has set, nobody here knows how much time has passed. The gateway does.
+      if (now.steady >= dueAt || Math.abs(wall - steady) > DISAGREEMENT) return true;
+      return failures === 0 && steady >= REPORT_EVERY && (worked || Boolean(isActive?.()));
+    }
+
     /** Called when the page becomes visible or the network returns. Shortens a pause after failures and checks the
-     * clock. */
+     * clocks. */
     function wake() {
       if (globalThis.document?.visibilityState === "hidden") return;
-      if (failures > 0) dueAt = Math.min(dueAt, Date.now() + SHORTEST_PAUSE);
+      if (failures > 0) dueAt = Math.min(dueAt, performance.now() + SHORTEST_PAUSE);
       look();
+    }
+
+    function work() {
+      worked = true;
     }
 
     function listen(how) {
       globalThis.document?.[how]("visibilitychange", wake);
-      globalThis.window?.[how]?.("online", wake);
+      for (const event of ["online", "pageshow"]) globalThis.window?.[how]?.(event, wake);
+      for (const event of INPUTS) globalThis.window?.[how]?.(event, work, { capture: true, passive: true });
     }
 
     function stop() {
@@ -204,6 +269,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       /** Sets the client, for a page that creates it later. */
       attach(later) {
         client = later;
+        handed = later.token;
         if (current && later.token !== current.access_token) later.updateToken(current.access_token);
       },
       get session() {
@@ -225,17 +291,32 @@ function inTime(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Milliseconds until the token expires. Uses the gateway's clock if the session contains the offset to it. */
-export function timeLeft(session, now = Date.now()) {
-  return Date.parse(session.expires_at) - (now + (session.clock_offset ?? 0));
+/** For each session from this module, when the gateway was asked for it, and how long the token was valid then. Kept
+ * outside the session, because the times mean nothing in another page. */
+const lifetimes = new WeakMap();
+
+/** The present on two clocks. Nobody can set the steady clock, but it may stop while the machine sleeps. The wall clock
+ * includes sleep, but can be set. */
+function instant() {
+  return { steady: performance.now(), wall: Date.now() };
 }
 
-/** When to renew, by this machine's clock. If each new token is short-lived too, renews at most every 5 seconds. */
+/**
+ * Milliseconds until the token expires. Setting this machine's clock back does not change it. A copy of a session counts
+ * by this machine's clock, corrected by `clock_offset`.
+ */
+export function timeLeft(session) {
+  const known = lifetimes.get(session);
+  if (!known) return Date.parse(session.expires_at) - (Date.now() + (session.clock_offset ?? 0));
+  const now = instant();
+  return known.lifetime - Math.max(now.steady - known.asked.steady, now.wall - known.asked.wall);
+}
+
+/** When to renew, on the steady clock. If each new token is short-lived too, renews at most every 5 seconds. */
 function nextRenewal(session) {
-  const now = Date.now();
-  const left = timeLeft(session, now);
+  const left = timeLeft(session);
   const pause = left > RENEW_BEFORE ? left - RENEW_BEFORE : left / 2;
-  return now + Math.max(pause, SHORTEST_PAUSE);
+  return performance.now() + Math.max(pause, SHORTEST_PAUSE);
 }
 
 /**

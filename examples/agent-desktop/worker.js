@@ -54,6 +54,8 @@ export async function connectWorker({ token, wanted, attach, onChange, onLost })
   worker.on("tokenExpired", () => onLost("The token has expired: renew it, then reload the page."));
   return {
     worker,
+    /** Whether the worker has work, or new work can reach them. They may work in another window, or only talk. */
+    isActive: () => Boolean(worker.activity?.available) || worker.reservations?.size > 0,
     setActivity: (sid) => inTime(client.execute(new sdk.SetCurrentActivity(sid))),
     close() {
       worker.removeAllListeners();

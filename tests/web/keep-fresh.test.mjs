@@ -5,54 +5,15 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
 import { createFlexgate, FlexgateError, timeLeft } from "../../examples/agent-desktop/flexgate.js";
+import { keep, MINUTE, mockComputer, problem, token } from "./lib/keeper.mjs";
 
-const MINUTE = 60_000;
 const bounded = { timeout: 10_000 };
 
-beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.parse("2026-01-05T08:00:00Z") }));
-afterEach(() => mock.timers.reset());
+let computer;
+const pass = (milliseconds) => computer.pass(milliseconds);
 
-/** Lets pending promises settle. The mocked timers do not affect `setImmediate`. */
-async function settle() {
-  for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
-}
-
-/** Advances the clock in steps of at most a second, so that timers fire as they would in a page. */
-async function pass(milliseconds) {
-  for (let gone = 0; gone < milliseconds; gone += 1_000) {
-    mock.timers.tick(Math.min(1_000, milliseconds - gone));
-    await settle();
-  }
-}
-
-function token(name, lifetime) {
-  return { access_token: name, expires_at: new Date(Date.now() + lifetime).toISOString() };
-}
-
-function problem(status, code, headers = {}) {
-  const body = { code, title: code, detail: "", status, request_id: "7".repeat(32) };
-  return Response.json(body, { status, headers });
-}
-
-/** A keeper whose gateway gives these answers one after the other, and then repeats the last one. */
-function keep(answers, options = {}) {
-  const told = { asked: [], renewed: [], troubles: [], ends: [] };
-  const fetch = async (url, init) => {
-    told.asked.push({ at: Date.now(), url, init });
-    const answer = answers.length > 1 ? answers.shift() : answers[0];
-    const response = answer();
-    if (response instanceof Error) throw response;
-    return response instanceof Response ? response : Response.json(response);
-  };
-  const gate = createFlexgate({ baseUrl: "https://gate.example/", fetch });
-  const keeper = gate.keepFresh(options.client ?? null, {
-    onRenew: (session) => told.renewed.push(session.access_token),
-    onTrouble: (error, pause) => told.troubles.push({ code: error.code, pause }),
-    onEnd: (error) => told.ends.push(error),
-    ...options,
-  });
-  return { keeper, told, gate };
-}
+beforeEach(() => (computer = mockComputer()));
+afterEach(() => computer.restore());
 
 test("it renews four and a half minutes before the token expires, and not before", bounded, async () => {
   const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
@@ -84,16 +45,6 @@ test("a token that stays short is asked about ever again, but never in a rush", 
   keeper.stop();
 });
 
-test("a machine that slept past the expiry renews within half a minute of waking", bounded, async () => {
-  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
-  await pass(MINUTE);
-  // The clock jumps ahead but no timer fires. This happens when the computer sleeps.
-  mock.timers.setTime(Date.now() + 3 * 60 * MINUTE);
-  await pass(30_000);
-  assert.deepEqual(told.renewed, ["second"]);
-  keeper.stop();
-});
-
 test("a clock that is ten minutes ahead of the gateway's does not make it ask without end", bounded, async () => {
   const answer = () => {
     const gateway = Date.now() - 10 * MINUTE;
@@ -104,6 +55,17 @@ test("a clock that is ten minutes ahead of the gateway's does not make it ask wi
   await pass(5 * MINUTE);
   assert.equal(told.asked.length, 1);
   assert.ok(Math.abs(timeLeft(keeper.session) - 9 * MINUTE) < 5_000, `${timeLeft(keeper.session)} ms left`);
+  keeper.stop();
+});
+
+test("the page learns of a failed renewal that it asked for, but not of the retries while the token is good", bounded, async () => {
+  const { keeper, told } = keep([() => problem(503, "unavailable")], { from: token("first", 60 * MINUTE) });
+  await assert.rejects(keeper.renew(), { code: "unavailable" });
+  await pass(2 * MINUTE);
+  assert.ok(told.asked.length > 3, `${told.asked.length} requests`);
+  assert.equal(told.troubles.length, 1);
+  await pass(55 * MINUTE);
+  assert.ok(told.troubles.length > 1, "the token expires soon");
   keeper.stop();
 });
 
@@ -194,7 +156,95 @@ test("an answer that is no session is a failure, also with status 200", bounded,
   keeper.stop();
 });
 
+test("a new token reaches the client alone if the page uses neither worker nor workspace", bounded, async () => {
+  const client = { updateToken: mock.fn(), getWorker: mock.fn(), getWorkspace: mock.fn() };
+  const { keeper } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE), taskRouter: false });
+  await keeper.renew();
+  assert.deepEqual(client.updateToken.mock.calls.map((call) => call.arguments), [["second"]]);
+  assert.equal(client.getWorker.mock.callCount() + client.getWorkspace.mock.callCount(), 0);
+  keeper.stop();
+});
+
+test("a token that the client and its worker already have is not handed to them again", bounded, async () => {
+  const holder = () => ({ updateToken: mock.fn() });
+  const [worker, workspace] = [holder(), holder()];
+  const client = { ...holder(), getWorker: async () => worker, getWorkspace: async () => workspace };
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  for (let turn = 0; turn < 3; turn++) await keeper.renew();
+  assert.equal(told.asked.length, 3);
+  assert.deepEqual(told.renewed, ["second"]);
+  for (const part of [client, worker, workspace]) assert.equal(part.updateToken.mock.callCount(), 1);
+  keeper.stop();
+});
+
+test("a client that was made with an older token gets the session's, and so does its worker", bounded, async () => {
+  const holder = () => ({ updateToken: mock.fn() });
+  const [worker, workspace] = [holder(), holder()];
+  const client = { ...holder(), token: "older", getWorker: async () => worker, getWorkspace: async () => workspace };
+  const from = token("first", 60 * MINUTE);
+  const { keeper } = keep([() => from], { client, from });
+  await keeper.renew();
+  for (const part of [client, worker, workspace]) {
+    assert.deepEqual(part.updateToken.mock.calls.map((call) => call.arguments), [["first"]]);
+  }
+  keeper.stop();
+
+  const attached = { ...client, updateToken: mock.fn() };
+  const later = keep([() => from], { from });
+  later.keeper.attach(attached);
+  assert.deepEqual(attached.updateToken.mock.calls.map((call) => call.arguments), [["first"]]);
+  await later.keeper.renew();
+  assert.equal(worker.updateToken.mock.callCount(), 2, "the worker of the attached client gets it at the next renewal");
+  later.keeper.stop();
+});
+
+test("a worker that does not take the token is tried again, and the page learns of it", bounded, async () => {
+  let answers = false;
+  const worker = { updateToken: mock.fn() };
+  const getWorker = async () => {
+    if (!answers) throw new Error("the worker is not connected");
+    return worker;
+  };
+  const client = { updateToken: mock.fn(), getWorker, getWorkspace: async () => ({ updateToken() {} }) };
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await assert.rejects(keeper.renew(), /not connected/);
+  await pass(5_000);
+  assert.ok(told.troubles.length >= 2, `${told.troubles.length} troubles`);
+  answers = true;
+  await pass(MINUTE);
+  assert.deepEqual(worker.updateToken.mock.calls.map((call) => call.arguments), [["second"]]);
+  assert.deepEqual(told.renewed, ["second"]);
+  keeper.stop();
+});
+
 test("the sign-in address carries where to return to, and nothing can escape into its path", () => {
   const gate = createFlexgate({ baseUrl: "https://gate.example", profile: "a/../b" });
   assert.equal(gate.signInUrl({ returnTo: "/desk?x=1&y=2" }), "https://gate.example/sso/a%2F..%2Fb/login?return_to=%2Fdesk%3Fx%3D1%26y%3D2");
 });
+
+test("the sign-in address carries the prompt, and nothing that is not asked for", () => {
+  const gate = createFlexgate({ baseUrl: "https://gate.example" });
+  const login = "https://gate.example/sso/default/login";
+  assert.equal(gate.signInUrl(), login);
+  assert.equal(gate.signInUrl({ prompt: "select_account" }), `${login}?prompt=select_account`);
+  assert.equal(gate.signInUrl({ returnTo: "/", prompt: "login" }), `${login}?return_to=%2F&prompt=login`);
+});
+
+for (const [baseUrl, target] of [
+  [undefined, "/desk?x=1#y"],
+  ["/gate", "/desk?x=1#y"],
+  ["https://app.example/gate", "/desk?x=1#y"],
+  ["https://gate.example", "https://app.example/desk?x=1#y"],
+]) {
+  test(`the browser comes back to the current page from the gateway at ${baseUrl ?? "the page's own origin"}`, () => {
+    const assign = mock.fn();
+    const { origin, pathname, search, hash, href } = new URL("https://app.example/desk?x=1#y");
+    globalThis.location = { origin, pathname, search, hash, href, assign };
+    try {
+      createFlexgate({ baseUrl }).signIn();
+    } finally {
+      delete globalThis.location;
+    }
+    assert.equal(new URL(assign.mock.calls[0].arguments[0], origin).searchParams.get("return_to"), target);
+  });
+}

@@ -53,16 +53,83 @@ impl SignInSettings {
         });
         let profiles = reader.required("FLEXGATE_SSO_PROFILES", "the SSO profiles, like default=JQ…");
         let keys = reader.required("COOKIE_KEYS_SECRET_ID", "the secret with the cookie keys");
-        let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=7 * 86_400);
-        let idle = reader.seconds("FLEXGATE_SESSION_IDLE_SECONDS", 2 * 3600, 300..=7 * 86_400);
+        let lifetimes = lifetimes(reader);
         Some(Self {
             profiles: profiles?,
             destinations: destinations?,
             cookie_keys_secret_id: keys?,
-            lifetimes: Lifetimes {
-                absolute: Duration::seconds(absolute?.into()),
-                idle: Duration::seconds(idle?.into()),
-            },
+            lifetimes: lifetimes?,
         })
+    }
+}
+
+/// The shortest idle limit, in seconds. Active people must not reach it: pages report activity every
+/// [`PAGES_REPORT_EVERY`] seconds, browsers delay timers in background tabs by up to a minute, Flexgate records use at
+/// most once a minute, and a failed report is repeated.
+const SHORTEST_IDLE: u32 = 600;
+/// `REPORT_EVERY` in flexgate.js, in seconds.
+const PAGES_REPORT_EVERY: u32 = 240;
+/// The longest session, in seconds.
+const LONGEST: u32 = 7 * 86_400;
+
+fn lifetimes(reader: &mut Reader) -> Option<Lifetimes> {
+    let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=LONGEST);
+    let idle = idle(reader);
+    Some(Lifetimes { absolute: Duration::seconds(absolute?.into()), idle: Duration::seconds(idle?.into()) })
+}
+
+fn idle(reader: &mut Reader) -> Option<u32> {
+    const VARIABLE: &str = "FLEXGATE_SESSION_IDLE_SECONDS";
+    let idle = reader.or(VARIABLE, 2 * 3600)?;
+    let bounds = format!("must be from {SHORTEST_IDLE} to {LONGEST} seconds");
+    match idle {
+        SHORTEST_IDLE..=LONGEST => Some(idle),
+        0..SHORTEST_IDLE => {
+            let reason = "with less, Flexgate would sign out people who are working";
+            let problem = format!(
+                "is {idle}, and {bounds}: pages report activity every {PAGES_REPORT_EVERY} seconds, so {reason}"
+            );
+            reader.wrong(VARIABLE, problem)
+        }
+        _ => reader.wrong(VARIABLE, bounds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The idle limit in seconds that `value` gives, or the mistake.
+    fn read(value: Option<&str>) -> Result<i64, String> {
+        let mut reader = Reader::empty().with(value.map(|value| ("FLEXGATE_SESSION_IDLE_SECONDS", value)));
+        let lifetimes = lifetimes(&mut reader);
+        let mistake = |error: flexgate::base::settings::SettingsError| {
+            let [one] = error.variables() else { panic!("{error}") };
+            format!("{} {}", one.variable, one.problem)
+        };
+        reader.finish(lifetimes).map(|lifetimes| lifetimes.idle.whole_seconds()).map_err(mistake)
+    }
+
+    #[test]
+    fn r9_an_idle_limit_that_would_sign_out_active_people_is_refused_with_the_reason() {
+        for value in ["0", "1", "239", "240", "300", "599"] {
+            let reason = format!(
+                "FLEXGATE_SESSION_IDLE_SECONDS is {value}, and must be from 600 to 604800 seconds: pages report activity \
+                 every 240 seconds, so with less, Flexgate would sign out people who are working"
+            );
+            assert_eq!(read(Some(value)), Err(reason));
+        }
+    }
+
+    #[test]
+    fn r9_other_idle_limits_are_accepted_or_refused_by_their_size_alone() {
+        assert_eq!(read(None), Ok(7_200));
+        assert_eq!(read(Some("600")), Ok(600));
+        assert_eq!(read(Some("604800")), Ok(604_800));
+        let too_long = "FLEXGATE_SESSION_IDLE_SECONDS must be from 600 to 604800 seconds";
+        assert_eq!(read(Some("604801")), Err(too_long.to_owned()));
+        for value in ["-1", "600.5", "ten minutes"] {
+            assert!(read(Some(value)).unwrap_err().starts_with("FLEXGATE_SESSION_IDLE_SECONDS "), "{value}");
+        }
     }
 }

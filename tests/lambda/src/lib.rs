@@ -1,6 +1,7 @@
 //! Serves Lambda's runtime API on localhost and runs one function's bootstrap against it. As on AWS, the function gets
 //! one invocation at a time, and the server receives the function's answers.
 
+#![expect(clippy::disallowed_types, reason = "this server stands for AWS, not for Flexgate")]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 use std::collections::VecDeque;

@@ -15,8 +15,8 @@ const binary = path.resolve(process.env.FLEXGATE_BIN ?? path.join(repository, "t
 /** Constants of the simulator. */
 export const ACCOUNT = "AC00000000000000000000000000000001";
 
-/** Starts `flexgate serve` in the folder `cwd`. `stop()` ends it and deletes its state. */
-export async function startGateway({ cwd = repository } = {}) {
+/** Starts `flexgate serve` in the folder `cwd` with the variables `env`. `stop()` ends it and deletes its state. */
+export async function startGateway({ cwd = repository, env = {} } = {}) {
   if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-cli, or set FLEXGATE_BIN`);
   if (!existsSync(path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/package.json"))) {
     throw new Error("the Flex SDK is not installed: run npm run setup in tests/web");
@@ -26,7 +26,7 @@ export async function startGateway({ cwd = repository } = {}) {
   const ports = ["--port", port, "--simulator-port", simulatorPort, "--tls-port", tlsPort].map(String);
   const child = spawn(binary, ["serve", ...ports, "--data-dir", data], {
     cwd,
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

@@ -1,0 +1,47 @@
+// Serves pages that use flexgate.js on origins of their own.
+
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import path from "node:path";
+
+import { repository } from "./gateway.mjs";
+
+const NO_ICON = '<link rel="icon" href="data:,">';
+
+/** A page that makes a client of the gateway named in its query, `?gate=`. */
+const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type="module">
+  import { createFlexgate, timeLeft } from "/flexgate.js";
+  const flexgate = createFlexgate({ baseUrl: new URLSearchParams(location.search).get("gate") });
+  Object.assign(window, { flexgate, timeLeft });
+</script>`;
+
+/**
+ * Starts a server for `/` (the front end), `/flexgate.js`, `/frame?of=URL` (a page, such as a CRM's, that embeds the
+ * URL), and `/cookies` (which sets a cookie for embedded pages, and shows those that the browser sent). It can be
+ * reached at two sites: `localhost` and `other`, which is 127.0.0.1.
+ */
+export async function servePages() {
+  const module = await readFile(path.join(repository, "examples/agent-desktop/flexgate.js"), "utf8");
+  const server = createServer((request, response) => {
+    const url = new URL(request.url, "http://pages");
+    const embedded = `<!doctype html><title>CRM</title>${NO_ICON}<iframe src="${url.searchParams.get("of")}"></iframe>`;
+    const [type, body] = {
+      "/": ["html", FRONT_END],
+      "/flexgate.js": ["javascript", module],
+      "/frame": ["html", embedded],
+      "/cookies": ["html", `<!doctype html>${NO_ICON}<p>cookies: ${request.headers.cookie ?? "none"}</p>`],
+    }[url.pathname] ?? ["plain"];
+    response.setHeader("set-cookie", url.pathname === "/cookies" ? "embedded=1; Secure; SameSite=None" : []);
+    response.writeHead(body ? 200 : 404, { "content-type": `text/${type}` }).end(body);
+  });
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  return {
+    localhost: `http://localhost:${port}`,
+    other: `http://127.0.0.1:${port}`,
+    stop: () => new Promise((resolve) => {
+      server.close(resolve);
+      server.closeAllConnections();
+    }),
+  };
+}
