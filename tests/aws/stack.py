@@ -102,7 +102,10 @@ class Browser:
         return status, dict((name.lower(), value) for name, value in answered), text
 
     def sign_in(self, person):
-        status, headers, text = self.send("GET", "/sso/default/login?return_to=/desk")
+        login = "/sso/default/login?return_to=/desk"
+        status, headers, text = self.send("GET", login)
+        check("login at another host goes to the public URL", headers.get("location", "").startswith(PUBLIC + login), text)
+        status, headers, text = self.send("GET", headers["location"].removeprefix(PUBLIC))
         check("login answers 303", status == 303, text)
         at, form = headers["location"], None
         for _ in range(10):

@@ -14,7 +14,7 @@ use crate::signin::{SignIn, SignInParts};
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
-    pub(crate) sign_in: SignIn,
+    pub(crate) sign_in: Arc<SignIn>,
     /// Checks tokens from hosted Flex. No session is involved (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
@@ -27,7 +27,7 @@ impl App {
         let Settings { common, sign_in } = settings;
         let clock = platform.clock_rng.clock.clone();
         Arc::new(Self {
-            sign_in: SignIn::new(SignInParts {
+            sign_in: Arc::new(SignIn::new(SignInParts {
                 profiles: sign_in.profiles.clone(),
                 public_url: common.public_url.clone(),
                 destinations: sign_in.destinations.clone(),
@@ -40,7 +40,7 @@ impl App {
                 deactivations: platform.deactivations(),
                 queue: platform.queue(),
                 clock_rng: platform.clock_rng.clone(),
-            }),
+            })),
             sso: platform.sso(common),
             origins: Origins::new(common),
         })

@@ -45,7 +45,12 @@ impl SignInSettings {
     pub fn read(reader: &mut Reader, common: Option<&Common>) -> Option<Self> {
         let destinations = common.map(|common| Destinations::new(&common.public_url, &common.allowed_origins));
         let destinations = destinations.and_then(|destinations| {
-            let default = reader.optional("FLEXGATE_DEFAULT_RETURN_TO", |text| destinations.parse(text))?;
+            let default = reader.optional("FLEXGATE_DEFAULT_RETURN_TO", |text| match destinations.parse(text) {
+                Ok(default) if default.as_str().starts_with("/sso/") => {
+                    Err("must not be a route of sign-in, because people would sign in again and again".to_owned())
+                }
+                parsed => parsed.map_err(|error| error.to_string()),
+            })?;
             Some(match default {
                 Some(default) => destinations.with_default(default),
                 None => destinations,

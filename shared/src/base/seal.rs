@@ -193,6 +193,12 @@ impl KeyRing {
         Ok(plain)
     }
 
+    /// Whether the key that sealed `sealed` is in the ring.
+    #[must_use]
+    pub fn knows(&self, sealed: &str) -> bool {
+        sealed.split('.').nth(1).is_some_and(|key_id| self.keys.contains_key(key_id))
+    }
+
     /// Derives `N` secret bytes from a purpose and from the key that sealed `sealed` (HKDF-SHA256, RFC 5869). The same
     /// key and purpose always give the same bytes. The content of `sealed` plays no part.
     pub fn derive<const N: usize>(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<[u8; N]>, OpenError> {
@@ -285,6 +291,7 @@ mod tests {
         assert_ne!(rotated.derive::<72>(&other, PURPOSE), Ok(derived));
         assert_eq!(ring("new", &[("new", 2)]).derive::<72>(&sealed, PURPOSE), Err(OpenError));
         assert_eq!(rotated.derive::<72>("", PURPOSE), Err(OpenError));
+        assert!(rotated.knows(&sealed) && !ring("new", &[("new", 2)]).knows(&sealed) && !rotated.knows(""));
     }
 
     #[test]

@@ -152,6 +152,9 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Ends one session.
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError>;
 
+    /// Ends one session at the time `at`, unless it ends earlier anyway.
+    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
+
     /// Ends all sessions of a Flex user, and returns their number.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 

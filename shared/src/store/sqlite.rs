@@ -236,6 +236,16 @@ impl Sessions for SqliteStore {
         .await
     }
 
+    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.write(move |db| {
+            db.prepare_cached("UPDATE sessions SET ends_at = min(ends_at, ?2) WHERE key = ?1")?
+                .execute(params![key.as_str(), at.unix_timestamp()])
+                .map(drop)
+        })
+        .await
+    }
+
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let user = user.clone();
         self.write(move |db| {

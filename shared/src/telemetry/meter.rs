@@ -33,9 +33,14 @@ pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
 pub async fn upstream<F: Future>(call: F) -> F::Output {
     let began = Instant::now();
     let output = call.await;
+    add(Meter { calls: 1, time: began.elapsed() });
+    output
+}
+
+/// Counts the calls that another task made for the current request.
+pub(super) fn add(more: Meter) {
     let _outside_a_request = METER.try_with(|cell| {
         let meter = cell.get();
-        cell.set(Meter { calls: meter.calls + 1, time: meter.time + began.elapsed() });
+        cell.set(Meter { calls: meter.calls + more.calls, time: meter.time + more.time });
     });
-    output
 }

@@ -4,6 +4,7 @@
 //! code, verifier, secret or e-mail address.
 
 mod audit;
+mod detached;
 mod line;
 mod meter;
 mod metrics;
@@ -17,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use audit::{Audit, Decision, alarm};
+pub use detached::detached;
 pub use line::request;
 pub use meter::{Meter, metered, upstream};
 pub use metrics::{credential_failed, dead_letter, ignored_event, refreshed, swept};

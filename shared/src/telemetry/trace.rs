@@ -63,3 +63,8 @@ mod tests {
         assert_eq!(traced(None, async { header() }).await, None);
     }
 }
+
+/// The current trace.
+pub(super) fn current() -> Option<Trace> {
+    TRACE.try_with(Trace::clone).ok()
+}

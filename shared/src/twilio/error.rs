@@ -1,11 +1,10 @@
 //! The errors of requests to Twilio. If a caller must handle a case differently from others, that case has its own
 //! error.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
@@ -102,24 +101,20 @@ impl TwilioError {
     }
 }
 
-/// The fields by which Flexgate recognizes a refusal of Twilio. Both of Twilio's error formats have them: Twilio's own
-/// format (`code`, `message`, `status`) and RFC 9457 (`code`, `title`, `status`).
-#[derive(Deserialize)]
-struct ErrorBody {
-    code: u32,
-    #[serde(default)]
-    status: serde_json::Value,
-}
-
-/// Twilio's error codes have four or five digits. The error documents of proxies contain HTTP statuses, codes of other
-/// lengths, or text.
-const CODES: RangeInclusive<u32> = 1_000..=99_999;
-
 /// Returns Twilio's error code if Twilio itself wrote the refusal. Returns `None` if a proxy or a firewall wrote it.
+///
+/// Both of Twilio's error formats have `code` and `status`: Twilio's own format (`code`, `message`, `status`), and
+/// RFC 9457 (`code`, `title`, `status`). Twilio's codes have five digits, except 8001. The error documents of proxies
+/// contain HTTP statuses, codes of other lengths, or text.
 fn code_of_twilio(answer: &Answer) -> Option<u32> {
-    let body: ErrorBody = serde_json::from_slice(&answer.body).ok()?;
-    let same_status = body.status.as_u64().is_none_or(|status| status == u64::from(answer.status.as_u16()));
-    Some(body.code).filter(|code| same_status && CODES.contains(code))
+    let body: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
+    let code = match body.get("code")? {
+        Value::String(digits) => digits.parse().ok()?,
+        code => u32::try_from(code.as_u64()?).ok()?,
+    };
+    let status = body.get("status").and_then(Value::as_u64);
+    let same_status = status.is_none_or(|status| status == u64::from(answer.status.as_u16()));
+    Some(code).filter(|code| same_status && matches!(code, 8_001 | 10_000..=99_999))
 }
 
 /// Reads a refusal, and decides whether Twilio or somebody between Flexgate and Twilio wrote it.

@@ -191,7 +191,7 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 
 /// An HTTP API event in payload format 2.0.
 pub fn http_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Option<&str>) -> Value {
-    let mut all = json!({ "host": "gate.execute-api.us-east-1.amazonaws.com", "x-forwarded-proto": "https" });
+    let mut all = json!({ "host": "gate.example.com", "x-forwarded-proto": "https" });
     for (name, value) in headers {
         all[*name] = (*value).into();
     }

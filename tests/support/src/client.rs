@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::Reply;
+use crate::{GATEWAY_HOST, Reply};
 
 /// The time within which an answer must arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ impl Client {
 
     /// Sends a request. Fails if the gateway closes the connection without an answer.
     pub async fn send(&mut self, mut request: Request<Body>) -> Result<Reply, hyper::Error> {
-        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("localhost"));
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static(GATEWAY_HOST));
         self.sender.ready().await?;
         let answer = timeout(PATIENCE, self.sender.send_request(request)).await.unwrap()?;
         Ok(Reply::read(answer.map(Body::new)).await)
@@ -58,7 +58,7 @@ pub fn router_from(source: IpAddr, port: u16) -> Router {
         // A server expects only the path and the query in the request line.
         let path = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
         *request.uri_mut() = path;
-        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("localhost"));
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static(GATEWAY_HOST));
         let stream = timeout(PATIENCE, stream_from(source, port)).await.unwrap().unwrap();
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(async move {

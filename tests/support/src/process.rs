@@ -9,9 +9,10 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use flexgate::base::outbound::{Deadline, http_client, send};
-use http::Response;
+use http::header::HOST;
+use http::{HeaderValue, Response};
 
-use crate::World;
+use crate::{GATEWAY_HOST, World};
 
 /// Returns a port that is free now. Another process could take it before the caller does.
 #[must_use]
@@ -98,6 +99,7 @@ impl Process {
                 let url = format!("http://127.0.0.1:{port}{path}").parse().unwrap();
                 let mut outgoing = reqwest::Request::new(parts.method, url);
                 *outgoing.headers_mut() = parts.headers;
+                outgoing.headers_mut().entry(HOST).or_insert(HeaderValue::from_static(GATEWAY_HOST));
                 *outgoing.body_mut() = Some(to_bytes(body, 1 << 24).await.unwrap().into());
                 let answer = send(&http, outgoing, Deadline::after(Duration::from_secs(20)), 1 << 24).await.unwrap();
                 let mut response = Response::new(axum::body::Body::from(answer.body));

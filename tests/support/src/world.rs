@@ -21,6 +21,9 @@ use time::Duration;
 /// The gateway's public URL in tests. Nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
+/// The host in [`GATEWAY`]. A browser names it in its requests, and so does a proxy.
+pub const GATEWAY_HOST: &str = "localhost:9000";
+
 /// A test's environment: a simulator, a folder with secrets and a store, and a clock.
 pub struct World {
     /// Twilio and the identity provider.

@@ -158,7 +158,8 @@ pub(crate) async fn callback(
             (problem.into_response(), spent)
         }
     };
-    let surplus = app.sign_in.surplus(&logins, 0, context.deadline).await;
+    let left: Vec<_> = logins.into_iter().filter(|cookie| spent != Some(cookie.id)).collect();
+    let surplus = app.sign_in.surplus(&left, 0, context.deadline).await;
     cookies::forget(spent.into_iter().chain(surplus), response.headers_mut());
     response
 }
@@ -203,7 +204,8 @@ async fn complete(
         Ok(completed) => return signed_in(app, &completed, context),
         Err(failed) => failed,
     };
-    if matches!(error, CallbackError::NoLogin) && is_signed_in(app, session_id).await {
+    let login = once("state")?.and_then(|state| app.sign_in.login_of(profile, state));
+    if matches!(error, CallbackError::NoLogin) && has_finished(app, session_id, login, context).await {
         // The person has opened a callback again, with the back button or a bookmark.
         return Ok((see_other(app.sign_in.destinations().default().as_str(), [])?, spent));
     }
@@ -218,11 +220,10 @@ fn signed_in(app: &App, completed: &Completed, context: &Context) -> Result<(Res
     Ok((see_other(completed.location.as_str(), [session])?, Some(completed.login)))
 }
 
-async fn is_signed_in(app: &App, unverified_session_id: Option<&str>) -> bool {
-    match unverified_session_id {
-        Some(session_id) => app.sign_in.is_signed_in(session_id).await.unwrap_or(false),
-        None => false,
-    }
+/// Whether the browser is signed in since the login `login`.
+async fn has_finished(app: &App, session_id: Option<&str>, login: Option<LoginId>, context: &Context) -> bool {
+    let (Some(session_id), Some(login)) = (session_id, login) else { return false };
+    app.sign_in.has_finished(session_id, login, context.deadline).await.unwrap_or(false)
 }
 
 /// Adds a link to the problem's page with which the person can sign in again. After a refusal, the identity provider

@@ -7,6 +7,9 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, LoginCookie, LoginId, SESSION_COOKIE};
 
+/// Flexgate looks for login cookies among this many cookies. Browsers keep at most 180 per site.
+const MAX_COOKIES: usize = 200;
+
 /// The name and the value of every cookie. Reads bytes, because the cookies of other applications on the host may
 /// contain any bytes.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -33,7 +36,7 @@ pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
 pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     let mut cookies: Vec<LoginCookie<'_>> = Vec::new();
     let mut twice = Vec::new();
-    for (name, value) in pairs(headers) {
+    for (name, value) in pairs(headers).take(MAX_COOKIES) {
         let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
         let (Some(id), Ok(sealed)) = (number.and_then(LoginId::parse), std::str::from_utf8(value)) else { continue };
         if cookies.iter().any(|cookie| cookie.id == id) {

@@ -92,10 +92,13 @@ pub(crate) async fn token(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     context: Context,
-) -> Result<Response, Response> {
-    app.origins.require(&headers).map_err(IntoResponse::into_response)?;
-    let session_id = cookies::session_of(&headers).ok_or_else(|| gone(&app, &SessionError::Unknown))?;
-    let signed_in = app.sign_in.token(session_id, context.deadline).await.map_err(|error| gone(&app, &error))?;
+) -> Result<Response, Problem> {
+    app.origins.require(&headers)?;
+    // A refusal does not clear the session cookie. Its answer could arrive after another tab has signed in, and would
+    // then clear the cookie of the new session.
+    let session_id = cookies::session_of(&headers).ok_or_else(|| problem::of_session(&SessionError::Unknown))?;
+    let signed_in = app.sign_in.token(session_id, context.deadline).await;
+    let signed_in = signed_in.map_err(|error| problem::of_session(&error))?;
     let mut response = axum::Json(Token {
         access_token: signed_in.access_token.expose_secret(),
         expires_at: signed_in.expires_at,
@@ -113,17 +116,6 @@ pub(crate) async fn token(
     let surplus = app.sign_in.surplus(&logins, 0, context.deadline).await;
     cookies::forget(surplus, response.headers_mut());
     Ok(response)
-}
-
-/// Returns the problem response for a session error. If the session is over, the response also clears the session
-/// cookie.
-fn gone(app: &App, error: &SessionError) -> Response {
-    let mut response = problem::of_session(error).into_response();
-    let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);
-    if let Some(cleared) = cleared.filter(|_| matches!(error, SessionError::Unknown | SessionError::Ended(_))) {
-        response.headers_mut().append(SET_COOKIE, cleared);
-    }
-    response
 }
 
 /// Ends the session
@@ -181,7 +173,13 @@ pub(crate) async fn validate(
     });
     let unverified_token = fields.finish(unverified_token)?;
     let info = match app.sso.token_info(&unverified_token, context.deadline).await {
-        Ok(info) if info.expiration > app.sign_in.now() => Ok(info),
+        Ok(info) if info.expiration > app.sign_in.now() => {
+            match app.sign_in.is_inactive(&info.flex_user_sid, info.username.as_deref()).await {
+                Ok(false) => Ok(info),
+                Ok(true) => Err(problem::flex_token_invalid()),
+                Err(fault) => Err(Problem::from(&fault)),
+            }
+        }
         Ok(_) => Err(problem::flex_token_invalid()),
         Err(TwilioError::Refused(_) | TwilioError::NotFound(_) | TwilioError::Foreign) => {
             Err(problem::flex_token_invalid())

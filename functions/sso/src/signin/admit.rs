@@ -11,12 +11,15 @@ use flexgate::twilio::{SsoTokens, TokenInfo, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::login::{CallbackError, Completed, Found};
-use super::pending::session_id;
+use super::pending::{MAX_PENDING, session_id};
 use super::tokens::Tokens;
 use super::{Fault, SignIn};
 
 /// The time limit for Tokens/Info after an exchange. Its answer only adds to what the exchange's answer says.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How long a session lasts after the same person has signed in again in the same browser.
+const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 impl SignIn {
     /// Sends the code to Twilio, and stores a session.
@@ -37,10 +40,39 @@ impl SignIn {
             other => other.into(),
         })?;
         let info = self.information(&tokens, deadline).await?;
-        let session_id = self.keep(profile, &tokens, &info, keys).await?;
+        let earlier = self.earlier(found.earlier_session.as_ref(), deadline).await;
+        let mut logins = earlier.as_ref().map(|(_, logins)| logins.clone()).unwrap_or_default();
+        logins.push(login.id.0);
+        logins.drain(..logins.len().saturating_sub(MAX_PENDING));
+        let session_id = self.keep(profile, &tokens, &info, logins, keys).await?;
         self.refuse_leaver(&info, &session_id).await?;
+        if let Some((earlier, _)) = earlier {
+            self.replace_session(&earlier, &info.flex_user_sid).await;
+        }
         let location = self.address(self.login_keys(&profile.name, keys), login).await;
         Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid })
+    }
+
+    /// Returns the session that the browser had before this login, with the numbers of its logins.
+    async fn earlier(&self, key: Option<&SessionKey>, deadline: Deadline) -> Option<(Session, Vec<u64>)> {
+        let session = self.parts.sessions.get(key?).await.ok()??;
+        let keys = self.keys_for([session.sealed.as_str()], deadline).await.ok();
+        let logins = keys.and_then(|keys| Tokens::open(&session, &keys.value)).map(|tokens| tokens.logins);
+        Some((session, logins.unwrap_or_default()))
+    }
+
+    /// Ends the session that the browser had before this login. If it belongs to the same person, it lasts some seconds
+    /// more: other tabs of the browser may be using it at this moment.
+    async fn replace_session(&self, earlier: &Session, user: &FlexUserSid) {
+        let sessions = &self.parts.sessions;
+        let ended = if earlier.flex_user_sid == *user {
+            sessions.end_at(&earlier.key, self.now() + REPLACED_LASTS).await
+        } else {
+            sessions.end(&earlier.key).await
+        };
+        if let Err(error) = ended {
+            tracing::warn!(error = %error, "the browser's earlier session was not ended; it ends when idle");
+        }
     }
 
     /// Returns what Twilio says about a new token. The exchange's answer proves who signed in. Tokens/Info adds the
@@ -70,22 +102,34 @@ impl SignIn {
     /// This check follows the insertion of the session. A deactivation at the same moment either is seen here, or finds
     /// the session and ends it.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
-        let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
-        let username = username.map(|username| username.key());
-        let says_inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
-        let error = match says_inactive {
-            Ok(false) => return Ok(()),
-            Ok(true) => CallbackError::Inactive,
-            Err(error) => Fault::from(error).into(),
-        };
-        let ended = self.parts.sessions.end(&SessionKey::of(session_id.expose_secret())).await;
-        if let Err(error) = ended {
-            tracing::warn!(error = %error, "a session that nobody received was not ended; it ends when idle");
+        match self.is_inactive(&info.flex_user_sid, info.username.as_deref()).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.turn_out(info.flex_user_sid.clone()).await;
+                Err(CallbackError::Inactive)
+            }
+            Err(fault) => {
+                let ended = self.parts.sessions.end(&SessionKey::of(session_id.expose_secret())).await;
+                if let Err(error) = ended {
+                    tracing::warn!(error = %error, "a session that nobody received was not ended; it ends when idle");
+                }
+                Err(fault.into())
+            }
         }
-        if matches!(error, CallbackError::Inactive) {
-            self.have_deactivated(info.flex_user_sid.clone()).await;
+    }
+
+    /// Whether a source says that the person is inactive.
+    pub async fn is_inactive(&self, user: &FlexUserSid, username: Option<&str>) -> Result<bool, Fault> {
+        let username = username.and_then(|name| name.trim().parse::<Username>().ok()).map(|username| username.key());
+        Ok(self.parts.deactivations.says_inactive(Some(user), username.as_ref()).await?)
+    }
+
+    /// Ends all sessions of a person who has left, and has their Flex user deactivated again.
+    pub(super) async fn turn_out(&self, user: FlexUserSid) {
+        if let Err(error) = self.parts.sessions.end_all_of(&user).await {
+            tracing::warn!(error = %error, "the sessions of a leaver were not ended; no session is refreshed any more");
         }
-        Err(error)
+        self.have_deactivated(user).await;
     }
 
     /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If this fails, the
@@ -105,14 +149,17 @@ impl SignIn {
         profile: &SsoProfile,
         tokens: &SsoTokens,
         info: &TokenInfo,
+        logins: Vec<u64>,
         keys: &KeyRing,
     ) -> Result<SecretString, Fault> {
         let now = self.now();
         let session_id = session_id(self.parts.clock_rng.rng.as_ref());
         let key = SessionKey::of(session_id.expose_secret());
-        let sealed = Tokens::of(tokens, info, now).seal(&key, keys, self.parts.clock_rng.rng.as_ref())?;
+        let sealed = Tokens::of(tokens, info, logins, now).seal(&key, keys, self.parts.clock_rng.rng.as_ref())?;
         let sessions = &self.parts.sessions;
-        sessions.sweep(now).await?;
+        if let Err(error) = sessions.sweep(now).await {
+            tracing::warn!(error = %error, "sessions that have ended were not removed");
+        }
         sessions
             .insert(Session {
                 key,

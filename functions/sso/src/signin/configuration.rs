@@ -16,51 +16,88 @@ const FRESH: Duration = Duration::minutes(5);
 /// right sign-in page, unless somebody has edited SSO since.
 const STALE: Duration = Duration::hours(1);
 
+/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting SSO
+/// up at this moment.
+const NONE_FRESH: Duration = Duration::seconds(10);
+/// After a failure, Flexgate serves a stale configuration for this long before it asks Twilio again.
+const PAUSE: Duration = Duration::seconds(5);
+/// The time limit for Twilio while there is a stale configuration to serve.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// One profile and its configuration.
 #[derive(Debug)]
 pub(super) struct Configured {
     pub(super) profile: SsoProfile,
-    latest: RwLock<Option<(SsoConfiguration, OffsetDateTime)>>,
-    flight: Mutex<()>,
+    latest: RwLock<Option<Answered>>,
+    /// Held while a request to Twilio is under way. The value is the time of the last failure.
+    flight: Mutex<Option<OffsetDateTime>>,
+}
+
+/// What Twilio answered last.
+#[derive(Debug, Clone)]
+struct Answered {
+    configuration: Option<SsoConfiguration>,
+    at: OffsetDateTime,
+}
+
+impl Answered {
+    fn is_fresh(&self, now: OffsetDateTime) -> bool {
+        now - self.at < if self.configuration.is_some() { FRESH } else { NONE_FRESH }
+    }
 }
 
 impl Configured {
     pub(super) fn new(profile: SsoProfile) -> Self {
-        Self { profile, latest: RwLock::new(None), flight: Mutex::new(()) }
+        Self { profile, latest: RwLock::new(None), flight: Mutex::new(None) }
     }
 
     /// Returns the active configuration, or `None` if Twilio has none. Concurrent callers share one request to Twilio.
+    /// Nobody waits for that request if there is a stale configuration.
     pub(super) async fn get(
         &self,
         sso: &Sso,
         now: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Option<SsoConfiguration>, TwilioError> {
-        if let Some(fresh) = self.younger_than(FRESH, now) {
-            return Ok(Some(fresh));
+        let fresh = || self.latest().filter(|answered| answered.is_fresh(now));
+        if let Some(fresh) = fresh() {
+            return Ok(fresh.configuration);
         }
-        let _flight = timeout_at(deadline.instant(), self.flight.lock()).await.map_err(|_| TwilioError::Timeout)?;
-        if let Some(fresh) = self.younger_than(FRESH, now) {
-            return Ok(Some(fresh));
+        let stale = self.latest().filter(|answered| answered.configuration.is_some() && now - answered.at < STALE);
+        let Some(stale) = stale else {
+            let mut failed_at =
+                timeout_at(deadline.instant(), self.flight.lock()).await.map_err(|_| TwilioError::Timeout)?;
+            return match fresh() {
+                Some(fresh) => Ok(fresh.configuration),
+                None => self.ask(sso, &mut failed_at, now, deadline).await,
+            };
+        };
+        let Ok(mut failed_at) = self.flight.try_lock() else { return Ok(stale.configuration) };
+        if failed_at.is_some_and(|failed_at| now - failed_at < PAUSE) {
+            return Ok(stale.configuration);
         }
-        match sso.configuration(&self.profile.sid, deadline).await {
-            Ok(configuration) => {
-                let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
-                *latest = configuration.clone().map(|configuration| (configuration, now));
-                Ok(configuration)
-            }
-            Err(error) => match self.younger_than(STALE, now) {
-                Some(stale) => {
-                    tracing::warn!(profile = %self.profile.name, error = %error, "serving an older SSO configuration");
-                    Ok(Some(stale))
-                }
-                None => Err(error),
-            },
-        }
+        self.ask(sso, &mut failed_at, now, deadline.within(PATIENCE)).await.or_else(|error| {
+            tracing::warn!(profile = %self.profile.name, error = %error, "serving an older SSO configuration");
+            Ok(stale.configuration)
+        })
     }
 
-    fn younger_than(&self, age: Duration, now: OffsetDateTime) -> Option<SsoConfiguration> {
-        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
-        latest.as_ref().filter(|(_, at)| now - *at < age).map(|(configuration, _)| configuration.clone())
+    async fn ask(
+        &self,
+        sso: &Sso,
+        failed_at: &mut Option<OffsetDateTime>,
+        now: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Option<SsoConfiguration>, TwilioError> {
+        let answered = sso.configuration(&self.profile.sid, deadline).await;
+        *failed_at = answered.is_err().then_some(now);
+        let configuration = answered?;
+        let answered = Answered { configuration: configuration.clone(), at: now };
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(answered);
+        Ok(configuration)
+    }
+
+    fn latest(&self) -> Option<Answered> {
+        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, SsoProfile};
 use flexgate::store::SessionKey;
+use flexgate::telemetry;
 use flexgate::twilio::{Authorization, SsoConfiguration, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -14,6 +16,9 @@ use url::Url;
 use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress};
 use super::state::{self, LoginId, Returned};
 use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn};
+
+/// How many callbacks without a number may send a code to Twilio for one login.
+const UNNUMBERED_AT_MOST: u8 = 3;
 
 /// What the identity provider should ask the person, even if they are signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +127,8 @@ pub(super) struct Found {
     is_numbered: bool,
     /// Whether the browser has other pending logins of the same profile.
     pub(super) has_others: bool,
+    /// The session that the browser had before.
+    pub(super) earlier_session: Option<SessionKey>,
 }
 
 impl SignIn {
@@ -181,7 +188,7 @@ impl SignIn {
     /// Completes a login. Finds the login by the browser's cookies and the returned `state`, sends the code to Twilio,
     /// and stores a session. Ends the session `earlier_session_id`, which the browser had before.
     pub async fn complete(
-        &self,
+        self: &Arc<Self>,
         profile: &SsoProfile,
         cookies: &[LoginCookie<'_>],
         unverified_state: &str,
@@ -190,23 +197,29 @@ impl SignIn {
         deadline: Deadline,
     ) -> Result<Completed, Failed> {
         let unspent = |fault: Fault| Failed { error: fault.into(), spent: None };
-        let keys = self.parts.keys.get(deadline).await.map_err(|error| unspent(error.into()))?;
-        let found = self.find(profile, cookies, unverified_state, &keys.value)?;
-        let id = found.login.id;
+        let keys = self.keys_for(cookies.iter().map(|cookie| cookie.sealed), deadline).await.map_err(unspent)?;
+        let mut found = self.find(profile, cookies, unverified_state, &keys.value)?;
+        found.earlier_session = earlier_session_id.map(SessionKey::of);
+        let (id, is_numbered) = (found.login.id, found.is_numbered);
         let is_first = self.claim(&found, unverified_code).await.map_err(unspent)?;
         let completed = if is_first {
-            self.sign_in(profile, &found, unverified_code, &keys.value, deadline).await
+            // The code is valid only once. So what it brings must be stored, even if the client goes away.
+            let (this, profile, code) = (self.clone(), profile.clone(), unverified_code.clone());
+            let sign_in = async move { this.sign_in(&profile, &found, &code, &keys.value, deadline).await };
+            telemetry::detached(sign_in).await
         } else {
             Err(CallbackError::NoLogin)
         };
-        let completed = completed.map_err(|error| Failed { error, spent: found.is_numbered.then_some(id) })?;
-        if let Some(earlier) = earlier_session_id {
-            let ended = self.parts.sessions.end(&SessionKey::of(earlier)).await;
-            if let Err(error) = ended {
-                tracing::warn!(error = %error, "the browser's earlier session was not ended; it ends when idle");
-            }
+        completed.map_err(|error| Failed { error, spent: is_numbered.then_some(id) })
+    }
+
+    /// The login whose number is in a returned `state`.
+    #[must_use]
+    pub fn login_of(&self, profile: &SsoProfile, unverified_state: &str) -> Option<LoginId> {
+        match state::read(unverified_state, &self.redirect_url(&profile.name)) {
+            Returned::Login(id) => Some(id),
+            Returned::Unnumbered | Returned::Foreign => None,
         }
-        Ok(completed)
     }
 
     /// Returns why a callback with an error instead of a code signs nobody in. Only the browser that began the login
@@ -218,9 +231,9 @@ impl SignIn {
         unverified_state: &str,
         deadline: Deadline,
     ) -> Failed {
-        let keys = match self.parts.keys.get(deadline).await {
+        let keys = match self.keys_for(cookies.iter().map(|cookie| cookie.sealed), deadline).await {
             Ok(keys) => keys,
-            Err(error) => return Failed { error: Fault::from(error).into(), spent: None },
+            Err(fault) => return Failed { error: fault.into(), spent: None },
         };
         // The login stays pending: the person may go back, and choose to sign in after all.
         let found = self.find(profile, cookies, unverified_state, &keys.value);
@@ -257,7 +270,9 @@ impl SignIn {
         let mut logins: Vec<Pending> = cookies.iter().filter_map(open).collect();
         let (index, is_numbered) = match state::read(unverified_state, &self.redirect_url(&profile.name)) {
             Returned::Login(id) => {
-                let spent = cookies.iter().any(|cookie| cookie.id == id).then_some(id);
+                // A cookie that does not open stays: another process may have its key.
+                let is_expired = |cookie: &LoginCookie<'_>| cookie.id == id && keys.open(*cookie).is_ok();
+                let spent = cookies.iter().any(is_expired).then_some(id);
                 (logins.iter().position(|login| login.id == id).ok_or_else(|| none(spent))?, true)
             }
             // If `state` contains no number, take the newest login. If that is the wrong one, Twilio refuses the code,
@@ -274,20 +289,31 @@ impl SignIn {
             return Err(none(None));
         }
         let login = logins.swap_remove(index);
-        Ok(Found { login, is_numbered, has_others: !logins.is_empty() })
+        Ok(Found { login, is_numbered, has_others: !logins.is_empty(), earlier_session: None })
     }
 
-    /// Records in the store that this login is used. Several identical callbacks may arrive, even at the same time in
-    /// two processes. This returns true for only one of them, which then sends the code to Twilio.
+    /// Records in the store that this login and this code are used. Several identical callbacks may arrive, even at the
+    /// same time in two processes. This returns true for only one of them, which then sends the code to Twilio.
     ///
-    /// Anybody can send a browser to a callback whose `state` contains no number. Such a callback uses only its own
-    /// code, so it cannot spoil a login that is still under way.
+    /// Anybody can send a browser to a callback whose `state` contains no number. Such a callback does not use the login
+    /// up, so it cannot spoil a login that is still under way. There may be only a few of them per login, because each
+    /// sends a request to Twilio.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
-        let mut what = found.login.id.to_string();
-        if !found.is_numbered {
-            what = format!("{what} {}", unverified_code.expose_secret());
+        let until = now + LOGIN_LIFETIME;
+        let once_only = &self.parts.once_only;
+        if !once_only.claim("code", unverified_code.expose_secret(), now, until).await? {
+            return Ok(false);
         }
-        Ok(self.parts.once_only.claim("login", &what, now, now + LOGIN_LIFETIME).await?)
+        let id = found.login.id;
+        if found.is_numbered {
+            return Ok(once_only.claim("login", &id.to_string(), now, until).await?);
+        }
+        for attempt in 0..UNNUMBERED_AT_MOST {
+            if once_only.claim("login attempt", &format!("{id} {attempt}"), now, until).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

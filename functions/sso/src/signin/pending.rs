@@ -7,6 +7,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flexgate::authn::LEEWAY;
 use flexgate::base::clock_rng::{ClockRng, Rng, random};
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
 use flexgate::domain::ProfileName;
@@ -129,9 +130,10 @@ impl LoginKeys<'_> {
 
 impl Pending {
     pub(super) fn is_current(&self, now: OffsetDateTime) -> bool {
-        // Compare whole seconds, because the cookie stores whole seconds.
+        // Compare whole seconds, because the cookie stores whole seconds. The clock of the process that began the login
+        // may be ahead.
         let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
-        (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
+        (-LEEWAY.whole_seconds()..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
 }
 

@@ -7,7 +7,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{ProfileName, SsoProfile, SsoProfiles};
-use flexgate::secrets::CachedSecret;
+use flexgate::secrets::{CachedSecret, Held};
 use flexgate::store::{Deactivations, EventQueue, OnceOnly, ReturnAddresses, Sessions};
 use flexgate::twilio::{Sso, SsoConfiguration};
 use time::OffsetDateTime;
@@ -120,6 +120,20 @@ impl SignIn {
     #[must_use]
     pub fn login_url(&self, profile: &ProfileName) -> String {
         format!("{}/sso/{profile}/login", self.origin)
+    }
+
+    /// Returns a key ring that knows the keys of all `sealed` values, if there is one. After a rotation, another process
+    /// may use a key that this process has not read yet.
+    pub(super) async fn keys_for<'a>(
+        &self,
+        sealed: impl IntoIterator<Item = &'a str>,
+        deadline: Deadline,
+    ) -> Result<Arc<Held<KeyRing>>, Fault> {
+        let held = self.parts.keys.get(deadline).await?;
+        if sealed.into_iter().all(|sealed| held.value.knows(sealed)) {
+            return Ok(held);
+        }
+        Ok(self.parts.keys.get_after_rejection(&held.version, deadline).await?)
     }
 
     pub(super) fn login_keys<'a>(&'a self, profile: &'a ProfileName, keys: &'a KeyRing) -> LoginKeys<'a> {

@@ -1,18 +1,21 @@
 //! Keeps people signed in by refreshing a session's tokens. Only one process at a time refreshes a session.
 
+use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
 use flexgate::store::{Lease, Session, SessionKey};
 use flexgate::telemetry;
-use flexgate::twilio::TwilioError;
+use flexgate::twilio::{ApiError, TwilioError};
 use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 use super::service::SignIn;
+use super::state::LoginId;
 use super::tokens::Tokens;
 
 /// If a page asks for the access token and the token is valid for less than this time, Flexgate refreshes it first.
@@ -73,20 +76,24 @@ pub enum SessionError {
 
 impl SignIn {
     /// Returns the session's access token. If the token expires soon, refreshes it first.
-    pub async fn token(&self, unverified_session_id: &str, deadline: Deadline) -> Result<SignedIn, SessionError> {
+    pub async fn token(
+        self: &Arc<Self>,
+        unverified_session_id: &str,
+        deadline: Deadline,
+    ) -> Result<SignedIn, SessionError> {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
         loop {
             let session = self.live(&key).await?;
-            let keys = &self.parts.keys.get(deadline).await.map_err(Fault::from)?.value;
-            let Some(tokens) = Tokens::open(&session, keys) else {
-                self.end_session(&key).await?;
+            let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
+            let Some(tokens) = Tokens::open(&session, &keys.value) else {
+                // Another process may still have the key, so the session is not removed.
                 return Err(SessionError::Ended("its key is retired"));
             };
             let now = self.now();
             let left = tokens.left(now);
             if left >= REFRESH_BEFORE || (tokens.last && left > USABLE) {
-                self.touch(&session, now).await?;
+                self.touch(&session, now).await;
                 return self.signed_in(session, tokens);
             }
             if tokens.last {
@@ -95,7 +102,14 @@ impl SignIn {
             }
             let sessions = &self.parts.sessions;
             match sessions.lease(&key, session.version, now, now + LEASE).await.map_err(Fault::from)? {
-                Lease::Granted => return self.refresh(session, tokens, keys, deadline).await,
+                Lease::Granted => {
+                    // Twilio may replace the refresh token. The new one must be stored, even if the client goes away.
+                    let this = self.clone();
+                    let refresh = async move { this.refresh(session, tokens, &keys.value, deadline).await };
+                    if let Some(signed_in) = telemetry::detached(refresh).await? {
+                        return Ok(signed_in);
+                    }
+                }
                 Lease::Moved => {}
                 Lease::Held if patience.remaining() > LOOK_AGAIN => tokio::time::sleep(LOOK_AGAIN).await,
                 Lease::Held if left > USABLE => return self.signed_in(session, tokens),
@@ -104,10 +118,18 @@ impl SignIn {
         }
     }
 
-    /// Whether there is such a session. Does not count as a use of the session.
-    pub async fn is_signed_in(&self, unverified_session_id: &str) -> Result<bool, Fault> {
+    /// Whether the session exists and the login `login` began it or one of the sessions that it replaced. Does not count
+    /// as a use of the session.
+    pub async fn has_finished(
+        &self,
+        unverified_session_id: &str,
+        login: LoginId,
+        deadline: Deadline,
+    ) -> Result<bool, Fault> {
         let session = self.parts.sessions.get(&SessionKey::of(unverified_session_id)).await?;
-        Ok(session.is_some_and(|session| self.ended(&session).is_none()))
+        let Some(session) = session.filter(|session| self.ended(session).is_none()) else { return Ok(false) };
+        let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
+        Ok(Tokens::open(&session, &keys.value).is_some_and(|tokens| tokens.logins.contains(&login.0)))
     }
 
     /// Ends the session, if there is one.
@@ -138,16 +160,26 @@ impl SignIn {
     /// Refreshes the tokens while holding the lease. If that fails while the old access token is still valid, returns
     /// that token, so that the person stays signed in. Only a refusal by Twilio itself ends the session, and not before
     /// the old access token has expired.
+    ///
+    /// Returns `None` if the session has another version by now. The caller then reads it again.
     async fn refresh(
         &self,
         session: Session,
         tokens: Tokens,
         keys: &KeyRing,
         deadline: Deadline,
-    ) -> Result<SignedIn, SessionError> {
+    ) -> Result<Option<SignedIn>, SessionError> {
         let profile = self.profile_of(&session)?;
+        let is_inactive = self.is_inactive(&session.flex_user_sid, tokens.username.as_deref()).await;
+        if matches!(is_inactive, Ok(true)) {
+            self.turn_out(session.flex_user_sid).await;
+            return Err(SessionError::Ended("the person is inactive"));
+        }
         let refresh_token = SecretString::from(tokens.refresh_token.clone());
-        let answered = self.parts.sso.refresh(&profile.sid, &refresh_token, deadline.within(REFRESH_AT_MOST)).await;
+        let answered = match is_inactive {
+            Ok(_) => self.parts.sso.refresh(&profile.sid, &refresh_token, deadline.within(REFRESH_AT_MOST)).await,
+            Err(fault) => return self.serve_the_good(session, tokens, fault).await,
+        };
         telemetry::refreshed("session", answered.is_ok());
         let refreshed = match answered {
             Ok(refreshed) if refreshed.info.flex_user_sid == session.flex_user_sid => refreshed,
@@ -155,31 +187,42 @@ impl SignIn {
                 self.end_session(&session.key).await?;
                 return Err(Fault::from(TwilioError::Foreign).into());
             }
+            // The SSO settings in the Console have a mistake. This says nothing about the refresh token.
+            Err(error @ TwilioError::Refused(ApiError { code: Some(70251), .. })) => {
+                return self.serve_the_good(session, tokens, error.into()).await;
+            }
             Err(TwilioError::Refused(error) | TwilioError::NotFound(error)) => {
                 tracing::info!(error = %error, "Twilio refuses to refresh a session");
                 return self.serve_the_last(session, tokens, keys).await;
             }
-            Err(error) if tokens.left(self.now()) > USABLE => {
-                // Do not release the lease. Until it ends, no process calls Twilio again, which would probably fail
-                // too.
-                tracing::warn!(error = %error, "session not refreshed, the token is still good");
-                return self.signed_in(session, tokens);
-            }
-            Err(error) => {
-                self.parts.sessions.release(&session.key, session.version).await.map_err(Fault::from)?;
-                return Err(Fault::from(error).into());
-            }
+            Err(error) => return self.serve_the_good(session, tokens, error.into()).await,
         };
-        let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
+        let mut next = Tokens::of(&refreshed, &refreshed.info, tokens.logins.clone(), self.now());
         next.last = next.brings_no_more_time(&tokens);
         // Only Twilio's answer to Tokens/Info contains the worker's SID. So keep the SID that is already known. A
         // user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         if !self.replace(&session, &next, keys).await? {
-            return Err(SessionError::Unknown);
+            return Ok(None);
         }
-        self.touch(&session, self.now()).await?;
-        self.signed_in(session, next)
+        self.touch(&session, self.now()).await;
+        self.signed_in(session, next).map(Some)
+    }
+
+    /// Returns the old tokens after a fault, if they are still valid.
+    async fn serve_the_good(
+        &self,
+        session: Session,
+        tokens: Tokens,
+        fault: Fault,
+    ) -> Result<Option<SignedIn>, SessionError> {
+        if tokens.left(self.now()) > USABLE {
+            // Do not release the lease. Until it ends, no process tries again, which would probably fail too.
+            tracing::warn!(fault = with_causes(&fault), "session not refreshed, the token is still good");
+            return self.signed_in(session, tokens).map(Some);
+        }
+        self.parts.sessions.release(&session.key, session.version).await.map_err(Fault::from)?;
+        Err(fault.into())
     }
 
     /// Returns the tokens that Twilio refuses to refresh, as long as they are valid. Records that there is no need to
@@ -191,17 +234,18 @@ impl SignIn {
         session: Session,
         mut tokens: Tokens,
         keys: &KeyRing,
-    ) -> Result<SignedIn, SessionError> {
+    ) -> Result<Option<SignedIn>, SessionError> {
         let now = self.now();
         if tokens.left(now) <= USABLE {
             self.end_session(&session.key).await?;
             return Err(SessionError::Ended("Twilio refuses to refresh it"));
         }
         tokens.last = true;
-        // If this writes nothing, another process has refreshed the session in the meantime. These tokens are valid too.
-        self.replace(&session, &tokens, keys).await?;
-        self.touch(&session, now).await?;
-        self.signed_in(session, tokens)
+        if !self.replace(&session, &tokens, keys).await? {
+            return Ok(None);
+        }
+        self.touch(&session, now).await;
+        self.signed_in(session, tokens).map(Some)
     }
 
     /// Stores the session's new tokens, which ends the lease. Returns false if the session has another version by now or
@@ -211,11 +255,13 @@ impl SignIn {
         Ok(self.parts.sessions.refreshed(&session.key, session.version, &sealed).await?)
     }
 
-    async fn touch(&self, session: &Session, now: OffsetDateTime) -> Result<(), Fault> {
-        if now - session.used_at >= TOUCH_EVERY {
-            self.parts.sessions.touch(&session.key, now).await?;
+    /// Records the use of the session. If that fails, the person gets their token nevertheless.
+    async fn touch(&self, session: &Session, now: OffsetDateTime) {
+        if now - session.used_at >= TOUCH_EVERY
+            && let Err(error) = self.parts.sessions.touch(&session.key, now).await
+        {
+            tracing::warn!(error = %error, "the use of a session was not recorded");
         }
-        Ok(())
     }
 
     async fn end_session(&self, key: &SessionKey) -> Result<(), Fault> {

@@ -30,10 +30,13 @@ pub(super) struct Tokens {
     /// Whether another refresh would bring nothing: the session has reached Twilio's maximum lifetime, or Twilio has
     /// refused to refresh it.
     pub(super) last: bool,
+    /// The numbers of the logins that began this session and the sessions that it replaced, newest last.
+    #[serde(default)]
+    pub(super) logins: Vec<u64>,
 }
 
 impl Tokens {
-    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo, now: OffsetDateTime) -> Self {
+    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo, logins: Vec<u64>, now: OffsetDateTime) -> Self {
         Self {
             access_token: tokens.access_token.expose_secret().to_owned(),
             refresh_token: tokens.refresh_token.expose_secret().to_owned(),
@@ -44,6 +47,7 @@ impl Tokens {
             roles: info.roles.clone(),
             worker_sid: info.worker_sid.clone(),
             last: false,
+            logins,
         }
     }
 
@@ -88,6 +92,7 @@ mod tests {
             roles: ObservedRoles::default(),
             worker_sid: None,
             last: false,
+            logins: Vec::new(),
         }
     }
 

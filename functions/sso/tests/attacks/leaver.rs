@@ -1,12 +1,14 @@
 //! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates them.
 
-use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
+use flexgate::domain::{EventId, FlexUserSid};
 use flexgate::store::{Lane, Message, Stating, Written};
 use flexgate_sso::Settings;
 use time::Duration;
 
-use crate::{SESSION, fresh};
+use flexgate_test_support::World;
+
+use crate::{SESSION, fresh, signed_in};
 
 #[tokio::test]
 async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_so() {
@@ -24,8 +26,13 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     person.statements.insert(Source::Scim, said(false, 1));
     assert_eq!(people.add(&person, None).await.unwrap(), Written::Yes(1));
 
+    let count = || {
+        let db = rusqlite::Connection::open(world.store_path()).unwrap();
+        db.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
     let reply = browser.sign_in(&world, "ada").await;
     assert_eq!(reply.problem(), (403, "login_refused".into()), "{}", reply.text);
+    assert_eq!(count(), 0);
     assert!(!browser.cookies.contains_key(SESSION));
     // Twilio may have reactivated the person, so Flexgate queues a job that deactivates them. Several attempts to sign
     // in queue only one job.
@@ -40,4 +47,47 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     let stating = Stating { source: &Source::Scim, statement: &back, subject: None, given: None };
     assert_eq!(people.state(person.id, 1, stating).await.unwrap(), Written::Yes(2));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+}
+
+/// What a source says about access.
+fn access(world: &World, id: u128, active: bool) -> Statement {
+    let active = Said::access(world.clock_rng().now(), &EventId::from(id), active);
+    Statement { active: Some(active), ..Statement::default() }
+}
+
+async fn leaves(world: &World, username: &str, sid: Option<FlexUserSid>) {
+    let mut reader = world.reader();
+    let settings = Settings::read(&mut reader);
+    let platform = world.platform(&reader.finish(settings).unwrap().common);
+    let mut person = Person::new(PersonId::of([1; 16]), username.parse().unwrap());
+    person.flex_user_sid = sid;
+    person.statements.insert(Source::Scim, access(world, 1, false));
+    assert_eq!(platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
+}
+
+/// The source's first word about the person is that they left, so the ledger does not know their Flex user.
+#[tokio::test]
+async fn r92_a_running_session_of_a_leaver_is_not_refreshed() {
+    let (world, mut browser) = signed_in().await;
+    let mut elsewhere = flexgate_test_support::Browser::new(crate::process(&world));
+    assert_eq!(elsewhere.sign_in(&world, "ada").await.status, 303);
+    leaves(&world, "ada", None).await;
+    world.advance(Duration::minutes(57)).await;
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+    assert_eq!(crate::refreshes(&world).await, 0);
+    assert_eq!(elsewhere.call("/sso/token").await.problem(), (401, "not_signed_in".into()), "all sessions end");
+}
+
+#[tokio::test]
+async fn r92_a_leaver_is_known_by_the_flex_user_too_and_their_token_is_not_vouched_for() {
+    let (world, mut browser) = signed_in().await;
+    let token = browser.call("/sso/token").await.is(200);
+    leaves(&world, "renamed", Some(token["flex_user_sid"].as_str().unwrap().parse().unwrap())).await;
+    let body = serde_json::json!({ "token": token["access_token"] }).to_string();
+    let request = http::Request::post("/sso/validate").header("content-type", "application/json");
+    let reply = browser.send(request.body(axum::body::Body::from(body)).unwrap()).await;
+    assert_eq!(reply.problem(), (401, "flex_token_invalid".into()));
+    let mut again = flexgate_test_support::Browser::new(crate::process(&world));
+    assert_eq!(again.sign_in(&world, "ada").await.problem(), (403, "login_refused".into()));
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()), "all sessions end");
 }

@@ -83,6 +83,31 @@ async fn r01_thirty_tabs_at_once_sign_in_and_their_cookies_are_small() {
 }
 
 #[tokio::test]
+async fn r01_the_ninth_tab_costs_no_login_once_one_has_finished() {
+    let (world, mut browser) = fresh().await;
+    let callbacks = restored(&world, &mut browser, 9).await;
+    assert_eq!(browser.get(&callbacks[8]).await.status, 303);
+    assert_eq!(logins(&browser).len(), 8);
+    for callback in &callbacks[..8] {
+        assert_eq!(browser.get(callback).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn r01_a_page_that_asks_for_its_token_clears_the_cookies_over_eight() {
+    let (world, mut browser) = signed_in().await;
+    for _ in 0..8 {
+        world.clock.advance(Duration::SECOND);
+        browser.begin("/sso/default/login").await;
+    }
+    let odd = format!("{}AAAAAAAAAAA", crate::LOGIN);
+    browser.cookies.insert(odd.clone(), "v1.1.garbage".into());
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    assert_eq!(logins(&browser).len(), 8);
+    assert!(!browser.cookies.contains_key(&odd), "a cookie that does not open counts as the oldest");
+}
+
+#[tokio::test]
 async fn r01_an_old_login_of_another_profile_counts_among_the_eight() {
     let (world, mut browser) = fresh().await;
     let other = browser.begin("/sso/second/login").await;
@@ -125,6 +150,27 @@ async fn r02_a_callback_of_no_login_clears_no_cookie() {
     assert_eq!(browser.get(&callback).await.status, 303, "the pending login is untouched");
 }
 
+/// Grace signs in at a desk where ada's session is still alive, and takes too long.
+#[tokio::test]
+async fn r02_a_login_that_failed_does_not_look_like_a_success() {
+    let (world, mut browser) = signed_in().await;
+    let authorize = browser.begin("/sso/default/login?prompt=select_account").await;
+    let callback = browser.authenticate(&world, &authorize, Some("grace")).await;
+    world.clock.advance(Duration::seconds(601));
+    assert_eq!(browser.get(&callback).await.problem(), (400, "login_invalid".into()));
+    assert_eq!(browser.get("/sso/default/callback?code=x").await.problem(), (400, "login_invalid".into()));
+}
+
+#[tokio::test]
+async fn r02_a_finished_callback_stays_finished_after_further_logins() {
+    let (world, mut browser, finished) = at_callback().await;
+    assert_eq!(browser.get(&finished).await.status, 303);
+    assert_eq!(browser.sign_in(&world, "grace").await.status, 303);
+    let again = browser.get(&finished).await;
+    assert_eq!((again.status.as_u16(), again.header("location")), (303, "/"));
+    assert_eq!(browser.call("/sso/token").await.is(200)["username"], "grace", "nothing changes");
+}
+
 #[tokio::test]
 async fn r02_a_session_that_has_ended_does_not_count_as_signed_in() {
     let (world, mut browser, callback) = at_callback().await;
@@ -150,6 +196,10 @@ async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_w
         assert!(forged.set_cookies().is_empty());
     }
     assert_eq!(exchanges(&world).await, 1, "the same forged code is sent only once");
+    for code in 0..5 {
+        browser.get(&format!("/sso/default/callback?code={code}&state={state}")).await;
+    }
+    assert_eq!(exchanges(&world).await, 3, "a login sends at most three codes that come without a number");
     assert_eq!(browser.get(&callback).await.status, 303);
     // The newest login of the profile is chosen, whatever its position among the cookies.
     let first = browser.begin("/sso/default/login?return_to=/first").await;
@@ -202,8 +252,22 @@ async fn r13_a_second_login_in_the_same_browser_ends_the_first_session() {
     let (world, mut browser) = signed_in().await;
     let mut first = browser.clone();
     assert_eq!(browser.sign_in(&world, "grace").await.status, 303);
-    assert_eq!(first.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
+    let refused = first.call("/sso/token").await;
+    assert_eq!(refused.problem(), (401, "not_signed_in".into()));
+    // The answer may arrive after the new session's cookie, so it must not clear the cookie.
+    assert!(refused.set_cookies().is_empty());
     assert_eq!(browser.call("/sso/token").await.is(200)["username"], "grace");
+}
+
+#[tokio::test]
+async fn r13_the_first_session_of_the_same_person_still_answers_requests_under_way() {
+    let (world, mut browser) = signed_in().await;
+    let mut first = browser.clone();
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    assert_eq!(first.call("/sso/token").await.status, 200);
+    world.advance(Duration::seconds(10)).await;
+    assert_eq!(first.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+    assert_eq!(browser.call("/sso/token").await.status, 200);
 }
 
 #[tokio::test]

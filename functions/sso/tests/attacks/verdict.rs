@@ -21,6 +21,7 @@ fn refusals_of_others() -> Vec<Value> {
         json!({ "code": 403, "message": "Forbidden", "status": 403 }),
         json!({ "code": "900901", "message": "Invalid Credentials" }),
         json!({ "code": 900_901, "message": "Invalid Credentials" }),
+        json!({ "code": 4001, "message": "Forbidden" }),
         json!({ "statusCode": 403, "message": "quota" }),
         json!({ "code": 20003, "message": "Authenticate", "status": 401 }),
         json!({ "fault": { "code": 20003 } }),
@@ -131,17 +132,45 @@ async fn r07_a_refresh_whose_answer_was_lost_costs_no_minute_of_the_good_token()
     world.advance(Duration::minutes(1)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (401, "reauthenticate".into()));
-    assert!(reply.set_cookie(SESSION).unwrap().contains("Max-Age=0"));
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
 }
 
 #[tokio::test]
 async fn r07_a_refresh_in_vain_counts_as_a_use_of_the_session() {
-    let (_world, mut browser, first) = rotated_unseen().await;
+    let (world, mut browser, first) = rotated_unseen().await;
     let mut again = browser.clone();
     let (one, other) = tokio::join!(browser.call("/sso/token"), again.call("/sso/token"));
     for reply in [one, other] {
         assert_eq!(reply.is(200)["access_token"], first);
     }
+    let db = rusqlite::Connection::open(world.store_path()).unwrap();
+    let used_at: i64 = db.query_row("SELECT used_at FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(used_at, world.clock_rng().now().unix_timestamp());
+}
+
+#[tokio::test]
+async fn r07_a_mistake_in_the_sso_settings_is_no_refusal_of_the_token() {
+    let (world, mut browser) = signed_in().await;
+    let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
+    world.advance(Duration::minutes(56)).await;
+    let own = json!({ "status": 403, "body": { "code": 70251, "message": "SSO settings", "status": 403 } });
+    world.fault(&at("services", "OAuth/Tokens", &own)).await;
+    assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
+    world.no_faults().await;
+    world.advance(Duration::seconds(11)).await;
+    assert_ne!(browser.call("/sso/token").await.is(200)["access_token"], first, "the session goes on");
+}
+
+#[tokio::test]
+async fn r10_a_long_wait_is_left_to_the_next_request_while_the_token_is_good() {
+    let (world, mut browser) = signed_in().await;
+    let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
+    world.advance(Duration::minutes(57)).await;
+    world.fault(&at("services", "OAuth/Tokens", &json!({ "status": 429, "headers": { "retry-after": "8" } }))).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
+    assert!(began.elapsed() < std::time::Duration::from_secs(6), "the lease lasts ten seconds");
+    assert_eq!(refreshes(&world).await, 1);
 }
 
 #[tokio::test]

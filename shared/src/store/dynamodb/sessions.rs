@@ -117,6 +117,16 @@ impl Sessions for DynamoStore {
         Ok(())
     }
 
+    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+        let request =
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = request
+            .update_expression("SET ends_at = :at, expires_at = :at")
+            .condition_expression("attribute_exists(pk) AND ends_at > :at")
+            .expression_attribute_values(":at", seconds(at));
+        refused(request.send().await).map(drop)
+    }
+
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
         for mark in self.items(&user_pk(user), "session#").await? {

@@ -8,6 +8,10 @@ use super::SqliteStore;
 use super::worker::Keep;
 use crate::store::{ReturnAddresses, StoreError};
 
+/// The maximum number of addresses, because anybody can begin logins. If there are more, the addresses of new logins are
+/// lost.
+const MOST: i64 = 10_000;
+
 #[async_trait]
 impl ReturnAddresses for SqliteStore {
     async fn keep_address(
@@ -24,9 +28,10 @@ impl ReturnAddresses for SqliteStore {
             .ask(Keep::Soon, move |db| {
                 db.prepare_cached("DELETE FROM return_addresses WHERE until < ?1")?.execute([now.unix_timestamp()])?;
                 db.prepare_cached(
-                    "INSERT OR REPLACE INTO return_addresses (login, sealed, until) VALUES (?1, ?2, ?3)",
+                    "INSERT INTO return_addresses (login, sealed, until)
+                     SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM return_addresses) < ?4",
                 )?
-                .execute(params![login, sealed, until.unix_timestamp()])?;
+                .execute(params![login, sealed, until.unix_timestamp(), MOST])?;
                 Ok(())
             })
             .await
