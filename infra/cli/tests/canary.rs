@@ -219,12 +219,32 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
         json!({"header": {"kid": "no-such-key"}}),
         json!({"key": "unknown"}),
         json!({"scope": "openid"}),
-        json!({"header": {"jku": "http://localhost:1/canary-upstream-canary"}}),
+        json!({"key": "unknown", "header": {"jku": "http://localhost:1/canary-upstream-canary"}}),
+        json!({"nbf": "canary-upstream-canary"}),
+        json!({"preferred_username": ["canary-upstream-canary"]}),
     ];
     for changes in wrong {
         let jwt = world.token(&merged(person.clone(), &changes)).await;
         canaries.add("client JWT", &jwt);
         assert!(matches!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 401 | 403));
+    }
+    // A group's name may be an e-mail address.
+    canaries.add("e-mail", "canary-group@example.com");
+    let grouped = world.token(&merged(person.clone(), &json!({"roles": ["canary-group@example.com"]}))).await;
+    canaries.add("client JWT", &grouped);
+    assert_eq!(post(&mut caller, "/token", Some(&grouped), &json!({})).await.0, 201);
+    // The form of RFC 8693 carries tokens in its body.
+    for (subject, status) in [(jwt.as_str(), 200), ("canary-bearer-canary.canary-bearer-canary.x", 400)] {
+        let form = format!(
+            "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={subject}\
+             &subject_token_type=urn:ietf:params:oauth:token-type:jwt&actor_token_type=&scope="
+        );
+        let request = Request::post("/token").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let reply = caller.send(request.body(Body::from(form)).unwrap()).await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+        if let Some(token) = reply.body["access_token"].as_str() {
+            canaries.add("access token", token);
+        }
     }
     let garbage = "canary-bearer-canary.canary-bearer-canary.canary-bearer-canary";
     canaries.add("client JWT", garbage);

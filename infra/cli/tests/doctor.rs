@@ -238,6 +238,19 @@ async fn of_check(world: &World, name: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r31_several_issuers_that_claim_nobody_are_seen() {
+    let world = World::start().await;
+    for (may_claim, warns) in [(json!(null), true), (json!(["scim"]), false)] {
+        let ours = json!({"issuer": world.simulator.issuer(), "audiences": ["flexgate"], "may_claim": may_claim});
+        let other = json!({"issuer": format!("{}/other", world.simulator.url()), "audiences": ["flexgate"]});
+        let (_, report) = examine(&world, &[("FLEXGATE_ISSUERS", &json!([ours, other]).to_string())]).await;
+        let checks = report["checks"].as_array().unwrap().iter();
+        let warned = checks.filter(|check| check["status"] == "warning" && check["check"] == "issuer").count();
+        assert_eq!(warned, usize::from(warns), "{report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_nobody_empties_is_seen_by_its_oldest_event() {
     let world = World::start().await;
     let store = SqliteStore::open(&world.store_path()).unwrap();

@@ -20,9 +20,9 @@ use crate::call::Wire;
 use crate::gate;
 use crate::world::World;
 
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 
-/// Accepts connections until `stop` changes. Then waits up to two seconds for running requests.
+/// Accepts connections until `stop` changes. Then waits up to a second for running requests.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,

@@ -196,7 +196,7 @@ impl Simulator {
         change(&mut self.world.state().switches);
     }
 
-    /// Stops listening, gives running requests up to two seconds, and closes websockets.
+    /// Stops listening, gives running requests up to a second, and closes websockets.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {

@@ -64,10 +64,13 @@ impl Unused {
     }
 }
 
-/// Makes a name safe to log: shortened, and without unusual characters.
+/// Makes a name safe to log: shortened, and without unusual characters. A group's name may be an e-mail address, so
+/// everything after the first `@` is left out.
 fn readable(name: &str) -> Box<str> {
     let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-    name.chars().take(MAX_ROLE).map(safe).collect::<String>().into()
+    let end = |rest: &str| if rest.len() < name.len() { "@..." } else { "" };
+    let local = name.split('@').next().unwrap_or_default();
+    local.chars().take(MAX_ROLE).map(safe).chain(end(local).chars()).collect::<String>().into()
 }
 
 impl fmt::Display for Unused {
@@ -92,11 +95,11 @@ mod tests {
         unused.claim("preferred_username", Why::Missing);
         unused.claim("preferred_username", Why::Unusable);
         unused.claim("email_verified", Why::Unverified);
-        unused.roles(["lead\n", "Lead", " "]);
+        unused.roles(["lead\n", "Lead", " ", "flex@example.com"]);
         assert_eq!(
             unused.to_string(),
             "the claim preferred_username is missing; the claim email_verified does not say that the e-mail address \
-             is verified; these roles mean nothing here: Lead, lead"
+             is verified; these roles mean nothing here: Lead, flex@..., lead"
         );
     }
 

@@ -169,6 +169,12 @@ pub struct Issuer {
 }
 
 impl Issuer {
+    /// Whether the settings allow the issuer to claim any Flex user to whom nobody is bound.
+    #[must_use]
+    pub fn may_claim_somebody(&self) -> bool {
+        *self.limits.may_claim != MayClaim::default()
+    }
+
     /// Returns the identity of the person to whom the SCIM client gives this `externalId`. Returns `None` if the
     /// settings do not say that `externalId` is a subject of this issuer. The error means that this issuer has no
     /// subjects like that.

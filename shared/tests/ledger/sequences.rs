@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement, Step as Sent};
+use flexgate::domain::ledger::{AttachmentRefused, MayClaim, Said, Source, Statement, Step as Sent};
 use flexgate::domain::{Caller, EventId, FlexUser, Identity, IssuerLimits, Role, Scopes, Unused, Username};
 use flexgate::users::ledger::{Earlier, LedgerError, News, Outcome, Preview, Report, TokenClaims};
 use futures_util::StreamExt as _;
@@ -78,7 +78,7 @@ async fn mint(fixture: &Fixture, username: &Username, subject: String, superviso
         roles: supervisor.then_some(Role::Supervisor).into_iter().collect(),
         acts: None,
         unused: Unused::default(),
-        limits: IssuerLimits::default(),
+        limits: IssuerLimits { may_claim: Arc::new(MayClaim::Everybody), ..IssuerLimits::default() },
         issued_at: None,
         expires_at: SystemClock.now() + Duration::HOUR,
     };

@@ -148,6 +148,7 @@ def main():
         flex_token = token(gateway, session_id)
         dictionary(work / "flex-tokens.dict", [flex_token])
         dictionary(work / "people.dict", PEOPLE)
+        dictionary(work / "callers.dict", [service])
         environment = {
             **os.environ,
             "SCHEMATHESIS_HOOKS": "hooks",

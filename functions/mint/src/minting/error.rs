@@ -59,6 +59,12 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Whether the reason may be a claim that is missing or that Flexgate could not use.
+    #[must_use]
+    pub fn may_come_from_claims(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::UserUnknown | Self::Ledger(_))
+    }
+
     /// The Flex user that the error is about, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {

@@ -32,13 +32,13 @@ pub(super) async fn mint_for(
     let unused = &caller.unused;
     let act = act.or_for(caller, &asked);
     let minted = app.minting.mint(caller, asked, context.deadline).await.map_err(|error| {
-        // A claim that could not be used may be the reason.
-        let reason = with_note(&with_causes(&error), Some(unused.to_string()));
+        let note = error.may_come_from_claims().then(|| unused.to_string());
+        let reason = with_note(&with_causes(&error), note.clone());
         audit(Some(caller), error.user(), &act, Decision::Refused, &reason, context);
         if let MintError::WrongToken(wrong) = &error {
             telemetry::alarm(&context.request_id, "wrong_token", wrong);
         }
-        problem::of(&error).noting(unused)
+        problem::of(&error).noting(note.unwrap_or_default())
     })?;
     let reason = with_note(&minted, unused.dropped_roles());
     audit(Some(caller), Some(&minted.token.info.flex_user_sid), &act, Decision::Allowed, &reason, context);

@@ -45,12 +45,19 @@ const REQUESTED_TYPES: [&str; 2] = [FLEX_TOKEN, "urn:ietf:params:oauth:token-typ
 #[derive(ToSchema, Deserialize)]
 #[expect(dead_code, reason = "describes what the handler reads parameter by parameter")]
 pub(super) struct Exchange {
-    #[schema(example = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    #[schema(
+        pattern = "^urn:ietf:params:oauth:grant-type:token-exchange$",
+        example = "urn:ietf:params:oauth:grant-type:token-exchange"
+    )]
     grant_type: String,
     /// The caller's JWT. If there is an `Authorization` header, it must carry the same token.
+    #[schema(min_length = 1)]
     subject_token: String,
     /// `urn:ietf:params:oauth:token-type:` and `jwt`, `access_token` or `id_token`.
-    #[schema(example = "urn:ietf:params:oauth:token-type:jwt")]
+    #[schema(
+        pattern = "^urn:ietf:params:oauth:token-type:(jwt|access_token|id_token)$",
+        example = "urn:ietf:params:oauth:token-type:jwt"
+    )]
     subject_token_type: String,
     /// The JWT of the service that acts for the caller. It needs the scope `flexgate.token.any`. The audit event names
     /// the service in `act`.

@@ -40,6 +40,33 @@ async fn m18_what_twilio_leaves_out_is_asked_for() {
 }
 
 #[tokio::test]
+async fn r06_a_proxys_refusal_never_says_that_a_caller_has_no_flex_user() {
+    let gate = Gate::start().await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    for (bound, path) in [(false, "Users"), (true, "Users"), (true, "Tokens")] {
+        if bound {
+            gate.world.no_faults().await;
+            gate.mint_as("ada").await.assert_minted(&ada);
+        }
+        for refusal in [
+            json!({ "status": 404, "body": "<html>canary</html>" }),
+            json!({ "status": 403, "body": { "message": "Forbidden" } }),
+            json!({ "status": 401, "body": "<html>canary</html>" }),
+            json!({ "status": 302, "body": "", "headers": { "location": "https://portal.example/" } }),
+        ] {
+            gate.world.no_faults().await;
+            gate.world.clock.advance(time::Duration::seconds(61));
+            let mut fault = json!({ "service": "flex-api", "path_contains": path, "kind": "status", "times": "always" });
+            fault.as_object_mut().unwrap().extend(refusal.as_object().unwrap().clone());
+            gate.world.fault(&fault).await;
+            let answer = gate.mint_as("ada").await;
+            answer.assert_problem(503, "unavailable");
+            assert!(!answer.text.contains("canary"), "{}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn m19_two_users_of_one_name_are_a_conflict_and_another_case_is_another_name() {
     let gate = Gate::start().await;
     gate.world.at_twilio("ada", &["agent"]).await;

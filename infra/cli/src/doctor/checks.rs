@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flexgate::authn::{LEEWAY, Verifier};
+use flexgate::authn::{Issuer, LEEWAY, Verifier};
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
@@ -92,6 +92,11 @@ pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     if let Some(caller) = &groups.caller {
         let verifier = Verifier::new(caller.issuers.clone(), platform.http.clone(), clock_rng.clone());
         findings.extend(issuers(&verifier).await);
+        if caller.issuers.len() > 1 && !caller.issuers.iter().any(Issuer::may_claim_somebody) {
+            let text = "several issuers are trusted, and none may claim a Flex user: first mints are refused";
+            let remedy = "set may_claim for the issuer of the people (docs/issuers.md), unless all are bound or new";
+            findings.push(Finding::warning("issuer", text, remedy));
+        }
         if caller.issuers.is_empty() {
             let text = "no issuer is configured: /token and /users answer 501";
             let remedy = "set FLEXGATE_ISSUERS if anybody mints or provisions; SSO does not need it";
