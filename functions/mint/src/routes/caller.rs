@@ -1,4 +1,4 @@
-//! What both forms of the request share: verifies the caller, mints, and writes the audit event.
+//! Authentication, minting and the audit event, for JSON requests and for forms.
 
 use std::fmt::Display;
 
@@ -32,7 +32,7 @@ pub(super) async fn mint_for(
     let unused = &caller.unused;
     let act = act.or_for(caller, &asked);
     let minted = app.minting.mint(caller, asked, context.deadline).await.map_err(|error| {
-        // A claim that could not be used may be the reason.
+        // An unusable claim may be the reason for the refusal.
         let reason = with_note(&with_causes(&error), Some(unused.to_string()));
         audit(Some(caller), error.user(), &act, Decision::Refused, &reason, context);
         if let MintError::WrongToken(wrong) = &error {
@@ -52,17 +52,17 @@ fn with_note(reason: &dyn Display, note: Option<String>) -> String {
     }
 }
 
-/// The subject of whoever really acts, if that is not the subject of the mint (RFC 8693 §4.1).
+/// The subject of the service that acts for the mint's subject, or `None` (RFC 8693 §4.1).
 #[derive(Debug, Clone)]
 pub(super) struct Act(pub(super) Option<Box<str>>);
 
 impl Act {
-    /// Whom the caller's own token names.
+    /// Reads the actor from the caller's own token.
     pub(super) fn of(caller: Option<&Caller>) -> Self {
         Self(caller.and_then(|caller| caller.acts.clone()))
     }
 
-    /// A service that mints for a user whom it names acts for that user.
+    /// Adds the service as the actor, if a service mints for another user.
     fn or_for(self, caller: &Caller, asked: &MintRequest) -> Self {
         let another = asked.username.as_ref().filter(|named| Some(*named) != caller.username.as_ref());
         let acts = another.is_some() && caller.scopes.grant(Scope::TokenAny);

@@ -1,4 +1,4 @@
-//! Tests how mints handle Twilio's answers (attacks M18 to M22).
+//! Tests Twilio's unusual answers to mints (attacks M18 to M22).
 
 use serde_json::{Value, json};
 
@@ -179,7 +179,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // If Twilio's answer is lost, Flexgate mints again. Nobody ever receives the lost token.
+    // If Twilio's answer is lost, Flexgate mints again.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }
