@@ -1,5 +1,4 @@
-//! Lets a person in who comes back from Twilio with a code: exchanges the code, refuses people who have left, and stores
-//! a session.
+//! Completes a sign-in: exchanges the code, stores a session, and refuses people who have left.
 
 use std::time::Duration;
 
@@ -15,11 +14,11 @@ use super::pending::session_id;
 use super::tokens::Tokens;
 use super::{Fault, SignIn};
 
-/// The time limit for Tokens/Info after an exchange. Its answer only adds to what the exchange's answer says.
+/// The time limit for Tokens/Info after an exchange. It is short, because the sign-in can succeed without the answer.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
 
 impl SignIn {
-    /// Sends the code to Twilio, and stores a session.
+    /// Exchanges the code at Twilio, and stores a session.
     pub(super) async fn sign_in(
         &self,
         profile: &SsoProfile,
@@ -43,9 +42,8 @@ impl SignIn {
         Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid })
     }
 
-    /// Returns what Twilio says about a new token. The exchange's answer proves who signed in. Tokens/Info adds the
-    /// worker. If Tokens/Info fails, the sign-in goes on without the worker, because the code cannot be used again. But
-    /// if Tokens/Info contradicts the exchange, nobody is signed in.
+    /// Reads the new token's details from Tokens/Info, including the worker. If Tokens/Info fails, returns the
+    /// exchange's details without the worker. If the two answers contradict each other, returns an error.
     async fn information(&self, tokens: &SsoTokens, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let exchanged = &tokens.info;
         match self.parts.sso.token_info(&tokens.access_token, deadline.within(INFO_AT_MOST)).await {
@@ -55,7 +53,7 @@ impl SignIn {
             }
             Ok(_) => Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange")),
             Err(error @ (TwilioError::Refused(_) | TwilioError::NotFound(_) | TwilioError::Foreign)) => Err(error),
-            // Without a username, Flexgate could not find out whether the person has left.
+            // Without a username, Flexgate cannot check whether the person has left.
             Err(error) if exchanged.username.is_none() => Err(error),
             Err(error) => {
                 tracing::warn!(error = %error, "Tokens/Info failed: the session does not know its worker");
@@ -64,11 +62,11 @@ impl SignIn {
         }
     }
 
-    /// Refuses a person who has left, and ends the session that they have just got. Twilio's SSO does not refuse them:
-    /// it creates or reactivates the Flex user of every person whom the identity provider lets in.
+    /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
+    /// user.
     ///
-    /// This check follows the insertion of the session. A deactivation at the same moment either is seen here, or finds
-    /// the session and ends it.
+    /// This check follows the insertion of the session. So a simultaneous deactivation either fails this check or ends
+    /// the session.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
         let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
         let username = username.map(|username| username.key());
@@ -88,9 +86,8 @@ impl SignIn {
         Err(error)
     }
 
-    /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If this fails, the
-    /// next sweep finds the person. The queue accepts one such job per person and minute, no matter how often the
-    /// person tries to sign in.
+    /// Queues a job that deactivates the Flex user again. The queue accepts at most one such job per user and minute.
+    /// If queueing fails, the next sweep deactivates the user.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();
         let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));

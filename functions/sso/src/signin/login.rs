@@ -1,4 +1,4 @@
-//! Begins a login, and completes it at the callback.
+//! Begins a login, and completes the login at the callback.
 
 use std::cmp::Reverse;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress
 use super::state::{self, LoginId, Returned};
 use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn};
 
-/// What the identity provider should ask the person, even if they are signed in there.
+/// What the identity provider asks a person who is already signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     /// To sign in again.
@@ -24,7 +24,7 @@ pub enum Prompt {
     SelectAccount,
 }
 
-/// The text is not a prompt that Flexgate passes on.
+/// The text is not one of the allowed prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be login or select_account")]
 pub struct PromptError;
@@ -74,24 +74,23 @@ pub struct Completed {
     pub flex_user_sid: FlexUserSid,
 }
 
-/// Why a callback signs nobody in.
+/// Why a callback fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// The callback matches no pending login of this browser. The login began in another browser, began too long ago,
-    /// or is already finished.
+    /// The callback belongs to no pending login of this browser. That login may have expired, be complete, or belong to
+    /// another browser.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
-    /// Twilio does not accept the code for this login. But the browser has another pending login for the same profile,
-    /// and the code may belong to that one.
+    /// Twilio refuses the code for this login. The code may belong to another pending login of this browser.
     #[error("the code does not belong to the login of its state")]
     Mixed(#[source] TwilioError),
-    /// Twilio does not accept the code together with this login's verifier and nonce.
+    /// Twilio refuses the code together with this login's verifier and nonce.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
-    /// The identity provider or Twilio refused to sign the person in.
+    /// The identity provider or Twilio refused the person.
     #[error("the identity provider refused")]
     Declined,
-    /// The person has left: a source says that they are inactive.
+    /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
     /// A dependency of sign-in fails.
@@ -110,17 +109,16 @@ impl From<TwilioError> for CallbackError {
 pub struct Failed {
     /// Why.
     pub error: CallbackError,
-    /// The login whose cookie is now useless, if there is one.
+    /// The login that is no longer useful, if there is one. The browser should drop its cookie.
     pub spent: Option<LoginId>,
 }
 
 /// The login to which a callback belongs.
 pub(super) struct Found {
     pub(super) login: Pending,
-    /// Whether the callback's `state` contains the login's number. Otherwise somebody else may have sent the browser
-    /// here.
+    /// Whether the callback's `state` contains the login's number. Without the number, the callback may be forged.
     is_numbered: bool,
-    /// Whether the browser has other pending logins of the same profile.
+    /// Whether the browser has other pending logins of this profile.
     pub(super) has_others: bool,
 }
 
@@ -151,7 +149,7 @@ impl SignIn {
         Ok(Begun { location: self.parts.sso.authorize_url(&profile.sid, &authorization), id: login.id, cookie })
     }
 
-    /// Stores the return address of a login. If that fails, the login goes on, and ends at the default address.
+    /// Stores a login's return address. If this fails, the login ends at the default address.
     async fn keep_address(&self, keys: LoginKeys<'_>, id: LoginId, return_to: &ReturnTo) {
         let Ok(sealed) = keys.seal_address(id, return_to.as_str(), self.parts.clock_rng.rng.as_ref()) else { return };
         let now = self.now();
@@ -161,7 +159,7 @@ impl SignIn {
         }
     }
 
-    /// Returns the return address of a login. If it is lost or no longer allowed, returns the default address.
+    /// Returns a login's return address, or the default address if it is lost or no longer allowed.
     pub(super) async fn address(&self, keys: LoginKeys<'_>, login: &Pending) -> ReturnTo {
         let unverified = match &login.return_to {
             ReturnAddress::InCookie(text) => Some(text.to_string()),
@@ -178,8 +176,8 @@ impl SignIn {
         parsed.unwrap_or_else(|| destinations.default().clone())
     }
 
-    /// Completes a login. Finds the login by the browser's cookies and the returned `state`, sends the code to Twilio,
-    /// and stores a session. Ends the session `earlier_session_id`, which the browser had before.
+    /// Completes a login: finds it by the cookies and `state`, exchanges the code, and stores a session. Ends the
+    /// browser's previous session, `earlier_session_id`.
     pub async fn complete(
         &self,
         profile: &SsoProfile,
@@ -209,8 +207,8 @@ impl SignIn {
         Ok(completed)
     }
 
-    /// Returns why a callback with an error instead of a code signs nobody in. Only the browser that began the login
-    /// learns that the identity provider refused, because anybody can put any error into the URL.
+    /// Returns the failure for a callback that contains an error instead of a code. `Declined` requires a pending
+    /// login, because anybody can write an error into the URL.
     pub async fn declined(
         &self,
         profile: &SsoProfile,
@@ -222,13 +220,13 @@ impl SignIn {
             Ok(keys) => keys,
             Err(error) => return Failed { error: Fault::from(error).into(), spent: None },
         };
-        // The login stays pending: the person may go back, and choose to sign in after all.
+        // Do not end the login, because the person may go back and sign in after all.
         let found = self.find(profile, cookies, unverified_state, &keys.value);
         found.map_or_else(|failed| failed, |_| Failed { error: CallbackError::Declined, spent: None })
     }
 
-    /// Returns the logins that the browser should forget: the oldest, so that it has at most eight together with the
-    /// `begun` logins that the response begins. Cookies that Flexgate cannot open count as the oldest.
+    /// Returns the oldest pending logins beyond the limit of eight. `begun` is the number of logins that the response
+    /// adds. A cookie that Flexgate cannot open counts as the oldest.
     pub async fn surplus(&self, cookies: &[LoginCookie<'_>], begun: usize, deadline: Deadline) -> Vec<LoginId> {
         let count = (cookies.len() + begun).saturating_sub(MAX_PENDING);
         if count == 0 {
@@ -260,10 +258,9 @@ impl SignIn {
                 let spent = cookies.iter().any(|cookie| cookie.id == id).then_some(id);
                 (logins.iter().position(|login| login.id == id).ok_or_else(|| none(spent))?, true)
             }
-            // If `state` contains no number, take the newest login. If that is the wrong one, Twilio refuses the code,
-            // because the verifier does not match.
+            // Without a number in `state`, use the newest login. If it is the wrong login, Twilio refuses the code.
             Returned::Unnumbered => {
-                // Browsers send the older of two cookies first.
+                // Browsers send older cookies first.
                 logins.reverse();
                 logins.sort_by_key(|login| Reverse(login.begun_at));
                 (0, false)
@@ -277,11 +274,9 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty() })
     }
 
-    /// Records in the store that this login is used. Several identical callbacks may arrive, even at the same time in
-    /// two processes. This returns true for only one of them, which then sends the code to Twilio.
+    /// Records the login as used. Of several identical callbacks, only one gets `true` and sends the code to Twilio.
     ///
-    /// Anybody can send a browser to a callback whose `state` contains no number. Such a callback uses only its own
-    /// code, so it cannot spoil a login that is still under way.
+    /// A callback without a number may be forged. It uses up only its own code, not the pending login.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let mut what = found.login.id.to_string();
