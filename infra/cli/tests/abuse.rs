@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// Starts the gateway with a limit on its open files.
+/// Starts the gateway with this limit on its open files.
 fn live_with_files(world: &World, files: u32) -> Process {
     let port = free_port();
     let mut command = Command::new("sh");
@@ -35,13 +35,13 @@ fn live_with_files(world: &World, files: u32) -> Process {
     process
 }
 
-/// Lets this process open as many files as the system allows.
+/// Raises this process's limit on open files to the system's maximum.
 fn raise_own_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
-/// Sends a request byte by byte, one each second. Starts again whenever the gateway closes the connection.
+/// Sends one byte of a request each second. Starts again after the gateway closes the connection.
 async fn trickle(port: u16) {
     loop {
         let Ok(mut stream) = stream_from(ATTACKER, port).await else { continue };
@@ -103,7 +103,7 @@ async fn r80_silent_and_slow_connections_keep_nobody_else_out_and_do_not_hold_up
 #[tokio::test(flavor = "multi_thread")]
 async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     let world = World::start().await;
-    // No request; half of a request's head; half of a body.
+    // Nothing, half of a request's head, and half of a body.
     let halves: [&[u8]; 3] = [
         b"",
         b"GET /health HTTP/1.1\r\nhost: local",
@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // An answer on another connection shows that the gateway has read what came before.
+        // This answer shows that the gateway has already read the halves.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
