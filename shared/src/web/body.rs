@@ -114,13 +114,13 @@ pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Byte
     }
 }
 
-/// Reads a form, in the order of its parameters. The caller must have checked the content type.
+/// Reads a form's parameters in order. The caller must have checked the content type.
 pub async fn form(request: Request) -> Result<Vec<(String, String)>, Problem> {
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
     Ok(form_urlencoded::parse(&bytes).into_owned().collect())
 }
 
-/// Returns the media type without its parameters, in lower case.
+/// Returns the media type in lower case, without parameters.
 fn essence(content_type: Option<&HeaderValue>) -> String {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -137,7 +137,7 @@ fn unreadable(error: &axum::Error, limit: usize) -> Problem {
     }
 }
 
-/// Whether the server gave up waiting for the rest of the body.
+/// Whether the body arrived too slowly.
 fn is_timeout(error: &axum::Error) -> bool {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
