@@ -1,5 +1,5 @@
 //! Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
-//! peers). Each runs against a local server of Lambda's runtime API.
+//! peers). A local server provides Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::subjects::Subject;
 /// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// The milliseconds until the function was ready, for each start.
+    /// The time until the function was ready in milliseconds, for each start.
     pub init: Vec<f64>,
-    /// The milliseconds until the first answer, for each start.
+    /// The time until the first answer in milliseconds, for each start.
     pub cold: Vec<f64>,
-    /// The milliseconds until the answer, for each later request.
+    /// The time until the answer in milliseconds, for each later request.
     pub warm: Vec<f64>,
     /// The peak memory of each measured process, in MiB.
     pub rss: Vec<f64>,
@@ -28,12 +28,11 @@ pub struct Seen {
 pub struct Times {
     /// How many processes to start.
     pub starts: usize,
-    /// The number of answers to measure in each of the last three processes.
+    /// The number of measured answers in each of the last three processes.
     pub answers: usize,
 }
 
-/// Whether an answer is a success. Refusals must not count, because they are faster and would make the figures look
-/// better than they are.
+/// Whether an answer is a success. Refusals are faster, so they must not count.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),
@@ -55,8 +54,7 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Measure warm answers in three processes. A single process may happen to have a memory layout that is
-            // faster than usual.
+            // Use three processes, because one process may have an unusually fast memory layout.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -99,7 +97,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// Returns the size of a file in megabytes, raw and compressed with deflate at its highest level, as with `zip -9`.
+/// Returns a file's size in megabytes, uncompressed and compressed as with `zip -9`.
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();
@@ -107,14 +105,12 @@ pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     (megabytes(raw), megabytes(zipped.stdout.len() as u64))
 }
 
-/// A control group that limits processor time to the share that Lambda gives a function. It is removed when the value
-/// is dropped.
+/// A control group that limits processor time as Lambda does. Dropping the value removes the group.
 pub struct Share(PathBuf);
 
 impl Share {
-    /// Makes a control group for a function with `megabytes` of memory. Returns `None` if this machine does not allow
-    /// control groups. Lambda gives a function a whole processor at 1,769 MB of memory, and a proportional share below
-    /// that.
+    /// Creates the control group of a function with `megabytes` of memory. Lambda gives a whole processor at 1,769 MB,
+    /// and proportionally less below. Returns `None` if this machine does not allow control groups.
     pub fn of_memory(megabytes: u32) -> Option<Self> {
         const PERIOD: u32 = 20_000;
         let quota = (PERIOD * megabytes / 1_769).to_string();

@@ -1,9 +1,9 @@
-//! Prints the tables of results, and a line for each bound that was checked.
+//! Prints the tables, and a line for each checked bound.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The bounds that were checked, each with whether it was met.
+/// The checked bounds, with their results.
 #[derive(Default)]
 pub struct Report {
     bounds: RefCell<Vec<(String, bool)>>,
@@ -27,7 +27,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Prints all bounds once more. Returns whether all were met.
+    /// Prints all bounds again. Returns whether every check succeeded.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");
@@ -40,7 +40,7 @@ impl Report {
     }
 }
 
-/// Formats a figure. Larger figures get fewer decimals.
+/// Formats a number. Larger numbers get fewer decimals.
 pub fn short(figure: f64) -> String {
     let digits = match figure.abs() {
         0.0..1.0 => 3,
@@ -76,7 +76,7 @@ pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Returns a quantile of `values`: about the fraction `share` of the values is smaller than the result.
+/// Returns a quantile of `values`: the fraction `share` of the values is smaller than the result.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
