@@ -13,8 +13,7 @@ import tempfile
 from pathlib import Path
 
 FLEXGATE = str(Path(sys.argv[1]) / "flexgate")
-# An escape sequence that changes the appearance of text. The pattern does not match sequences that move the cursor,
-# because the progress bar uses them.
+# Matches escape sequences for colours and styles. It does not match cursor movements, which the progress bar uses.
 LOOKS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -42,7 +41,7 @@ def main(folder: Path) -> None:
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
     (folder / "people.csv").write_text("username,email,full_name,roles\nada,ada@example.com,Ada,agent\n")
-    # Nothing listens at this Twilio URL, so commands fail. The test thus covers the colours of error messages too.
+    # Nothing listens at this Twilio URL, so commands fail. The test thus covers error messages too.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "xterm-256color",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

@@ -85,7 +85,7 @@ def main(folder: Path) -> None:
     def noted() -> set[str]:
         return set(journal.read_text().splitlines()[1:]) if journal.exists() else set()
 
-    # Start the import in a terminal, and kill it halfway.
+    # Start the import in a terminal. Kill it before it is finished.
     shell = f"'{flexgate}' users import '{people}' & echo $! > '{folder}/pid'; wait; sleep 600"
     subprocess.run([*TMUX, "new-session", "-d", "-x", "110", "-y", "24", shell], env=environment, check=True)
     until("a third of the rows", lambda: len(noted()) > ROWS // 3)
@@ -95,13 +95,13 @@ def main(folder: Path) -> None:
     print(f"in the terminal: {bar}")
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    # Wait until the simulator has answered the requests that had been sent when the import was killed.
+    # Wait until the simulator has answered the pending requests of the killed import.
     time.sleep(1)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"
     before = take_journal()
 
-    # Resume, with piped output.
+    # Resume the import, with piped output.
     began = time.monotonic()
     resumed = subprocess.run([flexgate, "users", "import", str(people)], env=environment, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, timeout=1800)

@@ -31,8 +31,7 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# A page can put a mark on a command block that must not be run. Each mark has a pattern here. A marked block must match
-# the pattern, so that no other block gets the mark by mistake.
+# Labels of command blocks that the test must not run. A labelled block must match the label's pattern.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -75,8 +74,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Always clone to the same path. With a new path each time, cargo would compile all packages again and fill the
-        # build folder.
+        # Clone to the same path each time. A new path would make cargo compile all packages again.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)
@@ -123,7 +121,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in a separate shell. This file passes variables and functions to the shell of the next block.
+        # Each block runs in a separate shell. This file passes variables and functions to the next shell.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)
@@ -185,8 +183,7 @@ class Walk(unittest.TestCase):
         page = (self.clone / name).read_text()
         blocks = list(steps(page))
         if not any(commands.strip().startswith("cargo run  ") or commands.strip() == "cargo run" for _, commands, _ in blocks):
-            # A page without `cargo run` assumes that the reader has finished the quick start and that Flexgate is
-            # running.
+            # A page without `cargo run` expects a running Flexgate.
             self.serve()
             self.shell('export PATH="$PWD/target/debug:$PATH"')
         walked = 0
