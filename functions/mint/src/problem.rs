@@ -5,7 +5,6 @@ use flexgate::web::{Problem, kinds};
 
 use crate::minting::MintError;
 
-/// Returns the problem response for an error.
 pub(crate) fn of(error: &MintError) -> Problem {
     match error {
         MintError::Refused(refusal) => refused(refusal),

@@ -39,7 +39,6 @@ fn outcome() -> ParameterBuilder {
         .schema(Some(schema))
 }
 
-/// The function's part of the OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();

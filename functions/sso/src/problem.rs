@@ -4,7 +4,6 @@ use flexgate::web::{Problem, kinds};
 
 use crate::signin::{CallbackError, Fault, SessionError};
 
-/// Returns the problem for a failed callback.
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
         CallbackError::NoLogin | CallbackError::Mixed(_) => {

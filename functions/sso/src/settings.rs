@@ -7,17 +7,14 @@ use time::Duration;
 
 use crate::signin::{Destinations, Lifetimes};
 
-/// This function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings common to every function.
     pub common: Common,
-    /// Sign-in.
     pub sign_in: SignInSettings,
 }
 
 impl Settings {
-    /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let common = Common::read(reader);
         let sign_in = SignInSettings::read(reader, common.as_ref());

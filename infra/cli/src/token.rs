@@ -49,7 +49,6 @@ enum Action {
     Check,
 }
 
-/// Runs the command.
 pub async fn run(options: &Token) -> Result<ExitCode, Box<dyn Error>> {
     let operator = Operator::from_environment()?;
     match &options.action {

@@ -18,7 +18,6 @@ use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_test_support::World;
 use serde_json::json;
 
-/// A simulated Twilio, and both Twilio clients.
 pub struct Clients {
     pub world: World,
     pub flex: Flex,

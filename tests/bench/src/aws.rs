@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use crate::tls::Tls;
 
-/// The stub's state.
 #[derive(Default)]
 struct Held {
     secrets: HashMap<String, Value>,

@@ -10,7 +10,6 @@ use crate::lambda::{Function, peak_mib};
 use crate::report::{median, ms, progress, quantile, row, rule, short};
 use crate::subjects::Subject;
 
-/// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
     /// The time until the function was ready in milliseconds, for each start.
@@ -23,10 +22,8 @@ pub struct Seen {
     pub rss: Vec<f64>,
 }
 
-/// How often to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// How many processes to start.
     pub starts: usize,
     /// The number of measured answers in each of the last three processes.
     pub answers: usize,
@@ -77,7 +74,6 @@ async fn warm(function: &mut Function, subject: &mut Subject, answers: usize) ->
     warm
 }
 
-/// Prints the table.
 pub fn table(subjects: &[Subject], seen: &[Seen]) {
     row(["", "init ms", "cold first answer ms", "warm p50 ms", "warm p99 ms", "peak RSS MiB", "size MB", "zipped MB"]);
     rule(8);
@@ -128,7 +124,6 @@ impl Share {
         std::fs::write(share.0.join("cpu.max"), format!("{quota} {PERIOD}")).ok().map(|()| share)
     }
 
-    /// The control group's path.
     pub fn group(&self) -> &PathBuf {
         &self.0
     }

@@ -20,7 +20,6 @@ use crate::upstream::Upstream;
 /// The number of parts into which each server's load is divided. The servers take turns.
 const TURNS: usize = 10;
 
-/// A server that mints.
 pub struct Server {
     process: Child,
     url: String,
@@ -39,7 +38,6 @@ impl Server {
         Self::start(command.collect(), variables, port).await
     }
 
-    /// Starts the Node peer.
     pub async fn node(places: &Places, upstream: &Upstream) -> Self {
         let port = free_port();
         let mut variables = peer_variables(upstream);
@@ -68,7 +66,6 @@ impl Server {
         panic_free_exit(&command)
     }
 
-    /// The server's current resident memory, in KiB.
     pub fn resident_kib(&self) -> f64 {
         resident_kib(self.process.id())
     }
@@ -104,7 +101,6 @@ impl Drop for Server {
     }
 }
 
-/// The results of a load.
 #[derive(Default)]
 pub struct Load {
     seconds: f64,
@@ -153,7 +149,6 @@ async fn mint(client: &reqwest::Client, url: &str, bearer: &str) -> f64 {
     ms(began.elapsed())
 }
 
-/// Measures both servers under the same loads.
 pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Report) {
     let upstream = Upstream::start(&folder.join("gateway"));
     let tokens = upstream.people().await;

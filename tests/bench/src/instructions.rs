@@ -43,7 +43,6 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
     Some((totals[1] - totals[0]) / f64::from(RUNS[1] - RUNS[0]))
 }
 
-/// Prints the table of all subjects.
 pub async fn table(subjects: &mut [Subject], folder: &Path) {
     section("Instructions of one warm request");
     row(["", "instructions"]);

@@ -17,10 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How to start a function.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The command.
     pub command: Vec<String>,
     /// The function's environment variables, without `PATH` and Lambda's own variables.
     pub variables: Vec<(&'static str, String)>,
@@ -28,7 +26,6 @@ pub struct Start {
     pub group: Option<PathBuf>,
 }
 
-/// A running function.
 pub struct Function {
     child: Child,
     started: Instant,
@@ -52,7 +49,6 @@ pub fn now() -> Duration {
 }
 
 impl Function {
-    /// Starts the function.
     pub async fn start(start: &Start) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, answers) = mpsc::unbounded_channel();
@@ -115,7 +111,6 @@ impl Function {
         (ready - self.started, at - self.started, answer)
     }
 
-    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -31,7 +31,6 @@ use report::{Report, median, quantile, row, rule, section, short};
 use subjects::{Places, Subject};
 use upstream::Upstream;
 
-/// The parsed command line.
 struct Asked {
     quick: bool,
     places: Places,

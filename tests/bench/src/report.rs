@@ -10,12 +10,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Checks that `figure` is at most `bound`.
     pub fn at_most(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at most", bound, unit, figure <= bound);
     }
 
-    /// Checks that `figure` is at least `bound`.
     pub fn at_least(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at least", bound, unit, figure >= bound);
     }
@@ -51,7 +49,6 @@ pub fn short(figure: f64) -> String {
     format!("{figure:.digits$}")
 }
 
-/// Prints a heading.
 pub fn section(title: &str) {
     println!("\n## {title}\n");
 }
@@ -61,17 +58,14 @@ pub fn progress(text: &str) {
     eprintln!("… {text}");
 }
 
-/// Prints a row of a table.
 pub fn row<const N: usize>(cells: [&str; N]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Prints the line under a table's header.
 pub fn rule(columns: usize) {
     println!("|{}", "---|".repeat(columns));
 }
 
-/// A duration in milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
@@ -90,7 +84,6 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted[at]
 }
 
-/// The median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }

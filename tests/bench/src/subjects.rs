@@ -16,7 +16,6 @@ use crate::upstream::{Upstream, WEBHOOK_KEY};
 pub struct Places {
     /// The folder of the release binaries.
     pub binaries: PathBuf,
-    /// `tests/bench`.
     pub bench: PathBuf,
     /// The Python interpreter with the packages of the Python peer.
     pub python: PathBuf,
@@ -29,11 +28,8 @@ pub type Events = Box<dyn FnMut() -> Value>;
 
 /// A measured program.
 pub struct Subject {
-    /// The name in the tables.
     pub name: String,
-    /// How to start it.
     pub start: Start,
-    /// The events to invoke it with.
     pub event: Events,
     /// The file for deployment, if there is only one file.
     pub artifact: Option<PathBuf>,
@@ -47,7 +43,6 @@ pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Event
     Subject { name: name.to_owned(), start, event, artifact: Some(artifact) }
 }
 
-/// The floor and Flexgate's functions.
 pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let of = |name: &str, binary: &str, event: Events| function(name, places.binaries.join(binary), upstream, event);
     vec![
@@ -60,7 +55,6 @@ pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec
     ]
 }
 
-/// Returns the peers: the mints in other languages.
 pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let node = places.bench.join("peers/node/mint.mjs");
     let python = places.bench.join("peers/python/mint.py");
@@ -76,7 +70,6 @@ pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Sub
     commands.map(of).into()
 }
 
-/// The environment variables of the peers.
 pub fn peer_variables(upstream: &Upstream) -> Vec<(&'static str, String)> {
     let mut variables = upstream.variables();
     let ca = text(&upstream.ca);

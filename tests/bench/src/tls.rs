@@ -16,7 +16,6 @@ use tokio_rustls::server::TlsStream;
 pub struct Tls {
     /// The authority's certificate, in PEM.
     pub ca_pem: String,
-    /// The listener's address.
     pub address: SocketAddr,
     connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }

@@ -21,7 +21,6 @@ pub const PEOPLE: usize = 40;
 /// The key for webhook signatures. The bench also uses it for cookies.
 pub const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// The bearer token of the SCIM client.
 pub const SCIM_TOKEN: &str = "fgscim_bench-bench-bench-bench-bench-bench-bench";
 
 /// The upstream process and its addresses. Dropping the value ends the process.
@@ -29,13 +28,11 @@ pub struct Upstream {
     process: Child,
     /// The simulator's plain HTTP URL, used for preparations.
     pub http: String,
-    /// The simulator's HTTPS URL.
     pub tls: String,
     /// The port of the AWS stub, which uses TLS.
     pub aws_port: u64,
     /// A PEM file with both CA certificates.
     pub ca: PathBuf,
-    /// The issuer.
     pub issuer: String,
     client: reqwest::Client,
 }
@@ -117,7 +114,6 @@ impl Upstream {
         variables.into_iter().chain(self.aws()).collect()
     }
 
-    /// The URL of the issuer's JWKS.
     pub fn jwks(&self) -> String {
         format!("{}/idp/jwks", self.tls)
     }
@@ -156,7 +152,6 @@ impl Upstream {
         tokens
     }
 
-    /// Creates a Flex user.
     pub async fn provision(&self, name: &str) {
         let user = json!({ "username": name, "email": format!("{name}@example.com"), "full_name": "Bench Example",
                            "roles": ["agent"], "worker": {} });

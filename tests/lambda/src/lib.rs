@@ -22,9 +22,7 @@ use tokio::sync::{Mutex, mpsc};
 /// How the function ended an invocation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The function answered.
     Response(Value),
-    /// The function reported an error.
     Error(Value),
 }
 
@@ -34,7 +32,6 @@ struct Api {
     outcomes: mpsc::UnboundedSender<(String, Outcome)>,
 }
 
-/// A running bootstrap.
 #[derive(Debug)]
 pub struct Function {
     child: Child,
@@ -124,7 +121,6 @@ impl Function {
         unreachable!("not written: {:?}", self.lines.lock().unwrap())
     }
 
-    /// Whether the process is still running.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

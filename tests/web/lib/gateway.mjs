@@ -12,7 +12,6 @@ import { fileURLToPath } from "node:url";
 export const repository = fileURLToPath(new URL("../../../", import.meta.url));
 const binary = path.resolve(process.env.FLEXGATE_BIN ?? path.join(repository, "target/debug/flexgate"));
 
-/** Constants of the simulator. */
 export const ACCOUNT = "AC00000000000000000000000000000001";
 
 /** Starts `flexgate serve` in the folder `cwd` with the variables `env`. `stop()` ends it and deletes its data. */

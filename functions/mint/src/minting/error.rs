@@ -32,9 +32,9 @@ pub enum MintError {
     /// The policy does not allow minting a token for the Flex user.
     #[error("{why}")]
     NotAdmitted {
-        /// Which user.
+        /// The refused user.
         user: FlexUserSid,
-        /// Why.
+        /// The reason for the refusal.
         why: NotAdmitted,
     },
     /// A source has reported the person as inactive.

@@ -63,7 +63,6 @@ impl fmt::Display for Minted {
 }
 
 impl Minting {
-    /// Creates a `Minting` with this policy.
     #[must_use]
     pub fn new(
         settings: &PolicySettings,

@@ -79,7 +79,6 @@ impl Recalled {
         *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }
 
-    /// Drops the cached user.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }

@@ -70,7 +70,6 @@ impl Act {
     }
 }
 
-/// Writes the audit event of a mint.
 pub(super) fn audit(
     caller: Option<&Caller>,
     user: Option<&FlexUserSid>,

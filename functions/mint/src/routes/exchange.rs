@@ -102,7 +102,6 @@ struct Asked {
     mint: MintRequest,
 }
 
-/// Whether the request's body is a form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
@@ -250,7 +249,6 @@ fn read(pairs: Vec<(String, String)>) -> Result<Asked, Problem> {
     Ok(Asked { subject_token, actor_token, mint })
 }
 
-/// Reads the roles that a scope names.
 fn roles(scope: &str) -> Result<RoleSet, Problem> {
     let names = scope.split(' ').filter(|name| !name.is_empty() && name.parse::<Scope>().is_err());
     names.map(str::parse::<Role>).collect::<Result<_, _>>().map_err(|_| {

@@ -154,7 +154,6 @@ async fn r31_who_is_bound_or_new_is_not_affected() {
     let now = gate.world.clock_rng().now();
     gate.platform.bindings().bind(&identity, &ada.parse().unwrap(), now).await.unwrap();
     gate.mint_as("ada").await.assert_minted(&ada);
-    // A service that names its user.
     let grace = gate.stated(Source::Scim, "grace").await.unwrap();
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any", "preferred_username": null})).await;
     gate.mint(&service, json!({"username": "grace"})).await.assert_minted(&grace);

@@ -86,7 +86,6 @@ impl Gate {
         url
     }
 
-    /// How often a secret was fetched.
     pub fn secret_fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }
@@ -104,7 +103,6 @@ impl Gate {
         self.world.token(&claims).await
     }
 
-    /// Mints with this bearer token and body.
     pub async fn mint(&self, token: &str, body: Value) -> Reply {
         self.send(&[&format!("Bearer {token}")], body.to_string()).await
     }

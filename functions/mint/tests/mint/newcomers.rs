@@ -161,7 +161,6 @@ impl Gate {
             .await;
     }
 
-    /// Makes this number of searches find nobody.
     async fn hide_everybody(&self, times: u32) {
         let url = format!("/v4/Instances/{INSTANCE_SID}/Users");
         let fault = json!({"service": "flex-api", "method": "GET", "path_contains": url, "kind": "status", "status": 200,

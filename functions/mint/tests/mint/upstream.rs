@@ -66,7 +66,6 @@ async fn m20_a_token_that_was_not_asked_for_is_discarded_and_alarms() {
     }
 }
 
-/// Changes Twilio's answer to a mint.
 async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
     let expiration = flexgate::base::clock_rng::Clock::now(&*gate.world.clock) + time::Duration::minutes(4);
     let mut info = json!({

@@ -55,9 +55,7 @@ impl Prompt {
 pub struct Begun {
     /// Where to send the browser.
     pub location: Url,
-    /// The login's number.
     pub id: LoginId,
-    /// The login cookie's value.
     pub cookie: String,
 }
 
@@ -66,9 +64,7 @@ pub struct Begun {
 pub struct Completed {
     /// Where to send the browser.
     pub location: ReturnTo,
-    /// The session cookie's value.
     pub session_id: SecretString,
-    /// The login's number.
     pub login: LoginId,
     /// Who signed in.
     pub flex_user_sid: FlexUserSid,
@@ -93,7 +89,6 @@ pub enum CallbackError {
     /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
-    /// A dependency of sign-in fails.
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
 }
@@ -107,7 +102,6 @@ impl From<TwilioError> for CallbackError {
 /// A callback that signs nobody in.
 #[derive(Debug)]
 pub struct Failed {
-    /// Why.
     pub error: CallbackError,
     /// The login that is no longer useful, if there is one. The browser should drop its cookie.
     pub spent: Option<LoginId>,
@@ -123,7 +117,6 @@ pub(super) struct Found {
 }
 
 impl SignIn {
-    /// Begins a login.
     pub async fn begin(
         &self,
         profile: &SsoProfile,

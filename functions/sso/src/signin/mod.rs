@@ -48,10 +48,8 @@ pub struct Lifetimes {
 /// A dependency of sign-in fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Twilio fails.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store fails.
     #[error("the store")]
     Store(#[from] StoreError),
     /// The cookie keys cannot be read.

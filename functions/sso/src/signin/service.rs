@@ -30,9 +30,7 @@ pub struct SignInParts {
     pub lifetimes: Lifetimes,
     /// The client of Twilio's SSO, without a credential.
     pub sso: Sso,
-    /// The cookie keys.
     pub keys: CachedSecret<KeyRing>,
-    /// The sessions.
     pub sessions: Arc<dyn Sessions>,
     /// Ensures that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
@@ -42,7 +40,6 @@ pub struct SignInParts {
     pub deactivations: Arc<dyn Deactivations>,
     /// The queue for jobs that deactivate Flex users again.
     pub queue: Arc<dyn EventQueue>,
-    /// The clock and the random number generator.
     pub clock_rng: ClockRng,
 }
 
@@ -69,13 +66,11 @@ impl SignIn {
         let _read = self.parts.keys.get(deadline).await;
     }
 
-    /// Returns the profile with this name.
     #[must_use]
     pub fn profile(&self, unverified_name: &str) -> Option<&SsoProfile> {
         self.parts.profiles.get(unverified_name)
     }
 
-    /// The clock.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.parts.clock_rng.now()

@@ -41,11 +41,8 @@ pub struct SignedIn {
     pub expires_at: OffsetDateTime,
     /// The identity in Twilio's other products.
     pub identity: Option<String>,
-    /// The username.
     pub username: Option<String>,
-    /// The roles.
     pub roles: ObservedRoles,
-    /// The Flex user.
     pub flex_user_sid: FlexUserSid,
     /// The worker, if Twilio reports one.
     pub worker_sid: Option<WorkerSid>,
@@ -65,7 +62,6 @@ pub enum SessionError {
     /// Another process is still refreshing the session.
     #[error("another process is refreshing the session")]
     Busy,
-    /// A dependency of sign-in fails.
     #[error("the session cannot be served")]
     Fault(#[from] Fault),
 }

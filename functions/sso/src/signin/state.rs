@@ -42,7 +42,6 @@ pub(super) enum Returned {
     Foreign,
 }
 
-/// Builds the `state` for a login.
 pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String {
     let mut text = json!({ "connection_name": client_id, "redirect_url": redirect_url }).to_string();
     text.extend((0..64).rev().map(|bit| if id.0 >> bit & 1 == 1 { '\t' } else { ' ' }));

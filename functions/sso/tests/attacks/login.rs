@@ -131,7 +131,6 @@ async fn the_active_configuration_is_used_not_the_first() {
     assert_eq!(config.body["connection_name"], account.sso_profile_sid);
     assert_eq!(config.body["client_id"], account.client_id);
     assert_eq!(config.body["active"], true);
-    // Ten more logins use the cached configuration.
     for _ in 0..10 {
         browser.begin("/sso/default/login").await;
     }

@@ -31,7 +31,6 @@ pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
-/// Starts the sign-in function in this world.
 pub fn process(world: &World) -> Router {
     process_with(world, &[])
 }

@@ -14,7 +14,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page's files.
 const FILES: [(&str, &str, &str); 5] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
     ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
@@ -27,7 +26,6 @@ const FILES: [(&str, &str, &str); 5] = [
 /// apply to it.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
-/// The routes.
 pub fn router() -> Router {
     let mut router = Router::new().route("/sdk/{file}", get(sdk));
     for (path, content_type, text) in FILES {

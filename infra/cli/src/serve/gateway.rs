@@ -27,7 +27,6 @@ use super::{desktop, listener, openapi};
 /// How long a stopping gateway waits for pending requests.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// The settings of all functions.
 #[derive(Debug, Clone)]
 pub struct Settings {
     common: Common,
@@ -74,13 +73,11 @@ impl Settings {
         }
     }
 
-    /// The logging settings.
     pub fn log(&self) -> Log {
         self.common.log.clone()
     }
 }
 
-/// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
@@ -110,7 +107,6 @@ impl Gateway {
         Ok(Self { address, stopping, served, consumer })
     }
 
-    /// The address that the gateway listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

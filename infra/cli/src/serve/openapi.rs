@@ -7,7 +7,6 @@ use axum::{Json, Router};
 use flexgate::web::openapi;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
-/// `/openapi.json`.
 pub fn router() -> Router {
     Router::new().route("/openapi.json", get(|| async { Json(document()) }))
 }

@@ -27,16 +27,12 @@ pub const SCIM_TOKEN_FILE: &str = "scim-token";
 /// The file with the settings as shell variables. With these, operator commands use the simulated set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
-/// The options of the simulated set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
     /// The folder for the set-up's data.
     pub data_dir: &'a Path,
-    /// The gateway's port.
     pub gateway: u16,
-    /// The simulator's address.
     pub simulator: SocketAddr,
-    /// The simulator's TLS address.
     pub tls: Option<SocketAddr>,
     /// Whether other `FLEXGATE_…` variables in the environment override the generated settings.
     pub environment: bool,
@@ -44,7 +40,6 @@ pub struct Simulated<'a> {
 
 /// A running simulated set-up.
 pub struct Started {
-    /// The simulated Twilio.
     pub simulator: Simulator,
     /// The gateway's settings.
     pub reader: Reader,
@@ -117,7 +112,6 @@ impl Simulated<'_> {
     }
 }
 
-/// Locks the folder for this process.
 fn lock(folder: &Path) -> Result<File, String> {
     let path = folder.join("lock");
     let mut file = private().open(&path).map_err(|error| unwritable(&path, &error))?;

@@ -137,7 +137,6 @@ fn is_of_client(error: &io::Error) -> bool {
     )
 }
 
-/// Warnings about connections.
 #[derive(Debug, Default)]
 struct Warnings {
     replaced: Tally,

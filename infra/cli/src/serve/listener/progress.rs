@@ -70,7 +70,6 @@ impl Progress {
         }
     }
 
-    /// Records that a request's head has arrived.
     pub fn head_arrived(&self, has_body: bool) {
         let to = if has_body { Phase::Body } else { Phase::Whole };
         self.advance(&[Phase::New, Phase::Idle, Phase::Head, Phase::Answered], to);
@@ -81,7 +80,6 @@ impl Progress {
         self.advance(&[Phase::Body], Phase::Whole);
     }
 
-    /// Records that the answer is ready.
     pub fn answered(&self) {
         self.advance(&[Phase::Body, Phase::Whole], Phase::Answered);
     }
