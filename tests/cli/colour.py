@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Tests that commands print colour only on a terminal, and only if NO_COLOR is not set. Runs every command that can
-print colour, once on a pseudo-terminal and once through a pipe.
-"""
+"""Tests that commands print colour only on a terminal, and only without NO_COLOR."""
 
 import json
 import os
@@ -18,7 +16,7 @@ LOOKS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str], folder: Path) -> bytes:
-    """Runs the command on a pseudo-terminal of its own. Returns its output."""
+    """Runs the command on a pseudo-terminal. Returns its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)

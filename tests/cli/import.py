@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Starts the import
-in a terminal, kills it halfway, and resumes it with its output going to a pipe. Then reads in the simulator's
-journal which requests the import really sent.
+"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Kills the import before
+it is finished, and resumes it. Then checks the requests that the simulator has received.
 """
 
 import collections
@@ -32,7 +31,7 @@ def call(method: str, path: str, body: object = None) -> object:
 
 
 def take_journal() -> list[dict]:
-    """Returns the requests in the journal and empties it. The simulator keeps only the last 10,000 requests."""
+    """Returns and deletes the simulator's list of requests, which contains at most the last 10,000 requests."""
     entries = call("GET", "/__sim/requests?service=flex-api")["requests"]
     assert len(entries) < 10_000, "the journal has overflowed"
     call("DELETE", "/__sim/requests")
@@ -56,7 +55,7 @@ def listening() -> bool:
 
 
 def username(entry: dict, names: dict[str, str]) -> str:
-    """The username that a request concerns. `names` maps SIDs to usernames."""
+    """Returns the username in a request. `names` maps SIDs to usernames."""
     if entry["body"]:
         return json.loads(entry["body"])["username"]
     query = urllib.parse.parse_qs(entry["raw_query"] or "")
