@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Kills the import before
-it is finished, and resumes it. Then checks the requests that the simulator has received.
+"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Kills the import
+before it is finished, and resumes it. Then checks the requests that the simulator has received.
 """
 
 import collections
