@@ -5,8 +5,8 @@
  */
 
 /**
- * How long before expiry to renew a token, in milliseconds. The gateway returns the old token while that token is valid
- * for 5 minutes or more.
+ * How long before expiry to renew a token, in milliseconds. The gateway returns a new token only if the old token is
+ * valid for less than 5 minutes.
  */
 const RENEW_BEFORE = 4.5 * 60_000;
 /** The timeout of every request, in milliseconds. */
@@ -16,9 +16,15 @@ const PATIENCE = 15_000;
  * shortest idle limit of a gateway is ten minutes.
  */
 const REPORT_EVERY = 4 * 60_000;
-/** How often to check the clocks, in milliseconds. A longer timer would stop while the machine sleeps. */
+/**
+ * How often to check the clocks, in milliseconds. Timers stop while the machine sleeps, so one long timer would be
+ * late.
+ */
 const LOOK_EVERY = 5_000;
-/** If the two clocks differ by more milliseconds than this, the machine has slept or its clock has been set. */
+/**
+ * If the elapsed times on the two clocks differ by more milliseconds than this, the machine has slept or its clock has
+ * been set.
+ */
 const DISAGREEMENT = 5_000;
 /** Browser events that show that somebody uses the page. */
 const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
@@ -128,13 +134,13 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
    * Keeps the token of `client` valid. `client` comes from the SDK's createClient, or is null. Each new token goes to
    * the client, its worker and its workspace, because `client.updateToken` updates only the client.
    *
-   * It also keeps the session from becoming idle while the page receives input, or while `isActive()` returns true.
+   * Also keeps the session from becoming idle while the page receives input, or while `isActive()` returns true.
    *
    * * `from`: the first session. Without it, keepFresh requests a session at once.
    * * `onRenew(session)`: called with each new token, and when a retry succeeds.
    * * `onTrouble(error, retryInMs)`: called when a renewal fails and a retry follows. Not called while the token is
-   *   valid for a longer time, unless somebody called `renew`.
-   * * `onEnd(error)`: called once, when no more renewals follow. The code is `reauthenticate`, `not_signed_in`,
+   *   valid for more than 4.5 minutes, unless somebody called `renew`.
+   * * `onEnd(error)`: called once, after the last renewal. The code is `reauthenticate`, `not_signed_in`,
    *   `another_user`, or that of another permanent refusal.
    * * `taskRouter: false`: for a page that uses neither worker nor workspace. Otherwise the SDK connects both.
    */
@@ -153,7 +159,10 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     let renewing = null;
     let timer = null;
 
-    /** Renews now, or waits for the renewal that is in progress. Rejects if it fails, after calling the callbacks. */
+    /**
+     * Renews now, or waits for the renewal that is in progress. If the renewal fails, calls the callbacks and then
+     * rejects.
+     */
     function renew() {
       wanted = true;
       return start();
@@ -203,8 +212,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     }
 
     /**
-     * Whether to report a failure to the page. A failed renewal is unimportant while the token is valid for a longer
-     * time.
+     * Whether to report a failure to the page. A temporary failure does not matter while the token is valid for more
+     * than 4.5 minutes.
      */
     function matters(error) {
       return wanted || !(error instanceof FlexgateError) || !current || timeLeft(current) <= RENEW_BEFORE;
@@ -315,7 +324,7 @@ function instant() {
 
 /**
  * Returns the milliseconds until the token expires, even if this machine's clock has been set back. For a copy of a
- * session, calculates them from this machine's clock and `clock_offset`.
+ * session, calculates the time from this machine's clock and `clock_offset`.
  */
 export function timeLeft(session) {
   const known = lifetimes.get(session);

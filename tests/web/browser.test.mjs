@@ -118,7 +118,8 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Wait for more than a second. Expiration times have whole seconds, and the new token needs a different one.
+        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
+        // one.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -179,7 +180,8 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // This listener runs before the page's own listeners. It records the visible text at the time of return.
+      // This listener runs before the page's own listeners. It records the visible text when the user returns to the
+      // page.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });
@@ -189,7 +191,7 @@ test("back after signing out shows nothing private, not even out of the browser'
     const gone = page.waitForEvent("framenavigated");
     await page.evaluate(() => location.assign("/health"));
     await gone;
-    // End the session without a message to this tab.
+    // End the session without telling this tab.
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
     // The browser restores the page from its back/forward cache.
     await page.goBack({ waitUntil: "commit" });

@@ -94,7 +94,8 @@ test("R8 a clock that is set back two hours delays no renewal in Chromium, and t
       const first = tokens.length;
       await moveClock(page, -2 * HOUR);
       for (const [turn, name] of ["Available", "Break", "Offline"].entries()) {
-        // Wait for more than a second. Expiration times have whole seconds, and the new token needs a different one.
+        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
+        // one.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(130_000);
         await untilAsked(desk, turn + 1);
@@ -157,7 +158,7 @@ test("R9 in Chromium, an agent whom new work can reach counts as active", bounde
     for (const [name, reports] of [["Available", 1], ["Break", 0], ["Available", 1]]) {
       await page.getByRole("button", { name, exact: true }).click();
       await activityIs(page, name);
-      // The click counts as activity. Its own request reports this activity.
+      // The click counts as activity. The token request after the click reports this activity.
       await page.getByRole("button", { name: "Renew now" }).click();
       await page.locator("#announce:text-is('Your token was renewed.')").waitFor({ state: "attached" });
       await answered(desk);

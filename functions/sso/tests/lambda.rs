@@ -36,7 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // Flexgate cannot decrypt this cookie, so this test does not prove that it was read. The next test does.
+    // Flexgate cannot decrypt this cookie, so this test does not prove that Flexgate reads the cookie. The next test
+    // does.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 

@@ -103,7 +103,7 @@ async fn r80_silent_and_slow_connections_keep_nobody_else_out_and_do_not_hold_up
 #[tokio::test(flavor = "multi_thread")]
 async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     let world = World::start().await;
-    // Nothing, half of a request's head, and half of a body.
+    // Each connection sends nothing, half of a request's head, or half of a body.
     let halves: [&[u8]; 3] = [
         b"",
         b"GET /health HTTP/1.1\r\nhost: local",
@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // This answer shows that the gateway has already read the halves.
+        // This answer shows that the gateway has already read the unfinished requests.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();

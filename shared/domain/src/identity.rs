@@ -1,7 +1,7 @@
 //! The identity of a person.
 
-/// A person's identity: issuer and subject. An e-mail address must never identify a person, because some people can
-/// choose theirs at the issuer (CVE-2023-3128, "nOAuth").
+/// A person's identity: issuer and subject. An e-mail address never identifies a person, because some issuers let
+/// people enter any address (CVE-2023-3128, "nOAuth").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The issuer of the verified token, as spelled in the settings.

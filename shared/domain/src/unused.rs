@@ -9,7 +9,7 @@ const MOST_ROLES: usize = 8;
 /// The maximum length of a role name, in characters.
 const MAX_ROLE: usize = 64;
 
-/// The claims and roles of a token that Flexgate could not use. Contains only names of claims and roles.
+/// The names of claims and roles that Flexgate could not use. Contains no other values of the token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unused {
     claims: Vec<(Box<str>, Why)>,

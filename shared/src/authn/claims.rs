@@ -1,4 +1,4 @@
-//! Checks the claims of a token after its signature, and reads the caller from them.
+//! Checks the claims of a token with a verified signature, and reads the caller from them.
 //!
 //! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid.
 //! Claims with the value null have already been removed.
@@ -183,8 +183,8 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Reads the roles. Without a role map, the issuer's names are Flex roles in any case. The keys of a role map are
-/// case-sensitive, because group names may differ only in case.
+/// Reads the roles. Without a role map, the claim contains the names of Flex roles, in upper or lower case. The keys of
+/// a role map are case-sensitive, because group names may differ only in case.
 fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSet, TokenFault> {
     let Some(path) = &issuer.roles_claim else { return Ok(RoleSet::new()) };
     let meaning = |theirs: &str| match &issuer.role_map {
@@ -204,8 +204,8 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the e-mail address if the issuer has verified it. Anybody could enter somebody else's address without
-/// verification.
+/// Returns the e-mail address if the issuer has verified it. Without verification, anybody could enter somebody else's
+/// address.
 fn verified_email(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Email> {
     let email = parsed(&issuer.email_claim, claims, unused)?;
     if issuer.email_verified_claim.find(claims).is_some_and(is_true) {

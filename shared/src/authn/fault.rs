@@ -7,7 +7,7 @@ use crate::base::strict_json::StrictJsonError;
 /// The maximum size of a token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// The reason for refusing a caller. Only the log contains it. The HTTP response does not.
+/// The reason for refusing a caller. Only the log contains the reason, not the HTTP response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
     /// 501: the settings contain no issuer.
@@ -92,7 +92,7 @@ pub enum TokenFault {
     /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
-    /// A claim has the wrong type. The issuer's settings name this claim.
+    /// A claim that the issuer's settings name has the wrong type.
     #[error("the claim {claim}, which the setting {setting} names, is malformed")]
     Setting {
         /// The setting that names the claim.

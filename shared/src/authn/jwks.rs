@@ -23,7 +23,8 @@ use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// The minimum and the maximum time for which fetched keys are fresh. The issuer's `max-age` applies between them.
+/// The minimum and the maximum time for which fetched keys are fresh. Between these limits, the issuer's `max-age`
+/// applies.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
@@ -49,7 +50,7 @@ pub(super) struct Keys {
     jwks_uri: Option<Url>,
     http: reqwest::Client,
     clock_rng: ClockRng,
-    /// The lock is short, because every request reads the state.
+    /// Held only briefly, because every request reads the state.
     state: RwLock<State>,
     /// Held during a fetch, so that only one fetch runs at a time.
     fetching: Mutex<()>,

@@ -3,8 +3,8 @@
 //! [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the audience is Flexgate, and if
 //! the token is valid now. [`LEEWAY`] is the tolerance for clocks.
 //!
-//! Flexgate caches the issuer's keys for up to 24 hours, and up to 24 hours longer while the issuer is unreachable. The
-//! rules follow RFC 8725. Values from a token have the prefix `unverified_` until its signature is checked.
+//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable.
+//! The rules follow RFC 8725. The names of unverified values begin with `unverified_`.
 
 mod claims;
 mod fault;

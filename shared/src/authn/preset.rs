@@ -19,8 +19,8 @@ pub enum Preset {
     #[default]
     Generic,
     /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0` or the tenant's v1
-    /// issuer. The subject is `{tid}:{oid}`. The scopes come from `scp`. An e-mail address is verified only if
-    /// `xms_edov` is true.
+    /// issuer. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An e-mail address is
+    /// verified only if `xms_edov` is true.
     Entra,
     /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. A person's subject
     /// is `uid`, because the login in `sub` may change. A service's subject is `sub`.
@@ -187,8 +187,8 @@ impl Provider {
         })
     }
 
-    /// Converts a SCIM client's `externalId` to this provider's subject of the same person. Returns `None` if this
-    /// provider has no such subjects.
+    /// Converts a SCIM client's `externalId` to this provider's subject of the same person. Returns `None` if the
+    /// `externalId` cannot be a subject of this provider.
     pub(super) fn subject_of_external_id(&self, external_id: &str) -> Option<Box<str>> {
         if external_id.is_empty() || external_id.len() > MAX_SUBJECT || external_id.contains(char::is_control) {
             return None;

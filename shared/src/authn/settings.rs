@@ -100,7 +100,7 @@ pub struct IssuerSettings {
 }
 
 /// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names with dots between them
-/// (`realm_access.roles`). A claim with the whole name is preferred.
+/// (`realm_access.roles`). If a claim has the whole text as its name, that claim is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
@@ -165,8 +165,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Returns the identity of the person with this `externalId`. Returns `None` if `externalId` is not this issuer's
-    /// subject. The error means that no subject of this issuer has this form.
+    /// Returns the identity of the person with this `externalId`. Returns `None` unless the settings say that
+    /// `externalId` is this issuer's subject. The error means that no subject of this issuer has this form.
     #[must_use]
     pub fn identity_of_external_id(&self, external_id: &str) -> Option<Result<Identity, ExternalIdError>> {
         self.scim_external_id.then(|| {

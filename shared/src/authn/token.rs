@@ -9,8 +9,8 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// The header parameters that Flexgate uses. It ignores keys in the token (`jwk`, `jku`, `x5c`, `x5u`), because only
-/// the issuer's published keys are trusted.
+/// The header parameters that Flexgate uses. Flexgate ignores keys in the token (`jwk`, `jku`, `x5c`, `x5u`), because
+/// only the issuer's published keys are trusted.
 pub const RELIED_UPON_PARAMETERS: [&str; 4] = ["alg", "crit", "kid", "typ"];
 
 /// The type of a token, from its header's `typ`.

@@ -41,11 +41,11 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request for another reason than those below. After an exchange or a refresh, this means that
-    /// the code or the refresh token is invalid.
+    /// Twilio refused the request, and no other error of this type applies. After an exchange or a refresh, the code or
+    /// the refresh token is invalid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// A proxy or a firewall refused the request. The request did not reach Twilio.
+    /// A proxy or a firewall refused the request, not Twilio.
     #[error("a proxy or a firewall answered instead of Twilio ({0})")]
     Intercepted(ApiError),
     /// Twilio rejects the credential, and all other credentials from a rotation.
@@ -106,7 +106,7 @@ struct ErrorBody {
     status: serde_json::Value,
 }
 
-/// The range of Twilio's error codes. The codes in a proxy's error documents are outside of this range.
+/// The range of Twilio's error codes. The codes in a proxy's error documents are usually outside of this range.
 const CODES: RangeInclusive<u32> = 1_000..=99_999;
 
 /// Returns Twilio's error code. Returns `None` if a proxy or a firewall wrote the answer.

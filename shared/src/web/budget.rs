@@ -1,11 +1,12 @@
-//! A budget of failed requests for each client. It protects Twilio, signature checks and the log from floods.
+//! A budget of failed requests for each client. The budgets protect Twilio, the signature checks and the log from
+//! floods.
 //!
-//! Only failed requests count. A client without budget gets status 429, and the budget refills steadily. An unanswered
-//! request counts as failed.
+//! Only failed requests count. A client with an empty budget gets status 429. The budget refills steadily. An
+//! unanswered request counts as failed.
 //!
 //! Each client has several budgets ([`Lane`]), so that one program's failures do not block everybody at its address.
 //!
-//! SCIM and webhooks have no budget, because an identity provider's customers share its addresses.
+//! SCIM and webhooks have no budget, because all customers of an identity provider share its addresses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,16 +23,16 @@ use crate::telemetry::RequestId;
 const BURST: f64 = 300.0;
 /// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
-/// The maximum number of a client's unanswered requests. With less than half of the budget left, the maximum is the
+/// The maximum number of unanswered requests of one client. With less than half of the budget left, the maximum is the
 /// number of failures left.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
 /// The minimum time between two log lines about the same budget, in milliseconds.
 const LOG_PAUSE: i64 = 60_000;
-/// The maximum time between two removals of full budgets, in milliseconds.
+/// The maximum time between two clean-ups, in milliseconds. A clean-up removes full budgets.
 const TIDY_PAUSE: i64 = 60_000;
-/// The minimum time between two removals if there are too many budgets, in milliseconds. A removal takes about a
+/// The minimum time between two clean-ups in milliseconds, even if there are too many budgets. A clean-up takes about a
 /// millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
@@ -229,8 +230,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Removes full, unused budgets. If there are still too many, removes an eighth: those with the fewest failures. So
-    /// an attacker with many addresses does not displace the clients with most failures.
+    /// Removes full, unused budgets. If there are still too many, removes the eighth with the fewest failures. So an
+    /// attacker with many addresses does not displace the clients with the most failures.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

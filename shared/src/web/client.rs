@@ -40,8 +40,8 @@ impl Peer {
     }
 }
 
-/// The network of a client: an IPv4 address, or the first 64 bits of an IPv6 address. A customer of a provider usually
-/// has at least one whole /64.
+/// The network of a client: an IPv4 address, or the first 64 bits of an IPv6 address. Providers usually give each
+/// customer at least one whole /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
@@ -98,7 +98,7 @@ impl ClientSettings {
         self.trusted_proxies
     }
 
-    /// Returns the request's client. `None` if its address is unknown or in a trusted network.
+    /// Returns the request's client. `None` if the client's address is unknown or in a trusted network.
     pub(super) fn untrusted(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<ClientNetwork> {
         let address = self.address(peer?, headers).to_canonical();
         let is_trusted = self.trusted_networks.iter().any(|network| network.contains(&address));

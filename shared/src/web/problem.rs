@@ -1,7 +1,7 @@
 //! Problem documents (RFC 9457): the refusals and failures that a caller can see.
 //!
-//! A handler returns a [`Problem`]. The layer around all routes (the edge) adds the request's id and renders it.
-//! `detail` is the text for the caller, and `fault` is the text for the log.
+//! A handler returns a [`Problem`]. The layer around all routes (the edge) adds the request's id and renders the
+//! problem. `detail` is the text for the caller, and `fault` is the text for the log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,7 +71,7 @@ kinds! {
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// There is no such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
-    /// Another source of the people ledger says that the person is inactive.
+    /// Another source of the people ledger has reported the person as inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
     /// The change would leave Flex without an administrator.
     LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
@@ -81,7 +81,7 @@ kinds! {
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
     /// The sign-in began in another browser, or too long ago.
     LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
-    /// The identity provider refused the person, the person cancelled, or a source says that the person is inactive.
+    /// The identity provider refused the person, the person cancelled, or a source has reported the person as inactive.
     LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
@@ -91,15 +91,15 @@ kinds! {
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
     /// The Flex token is not valid for this account and instance.
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
-    /// The request comes from another site, or lacks the headers that prove otherwise.
+    /// The request comes from another site, or lacks a required header.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
     /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// The webhook delivery does not prove that it comes from its source.
+    /// A webhook delivery without a valid proof of its source.
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
-    /// A GET request does not contain a challenge of this source.
+    /// A GET request without a challenge of this source.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
     /// Twilio refused what the caller requested.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";

@@ -221,7 +221,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // With a scope map, a group with a scope's name does not give that scope.
+    // With a scope map, a group that is named like a scope does not give that scope.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

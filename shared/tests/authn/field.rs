@@ -224,7 +224,7 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     assert!(idp.verify(&new(&EDDSA)).await.is_ok());
     assert_eq!(idp.key_fetches(), 4);
 
-    // During an outage of the issuer, the cached key remains valid.
+    // During an outage of the issuer, the cached key is still used.
     idp.answer_with(503);
     idp.clock.advance(Duration::seconds(60));
     assert_eq!(idp.fault(&new(&next)).await, TokenFault::KeyAlgorithm);
@@ -314,7 +314,7 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
     ] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, both, "{roles}");
     }
-    // Only a string can contain a list. A group's name may contain a comma, and some people can choose that name.
+    // Only a string can contain a list. People may choose a group's name, and it may contain a comma.
     for roles in [json!(["x,supervisor"]), json!({"x,supervisor": {}}), json!("supervisors"), json!("super visor")] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, [].into(), "{roles}");
     }

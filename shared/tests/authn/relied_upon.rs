@@ -1,5 +1,5 @@
-//! Tests that additional claims and header parameters never make a valid token invalid, except those that Flexgate
-//! relies on. `docs/issuers.md` has the same list.
+//! Tests that Flexgate ignores all claims and header parameters except those that it relies on. `docs/issuers.md` lists
+//! them.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Tests answers from proxies and firewalls instead of Twilio. The clients must never treat them as Twilio's answers.
+//! Tests answers that come from proxies and firewalls instead of Twilio. The clients must recognise such answers.
 
 use flexgate::domain::{FlexUserSid, SsoProfileSid, TokenTtl};
 use flexgate::twilio::{TwilioError, UserUpdate};

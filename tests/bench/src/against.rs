@@ -1,4 +1,4 @@
-//! Compares the mint's speed with its speed at other commits.
+//! Compares the speed of the current mint with the speed of the mint at other commits.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Bind every person's identity first. Otherwise only the first subject's times would include this.
+    // Bind every person's identity first. Otherwise the first program's times would include the bindings.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

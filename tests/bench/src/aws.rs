@@ -92,7 +92,8 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
                 // This query finds a page token. Each item contains Twilio's token for one page of users, and the index
-                // of the page's first user. The result is the last item with an index up to the requested one.
+                // of that page's first user. The query returns the last item whose index is at most the requested
+                // index.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);

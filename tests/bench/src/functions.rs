@@ -12,11 +12,11 @@ use crate::subjects::Subject;
 
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// The time until the function was ready in milliseconds, for each start.
+    /// For each start, the milliseconds until the function was ready.
     pub init: Vec<f64>,
-    /// The time until the first answer in milliseconds, for each start.
+    /// For each start, the milliseconds until the first answer.
     pub cold: Vec<f64>,
-    /// The time until the answer in milliseconds, for each later request.
+    /// For each later request, the milliseconds until the answer.
     pub warm: Vec<f64>,
     /// The peak memory of each measured process, in MiB.
     pub rss: Vec<f64>,
@@ -51,7 +51,7 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Use three processes, because one process may have an unusually fast memory layout.
+            // Measure warm answers in three processes, because one process may have an unusually fast memory layout.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -106,7 +106,7 @@ pub struct Share(PathBuf);
 
 impl Share {
     /// Creates the control group of a function with `megabytes` of memory. Lambda gives a whole processor at 1,769 MB,
-    /// and proportionally less below. Returns `None` if this machine does not allow control groups.
+    /// and a proportional share below that. Returns `None` if this machine does not allow control groups.
     pub fn of_memory(megabytes: u32) -> Option<Self> {
         const PERIOD: u32 = 20_000;
         let quota = (PERIOD * megabytes / 1_769).to_string();

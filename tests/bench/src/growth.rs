@@ -1,8 +1,7 @@
 //! Measures how costs grow with the number of users and rows: events in `apply`, lists of SCIM users, and store
 //! operations.
 //!
-//! For functions, the bench uses their own processor time, without the simulator's. The files are in memory if
-//! possible.
+//! The bench measures a function's own processor time, without the simulator's. The files are in memory if possible.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// The tolerance for linear growth: the maximum ratio of the costs per item at two successive sizes.
+/// The maximum ratio of the costs per item at two successive sizes. With linear growth, the ratio is 1.
 const LINEAR: f64 = 1.15;
 
-/// Measures each of the parts `apply`, `walk` and `store` for which `wants` returns true.
+/// Measures the parts `apply`, `walk` and `store`. Skips a part if `wants` returns false for its name.
 pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
@@ -76,8 +75,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // Apply one event for each person first, so that the measured events are changes. Batches have ten events, as
-        // with SQS.
+        // Apply one event for each person first, so that the measured events are changes to known people. Batches have
+        // ten events, as with SQS.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;

@@ -1,5 +1,5 @@
-//! Counts the instructions of one warm request with callgrind. The result is the difference between two runs with
-//! different numbers of requests, so that it excludes the start.
+//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests, so that
+//! the difference excludes the start.
 
 use std::path::Path;
 

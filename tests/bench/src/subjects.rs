@@ -89,7 +89,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Returns mint requests for one person after the other, in an endless loop.
+/// Returns mint requests for each person in turn, without end.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {

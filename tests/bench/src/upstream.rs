@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// The number of people. There are several, because Flexgate limits each person's mints.
+/// The number of people for whom the bench mints. There are several, because Flexgate limits each person's mints.
 pub const PEOPLE: usize = 40;
 
 /// The key for webhook signatures. The bench also uses it for cookies.
@@ -135,7 +135,7 @@ impl Upstream {
         ]
     }
 
-    /// Creates the people. Returns a token of the identity provider for each person.
+    /// Creates the people for whom the bench mints. Returns a token of the identity provider for each person.
     pub async fn people(&self) -> Vec<String> {
         let mut tokens = Vec::new();
         for number in 0..PEOPLE {

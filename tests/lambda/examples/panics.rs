@@ -1,4 +1,4 @@
-//! A function with a route that panics. Everything else is as in Flexgate's functions.
+//! A function with a route that panics. It is otherwise built like Flexgate's functions.
 
 use axum::Router;
 use axum::routing::get;

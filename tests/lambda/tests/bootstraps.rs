@@ -319,8 +319,8 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         // The function's first random number is this request's id. So the duration includes seeding the generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // Use the fastest of five runs, because other processes may slow down the machine. Gathering entropy would make
-    // every run slow.
+    // Use the fastest of five runs, because other processes may slow down the machine. If the function gathered entropy
+    // itself, every run would be slow.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

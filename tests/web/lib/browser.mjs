@@ -18,7 +18,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
     executablePath,
     headless: true,
     timeout: 30_000,
-    // Enable the back/forward cache, which a test needs.
+    // Enable the back/forward cache, because a test needs it.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",

@@ -77,7 +77,7 @@ async function ready(gateway, ended, output) {
   throw new Error(`flexgate did not start:\n${output()}`);
 }
 
-/** Returns different free ports. Another process may still use one of them before the caller does. */
+/** Returns different free ports. Another process may still take one of them before the caller uses it. */
 async function freePorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, () => new Promise((resolve, reject) => {

@@ -38,7 +38,7 @@ export function mockComputer() {
       }
     },
     /**
-     * Advances the clocks without timers, as during sleep. The steady clock stops on macOS and Linux, but not on
+     * Advances the clocks but not the timers, as during sleep. The steady clock stops on macOS and Linux, but not on
      * Windows.
      */
     sleep(milliseconds, { steady = false } = {}) {
@@ -106,8 +106,8 @@ export function keep(answers, options = {}) {
 }
 
 /**
- * Mocks a gateway. It refreshes a token that is valid for less than five minutes. It ends a session after `idle`
- * without use. It records the time of use at most once a minute. `answer` is for `keep`.
+ * Mocks a gateway. It refreshes a token that is valid for less than five minutes, and ends a session after `idle`
+ * without use. It records the time of use at most once a minute. `answer` can be passed to `keep`.
  */
 export function mockGateway(now, { lifetime = HOUR, idle = 2 * HOUR } = {}) {
   const gateway = { refreshes: 0, expiresAt: 0, usedAt: now.truth, away: false };

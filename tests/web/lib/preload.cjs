@@ -28,7 +28,7 @@ tls.connect = function connect(...args) {
   }
   return callback ? original.call(tls, options, callback) : original.call(tls, options);
 };
-// Replaces `connect` also for ES modules that import it from "node:tls".
+// Makes ES modules that import `connect` from "node:tls" use the new function too.
 require("node:module").syncBuiltinESMExports();
 
 // The SDK's authentication code expects the global variable `window`.

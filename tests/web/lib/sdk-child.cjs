@@ -18,7 +18,7 @@ async function run({ account, token, renewed, want }) {
     worker: { sid: worker.sid, name: worker.name, activity: worker.activity?.name, friendlyName: worker.friendlyName },
   };
   if (renewed) {
-    // flexgate.js passes a new token to the SDK's client. Then find out which parts of the SDK have the new token.
+    // flexgate.js passes a new token to the SDK's client. Then check which parts of the SDK have the new token.
     const { createFlexgate } = await import("../../../examples/agent-desktop/flexgate.js");
     const answer = { access_token: renewed, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
     const gate = createFlexgate({ baseUrl: "http://localhost", fetch: async () => Response.json(answer) });

@@ -8,7 +8,7 @@ export async function signIn(gateway, username) {
   return browserFetch;
 }
 
-/** Signs in, but does not send the last request, to the URL `callback`. */
+/** Signs in except for the last step: does not send the request to the URL `callback`. */
 export async function signInUpToCallback(gateway, username) {
   const cookies = new Map();
   const take = (response) => {

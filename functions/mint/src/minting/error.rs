@@ -26,7 +26,7 @@ pub enum MintError {
     /// No Flex user has this username, and the policy does not allow creating one.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
-    /// The people ledger does not allow creating the user, or updating it from the token's claims.
+    /// The people ledger does not allow creating the user, or updating the user from the token's claims.
     #[error(transparent)]
     Ledger(LedgerError),
     /// The policy does not allow minting a token for the Flex user.

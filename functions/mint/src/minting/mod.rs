@@ -34,7 +34,8 @@ use recent_users::RecentUsers;
 /// The limit of mints applies to periods of this length.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. A process must have only one `Minting`, because it contains the cache of users.
+/// Mints tokens for verified callers. A process must have only one `Minting`, because each has a separate cache of
+/// users.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,

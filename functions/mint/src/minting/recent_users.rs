@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 /// How long a cached user can be used.
 const SEEN: Duration = Duration::seconds(60);
 
-/// At this number of entries, Flexgate removes old entries from the cache.
+/// When the cache has this many entries, Flexgate removes the old ones.
 const CROWD: usize = 10_000;
 
 /// The cached users, by the caller's identity.

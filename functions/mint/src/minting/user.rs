@@ -1,4 +1,4 @@
-//! Finds the Flex user that a mint is for.
+//! Finds the Flex user for a mint.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, NotAdmitted};

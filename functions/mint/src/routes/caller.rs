@@ -21,7 +21,7 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap, context: &Conte
     })
 }
 
-/// Mints for the caller, and writes the audit event.
+/// Mints a token for the caller, and writes the audit event.
 pub(super) async fn mint_for(
     app: &App,
     caller: &Caller,

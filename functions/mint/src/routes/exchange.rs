@@ -1,6 +1,6 @@
 //! Token exchange (RFC 8693): `POST /token` with a form.
 //!
-//! The subject token authenticates the caller, so the `Authorization` header is optional. The header must contain the
+//! The subject token authenticates the caller. The `Authorization` header is optional. If present, it must contain the
 //! same token. An actor token authenticates a service that acts for the caller. The service needs the scope
 //! `flexgate.token.any`.
 

@@ -174,7 +174,7 @@ async fn r31_an_issuer_is_held_to_its_usernames() {
     assert_eq!(gate.world.twilio_user("newcomer").await, None);
     let service = gate.token_of("service@partner.example", json!({"scope": "flexgate.token.any"})).await;
     gate.mint(&service, json!({"username": "grace"})).await.assert_problem(403, "mint_refused");
-    // A binding that is older than the pattern makes no difference.
+    // A binding from before the setting `usernames` makes no difference.
     let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-bea@partner.example".into() };
     let bea = gate.world.at_twilio("bea", &["agent"]).await;
     let now = gate.world.clock_rng().now();

@@ -1,4 +1,4 @@
-//! Counts each mint's requests to Twilio and to the store, and tests that fewer requests are safe.
+//! Counts each mint's requests to Twilio and to the store, and tests that the cache of users is safe.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
@@ -146,7 +146,7 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.world.calls("flex-api").await.len(), 2);
-    // Refused: Flexgate may not give the new role, or the caller requests roles without it.
+    // Flexgate refuses if it may not give the new role, or if the caller requests roles without the new role.
     gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;

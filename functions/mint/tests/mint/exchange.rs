@@ -217,7 +217,7 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
     // R29: unknown roles appear in the reason, so that an administrator can correct them.
     let roles = reason(json!({"xms_edov": 1, "roles": ["Agent", "Superviser"]}), 201).await;
     assert!(roles.ends_with("these roles mean nothing here: Superviser"), "{roles}");
-    // A claim of the wrong type refuses the token.
+    // A claim of the wrong type makes the token invalid.
     assert!(reason(json!({"nbf": "canary"}), 401).await.contains("the claim nbf is malformed"));
     assert!(reason(json!({"roles": 7}), 401).await.contains("the claim roles, which the setting roles_claim names"));
     assert!(reason(json!({"aud": "canary"}), 401).await.contains("the claim aud names another audience"));

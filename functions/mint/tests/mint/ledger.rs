@@ -190,7 +190,7 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
         }
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
         assert_eq!(gate.world.twilio_user("grace").await.unwrap()["roles"], json!(["agent"]));
-        // After the person returns, their new claims count.
+        // After reactivation, the person's new claims count.
         assert_eq!(gate.mint_with("grace", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
     }
 }
@@ -254,7 +254,7 @@ async fn r92_whom_a_source_holds_inactive_gets_no_token_under_another_name_eithe
         let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.operator_says_inactive("ada").await;
-        // Reactivates ada at Twilio and binds her identity again, as somebody in the Console might cause.
+        // Reactivates ada at Twilio and binds her identity again, as could happen in the Console.
         gate.world.at_twilio("ada", &["agent"]).await;
         let renamed = json!({"preferred_username": "countess"});
         let bound =

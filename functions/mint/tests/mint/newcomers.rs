@@ -1,5 +1,4 @@
-//! Tests users who are created just in time: the requests to Twilio, and the existing users that a new person cannot
-//! get.
+//! Tests users who are created just in time: the requests to Twilio, and attempts to take over existing users.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
@@ -36,7 +35,8 @@ impl Gate {
         self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
-    /// Creates a user one hour ago and deactivates it, directly at Twilio. Returns the user's SID.
+    /// Creates a user with a creation time one hour ago, and deactivates the user directly at Twilio. Returns the
+    /// user's SID.
     async fn leaver(&self, username: &str) -> String {
         self.world.shift_simulator(-3_600).await;
         let sid = self.world.at_twilio(username, &["supervisor"]).await;
@@ -104,7 +104,8 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // Neither a search nor a binding shows that the username is in use. Flexgate still refuses the other person.
+    // Neither a search nor a binding shows that the username is in use. Flexgate still refuses another person with this
+    // username.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -180,7 +181,7 @@ async fn a_lost_answer_is_healed_by_the_next_mint() {
         };
         mint().await.assert_problem(503, "unavailable");
         let ada = gate.world.twilio_user("ada").await.unwrap();
-        // Twenty minutes later, the next mint recognises the user from the failed mint.
+        // Twenty minutes later, the next mint recognises the user that the failed mint created.
         gate.world.advance(Duration::minutes(20)).await;
         if hidden {
             gate.hide_everybody(2).await;
@@ -237,7 +238,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source reports a person as inactive before the person has a Flex user. No mint may create one.
+        // A source reports a person as inactive before the person has a Flex user. No mint may then create a Flex user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -112,7 +112,7 @@ async fn m25_a_subject_has_so_many_tokens_a_minute() {
         gate.mint(&service, json!({"username": "grace"})).await.assert_problem(429, "too_many_requests");
     }
     assert_eq!(gate.world.calls("flex-api").await, [""; 0], "Twilio is not asked");
-    // Each person has a separate limit, and so has each person that a service names.
+    // Each person has a separate limit. A service has a separate limit for each user that it names.
     gate.mint_as("grace").await.assert_minted(&grace);
     gate.mint(&service, json!({"username": "ada"})).await.assert_minted(&ada);
     gate.world.clock.advance(Duration::seconds(61));

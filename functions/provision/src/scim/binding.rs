@@ -1,7 +1,7 @@
 //! Binds the SCIM client's users to the issuer whose tokens contain the `externalId` as the subject.
 //!
-//! A bound user cannot be claimed by another person with the same username. The issuer's setting `scim_external_id`
-//! turns this on.
+//! Another person with the same username cannot claim a bound user. The issuer's setting `scim_external_id` turns this
+//! on.
 
 use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 use flexgate::users::ledger::LedgerError;
@@ -37,7 +37,7 @@ impl Users {
         }
     }
 
-    /// Binds the user after it was provisioned or activated.
+    /// Binds the user after provisioning or activation.
     pub(super) async fn bind_after(&self, document: &Document, user: &FlexUser) -> Result<(), Refusal> {
         match self.identity(document, Some(&user.flex_user_sid)).await? {
             Some(identity) => self.bind(&identity, user).await,

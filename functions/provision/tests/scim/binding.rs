@@ -46,7 +46,7 @@ async fn r31_who_is_provisioned_is_bound_at_once() {
     let ada = scim.created("ada", "00u1").await;
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     let path = format!("/Users/{ada}");
-    // Deactivation removes the binding, and activation makes it again.
+    // Deactivation removes the binding, and activation adds it again.
     scim.patch(&path, json!([{"op": "replace", "value": {"active": false}}])).await.is(200);
     assert_eq!(scim.user_of(OKTA, "00u1").await, None);
     scim.patch(&path, json!([{"op": "replace", "value": {"active": true}}])).await.is(200);

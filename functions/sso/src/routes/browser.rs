@@ -97,8 +97,8 @@ pub(crate) async fn login(
     }
     let profile = profile(&app, &name)?;
     if query.once(REDIRECTED)?.is_none() && !is_at(app.sign_in.public_url(), &uri, &headers) {
-        // The browser would not send the login cookie of this host to the callback at the public URL. So redirect it
-        // first.
+        // The browser would not send this host's login cookie to the callback at the public URL. So redirect the
+        // browser to the public URL first.
         let separator = if uri.query().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
         let query = uri.query().unwrap_or_default();
         let location = format!("{}?{query}{separator}{REDIRECTED}=1", app.sign_in.login_url(&profile.name));
@@ -247,7 +247,7 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
 }
 
-/// Redirects with status 303. So the browser sends neither a body nor a `Referer` with the code.
+/// Redirects with status 303. The browser's next request has no body, and its `Referer` does not contain the code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

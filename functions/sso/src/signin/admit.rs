@@ -65,7 +65,7 @@ impl SignIn {
     /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
     /// user.
     ///
-    /// This check follows the insertion of the session. So a simultaneous deactivation either fails this check or ends
+    /// This check follows the insertion of the session. So a simultaneous deactivation is either noticed here or ends
     /// the session.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
         let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());

@@ -73,8 +73,8 @@ pub struct Completed {
 /// Why a callback fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// The callback belongs to no pending login of this browser. That login may have expired, be complete, or belong to
-    /// another browser.
+    /// This browser has no pending login for the callback. The login may have expired, may be complete, or may belong
+    /// to another browser.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
     /// Twilio refuses the code for this login. The code may belong to another pending login of this browser.
@@ -103,7 +103,7 @@ impl From<TwilioError> for CallbackError {
 #[derive(Debug)]
 pub struct Failed {
     pub error: CallbackError,
-    /// The login that is no longer useful, if there is one. The browser should drop its cookie.
+    /// The login that has ended, if there is one. Its cookie is useless.
     pub spent: Option<LoginId>,
 }
 
@@ -152,7 +152,8 @@ impl SignIn {
         }
     }
 
-    /// Returns a login's return address, or the default address if it is lost or no longer allowed.
+    /// Returns a login's return address. If the stored address is lost or no longer allowed, returns the default
+    /// address.
     pub(super) async fn address(&self, keys: LoginKeys<'_>, login: &Pending) -> ReturnTo {
         let unverified = match &login.return_to {
             ReturnAddress::InCookie(text) => Some(text.to_string()),
@@ -169,8 +170,8 @@ impl SignIn {
         parsed.unwrap_or_else(|| destinations.default().clone())
     }
 
-    /// Completes a login: finds it by the cookies and `state`, exchanges the code, and stores a session. Ends the
-    /// browser's previous session, `earlier_session_id`.
+    /// Completes a login: finds the login by the cookies and `state`, exchanges the code, and stores a session. Ends
+    /// the browser's previous session, `earlier_session_id`.
     pub async fn complete(
         &self,
         profile: &SsoProfile,
@@ -269,7 +270,7 @@ impl SignIn {
 
     /// Records the login as used. Of several identical callbacks, only one gets `true` and sends the code to Twilio.
     ///
-    /// A callback without a number may be forged. It uses up only its own code, not the pending login.
+    /// A callback without a number may be forged. Such a callback uses up only its own code, not the pending login.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let mut what = found.login.id.to_string();

@@ -22,7 +22,7 @@ use super::{Destinations, Fault, Lifetimes};
 pub struct SignInParts {
     /// The profiles that people can use for sign-in.
     pub profiles: SsoProfiles,
-    /// Flexgate's public URL. Its origin has the callbacks and the login cookies.
+    /// Flexgate's public URL. The callbacks and the login cookies belong to its origin.
     pub public_url: Url,
     /// The origins to which a browser can go after sign-in.
     pub destinations: Destinations,

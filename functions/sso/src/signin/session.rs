@@ -165,7 +165,7 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Keep the known worker's SID, because a refresh does not return it.
+        // A refresh does not return the worker's SID, so keep the known SID.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         if !self.replace(&session, &next, keys).await? {
             return Err(SessionError::Unknown);
@@ -177,7 +177,7 @@ impl SignIn {
     /// Returns the old tokens after Twilio has refused to refresh them, while they are valid. Records that a further
     /// refresh is useless.
     ///
-    /// Twilio also refuses a refresh token that it has already replaced, for example if its answer was lost.
+    /// Twilio also refuses a refresh token that it has already replaced, for example after a lost answer.
     async fn serve_the_last(
         &self,
         session: Session,

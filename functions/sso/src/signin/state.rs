@@ -1,7 +1,7 @@
 //! The `state` parameter of a login. Flexgate sends it to Twilio, and Twilio returns it to the callback.
 //!
 //! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. Flexgate appends the login's number as
-//! white space: a space for each 0 bit and a tab for each 1 bit. Another member might be rejected by Twilio, but JSON
+//! white space: a space for each 0 bit and a tab for each 1 bit. Twilio might reject an additional member, but JSON
 //! parsers ignore white space there (RFC 8259, section 2). If Twilio removes the white space, Flexgate finds the login
 //! by its profile.
 

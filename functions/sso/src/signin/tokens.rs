@@ -61,7 +61,7 @@ impl Tokens {
     /// Whether the refresh of the tokens `before` brought no later expiration. Then the session has reached Twilio's
     /// maximum lifetime.
     ///
-    /// Returns false if both were obtained within `MOVES_WITHIN`.
+    /// Returns false if both sets of tokens were obtained within `MOVES_WITHIN`.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

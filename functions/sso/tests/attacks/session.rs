@@ -144,7 +144,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     ];
     let mut periods = 0;
     let mut expiry = expires_at(&browser.call("/sso/token").await.body);
-    // Twilio does not process requests that it answers with 429. Leave them out.
+    // Twilio does not process requests that it answers with 429. Do not count these requests.
     let processed = async || {
         let sent = world.journal("OAuth/Tokens").await;
         let refreshes = sent.iter().filter(|request| request["body"].to_string().contains("RefreshToken"));

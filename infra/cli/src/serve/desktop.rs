@@ -9,7 +9,7 @@ use flexgate::web::{Path as UrlPath, Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-/// The page's content security policy. It allows scripts from Flexgate, and connections to Flexgate and Twilio.
+/// The page's content security policy. It allows only scripts from Flexgate, and connections to Flexgate and Twilio.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -16,15 +16,15 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that the simulated set-up always sets itself. Values in the environment may be for real Twilio, so it
-/// ignores them.
+/// Variables that the simulated set-up always sets itself. It ignores their values in the environment, which may be for
+/// real Twilio.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
 /// The file with the SCIM token, for trying out SCIM.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings as shell variables. With these, operator commands use the simulated set-up.
+/// The file with the settings as shell variables. With these variables, operator commands use the simulated set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
 #[derive(Debug)]

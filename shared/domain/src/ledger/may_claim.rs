@@ -36,7 +36,7 @@ impl Default for MayClaim {
 
 impl MayClaim {
     /// Checks whether the issuer with the source `own` may claim the user. `person` is the user's entry in the ledger.
-    /// `in_flex` is true if Flex has the user. The error contains the origin that is not allowed.
+    /// `in_flex` is true if Flex has the user. The error contains the user's origin that is not allowed.
     ///
     /// Sources that have withdrawn their statements do not count.
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {

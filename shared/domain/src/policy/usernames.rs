@@ -49,7 +49,7 @@ impl UsernamePattern {
         let Some((last, middle)) = rest.split_last() else { return folded == **first };
         let Some(mut remaining) = folded.strip_prefix(&**first) else { return false };
         for piece in middle {
-            // Use the leftmost match, which leaves the most text for the other pieces.
+            // Use the leftmost match, which leaves the most text for the remaining pieces.
             let Some((_, after)) = remaining.split_once(&**piece) else { return false };
             remaining = after;
         }
@@ -67,7 +67,7 @@ impl FromStr for UsernamePattern {
         if text.trim() != text || check_seen(text, |_| false).is_err() {
             return Err(PatternError::Invisible);
         }
-        // Usernames may contain a backslash, such as `CORP\ada`. But `\.` shows a regular expression.
+        // Usernames may contain a backslash, such as `CORP\ada`. But `\.` belongs to a regular expression.
         let escape = text.contains("\\.").then_some('\\');
         if let Some(foreign) = text.chars().find(|c| FOREIGN.contains(c)).or(escape) {
             return Err(PatternError::Foreign(foreign));

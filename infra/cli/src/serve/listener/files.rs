@@ -2,7 +2,8 @@
 
 /// Raises the limit on open files to the system's maximum, and returns the new limit.
 ///
-/// Many systems start with a limit of 1,024 files for the sake of programs that use `select`. Flexgate does not use it.
+/// Many systems start with a limit of 1,024 files, which only programs with `select` need. Flexgate does not use
+/// `select`.
 #[cfg(unix)]
 pub fn raise_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

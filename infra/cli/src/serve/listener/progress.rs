@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send a request's head, or a new connection its first byte.
+/// The time limit for a request's head. It is also the time limit for the first byte on a new connection.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may stay open without a request. It is longer than the minute for which reverse proxies
 /// usually reuse a connection.

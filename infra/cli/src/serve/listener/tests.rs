@@ -279,7 +279,7 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
     assert!(
         lines.iter().all(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("accepted"))
     );
-    // The test takes two minutes, so there are two lines.
+    // Two minutes pass, so there are two log lines.
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0]["count"], 1);
     assert!(served.stop().await < Duration::from_secs(1));
