@@ -70,8 +70,8 @@ function show(section) {
 }
 
 /**
- * Shows a failure with its code, its request id and a suggestion. Also ends the session on this page if the failure
- * requires it.
+ * Shows a failure with its code, its request id and a suggestion. Also removes everything about the person, unless a
+ * retry may help.
  */
 function fail(error, { title = error.title, again = start } = {}) {
   const ended = ["reauthenticate", "not_signed_in"].includes(error.code);

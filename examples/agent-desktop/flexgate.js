@@ -341,8 +341,8 @@ function nextRenewal(session) {
 }
 
 /**
- * Returns the delay before the next attempt, in milliseconds. It doubles with each failure, and is random so that many
- * desktops do not retry at once. It is not shorter than Retry-After, up to LONGEST_RETRY_AFTER.
+ * Returns the delay before the next attempt, in milliseconds. The delay doubles with each failure, and is random so
+ * that many desktops do not retry at once. It is not shorter than Retry-After, up to LONGEST_RETRY_AFTER.
  */
 function backoff(failures, retryAfter) {
   const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);

@@ -132,7 +132,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether the token has no issuer from `FLEXGATE_ISSUERS`. It may then be a Flex token.
+/// Whether the token has no issuer from `FLEXGATE_ISSUERS`. Such a token may be a Flex token.
 fn is_of_no_issuer(fault: &TokenFault) -> bool {
     matches!(
         fault,

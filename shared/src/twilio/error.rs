@@ -75,7 +75,7 @@ pub enum TwilioError {
     /// Twilio's answer or the credential belongs to another account or instance than the configured one.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
-    /// Several users of Twilio have the same username.
+    /// Twilio has several users with the same username.
     #[error("Twilio knows several users of that username")]
     Ambiguous,
     /// Flexgate cannot read its Twilio credential.
@@ -97,8 +97,8 @@ impl TwilioError {
     }
 }
 
-/// The fields that Twilio's two error formats share: its own format (`code`, `message`, `status`) and RFC 9457 (`code`,
-/// `title`, `status`).
+/// The fields that Twilio's two error formats share: Twilio's own format (`code`, `message`, `status`) and RFC 9457
+/// (`code`, `title`, `status`).
 #[derive(Deserialize)]
 struct ErrorBody {
     code: u32,

@@ -17,7 +17,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The maximum value of `FLEXGATE_TRUSTED_PROXIES`.
 const MOST_PROXIES: usize = 10;
 
-/// The other end of a request's connection, from the request's extensions. Without it, the client's address is unknown.
+/// The other end of a request's connection, from the request's extensions. Without this value, the client's address is
+/// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,

@@ -1,5 +1,5 @@
-//! A stub of Secrets Manager, DynamoDB and SQS over TLS. It is fast, so that the bench measures the functions and not
-//! AWS. It checks DynamoDB's conditions only for counters and for new items.
+//! A stub of Secrets Manager, DynamoDB and SQS over TLS. The stub is fast, so that the bench measures the functions and
+//! not AWS. The stub checks DynamoDB's conditions only for counters and for new items.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

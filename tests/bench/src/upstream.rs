@@ -67,7 +67,7 @@ pub async fn serve(folder: &Path) {
 }
 
 impl Upstream {
-    /// Starts the upstream process. Its files are in `folder`.
+    /// Starts the upstream process. The process keeps its files in `folder`.
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())

@@ -111,7 +111,7 @@ impl Gateway {
         self.address
     }
 
-    /// Stops accepting requests and events. Waits until the pending ones are finished, up to a time limit.
+    /// Stops accepting requests and events. Waits, up to a time limit, for the pending requests and events.
     pub async fn stop(self) {
         self.stopping.cancel();
         let finished = async {

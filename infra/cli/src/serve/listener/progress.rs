@@ -104,8 +104,8 @@ impl Progress {
         }
     }
 
-    /// Since when the connection has waited for its client. `None` if the request is complete, so the connection must
-    /// stay open.
+    /// Returns since when the connection has waited for its client. `None` if the request is complete, so the
+    /// connection must stay open.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         (!matches!(state.phase, Phase::Whole | Phase::Answered)).then_some(state.since)
