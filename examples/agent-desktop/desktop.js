@@ -1,7 +1,4 @@
-// The agent desktop: a page that signs in through Flexgate and works with the real Flex SDK.
-//
-// Everything about the signed-in person, their token and their worker is in the variable `desk`. Whenever the page may
-// disappear from the screen, `forget` clears `desk` and removes everything about the person from the page.
+// A page that signs in through Flexgate and works with the real Flex SDK.
 
 import { createFlexgate, timeLeft } from "./flexgate.js";
 import { connectWorker, SdkTrouble } from "./worker.js";
@@ -10,7 +7,7 @@ const gate = createFlexgate();
 const element = (id) => document.getElementById(id);
 const SECTIONS = ["checking", "signed-out", "signed-in"];
 const PRIVATE = ["who", "initials", "fact-user", "fact-worker", "fact-account", "fact-instance", "time-left", "time-note", "worker-note"];
-/** Scales of the time bar, in minutes. The bar uses the shortest scale that fits the token's lifetime. */
+/** Possible scales of the time bar, in minutes. */
 const SCALES = [5, 15, 60, 240, 720, 1440];
 
 /** The state of the signed-in person. Null if nobody is signed in on this page. */
@@ -73,8 +70,8 @@ function show(section) {
 }
 
 /**
- * Explains a failure with its code and request id, and offers what helps. If the failure ends the session, it
- * also removes everything about the session from the page.
+ * Shows a failure with its code, its request id and a suggestion. Also removes everything about the person, unless a
+ * retry may help.
  */
 function fail(error, { title = error.title, again = start } = {}) {
   const ended = ["reauthenticate", "not_signed_in"].includes(error.code);
@@ -114,7 +111,7 @@ function renewedTo(mine, session) {
   measure(mine);
 }
 
-/** Sets the scale of the time bar for a new token. */
+/** Sets the time bar's scale to the shortest that fits a new token's lifetime. */
 function measure(mine) {
   const minutes = timeLeft(mine.session) / 60_000;
   mine.scale = SCALES.find((scale) => minutes <= scale) ?? minutes;
@@ -212,7 +209,7 @@ async function signOut() {
   });
 }
 
-/** Loads a new document, which discards everything that the SDK keeps in memory. */
+/** Reloads the page, because the SDK keeps objects in memory until the document is discarded. */
 function leave() {
   forget();
   show("checking");
@@ -220,14 +217,14 @@ function leave() {
   location.reload();
 }
 
-/** Runs a button's action, and ignores further presses while it runs. The action reports its own failures. */
+/** Runs a button's action. Ignores further presses until the action is done. */
 async function busy(button, work) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   try {
     await work();
   } catch {
-    // Nothing to do here, because onTrouble or onEnd has already reported the failure.
+    // The keeper has already reported the failure, through onTrouble or onEnd.
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -248,8 +245,7 @@ function initials(name) {
   return words.slice(0, 2).map((word) => word[0].toUpperCase()).join("");
 }
 
-/** The name with a possible line break after each punctuation mark, so that the browser does not break it within a
- * word. */
+/** Returns the name with a possible line break after each punctuation mark. */
 function breakable(name) {
   return name.split(/(?<=[.@+_-])/u).flatMap((part) => [part, document.createElement("wbr")]);
 }
@@ -272,8 +268,8 @@ tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && 
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 
-// The browser may keep this page in its back/forward cache. So clear the page when the user leaves it, and load the
-// data again when the user comes back.
+// A browser may keep a page in memory after the user leaves it. So clear the page when the user leaves, and load the
+// session again when the user returns.
 addEventListener("pagehide", () => {
   forget();
   show("checking");

@@ -1,30 +1,41 @@
 /**
- * Flexgate for front ends: sign in, get the Flex token, keep it fresh, sign out.
+ * Flexgate for front ends: signs in, gets the Flex token, keeps the token valid, signs out.
  *
- * It has no dependencies and uses no storage: the token stays in the memory of the page that asked for it,
- * and the refresh token never leaves the gateway. Works in browsers and in Node 20.
+ * It has no dependencies and stores nothing. It works in browsers and in Node 20.
  */
 
-/** The gateway refreshes a token that is valid for less than 5 more minutes. So ask for a new one half a minute
- * later. */
+/**
+ * How long before expiry to renew a token, in milliseconds. The gateway returns a new token only if the old token is
+ * valid for less than 5 minutes.
+ */
 const RENEW_BEFORE = 4.5 * 60_000;
-/** The timeout of every request. */
+/** The timeout of every request, in milliseconds. */
 const PATIENCE = 15_000;
-/** While somebody works on the page, ask for the token at least this often, because a session that nobody uses ends. The
- * gateway accepts no idle limit (FLEXGATE_SESSION_IDLE_SECONDS) shorter than ten minutes. */
+/**
+ * While somebody uses the page, request the token at least this often, so that the session does not become idle. The
+ * shortest idle limit of a gateway is ten minutes.
+ */
 const REPORT_EVERY = 4 * 60_000;
-/** Timers stop while the machine sleeps. So check the clocks this often, and do not rely on one long timer. */
+/**
+ * How often to check the clocks, in milliseconds. Timers stop while the machine sleeps, so one long timer would be
+ * late.
+ */
 const LOOK_EVERY = 5_000;
-/** If the two clocks disagree by more than this about how much time has passed, the machine has slept, or somebody has
- * set its clock. */
+/**
+ * If the elapsed times on the two clocks differ by more milliseconds than this, the machine has slept or its clock has
+ * been set.
+ */
 const DISAGREEMENT = 5_000;
-/** The events that show that somebody works on the page. */
+/** Browser events that show that somebody uses the page. */
 const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
 const SHORTEST_PAUSE = 5_000;
 const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
 
-/** A refusal or a failure. Base decisions on `code`, which never changes. Search the gateway's log for `requestId`. */
+/**
+ * A refusal or a failure. `code` never changes between versions. `requestId` identifies the request in the gateway's
+ * log.
+ */
 export class FlexgateError extends Error {
   constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }) {
     super(detail ? `${title}. ${detail}` : title, { cause });
@@ -34,7 +45,7 @@ export class FlexgateError extends Error {
     this.title = title;
     this.detail = detail ?? "";
     this.requestId = requestId;
-    /** How many milliseconds to wait before the next try, if the gateway asked for a wait. */
+    /** The delay before the next attempt that the gateway requested, in milliseconds, or null. */
     this.retryAfter = retryAfter;
   }
 
@@ -45,15 +56,17 @@ export class FlexgateError extends Error {
 }
 
 /**
- * A client of the gateway at `baseUrl` that signs in through `profile`. If the page's origin isn't the gateway's,
- * FLEXGATE_ALLOWED_ORIGINS must list it.
+ * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page has another origin than the
+ * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin.
  */
 export function createFlexgate({ baseUrl = globalThis.location?.origin, profile = "default", fetch = globalThis.fetch } = {}) {
   if (!baseUrl) throw new TypeError("createFlexgate needs a baseUrl where there is no location");
   const base = String(baseUrl).replace(/\/+$/, "");
 
-  /** The URL that starts a sign-in. `returnTo` is a path on the gateway's origin or a URL on an allowed origin. `prompt`
-   * asks the identity provider to let the person choose another account. */
+  /**
+   * Returns the URL that starts a sign-in. `returnTo` is a path on the gateway's origin, or a URL on an allowed origin.
+   * With `prompt` set to `select_account`, the identity provider lets the person choose an account.
+   */
   function signInUrl({ returnTo, prompt } = {}) {
     const query = Object.entries({ return_to: returnTo, prompt })
       .filter(([, value]) => value !== undefined)
@@ -61,18 +74,18 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     return `${base}/sso/${encodeURIComponent(profile)}/login${query.length > 0 ? "?" : ""}${query.join("&")}`;
   }
 
-  /** Leaves the page to sign in. The browser comes back to `returnTo`, by default the current page. */
+  /** Navigates to the sign-in. Afterwards the browser returns to `returnTo`, by default the current page. */
   function signIn({ returnTo = here(), prompt } = {}) {
     location.assign(signInUrl({ returnTo, prompt }));
   }
 
-  /** The current page: its path, or its whole URL if the gateway has another origin. */
+  /** Returns the current page's path, or its whole URL if the gateway has another origin. */
   function here() {
     const { href, origin, pathname, search, hash } = location;
     return new URL(base, href).origin === origin ? pathname + search + hash : href;
   }
 
-  /** Returns the token and its user. Null if nobody is signed in. The gateway refreshes a token that expires soon. */
+  /** Returns the token and its user, or null if nobody is signed in. */
   async function session() {
     try {
       return await ask();
@@ -95,7 +108,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     throw refusal(response, response.ok ? null : body);
   }
 
-  /** Ends the session. Tokens that were issued stay valid until they expire, so the page must forget its token. */
+  /** Ends the session. The page must discard its token, because the token stays valid until it expires. */
   async function signOut() {
     const response = await post("/sso/logout");
     if (!response.ok) throw refusal(response, await response.json().catch(() => null));
@@ -118,26 +131,26 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   }
 
   /**
-   * Keeps the token of `client` (from the SDK's createClient, or null) valid. Renews the token before it expires, at
-   * once after sleep, and when the page becomes visible again. Passes each new token to the client **and** to its
-   * worker and workspace, which `client.updateToken` alone does not update.
+   * Keeps the token of `client` valid. `client` comes from the SDK's createClient, or is null. Each new token goes to
+   * the client, its worker and its workspace, because `client.updateToken` updates only the client.
    *
-   * It also keeps the session from becoming idle while somebody works: on the page (keys, pointer, wheel), or in a way
-   * that the page cannot see, if `isActive()` says so, such as in a call.
+   * Also keeps the session from becoming idle while the page receives input, or while `isActive()` returns true.
    *
-   * `from` is the session to begin with; without it keepFresh fetches one at once. Calls `onRenew(session)` with each
-   * new token, and when a retry succeeds. Calls `onTrouble(error, retryInMs)` when a renewal failed and will be retried
-   * (but not while the token is valid for longer and nobody called `renew`). Calls `onEnd(error)` once, when renewing is
-   * over (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot fix).
-   * Set `taskRouter: false` if the page uses neither worker nor workspace: asking the SDK for them connects them.
+   * * `from`: the first session. Without it, keepFresh requests a session at once.
+   * * `onRenew(session)`: called with each new token, and when a retry succeeds.
+   * * `onTrouble(error, retryInMs)`: called when a renewal fails and a retry follows. Not called while the token is
+   *   valid for more than 4.5 minutes, unless somebody called `renew`.
+   * * `onEnd(error)`: called once, after the last renewal. The code is `reauthenticate`, `not_signed_in`,
+   *   `another_user`, or that of another permanent refusal.
+   * * `taskRouter: false`: for a page that uses neither worker nor workspace. Otherwise the SDK connects both.
    */
   function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, isActive, taskRouter = true } = {}) {
     let current = from;
-    /** The token that the client, its worker and its workspace have. */
+    /** The token of the client, its worker and its workspace. */
     let handed = client?.token;
-    /** When the gateway was last asked. */
+    /** The time of the last request to the gateway. */
     let asked = lifetimes.get(from)?.asked ?? instant();
-    /** When to renew, on the clock `performance.now()`. */
+    /** When to renew, in milliseconds of `performance.now()`. */
     let dueAt = from ? nextRenewal(from) : 0;
     let failures = 0;
     let worked = false;
@@ -146,7 +159,10 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     let renewing = null;
     let timer = null;
 
-    /** Renews now, or waits for the renewal that is running. If it fails, calls the callbacks and then rejects. */
+    /**
+     * Renews now, or waits for the renewal that is in progress. If the renewal fails, calls the callbacks and then
+     * rejects.
+     */
     function renew() {
       wanted = true;
       return start();
@@ -169,8 +185,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         const fresh = await ask();
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
-          // All tabs share the session cookie, so another user may have signed in through another tab. The client and
-          // the worker on this page belong to the first user. They must not get the other user's token.
+          // Another user has signed in through another tab, because all tabs share the session cookie. This page's
+          // client belongs to the first user and must not get another user's token.
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
         }
@@ -195,8 +211,10 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       }
     }
 
-    /** Whether the page should know of a failure. A gateway that is away for a moment harms nobody while the token is
-     * good. */
+    /**
+     * Whether to report a failure to the page. A temporary failure does not matter while the token is valid for more
+     * than 4.5 minutes.
+     */
     function matters(error) {
       return wanted || !(error instanceof FlexgateError) || !current || timeLeft(current) <= RENEW_BEFORE;
     }
@@ -221,7 +239,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
 
     function look() {
       if (stopped || renewing) return;
-      // Schedule the next check first, because `isActive` may throw.
+      // Set the next timer first, because `isActive` may throw.
       clearTimeout(timer);
       timer = setTimeout(look, LOOK_EVERY);
       if (isDue()) start().catch(() => {});
@@ -231,13 +249,13 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     function isDue() {
       const now = instant();
       const [steady, wall] = [now.steady - asked.steady, now.wall - asked.wall];
-      // After sleep, or with a clock that somebody has set, nobody here knows how much time has passed. The gateway does.
+      // The machine may have slept, or its clock may have been set. So the remaining lifetime is unknown. Ask the
+      // gateway.
       if (now.steady >= dueAt || Math.abs(wall - steady) > DISAGREEMENT) return true;
       return failures === 0 && steady >= REPORT_EVERY && (worked || Boolean(isActive?.()));
     }
 
-    /** Called when the page becomes visible or the network returns. Shortens a pause after failures and checks the
-     * clocks. */
+    /** Runs when the page becomes visible or the network returns. Shortens the pause after a failure. */
     function wake() {
       if (globalThis.document?.visibilityState === "hidden") return;
       if (failures > 0) dueAt = Math.min(dueAt, performance.now() + SHORTEST_PAUSE);
@@ -266,7 +284,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     return {
       renew,
       stop,
-      /** Sets the client, for a page that creates it later. */
+      /** Sets the client, for a page that creates its client later. */
       attach(later) {
         client = later;
         handed = later.token;
@@ -281,8 +299,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   return { signInUrl, signIn, session, signOut, keepFresh };
 }
 
-/** Resolves with the SDK's answer, or rejects after a timeout, because a worker that never connects must not block
- * renewals. */
+/** Resolves with the SDK's answer, or rejects after a timeout. A worker that never connects must not block renewals. */
 function inTime(promise) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -291,19 +308,23 @@ function inTime(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** For each session from this module, when the gateway was asked for it, and how long the token was valid then. Kept
- * outside the session, because the times mean nothing in another page. */
+/**
+ * When each session was requested from the gateway, and the token's lifetime at that time. These times are valid only
+ * in this page, so they are not part of the session.
+ */
 const lifetimes = new WeakMap();
 
-/** The present on two clocks. Nobody can set the steady clock, but it may stop while the machine sleeps. The wall clock
- * includes sleep, but can be set. */
+/**
+ * Reads both clocks. The steady clock cannot be set, but may stop while the machine sleeps. The wall clock continues
+ * during sleep, but can be set.
+ */
 function instant() {
   return { steady: performance.now(), wall: Date.now() };
 }
 
 /**
- * Milliseconds until the token expires. Setting this machine's clock back does not change it. A copy of a session counts
- * by this machine's clock, corrected by `clock_offset`.
+ * Returns the milliseconds until the token expires, even if this machine's clock has been set back. For a copy of a
+ * session, calculates the time from this machine's clock and `clock_offset`.
  */
 export function timeLeft(session) {
   const known = lifetimes.get(session);
@@ -312,7 +333,7 @@ export function timeLeft(session) {
   return known.lifetime - Math.max(now.steady - known.asked.steady, now.wall - known.asked.wall);
 }
 
-/** When to renew, on the steady clock. If each new token is short-lived too, renews at most every 5 seconds. */
+/** Returns the time of the next renewal on the steady clock, at least 5 seconds from now. */
 function nextRenewal(session) {
   const left = timeLeft(session);
   const pause = left > RENEW_BEFORE ? left - RENEW_BEFORE : left / 2;
@@ -320,20 +341,22 @@ function nextRenewal(session) {
 }
 
 /**
- * Exponential backoff, with jitter so that a thousand desktops don't retry at once. Never shorter than Retry-After,
- * of which it respects at most LONGEST_RETRY_AFTER.
+ * Returns the delay before the next attempt, in milliseconds. The delay doubles with each failure, and is random so
+ * that many desktops do not retry at once. It is not shorter than Retry-After, up to LONGEST_RETRY_AFTER.
  */
 function backoff(failures, retryAfter) {
   const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
   return Math.max(doubling, Math.min(retryAfter ?? 0, LONGEST_RETRY_AFTER));
 }
 
-/** How far this machine's clock is behind the gateway's. 0 if the clocks agree or the `Date` header cannot be read. */
+/**
+ * Returns how many milliseconds this machine's clock is behind the gateway's clock. 0 if the `Date` header is
+ * unreadable.
+ */
 function clockOffset(response) {
   const told = Date.parse(response.headers.get("date") ?? "");
   const offset = told - Date.now();
-  // Ignore a small difference between the two clocks. The header `Date` has only whole seconds, and the answer needed
-  // time to arrive.
+  // A small difference means nothing, because `Date` has whole seconds and the answer took time to arrive.
   return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
 }
 
@@ -341,7 +364,7 @@ function refusal(response, problem) {
   const known = typeof problem?.code === "string";
   return new FlexgateError({
     code: known ? problem.code : "answer_unusable",
-    // If an answer with status 200 has an unusable body, the gateway has failed, so report status 502.
+    // An unusable body with status 200 is a failure of the gateway, so use status 502.
     status: response.ok ? 502 : response.status,
     title: known ? problem.title : "The gateway's answer could not be used",
     detail: known ? problem.detail : undefined,
@@ -350,7 +373,7 @@ function refusal(response, problem) {
   });
 }
 
-/** The wait in milliseconds from `Retry-After`, which gives seconds or a date (RFC 9110, section 10.2.3). */
+/** Returns the wait in milliseconds. `Retry-After` contains seconds or a date (RFC 9110, section 10.2.3). */
 function waitAsked(header) {
   if (!header) return null;
   const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - Date.now();

@@ -1,12 +1,12 @@
-// Connects the worker through the real Flex SDK, if the SDK is installed.
+// Connects the worker through the real Flex SDK.
 
 const SDK = "/sdk/index.browser.js";
-/** The account SID of the simulator. No real account has it. */
+/** The simulator's account SID. No real account has this SID. */
 const SIMULATED = "AC00000000000000000000000000000001";
-/** How long to wait for the SDK. It tries three times, but it retries its websocket forever. */
+/** The timeout for the SDK, in milliseconds. The SDK itself retries its websocket forever. */
 const PATIENCE = 20_000;
 
-/** A failure of the SDK, described for the person who uses the desktop. */
+/** A failure of the SDK, described for the user of the desktop. */
 export class SdkTrouble extends Error {
   constructor(title, detail, code) {
     super(title);
@@ -30,14 +30,17 @@ export class SdkTrouble extends Error {
 }
 
 /**
- * Creates the SDK's client and connects its worker. `wanted` says whether the caller still wants it; `attach` gets
- * the client, to give it renewed tokens; `onChange` and `onLost` report later changes of the worker.
+ * Creates the SDK's client and connects its worker.
+ *
+ * * `wanted()`: whether the caller still needs the worker.
+ * * `attach(client)`: called with the new client, so that the client receives renewed tokens.
+ * * `onChange`, `onLost`: called when the worker changes or is lost.
  */
 export async function connectWorker({ token, wanted, attach, onChange, onLost }) {
   const sdk = await load();
-  // Disable telemetry. The SDK would send it to hosts that this page's content security policy does not allow.
+  // Disable telemetry, because the page's content security policy blocks the SDK's telemetry hosts.
   const made = sdk.createClient(token(), { telemetryOptions: { disabled: true } });
-  // If the client arrives after the wait has timed out, or when the caller no longer wants it, destroy it.
+  // Destroy the client if it arrives after the timeout, or when the caller no longer needs it.
   let late = false;
   made.then((client) => (late || !wanted()) && client.destroy(), () => {});
   const client = await inTime(made).catch((error) => {
@@ -54,7 +57,7 @@ export async function connectWorker({ token, wanted, attach, onChange, onLost })
   worker.on("tokenExpired", () => onLost("The token has expired: renew it, then reload the page."));
   return {
     worker,
-    /** Whether the worker has work, or new work can reach them. They may work in another window, or only talk. */
+    /** Whether the worker has tasks or is available for tasks. */
     isActive: () => Boolean(worker.activity?.available) || worker.reservations?.size > 0,
     setActivity: (sid) => inTime(client.execute(new sdk.SetCurrentActivity(sid))),
     close() {

@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Tests that commands print colour only on a terminal, and only if NO_COLOR is not set. Runs every command that can
-print colour, once on a pseudo-terminal and once through a pipe.
-"""
+"""Tests that commands print colour only on a terminal, and only without NO_COLOR."""
 
 import json
 import os
@@ -13,13 +11,12 @@ import tempfile
 from pathlib import Path
 
 FLEXGATE = str(Path(sys.argv[1]) / "flexgate")
-# An escape sequence that changes the appearance of text. The pattern does not match sequences that move the cursor,
-# because the progress bar uses them.
+# Matches escape sequences for colours and styles. It does not match cursor movements, which the progress bar uses.
 LOOKS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str], folder: Path) -> bytes:
-    """Runs the command on a pseudo-terminal of its own. Returns its output."""
+    """Runs the command on a pseudo-terminal. Returns its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)
@@ -42,7 +39,7 @@ def main(folder: Path) -> None:
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
     (folder / "people.csv").write_text("username,email,full_name,roles\nada,ada@example.com,Ada,agent\n")
-    # Nothing listens at this Twilio URL, so commands fail. The test thus covers the colours of error messages too.
+    # Nothing listens at this Twilio URL, so commands fail. The test thus covers error messages too.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "xterm-256color",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Starts the import
-in a terminal, kills it halfway, and resumes it with its output going to a pipe. Then reads in the simulator's
-journal which requests the import really sent.
+"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Kills the import
+before it is finished, and resumes it. Then checks the requests that the simulator has received.
 """
 
 import collections
@@ -32,7 +31,7 @@ def call(method: str, path: str, body: object = None) -> object:
 
 
 def take_journal() -> list[dict]:
-    """Returns the requests in the journal and empties it. The simulator keeps only the last 10,000 requests."""
+    """Returns and deletes the simulator's list of requests, which contains at most the last 10,000 requests."""
     entries = call("GET", "/__sim/requests?service=flex-api")["requests"]
     assert len(entries) < 10_000, "the journal has overflowed"
     call("DELETE", "/__sim/requests")
@@ -56,7 +55,7 @@ def listening() -> bool:
 
 
 def username(entry: dict, names: dict[str, str]) -> str:
-    """The username that a request concerns. `names` maps SIDs to usernames."""
+    """Returns the username in a request. `names` maps SIDs to usernames."""
     if entry["body"]:
         return json.loads(entry["body"])["username"]
     query = urllib.parse.parse_qs(entry["raw_query"] or "")
@@ -85,7 +84,7 @@ def main(folder: Path) -> None:
     def noted() -> set[str]:
         return set(journal.read_text().splitlines()[1:]) if journal.exists() else set()
 
-    # Start the import in a terminal, and kill it halfway.
+    # Start the import in a terminal. Kill it before it is finished.
     shell = f"'{flexgate}' users import '{people}' & echo $! > '{folder}/pid'; wait; sleep 600"
     subprocess.run([*TMUX, "new-session", "-d", "-x", "110", "-y", "24", shell], env=environment, check=True)
     until("a third of the rows", lambda: len(noted()) > ROWS // 3)
@@ -95,13 +94,13 @@ def main(folder: Path) -> None:
     print(f"in the terminal: {bar}")
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    # Wait until the simulator has answered the requests that had been sent when the import was killed.
+    # Wait until the simulator has answered the pending requests of the killed import.
     time.sleep(1)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"
     before = take_journal()
 
-    # Resume, with piped output.
+    # Resume the import, with piped output.
     began = time.monotonic()
     resumed = subprocess.run([flexgate, "users", "import", str(people)], env=environment, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, timeout=1800)

@@ -1,13 +1,11 @@
-"""Follows the documentation as a newcomer would. Runs every command of the README and of the pages in docs/ in order,
-on a clean clone of the committed files, and checks that it works as the page shows.
+"""Runs every command of the README and of the pages in docs/, on a clean clone, and compares the output with the page.
 
-The clone shares only this repository's build folder, so that nothing is compiled twice. A text block directly after a
-command is the command's expected output. In it, `…` matches any text, and a date matches any date.
+A text block directly after a command is the command's expected output. In it, `…` matches any text, and a date matches
+any date. The clone shares this repository's build folder.
 
-If a block needs something that a newcomer doesn't have, the page marks it (```sh needs-aws, needs-twilio, needs-idp).
-The test does not run such a block. It only checks the block's syntax, and that its commands fit the mark.
-`tests/run watch` tests the commands of the needs-cargo-lambda blocks. A needs-a-quiet-machine block is a bench. It
-takes an hour, and its figures would be wrong while tests run. Of `bash tests/run`, only steps that take seconds run.
+The test does not run blocks with a label such as `needs-aws`. It only checks their syntax, and that their commands fit
+the label. `tests/run watch` tests the needs-cargo-lambda blocks. A needs-a-quiet-machine block takes too long. Only the
+fast steps of `bash tests/run` run.
 """
 
 import hashlib
@@ -31,8 +29,7 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# A page can put a mark on a command block that must not be run. Each mark has a pattern here. A marked block must match
-# the pattern, so that no other block gets the mark by mistake.
+# Labels of command blocks that the test must not run. A labelled block must match the label's pattern.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -53,9 +50,7 @@ def free(port):
 
 
 def steps(page):
-    """Yields each command block as its mark, its commands, and the text block that directly follows it (None without
-    one).
-    """
+    """Yields each command block: its label, its commands, and the text block directly after it, or None."""
     blocks = [(m.group(1), m.group(2).strip(), m.group(3), m.start(), m.end()) for m in BLOCK.finditer(page)]
     for number, (language, needs, text, _, end) in enumerate(blocks):
         if language != "sh":
@@ -75,8 +70,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Always clone to the same path. With a new path each time, cargo would compile all packages again and fill the
-        # build folder.
+        # Clone to the same path each time. A new path would make cargo compile all packages again.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)
@@ -102,9 +96,7 @@ class Walk(unittest.TestCase):
 
     @classmethod
     def move_ports(cls):
-        """Moves the three servers to free ports if another process uses one of their usual ports. Otherwise the
-        commands run exactly as printed.
-        """
+        """Chooses free ports for the three servers if another process uses one of their usual ports."""
         cls.ports = dict(zip(PORTS, PORTS))
         if all(map(free, PORTS)):
             return
@@ -123,7 +115,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in a separate shell. This file passes variables and functions to the shell of the next block.
+        # Each block runs in a separate shell. This file passes variables and functions to the next shell.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)
@@ -140,7 +132,7 @@ class Walk(unittest.TestCase):
         return re.sub(r"localhost:(9000|9010|9443)", lambda found: f"localhost:{self.ports[found.group(1)]}", text)
 
     def serve(self):
-        """Starts `cargo run` in the background and waits until it is ready. Returns what it has printed."""
+        """Starts `cargo run` in the background, and waits until Flexgate is ready. Returns the output."""
         with open(self.folder / "served.log", "wb") as log:
             self.served = subprocess.Popen(
                 ["cargo", "run"], cwd=self.clone, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -166,8 +158,8 @@ class Walk(unittest.TestCase):
         return done.stdout
 
     def block(self, commands):
-        """Runs a block and returns its output. The lines `cargo run` and `bash tests/run` are run separately, before
-        the other lines of the block.
+        """Runs a block and returns its output. The lines `cargo run` and `bash tests/run` run separately, before the
+        other lines.
         """
         said, rest = "", []
         for line in commands.split("\n"):
@@ -185,8 +177,7 @@ class Walk(unittest.TestCase):
         page = (self.clone / name).read_text()
         blocks = list(steps(page))
         if not any(commands.strip().startswith("cargo run  ") or commands.strip() == "cargo run" for _, commands, _ in blocks):
-            # A page without `cargo run` assumes that the reader has finished the quick start and that Flexgate is
-            # running.
+            # A page without `cargo run` expects a running Flexgate.
             self.serve()
             self.shell('export PATH="$PWD/target/debug:$PATH"')
         walked = 0

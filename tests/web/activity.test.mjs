@@ -1,4 +1,4 @@
-// Tests that flexgate.js keeps the session from becoming idle while somebody works (R9), and only then.
+// Tests that flexgate.js keeps a session from becoming idle only while somebody uses the page (R9).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
@@ -7,7 +7,7 @@ import { createFlexgate } from "../../examples/agent-desktop/flexgate.js";
 import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage, problem, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 20_000 };
-/** The shortest idle limit that the gateway accepts (`SHORTEST_IDLE` in functions/sso/src/settings.rs). */
+/** The gateway's shortest idle limit (`SHORTEST_IDLE` in functions/sso/src/settings.rs). */
 const SHORTEST_IDLE = 10 * MINUTE;
 
 let computer;
@@ -22,7 +22,7 @@ afterEach(() => {
   computer.restore();
 });
 
-/** Starts a page that is signed in with a token for `lifetime` and the shortest idle limit. */
+/** Starts a signed-in page. The token is valid for `lifetime`. The session ends after `idle` without use. */
 async function signedIn({ lifetime = HOUR, idle = SHORTEST_IDLE, ...options } = {}) {
   const gateway = mockGateway(computer.now, { lifetime, idle });
   const gate = createFlexgate({ baseUrl: "https://gate.example", fetch: async () => gateway.answer() });
@@ -139,7 +139,7 @@ test("R9 a hook that throws delays no renewal", bounded, async () => {
   const { gateway, keeper } = await signedIn({ idle: 2 * HOUR, isActive });
   let thrown = 0;
   for (let gone = 0; gone < 2 * HOUR; gone += 1_000) {
-    // The mocked timer passes on what its function throws. A browser writes it to the console.
+    // The mocked timer rethrows exceptions. A browser would write them to the console.
     await computer.pass(1_000).catch(() => (thrown += 1));
     assert.ok(gateway.expiresAt > computer.now.truth);
   }

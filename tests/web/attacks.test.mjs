@@ -1,5 +1,4 @@
-// The attacks on cookies and redirects from docs/attack-register.md, in a real browser. The name of each test contains
-// the ID of its attack.
+// Attacks on cookies and redirects in a real browser. Each test's name contains an id of docs/attack-register.md.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -36,7 +35,7 @@ const choose = (page, person) => page.locator(`button[value="${person}"]`).click
 const sessionOf = async (context) => (await context.cookies(gateway.url)).find(({ name }) => name === SESSION)?.value;
 const shows = async (page, code) => page.locator(`dd:text-is("${code}")`).waitFor();
 
-/** A page of another site. To a browser, 127.0.0.1 and localhost are different sites. */
+/** Returns a page of another site. Browsers treat 127.0.0.1 and localhost as different sites. */
 const foreign = () => `${gateway.simulator.replace("localhost", "127.0.0.1")}/__sim`;
 
 test("s01_a_callback_in_a_browser_that_began_nothing", bounded, async () => {

@@ -1,4 +1,4 @@
-// Tests the agent desktop in Chromium with the real SDK. The tests sign in through the page.
+// Tests the agent desktop in Chromium with the real SDK.
 
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { startGateway } from "./lib/gateway.mjs";
 import { signInUpToCallback } from "./lib/sign-in.mjs";
 
 const bounded = { timeout: 45_000 };
-/** The message that Chromium itself writes to the console while nobody is signed in. */
+/** Chromium's own console message while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 const REQUEST_ID = /^[0-9a-f]{32}$/;
 
@@ -25,7 +25,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** Runs `work` in a fresh browser profile. Fails if the browser complained about anything. */
+/** Runs `work` in a new browser profile. Fails if the browser reports an error or a warning. */
 async function inProfile(options, work) {
   const profile = await openProfile(browser, { ...options, expected: [NOBODY_YET, ...(options.expected ?? [])] });
   try {
@@ -43,7 +43,7 @@ async function activityIs(page, name) {
   await page.locator(`#worker-state:text-is("${name}")`).waitFor();
 }
 
-/** The personal data of the signed-in person that is still in the page. */
+/** Returns the signed-in person's data that is still in the page. */
 async function privateText(page) {
   const text = await page.evaluate(() => document.documentElement.outerHTML);
   return ["ada", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
@@ -65,8 +65,8 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // Reloading the page closes its connection to TaskRouter. When the SDK connected, it told TaskRouter to set the
-    // worker offline if the connection closes.
+    // Reloading the page closes the SDK's connection. TaskRouter then sets the worker offline, as the SDK has
+    // requested.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -104,8 +104,8 @@ test("the keyboard alone is enough, and keeps its place when the activity change
 });
 
 test("over four token periods the page renews by itself, and the worker works with each new token", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five more minutes. Here, tokens are valid for 280
-  // seconds, so each request gets a new token.
+  // The gateway refreshes a token that is valid for less than five minutes. These tokens are valid for 280 seconds, so
+  // each request gets a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await inProfile({}, async ({ page }) => {
@@ -118,8 +118,8 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Expiration times are in whole seconds. Wait for over a second, so that the new token expires at a different
-        // time.
+        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
+        // one.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -171,7 +171,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
       caches: await caches.keys(),
       token: /eyJ[\w-]{20}/.test(document.documentElement.outerHTML),
     }));
-    // The page itself stores nothing. The logger of the SDK stores only its log levels.
+    // The page stores nothing. The SDK's logger stores only its log levels.
     assert.deepEqual(kept.local.filter(([name, value]) => !name.startsWith("loglevel:") || !/^[A-Z]+$/.test(value)), []);
     assert.deepEqual({ ...kept, local: [] }, { local: [], session: [], databases: [], caches: [], token: false });
   });
@@ -180,7 +180,8 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // This listener runs before the page's own listeners. It records what the screen showed when the page came back.
+      // This listener runs before the page's own listeners. It records the visible text when the user returns to the
+      // page.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });
@@ -190,9 +191,9 @@ test("back after signing out shows nothing private, not even out of the browser'
     const gone = page.waitForEvent("framenavigated");
     await page.evaluate(() => location.assign("/health"));
     await gone;
-    // End the session. No other tab tells this tab about it.
+    // End the session without telling this tab.
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
-    // The browser shows the page from its back/forward cache and does not load it again.
+    // The browser restores the page from its back/forward cache.
     await page.goBack({ waitUntil: "commit" });
     await named(page, "Sign in").waitFor();
     const shows = await page.evaluate(() => window.shows);
@@ -201,7 +202,7 @@ test("back after signing out shows nothing private, not even out of the browser'
     assert.doesNotMatch(shows.at(-1).text, /ada|FU[0-9a-f]{32}/);
     assert.deepEqual(await privateText(page), []);
 
-    // In the tab that signed out, go back through the whole history.
+    // Go back through the whole history of the tab that signed out.
     await signInAs(page, gateway, "ada");
     await named(page, "Sign out").click();
     await page.getByText("You are signed out").waitFor();
@@ -219,7 +220,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     const other = await context.newPage();
     await other.goto(gateway.url);
     await other.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // Wait until both pages have finished loading, so that a slow machine does not change the result.
+    // Wait until both pages are loaded, so that a slow machine does not change the result.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
     await page.getByText("You are signed out").waitFor();
@@ -294,7 +295,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await page.locator("#failure-code").getByText("unreachable").waitFor();
     assert.ok(await page.getByRole("heading", { name: "ada", level: 2 }).isVisible());
     await context.setOffline(false);
-    // The page retries without anybody pressing a button.
+    // The page retries by itself.
     await page.locator("#failure").waitFor({ state: "hidden" });
   });
 });

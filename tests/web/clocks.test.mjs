@@ -1,5 +1,4 @@
-// Tests flexgate.js on a computer that sleeps, or whose clock is wrong or is set while the page is open (R8). Only the
-// gateway knows the real time.
+// Tests flexgate.js on a computer that sleeps, or whose clock is wrong or changes (R8).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
@@ -8,7 +7,7 @@ import { createFlexgate, timeLeft } from "../../examples/agent-desktop/flexgate.
 import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage, settle, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 20_000 };
-/** How long a page may hold an expired token after the machine wakes up. */
+/** How long a page may have an expired token after the computer wakes up, in milliseconds. */
 const GRACE = 6_000;
 
 let computer;
@@ -16,7 +15,7 @@ let computer;
 beforeEach(() => (computer = mockComputer()));
 afterEach(() => computer.restore());
 
-/** Starts a page that is signed in with a token for an hour. */
+/** Starts a signed-in page. The token is valid for an hour. */
 async function signedIn(options = {}) {
   const gateway = mockGateway(computer.now);
   const gate = createFlexgate({ baseUrl: "https://gate.example", fetch: async () => gateway.answer() });

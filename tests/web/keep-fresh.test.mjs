@@ -1,5 +1,4 @@
-// Tests flexgate.js alone, with a mocked clock and a mocked gateway. The tests check when flexgate.js renews the token,
-// which failures it survives, and when it stops.
+// Tests flexgate.js with a mocked clock and a mocked gateway: the times of renewals, and the failures.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";

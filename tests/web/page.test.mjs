@@ -1,5 +1,5 @@
-// Tests the page's layout in both colour themes at several widths from 320 px. Nothing may overflow, and axe-core may
-// find no violation. The tests write screenshots to tests/.out/web.
+// Tests the page's layout in both colour themes, at several widths from 320 px. Uses axe-core for accessibility. Writes
+// screenshots to tests/.out/web.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { repository, startGateway } from "./lib/gateway.mjs";
 const bounded = { timeout: 40_000 };
 const shots = path.join(repository, "tests/.out/web");
 const WIDTHS = [320, 360, 768, 1280, 1920];
-/** The widths at which the tests take screenshots. */
+/** The widths of screenshots, in pixels. */
 const PICTURED = [360, 1280];
 
 let gateway;
@@ -30,7 +30,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** A name and an address that are about as long as they can be in practice. They must not make the page wider. */
+/** A very long name. It must not make the page wider. */
 const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
 
 const STATES = {
@@ -119,7 +119,7 @@ for (const [state, reach] of Object.entries(STATES)) {
   });
 }
 
-/** The violations that axe-core finds. Each is a rule with the elements that break it. */
+/** Returns the violations that axe-core finds, with their elements. */
 async function violations(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));

@@ -1,5 +1,5 @@
-// Tests in Chromium when the agent desktop asks for its token: after the computer's clock is set or the computer has
-// slept (R8), and while somebody works (R9). Playwright's clock replaces the page's clocks and timers.
+// Tests in Chromium when the agent desktop requests its token: after sleep or a change of the clock (R8), and while
+// somebody uses it (R9). Playwright mocks the page's clocks and timers.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -10,7 +10,7 @@ import { startGateway } from "./lib/gateway.mjs";
 const bounded = { timeout: 60_000 };
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-/** The message that Chromium itself writes to the console while nobody is signed in. */
+/** Chromium's own console message while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 
 let gateway;
@@ -26,9 +26,8 @@ after(async () => {
 });
 
 /**
- * Signs in as `username` on a page with mocked clocks, waits for the worker, and runs `work` with the desk: its `page`,
- * how often the page has `asked` for a token since then, and all `tokens` that it got. Fails if the browser complained
- * about anything.
+ * Signs in as `username` on a page with mocked clocks, and waits for the worker. Calls `work` with the page, the number
+ * of later token requests (`asked`), and all `tokens`. Fails if the browser reports an error or a warning.
  */
 async function onDesk(username, work) {
   const { context, page, complaints } = await openProfile(browser, { expected: [NOBODY_YET] });
@@ -37,7 +36,7 @@ async function onDesk(username, work) {
   page.on("request", (request) => (desk.asked += Number(asks(request))));
   page.on("requestfinished", (request) => (desk.answered += Number(asks(request))));
   page.on("response", (response) => {
-    // The body cannot be read any more if the test has ended.
+    // Reading the body fails if the test has already ended.
     if (asks(response) && response.ok()) response.json().then((body) => desk.tokens.push(body.access_token), () => {});
   });
   try {
@@ -56,15 +55,16 @@ async function activityIs(page, name) {
   await page.locator(`#worker-state:text-is("${name}")`).waitFor();
 }
 
-/** Lets the page's time go on by half a minute at most, until the page has asked `count` times. */
+/** Advances the page's time, by at most half a minute, until the page has sent `count` token requests. */
 async function untilAsked(desk, count) {
   for (let gone = 0; desk.asked < count && gone < 30_000; gone += 500) await desk.page.clock.runFor(500);
   assert.equal(desk.asked, count, "the page did not ask, or asked too often");
   await answered(desk);
 }
 
-/** Waits in real time until the page has its answers. If the page's time went on meanwhile, its requests would time
- * out. */
+/**
+ * Waits in real time for the answers to the page's requests. If the page's time advanced, the requests would time out.
+ */
 async function answered(desk) {
   await until(() => desk.answered === desk.asked, "the gateway did not answer");
   await desk.page.evaluate(() => 0);
@@ -77,7 +77,7 @@ async function until(condition, what) {
   }
 }
 
-/** Moves the wall clock of the page. Its steady clock and its timers notice nothing. */
+/** Changes the page's wall clock, but not its steady clock. */
 async function moveClock(page, milliseconds) {
   const now = await page.evaluate(() => Date.now());
   await page.clock.setSystemTime(now + milliseconds);
@@ -85,8 +85,8 @@ async function moveClock(page, milliseconds) {
 }
 
 test("R8 a clock that is set back two hours delays no renewal in Chromium, and the worker goes on", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five more minutes. Here, tokens are valid for 280
-  // seconds. So each request gets a new token, and the page renews after 140 seconds.
+  // The gateway refreshes a token that is valid for less than five minutes. These tokens are valid for 280 seconds. So
+  // each request gets a new token, and the page renews after 140 seconds.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await onDesk("ada", async (desk) => {
@@ -94,8 +94,8 @@ test("R8 a clock that is set back two hours delays no renewal in Chromium, and t
       const first = tokens.length;
       await moveClock(page, -2 * HOUR);
       for (const [turn, name] of ["Available", "Break", "Offline"].entries()) {
-        // Expiration times are in whole seconds. Wait for over a second, so that the new token expires at a different
-        // time.
+        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
+        // one.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(130_000);
         await untilAsked(desk, turn + 1);
@@ -122,7 +122,7 @@ for (const [name, event, target] of [
       const { page } = desk;
       await page.clock.runFor(10_000);
       assert.equal(desk.asked, 0);
-      // On macOS and Linux, the steady clock stops while the computer sleeps.
+      // On macOS and Linux, the steady clock stops during sleep.
       await moveClock(page, 3 * HOUR);
       if (event) await page.evaluate(([name, target]) => globalThis[target].dispatchEvent(new Event(name)), [event, target]);
       else await page.clock.runFor(5_000);
@@ -158,7 +158,7 @@ test("R9 in Chromium, an agent whom new work can reach counts as active", bounde
     for (const [name, reports] of [["Available", 1], ["Break", 0], ["Available", 1]]) {
       await page.getByRole("button", { name, exact: true }).click();
       await activityIs(page, name);
-      // The clicks themselves are work. "Renew now" reports them.
+      // The click counts as activity. The token request after the click reports this activity.
       await page.getByRole("button", { name: "Renew now" }).click();
       await page.locator("#announce:text-is('Your token was renewed.')").waitFor({ state: "attached" });
       await answered(desk);

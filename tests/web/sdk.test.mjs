@@ -17,7 +17,7 @@ let gateway;
 before(async () => (gateway = await startGateway()), { timeout: 30_000 });
 after(() => gateway?.stop());
 
-/** A token from `POST /token` for ada, who sends a token of the company's identity provider. */
+/** Mints a token for ada through `POST /token`, with a token of the company's identity provider. */
 async function mint() {
   const claims = {
     sub: "00u-ada-of-the-web-tests",
@@ -59,12 +59,13 @@ test("a minted token makes a client and connects its worker", bounded, async () 
 });
 
 test("the token of a sign-in makes a client and connects its worker, and a renewed one reaches all three", bounded, async () => {
-  // New tokens are valid for less than five minutes, so the gateway refreshes the token at each request.
+  // The gateway refreshes a token that is valid for less than five minutes. These tokens are valid for 280 seconds, so
+  // each request gets a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Expiration times are in whole seconds. If the new token expired at the same time as the old one, the gateway would
-  // conclude that a refresh no longer extends the session. So wait for over a second.
+  // Wait for more than a second. With an equal expiration time, the gateway would assume that the session cannot be
+  // extended.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

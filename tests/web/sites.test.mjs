@@ -1,5 +1,5 @@
-// Tests in Chromium what docs/front-end.md says about pages on other origins and sites, in iframes, and with third-party
-// cookies blocked (R14).
+// Tests the facts in docs/front-end.md in Chromium: pages on other origins and sites, iframes, and blocked third-party
+// cookies (R14).
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -24,8 +24,8 @@ after(async () => {
 });
 
 /**
- * Runs `work` in a browser in which ada has signed in at the gateway, unless `signedIn` is false. Fails if the browser
- * complained.
+ * Runs `work` in a browser in which ada is signed in, unless `signedIn` is false. Fails if the browser reports an error
+ * or a warning.
  */
 async function inBrowser({ expected = [], signedIn = true }, work) {
   const browser = await startBrowser(gateway);
@@ -39,7 +39,7 @@ async function inBrowser({ expected = [], signedIn = true }, work) {
   }
 }
 
-/** What flexgate.js on the page or in the frame gets: a username, or the code of the refusal. */
+/** Returns the username or the refusal's code that flexgate.js gets on the page or in the frame. */
 async function asks(frame) {
   await frame.waitForFunction(() => window.flexgate);
   return frame.evaluate(async () => {
@@ -60,7 +60,10 @@ async function embedded(page, by, url) {
   return page.frames().find((frame) => frame.parentFrame());
 }
 
-/** Which cookies the browser sends to a page that a page of the origin `by` embeds, and that has just set one. */
+/**
+ * Embeds a page of the gateway's site in a page of the origin `by`, twice. Returns the cookies that the browser sends
+ * the second time.
+ */
 async function cookiesWithin(page, by) {
   await embedded(page, by, `${pages.localhost}/cookies`);
   return (await embedded(page, by, `${pages.localhost}/cookies`)).locator("p").textContent();
@@ -70,7 +73,7 @@ test("R14 a page on another origin of the gateway's site works", bounded, async 
   await inBrowser({}, async (page) => {
     await page.goto(frontEnd(pages.localhost));
     assert.equal(await asks(page), "ada");
-    // The page can read the header `Date`, and so does not depend on this computer's clock.
+    // The page can read the header `Date`, so a wrong clock does no harm.
     const left = await page.evaluate(async () => {
       const now = Date.now;
       Date.now = () => now() - 7_200_000;

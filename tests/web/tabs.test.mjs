@@ -1,5 +1,4 @@
-// Tests in Chromium that several tabs sign in at once, that old callbacks do no harm, and that a login at another host
-// name ends at the public URL.
+// Tests in Chromium several simultaneous sign-ins, old callbacks, and a login at another host name.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -40,7 +39,7 @@ async function begin(page, url) {
   await page.locator('button[value="ada"]').waitFor();
 }
 
-/** Chooses ada on the identity provider's page. Returns the callback's address. */
+/** Chooses ada on the identity provider's page. Returns the callback's URL. */
 async function finish(page, path) {
   const callback = page.waitForRequest((request) => request.url().includes("/sso/default/callback"));
   await page.locator('button[value="ada"]').click();
@@ -52,7 +51,7 @@ async function sessionOf(context) {
   return (await context.cookies()).find(({ name }) => name === SESSION)?.value;
 }
 
-/** The status of `POST /sso/token`, sent by the page. */
+/** Sends `POST /sso/token` from the page, and returns the status. */
 function tokenStatus(page) {
   return page.evaluate(async () => {
     const response = await fetch("/sso/token", { method: "POST", headers: { "x-flexgate": "1" } });
@@ -90,7 +89,7 @@ test("r02: a finished callback opened again goes to the default address and leav
     await page.reload();
     await page.goBack({ waitUntil: "commit" });
     assert.equal(page.url(), `${gateway.url}/?tab=first`);
-    // Also through a link on a page of another site.
+    // Open the old callback through a link on another site too.
     await page.goto(gateway.simulator.replace("localhost", "127.0.0.1"));
     await page.evaluate((href) => {
       const link = Object.assign(document.createElement("a"), { href, textContent: "an old callback" });

@@ -39,7 +39,7 @@ impl App {
         })
     }
 
-    /// Prefetches what the first request needs: the issuers' keys and the Twilio credential.
+    /// Prefetches the issuers' keys and the Twilio credential.
     pub async fn prewarm(&self, deadline: Deadline) {
         tokio::join!(self.verifier.prewarm(deadline), self.minting.prewarm(deadline));
     }

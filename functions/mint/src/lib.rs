@@ -1,6 +1,4 @@
 //! The route `POST /token`: returns a Flex token for an authenticated caller.
-//!
-//! [`router`] translates HTTP requests to calls of the module `minting`, and the results to HTTP responses.
 
 mod app;
 mod minting;

@@ -10,7 +10,6 @@ use crate::routes::token;
 #[openapi(paths(token::mint))]
 struct Document;
 
-/// The function's part of the OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();

@@ -1,11 +1,10 @@
-//! Maps each minting error to the problem response that the caller gets.
+//! Maps each minting error to a problem response.
 
 use flexgate::domain::policy::MintRefusal;
 use flexgate::web::{Problem, kinds};
 
 use crate::minting::MintError;
 
-/// Exhaustive: every failure maps to a problem.
 pub(crate) fn of(error: &MintError) -> Problem {
     match error {
         MintError::Refused(refusal) => refused(refusal),
@@ -14,7 +13,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // All of these errors get the same answer. Different answers would let a stranger find out who has a Flex user.
+        // These errors have the same answer, so that a stranger cannot find out who has a Flex user.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

@@ -15,7 +15,7 @@ use crate::signin::{SignIn, SignInParts};
 #[derive(Debug)]
 pub struct App {
     pub(crate) sign_in: Arc<SignIn>,
-    /// Checks tokens from hosted Flex. No session is involved (Option 2).
+    /// Validates tokens from hosted Flex (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
 }
@@ -46,7 +46,7 @@ impl App {
         })
     }
 
-    /// Reads the cookie keys ahead of the first request.
+    /// Reads the cookie keys before the first request.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.sign_in.prewarm(deadline).await;
     }

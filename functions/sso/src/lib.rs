@@ -1,7 +1,6 @@
 //! Sign-in through SSO: the routes for login, callback, token, validate and logout.
 //!
-//! [`router`] translates HTTP requests to calls of the module `signin`, and the results to HTTP responses. The function
-//! has no Twilio credential and no permission to read it.
+//! The function has no Twilio credential and no permission to read it.
 
 mod app;
 mod openapi;

@@ -15,8 +15,7 @@ use crate::signin::{LOGIN_COOKIE, SESSION_COOKIE};
 #[openapi(paths(browser::login, browser::callback, browser::config, token::token, token::validate, token::logout))]
 struct Document;
 
-/// Describes the query parameters that Twilio adds to the callback: `state`, and either `code` or `error`. Each
-/// property of the schema is a parameter of its own.
+/// Describes the query parameters that Twilio adds to the callback's URL. Each property of the schema is one parameter.
 fn outcome() -> ParameterBuilder {
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     let either = |name: &str, description: &str| {
@@ -40,7 +39,6 @@ fn outcome() -> ParameterBuilder {
         .schema(Some(schema))
 }
 
-/// The function's part of the OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();

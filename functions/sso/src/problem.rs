@@ -1,10 +1,9 @@
-//! Maps each sign-in error to the problem response that the caller gets.
+//! Maps each sign-in error to a problem response.
 
 use flexgate::web::{Problem, kinds};
 
 use crate::signin::{CallbackError, Fault, SessionError};
 
-/// The problem for a callback that signs nobody in.
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
         CallbackError::NoLogin | CallbackError::Mixed(_) => {
@@ -20,7 +19,7 @@ pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     }
 }
 
-/// The problem for a session error, when Flexgate can return no token.
+/// Returns the problem for a session without a usable token.
 pub(crate) fn of_session(error: &SessionError) -> Problem {
     match error {
         SessionError::Unknown => Problem::new(kinds::NOT_SIGNED_IN, "Sign in at /sso/{profile}/login."),
@@ -34,7 +33,7 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
     }
 }
 
-/// The problem for a Flex token that Flexgate does not accept. The answer does not contain the reason.
+/// Returns the problem for an unacceptable Flex token, without the reason.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex, for this account and instance.")
 }

@@ -7,17 +7,14 @@ use time::Duration;
 
 use crate::signin::{Destinations, Lifetimes};
 
-/// This function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings common to every function.
     pub common: Common,
-    /// Sign-in.
     pub sign_in: SignInSettings,
 }
 
 impl Settings {
-    /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let common = Common::read(reader);
         let sign_in = SignInSettings::read(reader, common.as_ref());
@@ -30,18 +27,18 @@ impl Settings {
 pub struct SignInSettings {
     /// `FLEXGATE_SSO_PROFILES`: `default=JQ…`, comma-separated.
     pub profiles: SsoProfiles,
-    /// Where browsers may go after sign-in: `FLEXGATE_PUBLIC_URL`, `FLEXGATE_ALLOWED_ORIGINS`, and by default
+    /// The allowed addresses after sign-in: `FLEXGATE_PUBLIC_URL`, `FLEXGATE_ALLOWED_ORIGINS` and
     /// `FLEXGATE_DEFAULT_RETURN_TO`.
     pub destinations: Destinations,
     /// `COOKIE_KEYS_SECRET_ID`.
     pub cookie_keys_secret_id: String,
-    /// How long sessions last: `FLEXGATE_SESSION_SECONDS` (12 hours by default) and `FLEXGATE_SESSION_IDLE_SECONDS` (2
-    /// hours by default).
+    /// The lifetimes of a session: `FLEXGATE_SESSION_SECONDS` (12 hours by default) and `FLEXGATE_SESSION_IDLE_SECONDS`
+    /// (2 hours by default).
     pub lifetimes: Lifetimes,
 }
 
 impl SignInSettings {
-    /// Reads the group. It depends on the common settings, so it cannot be read if they are wrong.
+    /// Reads the sign-in settings. Returns `None` if they or the common settings are wrong.
     pub fn read(reader: &mut Reader, common: Option<&Common>) -> Option<Self> {
         let destinations = common.map(|common| Destinations::new(&common.public_url, &common.allowed_origins));
         let destinations = destinations.and_then(|destinations| {
@@ -68,11 +65,10 @@ impl SignInSettings {
     }
 }
 
-/// The shortest idle limit, in seconds. Active people must not reach it: pages report activity every
-/// [`PAGES_REPORT_EVERY`] seconds, browsers delay timers in background tabs by up to a minute, Flexgate records use at
-/// most once a minute, and a failed report is repeated.
+/// The shortest idle limit, in seconds. It is longer than [`PAGES_REPORT_EVERY`] plus the possible delays, so that an
+/// active person's session does not become idle.
 const SHORTEST_IDLE: u32 = 600;
-/// `REPORT_EVERY` in flexgate.js, in seconds.
+/// The same as `REPORT_EVERY` in flexgate.js, but in seconds.
 const PAGES_REPORT_EVERY: u32 = 240;
 /// The longest session, in seconds.
 const LONGEST: u32 = 7 * 86_400;
@@ -104,7 +100,7 @@ fn idle(reader: &mut Reader) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// The idle limit in seconds that `value` gives, or the mistake.
+    /// Returns the idle limit in seconds, or the settings error, for this value of the variable.
     fn read(value: Option<&str>) -> Result<i64, String> {
         let mut reader = Reader::empty().with(value.map(|value| ("FLEXGATE_SESSION_IDLE_SECONDS", value)));
         let lifetimes = lifetimes(&mut reader);

@@ -1,4 +1,4 @@
-//! Each client has a budget of failures. The client's address comes from the event of API Gateway.
+//! Tests each client's budget of failures, with client addresses from API Gateway's events.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -23,7 +23,7 @@ fn function(world: &World, variables: &[(&str, &str)]) -> Router {
     Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
-/// An event of API Gateway with these headers, from a client at `source`.
+/// Returns an event of API Gateway with these headers, from a client at `source`.
 fn event(method: &str, path: &str, source: &str, headers: &Value) -> String {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
@@ -70,10 +70,10 @@ async fn r75_an_address_that_sends_garbage_is_refused_and_no_other() {
     assert_eq!(log.text(), "", "one line a minute is enough");
     drop(log);
 
-    // A client cannot choose its address.
+    // A client cannot choose its address with a header.
     let headers = json!({ "content-type": "text/plain", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &headers)).await, 429);
-    // Neither other clients nor other routes are affected, and browsers get their preflights.
+    // The refusal affects neither other clients nor other routes, nor preflight requests.
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.2", &headers)).await, 400);
     assert_eq!(status(&function, &event("GET", LOGIN, "192.0.2.1", &json!({}))).await, 404);
     assert_eq!(status(&function, &event("GET", "/health", "192.0.2.1", &json!({}))).await, 200);
@@ -110,7 +110,7 @@ async fn r75_behind_a_cdn_the_address_is_the_one_that_the_cdn_saw() {
     };
     use_up(&function, &login("198.51.100.1")).await;
     assert_eq!(status(&function, &login("198.51.100.2")).await, 404);
-    // The first 64 bits of an IPv6 address are one client.
+    // All IPv6 addresses with the same first 64 bits count as one client.
     use_up(&function, &login("2001:db8::1")).await;
     assert_eq!(status(&function, &login("2001:db8::ffff:1")).await, 429);
     assert_eq!(status(&function, &login("2001:db8:0:1::1")).await, 404);
@@ -137,7 +137,7 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     validate["body"] = json!({ "token": "garbage" }).to_string().into();
     let validate = validate.to_string();
     for _ in 0..300 {
-        // The function begins to work, and then the client is gone.
+        // The client disconnects before the function answers.
         let mut begun = std::pin::pin!(send(&function, &validate));
         assert!(begun.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }

@@ -1,4 +1,4 @@
-//! Sends API Gateway events (HTTP API, payload 2.0) to the function, handled by the same code as on Lambda.
+//! Sends API Gateway events (HTTP API, payload 2.0) to the function, as Lambda would.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // This login cookie cannot be decrypted. So the answer does not show whether Flexgate read the cookie at all. The
-    // next test uses a cookie that can be decrypted.
+    // Flexgate cannot decrypt this cookie, so this test does not prove that Flexgate reads the cookie. The next test
+    // does.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 
@@ -66,7 +66,7 @@ async fn r04_a_whole_login_works_through_events_with_several_cookies() {
     event["cookies"] = serde_json::json!(["visitor=José", "theme=dark", cookie]);
     let completed = invoke(&world, event).await;
     assert_eq!((completed.status().as_u16(), completed.headers()["location"].to_str().unwrap()), (303, "/desk"));
-    // The response sets two cookies, so it has two separate `Set-Cookie` headers.
+    // The response has two `Set-Cookie` headers.
     assert_eq!(completed.headers().get_all("set-cookie").iter().count(), 2);
 }
 

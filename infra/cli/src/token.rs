@@ -1,5 +1,5 @@
-//! `flexgate token`: mints a token, or checks one. It reads tokens only from standard input, because every process on
-//! the machine can read command-line arguments.
+//! `flexgate token`: mints or checks a token. It reads tokens only from standard input, because other processes can
+//! read command-line arguments.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Read as _};
@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 
-/// The maximum length of standard input, in bytes. A Flex token is far shorter.
+/// The maximum length of standard input, in bytes.
 const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What to do.
@@ -49,7 +49,6 @@ enum Action {
     Check,
 }
 
-/// Runs the command.
 pub async fn run(options: &Token) -> Result<ExitCode, Box<dyn Error>> {
     let operator = Operator::from_environment()?;
     match &options.action {
@@ -122,7 +121,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         },
         Err(error) => return Err(error.into()),
     };
-    // A JWT is more likely a caller's token than a Flex token.
+    // A JWT is probably a caller's token, not a Flex token.
     let as_callers = match fault {
         Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
             format!("; as a caller's token: {fault}")
@@ -133,7 +132,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether the token is not from an issuer in `FLEXGATE_ISSUERS`. It may be a Flex token then, which is no signed JWT.
+/// Whether the token has no issuer from `FLEXGATE_ISSUERS`. Such a token may be a Flex token.
 fn is_of_no_issuer(fault: &TokenFault) -> bool {
     matches!(
         fault,
@@ -146,7 +145,7 @@ fn is_of_no_issuer(fault: &TokenFault) -> bool {
     )
 }
 
-/// Describes a caller: who they are in Flex, and what Flexgate could not use of the token.
+/// Describes a caller: the username, the roles, and the unusable claims.
 fn describe_caller(caller: &Caller) -> Result<String, time::error::Format> {
     let username = caller.username.as_ref().map_or("no Flex user", |username| username.as_str());
     let roles = if caller.roles.is_empty() { "none".to_owned() } else { role_names(&caller.roles) };

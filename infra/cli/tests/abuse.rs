@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// Starts the gateway with a limit on its open files.
+/// Starts the gateway with this limit on its open files.
 fn live_with_files(world: &World, files: u32) -> Process {
     let port = free_port();
     let mut command = Command::new("sh");
@@ -35,13 +35,13 @@ fn live_with_files(world: &World, files: u32) -> Process {
     process
 }
 
-/// Lets this process open as many files as the system allows.
+/// Raises this process's limit on open files to the system's maximum.
 fn raise_own_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
-/// Sends a request byte by byte, one each second. Starts again whenever the gateway closes the connection.
+/// Sends one byte of a request each second. Starts again after the gateway closes the connection.
 async fn trickle(port: u16) {
     loop {
         let Ok(mut stream) = stream_from(ATTACKER, port).await else { continue };
@@ -103,7 +103,7 @@ async fn r80_silent_and_slow_connections_keep_nobody_else_out_and_do_not_hold_up
 #[tokio::test(flavor = "multi_thread")]
 async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     let world = World::start().await;
-    // No request; half of a request's head; half of a body.
+    // Each connection sends nothing, half of a request's head, or half of a body.
     let halves: [&[u8]; 3] = [
         b"",
         b"GET /health HTTP/1.1\r\nhost: local",
@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // An answer on another connection shows that the gateway has read what came before.
+        // This answer shows that the gateway has already read the unfinished requests.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
@@ -121,7 +121,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     }
 }
 
-/// Garbage for one route.
+/// Returns a request with garbage for one route.
 fn garbage(route: usize) -> Request<Body> {
     let json = |path: &str, body: String| {
         Request::post(path)
@@ -140,14 +140,14 @@ fn garbage(route: usize) -> Request<Body> {
 
 const ROUTES: usize = 4;
 
-/// How often one route refused garbage because of its content, and how often because of the budget.
+/// The numbers of refusals by one route: because of the content, and because of the budget.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,
     by_budget: AtomicUsize,
 }
 
-/// Sends garbage to one route, 125 times a second, until `stop`.
+/// Sends garbage to one route, 125 times a second, until `stop` is true.
 async fn flood(port: u16, route: usize, refused: Arc<[Refused; ROUTES]>, stop: Arc<AtomicBool>) {
     let mut client = Client::connect(ATTACKER, port).await.unwrap();
     let mut tick = tokio::time::interval(Duration::from_millis(8));
@@ -177,7 +177,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
         floods.spawn(flood(port, route, refused.clone(), stop.clone()));
     }
     let limited = || refused.iter().all(|route| route.by_budget.load(Ordering::Relaxed) >= 50);
-    // Others sign in from the beginning until some time after every route has refused the attacker.
+    // Another client can sign in during the whole attack.
     let mut signed_in = 0;
     while !limited() || signed_in < 10 {
         let answer = Browser::new(router_from(OTHER, port)).sign_in(&world, "ada").await;
@@ -185,7 +185,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
         signed_in += 1;
         assert!(began.elapsed() < 3 * PATIENCE, "the attacker is not limited");
     }
-    // A person behind the attacker's address can sign in too, because the flood does not look like a browser.
+    // A browser at the attacker's address can sign in too, because the flood does not look like a browser.
     let mut browser = Browser::new(router_from(ATTACKER, port));
     browser.accept("text/html,*/*;q=0.8");
     let answer = browser.sign_in(&world, "grace").await;
@@ -194,7 +194,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     while let Some(flood) = floods.join_next().await {
         flood.unwrap();
     }
-    // The routes did work for as many requests as the budget allows: 300, and five more each second.
+    // Each route processed at most 300 requests plus five each second, as the budget allows.
     let most = 300 + 5 * usize::try_from(began.elapsed().as_secs() + 1).unwrap();
     for (route, refused) in refused.iter().enumerate() {
         let worked = refused.for_content.load(Ordering::Relaxed);
@@ -207,13 +207,13 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     let lines = process.rest();
     let refusals = lines.iter().filter(|line| line.contains("\"flexgate::budget\"")).count();
     let minutes = usize::try_from(began.elapsed().as_secs() / 60 + 1).unwrap();
-    // Login and callback share a budget.
+    // Login and callback share a budget, so the four routes have three.
     assert!((3..=3 * minutes).contains(&refusals), "{refusals} lines about refusals");
     let limited = lines.iter().filter(|line| line.contains("\"status\":429")).count();
     assert_eq!(limited, 0, "a refused request has no line of its own");
 }
 
-/// Sends 310 logins that fail. Returns how many of them the budget refused.
+/// Sends 310 logins that fail. Returns the number of refusals by the budget.
 async fn refused_of_310(port: u16, forwarded_for: &str) -> usize {
     let mut client = Client::connect(ATTACKER, port).await.unwrap();
     let mut refused = 0;
@@ -236,7 +236,7 @@ async fn r75_behind_a_proxy_its_clients_are_told_apart() {
         let refused = refused_of_310(process.port(), client).await;
         assert!((1..=10).contains(&refused), "{client}: {refused}");
     }
-    // Behind a proxy that nobody has configured, everybody looks like the proxy. So nobody has a budget.
+    // Behind an unconfigured proxy, all clients have the proxy's address. So there are no budgets.
     let mut command = Command::new(BINARY);
     let port = free_port();
     command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());

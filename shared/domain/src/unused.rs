@@ -1,16 +1,15 @@
-//! The parts of a verified token that Flexgate could not use. None of them refuses the token, but each can explain why
-//! a person has no username or lacks a role.
+//! The unusable parts of a valid token. They explain why a person has no username or lacks a role.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// How many dropped role names are kept. A person may be in hundreds of groups.
+/// The maximum number of role names. A person may be in hundreds of groups.
 const MOST_ROLES: usize = 8;
 
-/// The longest role name that is kept, in characters.
+/// The maximum length of a role name, in characters.
 const MAX_ROLE: usize = 64;
 
-/// What Flexgate could not use of a token. It names claims and roles, and never contains any other value of the token.
+/// The names of claims and roles that Flexgate could not use. Contains no other values of the token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unused {
     claims: Vec<(Box<str>, Why)>,
@@ -18,38 +17,38 @@ pub struct Unused {
     more_roles: usize,
 }
 
-/// Why a claim is not used.
+/// Why Flexgate could not use a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The token does not have it.
+    /// The token does not contain the claim.
     Missing,
-    /// The issuer does not say that the e-mail address is verified.
+    /// The issuer has not verified the e-mail address.
     Unverified,
-    /// It is not text, or not text of the form that is needed.
+    /// The claim is not text, or does not have the necessary form.
     Unusable,
 }
 
 impl Unused {
-    /// Notes a claim.
+    /// Records an unusable claim.
     pub fn claim(&mut self, name: &str, why: Why) {
         if !self.claims.iter().any(|(known, _)| **known == *name) {
             self.claims.push((name.into(), why));
         }
     }
 
-    /// Notes the names of roles that mean nothing to Flexgate. Keeps the first few, shortened.
+    /// Records unknown role names: the first few, shortened.
     pub fn roles<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         let names: BTreeSet<&str> = names.into_iter().map(str::trim).filter(|name| !name.is_empty()).collect();
         self.more_roles = names.len().saturating_sub(MOST_ROLES);
         self.roles = names.into_iter().take(MOST_ROLES).map(readable).collect();
     }
 
-    /// The names of roles that mean nothing to Flexgate.
+    /// The unknown role names.
     pub fn role_names(&self) -> impl Iterator<Item = &str> {
         self.roles.iter().map(|name| &**name)
     }
 
-    /// Says which role names mean nothing to Flexgate, if there are any.
+    /// Describes the unknown role names, or returns `None` if there are none.
     #[must_use]
     pub fn dropped_roles(&self) -> Option<String> {
         let names: Vec<&str> = self.role_names().collect();
@@ -57,15 +56,14 @@ impl Unused {
         (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")))
     }
 
-    /// Whether everything was used.
+    /// Whether everything was usable.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.roles.is_empty()
     }
 }
 
-/// Makes a name safe to log: shortened, and without unusual characters. A group's name may be an e-mail address, so
-/// everything after the first `@` is left out.
+/// Makes a name safe for the log: shortens it, and replaces unusual characters.
 fn readable(name: &str) -> Box<str> {
     let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let end = |rest: &str| if rest.len() < name.len() { "@..." } else { "" };

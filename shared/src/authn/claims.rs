@@ -1,7 +1,7 @@
-//! Checks the claims of a token whose signature is verified, and reads the caller from them.
+//! Checks the claims of a token with a verified signature, and reads the caller from them.
 //!
-//! Only the claims in [`RELIED_UPON_CLAIMS`], and the claims that the issuer's settings name, can refuse a token. A claim
-//! whose value is null counts as absent, and has been removed before this.
+//! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid.
+//! Claims with the value null have already been removed.
 
 use std::cell::RefCell;
 
@@ -16,11 +16,11 @@ use crate::domain::{Caller, Email, FullName, Identity, Role, RoleSet, Scopes, Un
 
 type Claims = Map<String, Value>;
 
-/// How far an issuer's clock may differ from Flexgate's, in either direction. It applies to `exp`, `nbf` and `iat`.
+/// The maximum difference between an issuer's clock and Flexgate's clock, for `exp`, `nbf` and `iat`.
 pub const LEEWAY: Duration = Duration::seconds(60);
 
-/// The claims that can refuse a token, apart from those that the issuer's settings name. Some of them matter only to
-/// one preset. `docs/issuers.md` explains each.
+/// The claims that can make a token invalid, in addition to those that the issuer's settings name. `docs/issuers.md`
+/// explains each claim.
 pub const RELIED_UPON_CLAIMS: [&str; 22] = [
     "iss",
     "sub",
@@ -46,11 +46,11 @@ pub const RELIED_UPON_CLAIMS: [&str; 22] = [
     "email_verified",
 ];
 
-/// The latest date that a claim may contain, in seconds since 1970: the start of the year 3000. A later date can only
-/// be a mistake, and arithmetic on it could overflow.
+/// The latest date that Flexgate accepts, in Unix seconds: the start of the year 3000. Arithmetic on later dates could
+/// overflow.
 const LAST_SECOND: i64 = 32_503_680_000;
 
-/// Checks the claims of a token from `issuer` against all rules, and returns the caller.
+/// Checks the claims of a token from `issuer`, and returns the caller.
 pub(super) fn judge(
     issuer: &Issuer,
     token_type: TokenType,
@@ -80,8 +80,7 @@ pub(super) fn judge(
     let mut unused = Unused::default();
     let verified_email = verified_email(issuer, claims, &mut unused);
     Ok(Caller {
-        // Use the issuer's configured name, not `iss`. An issuer may have two spellings of `iss`, and one person must
-        // not get two identities.
+        // Use the configured name of the issuer, so that two spellings of `iss` do not give one person two identities.
         identity: Identity { issuer: issuer.name.clone(), subject },
         scopes: scopes(issuer, claims)?,
         username: username(issuer, claims, verified_email.as_ref(), &mut unused),
@@ -96,7 +95,7 @@ pub(super) fn judge(
     })
 }
 
-/// Checks `exp`, `nbf` and `iat`, and returns `exp`.
+/// Checks `exp`, `nbf` and `iat`. Returns `exp`.
 fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, TokenFault> {
     let expires_at = date(claims, "exp")?.ok_or(TokenFault::Missing("exp"))?;
     if expires_at <= now - LEEWAY {
@@ -110,11 +109,11 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) and drops its fraction of a second. Returns `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2) without its fraction. Returns `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // Rust prints a float with all its digits and without an exponent. So `1.5` has the whole part `1`, and `1e300` has
-    // a whole part that is too large for an `i64`, so it is refused. `-0.5` has the whole part `-0`.
+    // Rust prints floats without an exponent. So `1e300` has too many digits for an `i64`. Negative values are refused,
+    // even `-0.5`.
     let whole = |float: f64| float.is_sign_positive().then(|| float.trunc().to_string().parse().ok()).flatten();
     let seconds = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     seconds
@@ -130,8 +129,7 @@ fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(
     if ours { Ok(()) } else { Err(TokenFault::Audience(name)) }
 }
 
-/// Returns the strings of a value that is a string or an array of strings. In an array, null counts as absent. Returns
-/// `None` for any other value.
+/// Returns the strings of a string or of an array of strings, without nulls. Returns `None` for any other value.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),
@@ -140,8 +138,8 @@ fn strings(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// Reads the claim that a setting names as a list of names. The keys of an object are names too: Zitadel writes roles as
-/// `{"agent": {"…": "example.com"}}`. Returns no names if the claim is absent.
+/// Reads a list of names from the claim that a setting names. An object's keys are names, because Zitadel sends roles
+/// as `{"agent": {"…": "example.com"}}`.
 fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Result<Vec<&'c str>, TokenFault> {
     match path.find(claims) {
         None if is_left_out(path, claims) => Err(TokenFault::LeftOut(path.as_str().into())),
@@ -154,8 +152,8 @@ fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Res
     }
 }
 
-/// Whether the token says that it leaves this claim out because of its size. Entra does so for somebody in many groups
-/// (OIDC Core §5.6.2, and `hasgroups`).
+/// Whether the token omits this claim because of its size, as Entra does for a person in many groups (OIDC Core §5.6.2,
+/// and `hasgroups`).
 fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     let root = path.root(claims);
     let elsewhere =
@@ -163,7 +161,7 @@ fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     elsewhere || (root == "groups" && claims.get("hasgroups").is_some_and(is_true))
 }
 
-/// Whether the claim is a single string. Such a string may hold a whole list.
+/// Whether the claim is a single string, which may contain a list.
 fn is_one_string(path: &ClaimPath, claims: &Claims) -> bool {
     path.find(claims).is_some_and(Value::is_string)
 }
@@ -185,8 +183,8 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Reads the roles. Without a map, the issuer's names are Flex's roles in any case. The names in a map count exactly,
-/// because groups whose names differ only in case may be different groups.
+/// Reads the roles. Without a role map, the claim contains the names of Flex roles, in upper or lower case. The keys of
+/// a role map are case-sensitive, because group names may differ only in case.
 fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSet, TokenFault> {
     let Some(path) = &issuer.roles_claim else { return Ok(RoleSet::new()) };
     let meaning = |theirs: &str| match &issuer.role_map {
@@ -195,8 +193,8 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
     };
     let mut named = names("roles_claim", path, claims)?;
     if is_one_string(path, claims) {
-        // A group's name may contain a separator. So only a name that means nothing as a whole is read as a list. The
-        // items of an array are never split, because somebody could give a group the name `x,supervisor`.
+        // Split a string only if it is not a known name as a whole. Never split an array's items, because somebody
+        // could name a group `x,supervisor`.
         let is_separator = |c: char| matches!(c, ',' | ';') || (issuer.role_map.is_none() && c.is_whitespace());
         let items =
             |list| if meaning(list).is_some() { vec![list] } else { list.split(is_separator).map(str::trim).collect() };
@@ -206,8 +204,8 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the e-mail address only if the issuer says that it is verified. A user can enter somebody else's address as
-/// long as nobody verifies it.
+/// Returns the e-mail address if the issuer has verified it. Without verification, anybody could enter somebody else's
+/// address.
 fn verified_email(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Email> {
     let email = parsed(&issuer.email_claim, claims, unused)?;
     if issuer.email_verified_claim.find(claims).is_some_and(is_true) {
@@ -217,7 +215,7 @@ fn verified_email(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Opti
     None
 }
 
-/// Returns the full name. If the name's own claim is of no use, joins the given name and the family name.
+/// Returns the full name, or else the given name and the family name together.
 fn full_name(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<FullName> {
     let own = parsed(&issuer.name_claim, claims, unused);
     let mut part = |name| claims.contains_key(name).then(|| parsed(&ClaimPath::new(name), claims, unused)).flatten();
@@ -227,10 +225,10 @@ fn full_name(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Fu
     })
 }
 
-/// Builds the username from its template. The template may use the e-mail claim only if the address is verified.
-/// Otherwise anybody who can edit that claim could take over another person's username (CVE-2023-3128).
+/// Builds the username from its template. The template can use the e-mail address only if it is verified. Otherwise
+/// somebody could take over another person's username (CVE-2023-3128).
 ///
-/// The value is never trimmed, because `ada` and `ada ` may be two accounts at the issuer.
+/// Does not trim the value, because `ada` and `ada ` may be two accounts at the issuer.
 fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, unused: &mut Unused) -> Option<Username> {
     let notes = RefCell::new(Vec::new());
     let username = issuer.username.render(|name| {
@@ -258,7 +256,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, un
     username
 }
 
-/// Returns who really acts (RFC 8693 §4.1). The claim is only recorded, so a malformed one counts as absent.
+/// Returns the subject of the actor, if there is one (RFC 8693 §4.1). Ignores a malformed claim.
 fn acts(claims: &Claims) -> Option<Box<str>> {
     let sub = claims.get("act")?.get("sub")?.as_str()?;
     is_subject(sub).then(|| sub.into())
@@ -268,8 +266,7 @@ fn is_subject(sub: &str) -> bool {
     !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.contains(char::is_control)
 }
 
-/// Reads a claim that only describes the caller, such as the full name, without white space at its ends. A value that
-/// does not parse counts as absent.
+/// Reads and trims a claim that only describes the caller, such as the full name. Returns `None` for an unusable value.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims, unused: &mut Unused) -> Option<T> {
     let Some(value) = path.find(claims) else {
         unused.claim(path.as_str(), Why::Missing);

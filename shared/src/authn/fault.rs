@@ -1,33 +1,31 @@
-//! The reasons why Flexgate refuses a caller.
+//! The reasons for refusing a caller.
 
 use std::time::Duration;
 
 use crate::base::strict_json::StrictJsonError;
 
-/// The largest token that is parsed, in bytes.
+/// The maximum size of a token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// Why a request has no verified [`Caller`](crate::domain::Caller).
-///
-/// The HTTP response does not tell the caller which rule the token breaks. Only the log names the rule.
+/// The reason for refusing a caller. Only the log contains the reason, not the HTTP response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
-    /// No issuer is configured, so Flexgate cannot verify any caller. 501.
+    /// 501: the settings contain no issuer.
     #[error("no issuer is configured")]
     NotConfigured,
-    /// The request does not have exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
+    /// 401: the request does not have exactly one `Authorization` header, or its scheme is not `Bearer`.
     #[error("the request does not carry exactly one Authorization header with a Bearer token")]
     Missing,
-    /// The token is larger than [`MAX_TOKEN_BYTES`]. 413.
+    /// 413: the token is larger than [`MAX_TOKEN_BYTES`].
     #[error("the token is larger than {} bytes", MAX_TOKEN_BYTES)]
     TooLarge,
-    /// The token breaks a rule. 401, `invalid_token`.
+    /// 401, `invalid_token`: the token breaks a rule.
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
-    /// The issuer's keys cannot be fetched, so the token cannot be checked. 503.
+    /// 503: Flexgate cannot fetch the issuer's keys.
     #[error("the issuer's keys are not available")]
     Unavailable {
-        /// How long the caller should wait before trying again.
+        /// How long the caller should wait before another attempt.
         retry_after: Duration,
     },
 }
@@ -38,7 +36,7 @@ impl From<TokenFault> for CallerError {
     }
 }
 
-/// The rule that a token breaks. The error names claims but never contains their values, so it can be logged safely.
+/// The rule that a token breaks. The error contains no values of claims, so Flexgate can log it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// The token does not consist of three non-empty segments.
@@ -50,9 +48,9 @@ pub enum TokenFault {
     /// The header or the claims are not valid JSON, have a duplicate member, or are nested too deeply.
     #[error("the {part} segment is {error}")]
     Json {
-        /// The segment that is not acceptable JSON.
+        /// The segment with the invalid JSON.
         part: Part,
-        /// What is wrong with its JSON.
+        /// The mistake in the JSON.
         error: StrictJsonError,
     },
     /// The header or the claims are not a JSON object.
@@ -61,13 +59,13 @@ pub enum TokenFault {
     /// A header parameter has the wrong type, or a required one is missing.
     #[error("the header's {0} is missing or malformed")]
     Header(&'static str),
-    /// The header's `alg` is not an allowed algorithm. `none` and every HMAC are refused.
+    /// The header's `alg` is not an allowed algorithm. `none` and all HMAC algorithms are not allowed.
     #[error("the header's alg is not allowed")]
     Algorithm,
-    /// The header demands an extension (`crit`).
+    /// The header requires an extension (`crit`).
     #[error("the header demands an extension in crit")]
     Critical,
-    /// The header's `typ` is unknown, or the issuer's settings do not allow it.
+    /// The header's `typ` is unknown, or is not allowed by the issuer's settings.
     #[error("the header's typ is not accepted")]
     Type,
     /// `iss` is missing or not a string.
@@ -76,16 +74,16 @@ pub enum TokenFault {
     /// `iss` is not a configured issuer.
     #[error("the claim iss names no trusted issuer")]
     IssuerUnknown,
-    /// The header names no key (`kid`), and the issuer has several keys of the header's algorithm.
+    /// The header contains no `kid`, and the issuer has several keys for the algorithm.
     #[error("the header names no key in kid, and several keys fit")]
     KeyMissing,
-    /// The issuer has no usable key with the name (`kid`) in the header.
+    /// The issuer has no usable key with the header's `kid`.
     #[error("the issuer has no key of the name in the header's kid")]
     KeyUnknown,
-    /// The issuer's key is for an algorithm other than the header's `alg`.
+    /// The issuer's key is for another algorithm than the header's `alg`.
     #[error("the issuer's key is for another algorithm than the header's alg")]
     KeyAlgorithm,
-    /// The signature does not verify with the key.
+    /// The signature does not match the key.
     #[error("the signature does not verify")]
     Signature,
     /// A claim is missing.
@@ -94,35 +92,34 @@ pub enum TokenFault {
     /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
-    /// A claim that a setting names has the wrong type.
+    /// A claim that the issuer's settings name has the wrong type.
     #[error("the claim {claim}, which the setting {setting} names, is malformed")]
     Setting {
-        /// The setting of the issuer.
+        /// The setting that names the claim.
         setting: &'static str,
         /// The claim's name.
         claim: Box<str>,
     },
-    /// `exp` has passed, by at least [`LEEWAY`](super::LEEWAY).
+    /// `exp` is in the past by at least [`LEEWAY`](super::LEEWAY).
     #[error("the claim exp has passed")]
     Expired,
-    /// `nbf` or `iat` is in the future, by more than [`LEEWAY`](super::LEEWAY).
+    /// `nbf` or `iat` is in the future by more than [`LEEWAY`](super::LEEWAY).
     #[error("the claim {0} lies in the future")]
     Early(&'static str),
     /// The token is for another audience. The claim is `aud`, or `client_id` for Cognito.
     #[error("the claim {0} names another audience")]
     Audience(&'static str),
-    /// The token is an ID token, and an access token is required.
+    /// The token is an ID token, but the settings allow only access tokens.
     #[error("an ID token is not accepted (its claims tell)")]
     IdToken,
     /// The token is a logout token or another security event (RFC 8417).
     #[error("the claim events marks a security event, which is not accepted")]
     SecurityEvent,
-    /// The token is bound to a key (`cnf`; RFC 9449, RFC 8705). Flexgate refuses it, because Flexgate does not check
-    /// that the sender has that key.
+    /// The token is bound to a key (`cnf`; RFC 9449, RFC 8705). Flexgate cannot check that the sender has this key.
     #[error("the claim cnf binds the token to a key")]
     Bound,
-    /// The token leaves out a claim that Flexgate reads, and a client would have to fetch it elsewhere (Entra's groups
-    /// overage). Flexgate refuses the token, because a missing group does not mean that the person is not in the group.
+    /// The token omits a claim because of its size (Entra's groups overage). So Flexgate does not know the person's
+    /// groups.
     #[error("the claim {0} is left out of the token")]
     LeftOut(Box<str>),
     /// Entra: `tid` is not the configured tenant.

@@ -1,7 +1,7 @@
-//! Caches an issuer's keys and decides when to fetch them again.
+//! Caches an issuer's keys, and decides when to fetch them again.
 //!
-//! Nothing is refreshed in the background. Lambda freezes the process between requests, so a timer would not run. The
-//! first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
+//! A request fetches keys that are too old. Concurrent requests wait for this fetch. There is no background refresh,
+//! because Lambda freezes the process between requests.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -23,28 +23,23 @@ use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// The shortest and the longest time that fetched keys count as fresh, whatever lifetime the issuer states. The upper
-/// bound limits how long Flexgate trusts a key that the issuer has withdrawn. While the issuer cannot be reached,
-/// Flexgate trusts the key for up to `MAX_STALE` longer.
+/// The minimum and the maximum time for which fetched keys are fresh. Between these limits, the issuer's `max-age`
+/// applies.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long Flexgate still uses stale keys while the issuer cannot be reached.
+/// How long Flexgate uses stale keys while it cannot reach the issuer.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// Anybody can send tokens with invented key names or bad signatures. So while the cached keys are fresh, tokens for
-/// which the right key is missing cause at most one fetch in this time.
+/// The minimum time between two fetches for unknown keys or bad signatures. Anybody can send such tokens.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// How long Flexgate waits after a failed fetch before it contacts the issuer again. `PAUSE_COLD` applies if Flexgate
-/// has never had keys of this issuer. It is short, because nobody can sign in until a fetch succeeds. `PAUSE_STALE`
-/// applies if Flexgate has old keys, even if they are older than `MAX_STALE` and no longer used. In both cases the
-/// response tells callers to retry after `PAUSE_COLD`. So if the keys are older than `MAX_STALE`, a caller may retry
-/// several times and be refused each time, until `PAUSE_STALE` is over.
+/// The pause after a failed fetch. `PAUSE_COLD` applies if Flexgate has never had keys of this issuer, and
+/// `PAUSE_STALE` if it has old keys.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
-/// The most time that one fetch may take, for metadata and keys together.
+/// The time limit of one fetch, for metadata and keys together.
 const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(4);
 
 const MAX_DOCUMENT: usize = 256 * 1024;
@@ -55,9 +50,9 @@ pub(super) struct Keys {
     jwks_uri: Option<Url>,
     http: reqwest::Client,
     clock_rng: ClockRng,
-    /// Every request reads this state, so the lock is held only briefly.
+    /// Held only briefly, because every request reads the state.
     state: RwLock<State>,
-    /// The lock is held during a fetch, so that only one fetch runs at a time.
+    /// Held during a fetch, so that only one fetch runs at a time.
     fetching: Mutex<()>,
 }
 
@@ -74,11 +69,11 @@ struct Cached {
     fresh_until: OffsetDateTime,
 }
 
-/// A key, and the key set from which it comes.
+/// A key and its key set.
 pub(super) struct Found {
     pub(super) key: Key,
     keys: Arc<KeySet>,
-    /// Whether the request that got this key fetched the key set itself.
+    /// Whether this request fetched the key set itself.
     just_fetched: bool,
 }
 
@@ -89,7 +84,7 @@ impl Found {
     }
 }
 
-/// Why the keys could not be fetched. It appears only in the log and in the result of `probe`.
+/// Why Flexgate could not fetch the keys. Only the log and the result of `probe` contain this error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no answer from the issuer")]
@@ -113,13 +108,12 @@ impl Keys {
         Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Fetches the keys in the same way as for a request, and discards them. Returns the reason if the fetch fails.
+    /// Fetches the keys and discards them. Returns the reason for a failure.
     pub(super) async fn probe(&self, deadline: Deadline) -> Result<(), FetchError> {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
-    /// Returns the key for a token. Fetches the issuer's keys if the cached keys are no longer fresh, or if none of them
-    /// is for the token.
+    /// Returns the key for a token. Fetches the issuer's keys if the cached keys are stale or do not contain the key.
     pub(super) async fn find(
         &self,
         unverified_kid: Option<&str>,
@@ -131,15 +125,14 @@ impl Keys {
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
-            // Another request may have fetched the key while this one waited for the lock.
+            // Another request may have fetched the key during the wait for the lock.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
                 return Ok(settled);
             }
             let fetched = self.refresh(deadline).await;
             let found = self.at_hand(unverified_kid, algorithm);
             if fetched && matches!(found, Err(CallerError::Invalid(_))) {
-                // The new key set lacks the key too. Record this, so that tokens with unknown keys cause no other fetch
-                // for a while.
+                // The new key set does not contain the key either. Record this, to limit the fetches for unknown keys.
                 self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
             return found.map(|found| Found { just_fetched: fetched, ..found });
@@ -147,8 +140,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Returns another key for a token whose signature does not verify with `found`. The issuer may have replaced a key
-    /// and kept its name. Returns `None` if there is no newer key set, or if a fetch would be too soon.
+    /// Returns a newer key for a token whose signature does not match `found`. The issuer may have replaced a key
+    /// without a new `kid`. Returns `None` if there is no newer key set, or if the last fetch is too recent.
     pub(super) async fn find_newer(
         &self,
         found: &Found,
@@ -158,12 +151,12 @@ impl Keys {
     ) -> Option<Key> {
         let _turn = timeout_at(deadline.instant(), self.fetching.lock()).await.ok()?;
         if found.just_fetched {
-            // There is nothing newer. Record this, so that bad signatures cause no other fetch for a while.
+            // Nothing is newer. Record this, to limit the fetches for bad signatures.
             self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             return None;
         }
         let is_newer = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, &found.keys);
-        // Another request may have fetched the keys while this one waited for the lock.
+        // Another request may have fetched the keys during the wait for the lock.
         if !self.state().cached.is_some_and(|cached| is_newer(&cached.keys)) && !self.refresh(deadline).await {
             return None;
         }
@@ -171,8 +164,7 @@ impl Keys {
         is_newer(&newer.keys).then_some(newer.key)
     }
 
-    /// Fetches the keys if none are cached. A failed fetch is logged but does not start the pause `PAUSE_COLD`, because
-    /// the prewarm may only have had too little time. So the first caller can cause another fetch at once.
+    /// Fetches the keys if none are cached. After a failure, the first caller can cause another fetch at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -182,14 +174,13 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in the cached keys. Returns `None` if a fetch might help, because the cached keys are not fresh
-    /// or none of them is for the token.
+    /// Returns the key from the fresh cached keys. Returns `None` if a fetch may find the key.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Found> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         Found::of(cached.keys, unverified_kid, algorithm).ok()
     }
 
-    /// Looks the key up in the cached keys. Uses stale keys too, unless they have been stale for `MAX_STALE` or longer.
+    /// Returns the key from the cached keys, which may be stale for less than `MAX_STALE`.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Found, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
@@ -199,7 +190,7 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys, unless an earlier attempt was too recent. Returns true only if the keys were fetched.
+    /// Fetches the keys, unless the last attempt is too recent. Returns whether Flexgate fetched the keys.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
@@ -213,8 +204,7 @@ impl Keys {
             return false;
         }
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Record the fetch before it begins. Otherwise a caller who disconnects during the fetch could bypass the
-            // limit on fetches.
+            // Record the fetch before it begins. Otherwise a caller could bypass the limit by disconnecting early.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;
@@ -256,8 +246,7 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // If the issuer is on the local machine, its keys may be there too. The metadata of any other issuer must
-            // not make Flexgate send requests to the local machine.
+            // Metadata from another machine must not make Flexgate send requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }
@@ -280,8 +269,8 @@ impl Keys {
     }
 }
 
-/// Returns `max-age` from `Cache-Control` (RFC 9111 §5.2.2.1). Returns zero if there is no `max-age`, or if there is
-/// also `no-store` or `no-cache`.
+/// Returns `max-age` from `Cache-Control` (RFC 9111 §5.2.2.1). Returns zero without `max-age`, or with `no-store` or
+/// `no-cache`.
 fn max_age(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<String> =

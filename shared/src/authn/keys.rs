@@ -1,4 +1,4 @@
-//! An issuer's public keys, as it publishes them (RFC 7517).
+//! An issuer's published public keys (RFC 7517).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,13 +8,11 @@ use serde_json::{Map, Value};
 use super::fault::TokenFault;
 use crate::base::jws;
 
-/// The allowed lengths of an RSA modulus. Shorter keys are too weak. Longer keys make signature checks so slow that an
-/// attacker could use them for denial of service.
+/// The allowed lengths of an RSA modulus, in bits. Shorter keys are too weak. Longer keys make verification too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused, because the issuer's
-/// published key would then be the signing secret, and anybody could sign. Which of these algorithms a certain token
-/// must use depends on its [`Key`].
+/// Returns the algorithm with this name, if it is allowed (RFC 7518, RFC 8037). Symmetric algorithms are not allowed,
+/// because anybody could then sign with the published key.
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),
@@ -26,7 +24,7 @@ pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// A public key for one algorithm. The algorithm comes from the key, never from the token (RFC 8725 §3.1).
+/// A public key for one algorithm. The algorithm comes from the key, not from the token (RFC 8725 §3.1).
 #[derive(Clone)]
 pub(super) struct Key {
     algorithm: Algorithm,
@@ -44,8 +42,7 @@ impl Key {
     }
 }
 
-/// The usable keys of an issuer, with their names (`kid`). Encryption keys, weak keys and keys of an unknown type are
-/// left out.
+/// An issuer's usable keys with their names (`kid`). Encryption keys, weak keys and unknown key types are omitted.
 pub(super) struct KeySet(Vec<(Option<Box<str>>, Key)>);
 
 impl KeySet {
@@ -59,12 +56,12 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key for a token. If the token names a key (`kid`), that is the key of this name. If the token names
-    /// none, or if only keys without a name can be meant, the token's algorithm must leave exactly one key.
+    /// Returns the key with the token's `kid`. If no key has that `kid`, exactly one unnamed key must be for the
+    /// algorithm. If the token has no `kid`, exactly one key must be for the algorithm.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {
-            // Keys of different types may share a `kid` (RFC 7517 §4.5).
+            // Keys of different types may have the same `kid` (RFC 7517 §4.5).
             let mut named = named.map(|(_, key)| key);
             return named.find(|key| key.algorithm == algorithm).ok_or(TokenFault::KeyAlgorithm);
         }
@@ -81,7 +78,7 @@ impl KeySet {
 }
 
 fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
-    // Some issuers write null instead of leaving a member out.
+    // Some issuers write null instead of omitting a member.
     let member = |name| jwk.get(name).filter(|value| !value.is_null());
     let text = |name| member(name).and_then(Value::as_str);
     let bytes = |name| URL_SAFE_NO_PAD.decode(text(name)?).ok();
@@ -100,8 +97,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         _ => return None,
     };
     let algorithm = match member("alg") {
-        // Without `alg`, the key type determines the algorithm. For an RSA key that is RS256, because Entra's keys have
-        // no `alg` and sign with RS256.
+        // Without `alg`, the key's type determines the algorithm. An RSA key is for RS256, as Entra's keys are.
         None => *of_kind.first()?,
         Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
     };
@@ -112,7 +108,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
     let n = without_leading_zeros(n);
     let e = without_leading_zeros(e);
     let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
-    // With an exponent of 1, every message is its own signature, so anybody could sign.
+    // With an exponent of 1, every message is its own signature.
     let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
     (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
@@ -123,19 +119,19 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
-    // The byte 4 means that both coordinates of the point follow, uncompressed (SEC 1 §2.3.3).
+    // The byte 4 means an uncompressed point (SEC 1 §2.3.3).
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 
-/// Refuses points of small order. Anybody can forge a signature that verifies with such a key.
+/// Reads an Ed25519 key. Refuses points of small order, because anybody can forge signatures for them.
 fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     let mut y: [u8; 32] = x.try_into().ok()?;
     y[31] &= 0x7f;
     (!SMALL_ORDER.contains(&y)).then(|| DecodingKey::from_ed_der(x))
 }
 
-/// The y coordinates of the Ed25519 points whose order divides 8, little-endian, without the sign bit of x: 0, 1, the
-/// two values for points of order 8, and p - 1. The list also has p and p + 1, which are other encodings of 0 and 1.
+/// The y coordinates of the Ed25519 points whose order divides 8, little-endian, without the sign bit of x. The
+/// non-canonical encodings p and p + 1 are included.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     near_p(1, 0, 0),
@@ -152,8 +148,7 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     near_p(0xee, 0xff, 0x7f),
 ];
 
-/// Returns the 32-byte number whose first byte is `first`, whose last byte is `last`, and whose other bytes are
-/// `middle`.
+/// Returns 32 bytes: `first`, then 30 times `middle`, then `last`.
 const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;

@@ -1,12 +1,12 @@
-//! Collects the mistakes in `FLEXGATE_ISSUERS`. An operator then sees all of them at once, not only the first.
+//! Collects all mistakes in `FLEXGATE_ISSUERS`, so that an operator can correct them together.
 
-/// One mistake in the configuration of the issuers.
+/// One mistake in the issuers' settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct SettingsFault {
-    /// Which setting is wrong, like `[0].audiences`.
+    /// The path of the wrong setting, such as `[0].audiences`.
     pub place: String,
-    /// What is wrong with the setting, or what it must be.
+    /// What is wrong, or the allowed values.
     pub problem: String,
 }
 

@@ -1,18 +1,10 @@
-//! Verifies who is calling: turns a bearer token (a JWT) into a verified [`Caller`].
+//! Verifies a bearer token (a JWT), and returns the [`Caller`].
 //!
-//! The invariant of this module: [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the
-//! token is for one of Flexgate's audiences, and if it is valid now. [`LEEWAY`] allows for differences between clocks.
+//! [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the audience is Flexgate, and if
+//! the token is valid now. [`LEEWAY`] is the tolerance for clocks.
 //!
-//! The verification key comes from the issuer's published key set. Flexgate caches a key set for up to 24 hours. If the
-//! issuer then cannot be reached, Flexgate uses the old key set for up to 24 hours more. So a key that the issuer has
-//! withdrawn can stay trusted for 24 hours, or for 48 hours if the issuer cannot be reached.
-//!
-//! The rules follow RFC 8725 and are implemented here. From the crate `jsonwebtoken`, Flexgate uses only the types for
-//! keys and algorithms. The crate *ring* checks the signatures. Everything that is read from a token before its
-//! signature is checked has a name that starts with `unverified_`.
-//!
-//! The response to a refused token does not say which rule the token breaks. Only the log does, with a [`TokenFault`],
-//! which contains no value from the token.
+//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable.
+//! The rules follow RFC 8725. The names of unverified values begin with `unverified_`.
 
 mod claims;
 mod fault;
@@ -44,7 +36,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. A verifier caches the issuers' keys, so a process should have only one verifier.
+/// Verifies callers. A process needs only one verifier, because it caches the issuers' keys.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
@@ -57,8 +49,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Creates a verifier that trusts only `issuers`. If the list is empty, the verifier trusts nobody. It fetches no
-    /// keys yet.
+    /// Creates a verifier that trusts only `issuers`. Fetches no keys yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
     pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
@@ -69,8 +60,7 @@ impl Verifier {
         Self { issuers: issuers.into_iter().map(with_keys).collect(), clock_rng }
     }
 
-    /// Fetches the keys of all issuers concurrently, so that the first caller does not have to wait. If the fetch for
-    /// an issuer fails, the first caller with a token of that issuer causes another fetch.
+    /// Fetches the keys of all issuers concurrently, so that the first caller need not wait.
     pub async fn prewarm(&self, deadline: Deadline) {
         let mut fetches = JoinSet::new();
         for (_, keys) in &self.issuers {
@@ -80,7 +70,7 @@ impl Verifier {
         fetches.join_all().await;
     }
 
-    /// Tries to fetch each issuer's keys. Returns each issuer's name, and the reason if its fetch failed.
+    /// Fetches each issuer's keys. Returns each issuer's name, with the reason if the fetch failed.
     pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
         let mut found = Vec::new();
         for (issuer, keys) in &self.issuers {
@@ -89,8 +79,7 @@ impl Verifier {
         found
     }
 
-    /// Verifies the bearer token of a request (RFC 6750 §2.1) and returns the caller. The request must have exactly one
-    /// `Authorization` header.
+    /// Verifies a request's bearer token (RFC 6750 §2.1), and returns the caller.
     pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
         if self.issuers.is_empty() {
             return Err(CallerError::NotConfigured);
@@ -104,8 +93,7 @@ impl Verifier {
             return Err(CallerError::NotConfigured);
         }
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compare the issuers' names byte for byte. If Flexgate normalised them first, two different issuers could look
-        // the same.
+        // Compare the issuers' names byte for byte, because normalisation could make two issuers equal.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers
@@ -123,8 +111,8 @@ impl Verifier {
     }
 }
 
-/// Returns the bearer token of a request. Returns `None` if the request does not have exactly one `Authorization`
-/// header, or if its scheme is not `Bearer`.
+/// Returns the bearer token. Returns `None` unless there is exactly one `Authorization` header, with the scheme
+/// `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };

@@ -1,4 +1,4 @@
-//! Presets for known issuers. A preset describes how an issuer differs from a plain OIDC provider.
+//! Presets: how known issuers differ from a plain OIDC provider.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,33 +11,31 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// The preset of an issuer. It determines default settings, and rules that apply in addition to those for all issuers.
+/// The preset of an issuer. It determines default settings and additional rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Any OIDC provider.
     #[default]
     Generic,
-    /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`, and the tenant's v1
-    /// issuer is accepted too. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
-    /// e-mail address counts as verified only if `xms_edov` is true.
+    /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0` or the tenant's v1
+    /// issuer. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An e-mail address is
+    /// verified only if `xms_edov` is true.
     Entra,
-    /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject of a
-    /// person's token is `uid`, because the login in `sub` may change and `uid` never does. A service's token has no
-    /// `uid`, so its subject is `sub`.
+    /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. A person's subject
+    /// is `uid`, because the login in `sub` may change. A service's subject is `sub`.
     Okta,
-    /// Auth0. The scopes come from `permissions`, because only Auth0's role-based access control fills that claim.
-    /// `scope` is not safe: any application may request any scope.
+    /// Auth0. The scopes come from `permissions`. `scope` is unsafe, because any application may request any scope.
     Auth0,
-    /// Amazon Cognito. The audience of an access token is its `client_id`. `token_use` is required. The username comes
-    /// from `username`.
+    /// Amazon Cognito. An access token's audience is its `client_id`. `token_use` is required. The username comes from
+    /// `username`.
     Cognito,
-    /// Google. ID tokens are accepted, because Google's access tokens are opaque. `hd` must be one of `hosted_domains`,
-    /// and `email_verified` must be true. The username comes from `email`.
+    /// Google. ID tokens are accepted, because Google's access tokens are not JWTs. `hd` must be one of
+    /// `hosted_domains`, and `email_verified` must be true. The username comes from `email`.
     Google,
 }
 
-/// A preset's default values for the settings that an operator leaves out.
+/// A preset's default settings.
 pub(super) struct Defaults {
     pub(super) scope_claim: &'static str,
     pub(super) username_claim: &'static str,
@@ -63,8 +61,8 @@ impl Preset {
         }
     }
 
-    /// Returns the provider that applies this preset's rules. If the issuer's settings do not fit the preset, adds a
-    /// fault and returns `None`.
+    /// Returns the provider with this preset's rules. If the issuer's settings do not fit the preset, adds a fault and
+    /// returns `None`.
     pub(super) fn provider(
         self,
         issuer: &str,
@@ -102,10 +100,10 @@ impl Preset {
     }
 }
 
-/// The longest subject, in bytes (OIDC Core §2).
+/// The maximum length of a subject, in bytes (OIDC Core §2).
 pub(super) const MAX_SUBJECT: usize = 255;
 
-/// Returns the tenant id from a path of the form `/{tenant id}/v2.0`.
+/// Returns the tenant id from a path such as `/{tenant id}/v2.0`.
 fn tenant(url: &Url) -> Option<&str> {
     url.path().strip_prefix('/')?.strip_suffix("/v2.0").filter(|tenant| is_guid(tenant))
 }
@@ -119,7 +117,7 @@ fn is_guid(text: &str) -> bool {
         })
 }
 
-/// The rules of one provider's tokens, which apply in addition to the rules for all issuers.
+/// One provider's additional rules for tokens.
 #[derive(Debug, Clone)]
 pub(super) enum Provider {
     Plain,
@@ -129,7 +127,7 @@ pub(super) enum Provider {
     Google { hosted_domains: Vec<String> },
 }
 
-/// Reads a claim that must be a string. Returns `None` if the claim is absent.
+/// Reads a string claim. Returns `None` if it is absent.
 pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<Option<&'c str>, TokenFault> {
     match claims.get(name) {
         None => Ok(None),
@@ -138,7 +136,7 @@ pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Re
     }
 }
 
-/// Whether a claim says yes. Some issuers write `1`, `"1"` or `"true"` instead of `true`.
+/// Whether a claim is true. Some issuers write `1`, `"1"` or `"true"` instead of `true`.
 pub(super) fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(value) => *value,
@@ -159,7 +157,7 @@ impl Provider {
         Self::Entra { tenant: tenant.into(), v1_issuer }
     }
 
-    /// Returns the other `iss` value that this issuer uses, if it has two.
+    /// Returns the issuer's second `iss` value, if there is one.
     pub(super) fn other_spelling(&self) -> Option<&str> {
         match self {
             Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),
@@ -168,9 +166,8 @@ impl Provider {
         }
     }
 
-    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. Some providers mark
-    /// their ID tokens in a way of their own, and that mark then decides. Otherwise a token counts as an ID token if it
-    /// has a claim that only ID tokens have.
+    /// Whether these are the claims of an ID token. OIDC defines no reliable test, so each provider has a different
+    /// one.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);
@@ -190,8 +187,8 @@ impl Provider {
         })
     }
 
-    /// Returns the subject that stands for an `externalId` of a SCIM client: the id that this provider's tokens have for
-    /// the same person. Returns `None` if the id cannot be one of this provider's.
+    /// Converts a SCIM client's `externalId` to this provider's subject of the same person. Returns `None` if the
+    /// `externalId` cannot be a subject of this provider.
     pub(super) fn subject_of_external_id(&self, external_id: &str) -> Option<Box<str>> {
         if external_id.is_empty() || external_id.len() > MAX_SUBJECT || external_id.contains(char::is_control) {
             return None;
@@ -205,7 +202,7 @@ impl Provider {
         }
     }
 
-    /// The claim that names the audience.
+    /// The claim that contains the audience.
     pub(super) fn audience_claim(&self, is_id_token: bool) -> &'static str {
         match self {
             Self::Cognito if !is_id_token => "client_id",
@@ -213,8 +210,7 @@ impl Provider {
         }
     }
 
-    /// Applies this provider's rules and returns the subject. The calling code has already checked `sub` against the
-    /// rules for all issuers.
+    /// Applies this provider's rules, and returns the subject. The caller has already checked `sub`.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

@@ -1,4 +1,4 @@
-//! The problem document for a caller who could not be verified.
+//! The problem document for an unverified caller.
 
 use super::CallerError;
 use crate::web::{Problem, kinds};
@@ -14,8 +14,7 @@ impl From<&CallerError> for Problem {
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header with Bearer and a token from a trusted issuer.",
             ),
-            // Do not tell the caller which rule the token breaks, because that would help a forger. Only the log names
-            // the rule.
+            // Do not name the broken rule, because that would help a forger.
             CallerError::Invalid(_) => {
                 Self::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.").because(error)
             }

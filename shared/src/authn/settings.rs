@@ -1,4 +1,4 @@
-//! The trusted issuers, as `FLEXGATE_ISSUERS` configures them.
+//! The settings of the trusted issuers (`FLEXGATE_ISSUERS`).
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,9 +20,8 @@ use crate::domain::{Identity, IssuerLimits, Role, Scope};
 /// The issuers whose tokens Flexgate trusts.
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
-    /// `FLEXGATE_ISSUERS`: a JSON array. `docs/configuration.md` describes its fields. If the variable is not set,
-    /// Flexgate trusts no issuer. People can then sign in only through SSO, and no caller can mint tokens or provision
-    /// users. SCIM still works, because it has its own tokens.
+    /// `FLEXGATE_ISSUERS`: a JSON array, described in `docs/configuration.md`. Without it, Flexgate trusts no issuer.
+    /// Only SSO and SCIM then work.
     pub issuers: Vec<Issuer>,
 }
 
@@ -44,16 +43,15 @@ impl CallerSettings {
     }
 }
 
-/// One trusted issuer: an item of the JSON array in `FLEXGATE_ISSUERS`.
+/// One trusted issuer: an item of `FLEXGATE_ISSUERS`.
 ///
-/// Only `issuer` and `audiences` are required. A default marked *preset* depends on the [`Preset`].
+/// Only `issuer` and `audiences` are required. A default with the word *preset* depends on the [`Preset`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSettings {
     /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The values of `aud` that stand for Flexgate. A token must have at least one of them. For Cognito, these are
-    /// client ids.
+    /// The audiences of Flexgate. A token's `aud` must contain one of them. For Cognito, they are client ids.
     pub audiences: Vec<String>,
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
@@ -67,50 +65,48 @@ pub struct IssuerSettings {
     /// The claim with the scopes: a space-separated string, or an array. Default `scope` (*preset*).
     pub scope_claim: Option<String>,
     /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. With a map,
-    /// Flexgate ignores every name in the token that is not a key of the map, even the name of one of its own scopes.
-    /// Without a map, the token must name Flexgate's scopes directly.
+    /// other names in the token are ignored. Without a map, the token must contain Flexgate's scopes.
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username` (*preset*).
     pub username_claim: Option<String>,
-    /// Instead of `username_claim`: a template with claims in it, like `{tid}.{oid}` or `{sub}@example.com`.
+    /// Instead of `username_claim`: a template with claims, such as `{tid}.{oid}` or `{sub}@example.com`.
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
-    /// The claim that says whether the e-mail address is verified. Unless it is `true`, the address is ignored. Default
-    /// `email_verified` (*preset*).
+    /// The claim that is true if the e-mail address is verified. Other addresses are ignored. Default `email_verified`
+    /// (*preset*).
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,
-    /// The claim with the roles or groups: a string, or an array. Default: no roles are read.
+    /// The claim with the roles or groups: a string, or an array. Default: none.
     pub roles_claim: Option<String>,
-    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. With a map, Flexgate ignores every
-    /// name in the token that is not a key of the map, even the name of a Flex role. Without a map, the token must name
-    /// Flex's roles directly.
+    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. With a map, other names in the
+    /// token are ignored. Without a map, the token must contain Flex roles.
     pub role_map: Option<BTreeMap<String, String>>,
-    /// The usernames that this issuer may use, as patterns: `["*@partner.example"]`. Default: all. See
+    /// Patterns for the usernames of this issuer's people: `["*@partner.example"]`. Default: all usernames. See
     /// [`UsernamePattern`].
     pub usernames: Option<Vec<String>>,
-    /// Whose unbound Flex users this issuer may claim: `everybody`, or any of `flex` (users about whom no source says
-    /// anything), `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` if this is the
-    /// only issuer, otherwise nobody.
+    /// The unbound Flex users that this issuer may claim: `everybody`, or any of `flex` (users without any statement),
+    /// `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer,
+    /// otherwise nobody.
     pub may_claim: Option<Vec<String>>,
-    /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, Flexgate binds a user to
-    /// this issuer as soon as the SCIM client provisions the user. Default false.
+    /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, Flexgate binds a user
+    /// during SCIM provisioning. Default false.
     #[serde(default)]
     pub scim_external_id: bool,
-    /// Only for the preset `google`, which requires it: the Workspace domains (`hd`) whose accounts are accepted.
+    /// Only for the preset `google`, and required there: the accepted Workspace domains (`hd`).
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }
 
-/// Where to find a claim: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). If a name contains dots
-/// (`realm_access.roles`) and no claim has that whole name, it is read as a path.
+/// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names with dots between them
+/// (`realm_access.roles`). If a claim has the whole text as its name, that claim is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
 impl ClaimPath {
     pub(super) fn new(text: &str) -> Self {
-        // `/email` and `email` mean the same claim, so they must compare equal.
+        // Convert `/email` to `email`, so that the two compare equal.
         let name = text.strip_prefix('/').filter(|rest| !rest.contains(['/', '~']));
         Self(name.unwrap_or(text).into())
     }
@@ -126,7 +122,7 @@ impl ClaimPath {
         segments.try_fold(first, |value, name| value.as_object()?.get(&name)).filter(|value| !value.is_null())
     }
 
-    /// The top-level claim in which the claim is.
+    /// Returns the name of the top-level claim on this path.
     pub(super) fn root(&self, claims: &Map<String, Value>) -> String {
         match self.0.strip_prefix('/') {
             Some(pointer) => pointer.split('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~"),
@@ -135,7 +131,7 @@ impl ClaimPath {
         }
     }
 
-    /// As the setting names it.
+    /// Returns the path as in the settings.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -145,7 +141,7 @@ impl ClaimPath {
     }
 }
 
-/// A trusted issuer with validated settings. The fields have the same meaning as in [`IssuerSettings`].
+/// A trusted issuer with validated settings. [`IssuerSettings`] explains the fields.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     pub(super) name: Box<str>,
@@ -163,7 +159,7 @@ pub struct Issuer {
     pub(super) roles_claim: Option<ClaimPath>,
     pub(super) role_map: Option<BTreeMap<String, Role>>,
     pub(super) limits: IssuerLimits,
-    /// Whose users the issuer may claim, if the settings say so.
+    /// The users that the issuer may claim, if configured.
     may_claim: Option<MayClaim>,
     scim_external_id: bool,
 }
@@ -192,19 +188,18 @@ impl Issuer {
         &self.name
     }
 
-    /// Returns every `iss` value that stands for this issuer.
+    /// Returns every `iss` value of this issuer.
     pub(super) fn spellings(&self) -> impl Iterator<Item = &str> {
         [Some(&*self.name), self.provider.other_spelling()].into_iter().flatten()
     }
 }
 
-/// The `externalId` cannot be the id of a person at the issuer.
+/// The `externalId` cannot be a person's id at the issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be the person's id in the issuer's tokens; for Entra, the object ID")]
 pub struct ExternalIdError;
 
-/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`. The error lists every mistake in it. An empty
-/// array is a mistake, because Flexgate would then trust nobody.
+/// Reads the trusted issuers from `FLEXGATE_ISSUERS`. The error lists all mistakes. An empty array is a mistake.
 pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     let whole = |problem: String| vec![SettingsFault { place: "the list".into(), problem }];
     let items = match strict_json::parse(json.as_bytes()) {
@@ -242,7 +237,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    // A single issuer signs in everybody. Of several, each could claim the people of all others.
+    // A single issuer may claim everybody. With several issuers, none may by default.
     let default = if good.len() == 1 { MayClaim::Everybody } else { MayClaim::default() };
     for issuer in &mut good {
         issuer.limits.may_claim = Arc::new(issuer.may_claim.take().unwrap_or_else(|| default.clone()));
@@ -251,7 +246,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
 }
 
 impl IssuerSettings {
-    /// Checks the settings. The error lists every mistake.
+    /// Checks the settings. The error lists all mistakes.
     pub fn validate(self) -> Result<Issuer, Vec<SettingsFault>> {
         let mut faults = Faults::default();
         let defaults = self.preset.defaults();
@@ -371,7 +366,7 @@ fn may_claim(names: &[String], faults: &mut Faults) -> Option<MayClaim> {
     names.iter().map(parse).collect::<Option<_>>().map(MayClaim::Only)
 }
 
-/// Parses a URL from which Flexgate may fetch keys or metadata. It must be https, or http on the local machine.
+/// Parses a URL for fetching keys or metadata. It must be https, or http on the local machine.
 pub(super) fn web_address(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "must be a URL, like https://login.example.com/")?;
     let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));

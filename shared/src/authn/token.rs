@@ -1,4 +1,4 @@
-//! Parses a token without trusting it.
+//! Parses a token before its signature is checked.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,8 +9,8 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// The header parameters that Flexgate relies on. It ignores all others. In particular, it ignores keys and addresses of
-/// keys (`jwk`, `jku`, `x5c`, `x5u`), because only the issuer's published keys verify a token.
+/// The header parameters that Flexgate uses. Flexgate ignores keys in the token (`jwk`, `jku`, `x5c`, `x5u`), because
+/// only the issuer's published keys are trusted.
 pub const RELIED_UPON_PARAMETERS: [&str; 4] = ["alg", "crit", "kid", "typ"];
 
 /// The type of a token, from its header's `typ`.
@@ -27,7 +27,7 @@ pub enum TokenType {
     Absent,
 }
 
-/// A token whose signature has not been checked. Nothing in it can be trusted yet.
+/// A token with an unchecked signature. Its content is not trustworthy.
 pub(super) struct UnverifiedToken<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) unverified_kid: Option<Box<str>>,
@@ -87,20 +87,19 @@ impl<'t> UnverifiedToken<'t> {
         if key.signed(self.signed.as_bytes(), &self.signature) { Ok(()) } else { Err(TokenFault::Signature) }
     }
 
-    /// Returns the claims. Nothing in them can be trusted before [`Self::check_signature`].
+    /// Returns the claims, which are not trustworthy before [`Self::check_signature`].
     pub(super) fn into_unverified_claims(self) -> Map<String, Value> {
         self.unverified_claims
     }
 }
 
-/// Removes the claims whose value is null. Some issuers write null instead of leaving a claim out.
+/// Removes claims with the value null. Some issuers write null instead of omitting a claim.
 fn present(mut claims: Map<String, Value>) -> Map<String, Value> {
     claims.retain(|_, value| !value.is_null());
     claims
 }
 
-/// Reads the token's type from `typ`. Upper and lower case count as the same, and the prefix `application/` is ignored
-/// (RFC 7515 §4.1.9).
+/// Reads the token's type from `typ`, ignoring case and the prefix `application/` (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     let typ = match header.get("typ") {
         None | Some(Value::Null) => return Ok(TokenType::Absent),
@@ -114,8 +113,8 @@ fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     }
 }
 
-/// Decodes base64url. Padding, white space and non-zero trailing bits are refused, so that every signature has exactly
-/// one encoding.
+/// Decodes base64url. Refuses padding, white space and non-zero trailing bits, so that each signature has only one
+/// encoding.
 fn decode(segment: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenFault::Encoding(part))
 }

@@ -43,6 +43,11 @@ pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }
 
+/// The current trace.
+pub(super) fn current() -> Option<Trace> {
+    TRACE.try_with(Trace::clone).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,9 +67,4 @@ mod tests {
         assert_eq!(traced(trace.clone(), async { header() }).await, trace.map(|trace| trace.0));
         assert_eq!(traced(None, async { header() }).await, None);
     }
-}
-
-/// The current trace.
-pub(super) fn current() -> Option<Trace> {
-    TRACE.try_with(Trace::clone).ok()
 }

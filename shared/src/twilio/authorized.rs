@@ -1,4 +1,4 @@
-//! Requests that carry the account's credential.
+//! Requests with the account's credential.
 
 use url::Url;
 
@@ -10,11 +10,11 @@ use crate::base::outbound::{Answer, Deadline};
 use crate::telemetry;
 
 impl Flex {
-    /// Sends a request with the account's credential. If Twilio rejects the credential and a rotation has created
-    /// another one, sends the request again with that one.
+    /// Sends a request with the account's credential. If Twilio rejects that credential, retries with other credentials
+    /// from a rotation.
     pub(super) async fn send(&self, request: TwilioRequest, deadline: Deadline) -> Result<Answer, TwilioError> {
         let mut credential = self.credentials.current(deadline).await?;
-        // Try the credential in use, and then at most two others that a rotation created.
+        // Retry with at most two other credentials.
         let mut left = 2;
         loop {
             if credential.account_sid != self.account {
@@ -36,7 +36,7 @@ impl Flex {
         }
     }
 
-    /// Makes the URL of a path under this Flex instance.
+    /// Builds the URL of a path under this Flex instance.
     pub(super) fn instance_url(&self, version: &str, path: &[&str]) -> Url {
         let mut parts = vec![version, "Instances", self.instance.as_str()];
         parts.extend(path);

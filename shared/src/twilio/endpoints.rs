@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// One of Twilio's services. Each has its own host.
+/// One of Twilio's services. Each has a separate host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     /// `flex-api.twilio.com`: users, tokens, configuration.
@@ -25,8 +25,8 @@ impl Service {
     }
 }
 
-/// The addresses of Twilio's services. Usually these are Twilio's own hosts in a region. Alternatively, all services
-/// are at one address, each under its own path. The simulator is reached in this way.
+/// The addresses of Twilio's services: Twilio's own hosts in a region, or one address with a separate path for each
+/// service. The simulator has one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 
@@ -36,26 +36,26 @@ enum Base {
     At(Url),
 }
 
-/// Why a region or an address cannot be used for Twilio.
+/// Why a region or an address is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointsError {
-    /// It is not a region label.
+    /// The text is not a region label.
     #[error("must be a Twilio region like ie1 or dublin.ie1")]
     Region,
-    /// It is not a usable address.
+    /// The text is not a usable address.
     #[error("must be an https URL, or an http URL of this machine, like http://localhost:9010")]
     Address,
 }
 
 impl Default for Endpoints {
-    /// Twilio itself, in its default region.
+    /// Returns the addresses of Twilio's default region.
     fn default() -> Self {
         Self(Base::Twilio { region: None })
     }
 }
 
 impl Endpoints {
-    /// The addresses of Twilio itself, in a region like `ie1`. An edge location may come before the region:
+    /// Returns the addresses of Twilio in a region such as `ie1`. An edge location may precede the region:
     /// `dublin.ie1`.
     pub fn in_region(region: &str) -> Result<Self, EndpointsError> {
         let label = |label: &str| {
@@ -70,7 +70,7 @@ impl Endpoints {
         Ok(Self(Base::Twilio { region }))
     }
 
-    /// Uses one address for all of Twilio's services. The first part of the path names the service.
+    /// Returns one address for all services. The first path segment is the service's name.
     pub fn at(address: &str) -> Result<Self, EndpointsError> {
         let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
         let acceptable = match url.scheme() {
@@ -85,7 +85,7 @@ impl Endpoints {
         }
     }
 
-    /// The address of the server that replaces Twilio, such as the simulator. `None` if Flexgate uses Twilio itself.
+    /// Returns the address of the server that replaces Twilio, such as the simulator. `None` for Twilio's own hosts.
     #[must_use]
     pub fn stand_in(&self) -> Option<&Url> {
         match &self.0 {
@@ -94,7 +94,7 @@ impl Endpoints {
         }
     }
 
-    /// Makes the URL of `path` at `service`. Every part of the path is percent-encoded.
+    /// Builds the URL of `path` at `service`, with every segment percent-encoded.
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {
             Base::At(base) => {
@@ -113,8 +113,7 @@ impl Endpoints {
     }
 }
 
-/// Returns whether the URL's host is the local machine. Plain HTTP to the local machine is safe, because the data never
-/// crosses a network.
+/// Whether the URL's host is the local machine. Plain HTTP is safe there, because the data crosses no network.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -130,7 +129,7 @@ fn host(service: Service, region: Option<&str>) -> Url {
     let label = service.label();
     let address = match (service, region) {
         (_, None) => format!("https://{label}.twilio.com/"),
-        // The host of `services` may contain a region, but never an edge location.
+        // The host of `services` may contain a region, but no edge location.
         (Service::Services, Some(region)) => {
             let region = region.rsplit('.').next().unwrap_or(region);
             format!("https://{label}.{region}.twilio.com/")

@@ -1,5 +1,4 @@
-//! The errors of requests to Twilio. If a caller must handle a case differently from others, that case has its own
-//! error.
+//! The errors of requests to Twilio. A case has a separate error if callers handle it differently.
 
 use std::time::Duration;
 
@@ -9,17 +8,16 @@ use serde_json::{Map, Value};
 use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
 
-/// Twilio's refusal of a request: the status, Twilio's error code, the request's id and the waiting time. Twilio's
-/// message is left out, because it can contain names.
+/// Twilio's refusal of a request. It omits Twilio's message, which can contain names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
-    /// Twilio's error code, explained at `twilio.com/docs/errors/{code}`.
+    /// Twilio's error code. `twilio.com/docs/errors/{code}` explains it.
     pub code: Option<u32>,
-    /// Twilio's identifier of the request, for Twilio's support.
+    /// Twilio's id of the request, for Twilio's support.
     pub request_id: Option<String>,
-    /// How long Twilio asks the client to wait.
+    /// The wait that Twilio requests.
     pub retry_after: Option<Duration>,
 }
 
@@ -42,42 +40,41 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio itself refused the request, and none of the other errors here applies. If the request was an exchange or
-    /// a refresh, the code or the refresh token is not valid.
+    /// Twilio refused the request, and no other error of this type applies. After an exchange or a refresh, the code or
+    /// the refresh token is invalid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// A proxy or a firewall on the way to Twilio refused the request. Twilio has decided nothing.
+    /// A proxy or a firewall refused the request, not Twilio.
     #[error("a proxy or a firewall answered instead of Twilio ({0})")]
     Intercepted(ApiError),
-    /// Twilio rejects the current credential and every other credential that a rotation has created.
+    /// Twilio rejects the credential, and all other credentials from a rotation.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
-    /// The credential is valid but lacks the permission for this request (code 8001: a restricted API key).
+    /// The credential lacks a permission (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio is overloaded or limits Flexgate's rate, even after retries (429).
+    /// Twilio limits the rate of requests, even after retries (429).
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
-    /// Twilio is failing, even after retries (5xx).
+    /// Twilio fails, even after retries (5xx).
     #[error("Twilio is failing ({0})")]
     Failing(ApiError),
     /// Twilio cannot be reached.
     #[error("Twilio cannot be reached")]
     Unreachable(#[source] SendError),
-    /// The connection broke after the request was sent. Twilio may or may not have carried out the request.
+    /// The connection broke after Flexgate sent the request. Twilio may have processed it.
     #[error("Twilio's answer was lost")]
     Lost(#[source] SendError),
-    /// Twilio did not answer in time. Twilio may or may not have carried out the request.
+    /// Twilio did not answer in time. Twilio may have processed the request.
     #[error("Twilio did not answer in time")]
     Timeout,
     /// Twilio's answer does not have the expected form.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer, or the credential from the secret, belongs to an account or instance other than the configured
-    /// one.
+    /// Twilio's answer or the credential belongs to another account or instance than the configured one.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
-    /// Twilio has several users with one username.
+    /// Twilio has several users with the same username.
     #[error("Twilio knows several users of that username")]
     Ambiguous,
     /// Flexgate cannot read its Twilio credential.
@@ -86,14 +83,12 @@ pub enum TwilioError {
 }
 
 impl TwilioError {
-    /// How long the caller should wait before it retries. `None` if waiting does not help.
+    /// How long the caller should wait before a retry. `None` if waiting does not help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // After a credential rotation it takes minutes until requests succeed again. After a network failure it
-            // takes seconds.
-            // Somebody must change the proxy's rules.
+            // A rejected credential or a proxy's refusal usually lasts longer than a network failure.
             Self::CredentialRejected(_) | Self::Secret(_) | Self::Intercepted(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,
@@ -117,7 +112,7 @@ fn code_of_twilio(answer: &Answer) -> Option<u32> {
     Some(code).filter(|code| same_status && matches!(code, 8_001 | 10_000..=99_999))
 }
 
-/// Reads a refusal, and decides whether Twilio or somebody between Flexgate and Twilio wrote it.
+/// Converts an answer with an error status to an error. Distinguishes Twilio's refusals from those of proxies.
 pub(super) fn refusal(answer: &Answer) -> TwilioError {
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("twilio-request-id")
@@ -127,12 +122,12 @@ pub(super) fn refusal(answer: &Answer) -> TwilioError {
     let retry_after = header("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs);
     let error = ApiError { status: answer.status, code, request_id, retry_after };
     match (answer.status.as_u16(), code) {
-        // These mean the same, whoever writes them: try again later.
+        // These statuses are temporary, even if a proxy sends them.
         (429, _) => TwilioError::Busy(error),
         (408 | 500.., _) => TwilioError::Failing(error),
         (_, None) => TwilioError::Intercepted(error),
         (_, Some(8001)) => TwilioError::PermissionMissing(error),
-        // 45773 is an internal error of Twilio. 45780 is a conflict between two writers. Both are temporary.
+        // 45773 is an internal error of Twilio, and 45780 a conflict between two writers. Both are temporary.
         (_, Some(45773 | NOT_PROCESSED)) => TwilioError::Failing(error),
         (404, _) => TwilioError::NotFound(error),
         _ => TwilioError::Refused(error),
@@ -143,8 +138,8 @@ pub(super) fn refusal(answer: &Answer) -> TwilioError {
 const NOT_PROCESSED: u32 = 45780;
 
 impl TwilioError {
-    /// Whether Twilio has certainly not processed the request. It is then safe to send any request again, even one
-    /// whose code or refresh token is valid only once.
+    /// Whether Twilio has certainly not processed the request. Flexgate can then send it again, even with a code that
+    /// is valid only once.
     pub(super) fn was_not_processed(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,

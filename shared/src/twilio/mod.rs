@@ -1,12 +1,9 @@
 //! The clients for Twilio Flex: users, tokens and SSO.
 //!
-//! There are two clients, and only one of them has a credential. [`Flex`] has the account's credential. It provisions
-//! and looks up users, and mints tokens. [`Sso`] has no credential and cannot get one. It exchanges codes, refreshes
-//! tokens and checks tokens. For these requests, Twilio needs no proof other than the code or the token. The sign-in
-//! function uses only [`Sso`].
+//! [`Flex`] has the account's credential. It provisions and finds users, and mints tokens. [`Sso`] has no credential.
+//! It exchanges codes, and refreshes and checks tokens. The sign-in function uses only [`Sso`].
 //!
-//! No Twilio helper library covers the v4 endpoints. `docs/architecture.md` says what is known for certain about them.
-//! The clients treat every field of every answer as optional until they have checked it.
+//! `docs/architecture.md` describes the v4 endpoints. Every field of an answer is optional until it is checked.
 
 mod authorized;
 mod endpoints;
@@ -48,7 +45,7 @@ pub struct Flex {
 }
 
 impl Flex {
-    /// Creates a client for one instance of one account. Nothing is sent yet.
+    /// Creates a client for one instance of one account. Sends nothing.
     #[must_use]
     pub fn new(
         http: reqwest::Client,
@@ -61,15 +58,14 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// Turns off retries. Callers that limit their own rate, such as a bulk import, need this, because they must see
-    /// every refusal by Twilio.
+    /// Turns off retries, for callers that limit their own rate and must notice every refusal.
     #[must_use]
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
     }
 
-    /// Reads the credential before the first call needs it. If reading fails, the first call tries again.
+    /// Reads the credential before the first call. After a failure, the first call reads it.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }
@@ -96,7 +92,7 @@ pub struct Sso {
 }
 
 impl Sso {
-    /// Creates a client for one instance of one account. Nothing is sent yet.
+    /// Creates a client for one instance of one account. Sends nothing.
     #[must_use]
     pub fn new(
         http: reqwest::Client,

@@ -1,5 +1,4 @@
-//! Requests that Flexgate sends only to diagnose a problem. They find out what time it is at Twilio, and whether Twilio
-//! accepts a redirect URL.
+//! Diagnostic requests: the time at Twilio, and whether Twilio accepts a redirect URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,19 +12,19 @@ use super::endpoints::Service;
 use super::{Authorization, Sso, SsoConfiguration, TwilioError};
 use crate::base::outbound::Deadline;
 
-/// How Twilio's Authorize endpoint reacts to a redirect URL.
+/// The reaction of Twilio's Authorize endpoint to a redirect URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectUrl {
-    /// Twilio redirects the browser to the sign-in, so it accepts the URL.
+    /// Twilio accepts the URL: it redirects the browser to the sign-in.
     Trusted,
-    /// The URL is not among the Trusted URLs of the SSO settings, or those settings have another mistake (70251).
+    /// The URL is not one of the Trusted URLs in the SSO settings, or the settings have another mistake (70251).
     Untrusted,
-    /// Twilio's answer shows neither acceptance nor refusal. The number is the HTTP status.
+    /// Twilio's answer is unclear. The number is the HTTP status.
     Unclear(u16),
 }
 
 impl Sso {
-    /// Finds out whether Twilio accepts `redirect_url`. For this, it begins a sign-in that is never completed.
+    /// Checks whether Twilio accepts `redirect_url`, by beginning a sign-in that is never completed.
     pub async fn probe_redirect_url(
         &self,
         configuration: &SsoConfiguration,
@@ -43,7 +42,7 @@ impl Sso {
         };
         let url = self.authorize_url(&configuration.connection_name, &authorization);
         let answer = self.sender.look(url, deadline).await?;
-        // If Twilio refuses, it answers with an HTML page that contains the error code.
+        // Twilio refuses with an HTML page that contains the error code.
         let refused = answer.body.windows(5).any(|text| text == b"70251");
         let location = answer.headers.get(http::header::LOCATION);
         let told = location.is_some_and(|location| location.as_bytes().windows(5).any(|text| text == b"70251"));
@@ -55,8 +54,7 @@ impl Sso {
         })
     }
 
-    /// Returns the time at Twilio, to the second, from the `Date` header of an answer. Returns `None` if there is no
-    /// such header.
+    /// Returns the time at Twilio from an answer's `Date` header, in whole seconds. Returns `None` without the header.
     pub async fn probe_time(&self, deadline: Deadline) -> Result<Option<OffsetDateTime>, TwilioError> {
         let url = self.sender.url(Service::Services, &["v1", "Flex", "Authentication", "Config"]);
         let answer = self.sender.look(url, deadline).await?;

@@ -1,6 +1,6 @@
-//! Maps an error of Twilio to the problem document that a caller sees. The mapping is the same in every function.
+//! Maps an error of Twilio to a problem document.
 //!
-//! If Twilio answers 401, the caller never gets a 401. The caller never sees any text from Twilio.
+//! The caller never gets Twilio's status 401, nor any text from Twilio.
 
 use super::TwilioError;
 use crate::web::{Kind, Problem, kinds};

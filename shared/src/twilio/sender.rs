@@ -1,4 +1,4 @@
-//! Sends requests to Twilio with a deadline, and retries them only if that is safe.
+//! Sends requests to Twilio with a deadline, and retries them if that is safe.
 
 use std::time::Duration;
 
@@ -12,24 +12,23 @@ use super::error::{TwilioError as Error, TwilioError, refusal};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline};
 
-/// The largest answer that Flexgate accepts, in bytes. Most of Twilio's answers have a few kilobytes. A page of 1,000
-/// users has some hundred kilobytes.
+/// The maximum size of an answer, in bytes. A page of 1,000 users has some hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// The time limit of one attempt. It is so short that there is time for another attempt if a connection hangs.
+/// The time limit of one attempt. It leaves time for another attempt if a connection hangs.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// When a request may be retried.
+/// Which failures allow a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetrySafety {
-    /// The request is idempotent: retry after any transient error.
+    /// The request is idempotent: retry after any temporary error.
     Idempotent,
-    /// A code or a refresh token is valid only once, so a second request would fail. Retry only if Twilio has certainly
-    /// not processed the first request.
+    /// The request contains a code or a token that may be valid only once. Retry only if Twilio has not processed the
+    /// request.
     OnlyIfUnprocessed,
 }
 
-/// A request to Twilio without a credential. The sender adds the credential.
+/// A request to Twilio, without a credential. The sender adds the credential.
 pub(super) struct TwilioRequest {
     method: Method,
     url: Url,
@@ -54,7 +53,7 @@ impl TwilioRequest {
         Self { method: Method::POST, url, body, safety, attempt: ATTEMPT }
     }
 
-    /// Sets the time limit of one attempt, instead of the default.
+    /// Sets the time limit of one attempt.
     pub(super) fn attempt_within(mut self, attempt: Duration) -> Self {
         self.attempt = attempt;
         self
@@ -75,7 +74,7 @@ impl TwilioRequest {
     }
 }
 
-/// Makes the `Authorization` header of HTTP Basic authentication.
+/// Builds the `Authorization` header for HTTP Basic authentication.
 pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::HeaderValue, Error> {
     use base64::Engine as _;
     let pair = format!("{username}:{}", password.expose_secret());
@@ -110,8 +109,8 @@ impl Sender {
         self.endpoints.url(service, path)
     }
 
-    /// Sends the request until Twilio answers with a 2xx status. Gives up if there are no attempts or no time left, or
-    /// if sending the request again is unsafe or would not help.
+    /// Sends the request, with retries, until Twilio answers with a 2xx status. Fails if a retry is unsafe or useless,
+    /// or if there is no time left.
     pub(super) async fn send(
         &self,
         request: &TwilioRequest,
@@ -134,7 +133,7 @@ impl Sender {
         }
     }
 
-    /// Sends one GET request without a credential. Returns the answer, whatever its status is.
+    /// Sends one GET request without a credential. Returns an answer with any status.
     pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
         let request = TwilioRequest::get(url).build(None);
         Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)
@@ -151,10 +150,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
-    /// Returns how long to wait before a retry. If Twilio asks the client to wait for a certain time, this is that
-    /// time. Otherwise it is a random time (full jitter), at most 0.2 s before the first retry and at most 0.4 s before
-    /// the second. If many requests fail at the same time, random times keep them from all being retried at the same
-    /// time.
+    /// Returns the pause before a retry: the time that Twilio requests, or else a random time (full jitter) of at most
+    /// 0.2 s, then 0.4 s.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after
@@ -165,13 +162,13 @@ impl Sender {
     }
 }
 
-/// Returns whether a retry is safe and may help.
+/// Whether a retry is safe and may help.
 fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
     let is_temporary = matches!(error, TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout);
     error.was_not_processed() || (is_temporary && safety == RetrySafety::Idempotent)
 }
 
-/// Parses a JSON answer. The error does not quote the answer, because the answer could contain anything.
+/// Parses a JSON answer. The error contains no part of the answer.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, TwilioError> {
     serde_json::from_slice(&answer.body).map_err(|_| TwilioError::Malformed("it is not the JSON it should be"))
 }

@@ -1,9 +1,9 @@
-//! Reads the settings for Twilio: the addresses of its services, and the name of the secret with the credential.
+//! The settings for Twilio: the addresses of its services, and the name of the credential's secret.
 
 use super::Endpoints;
 use crate::base::settings::Reader;
 
-/// Reads `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` if a simulator replaces Twilio.
+/// Reads `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
 pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     let region = reader.optional("TWILIO_REGION", Endpoints::in_region);
     let address = reader.optional("FLEXGATE_TWILIO_URL", Endpoints::at);
@@ -14,7 +14,7 @@ pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     }
 }
 
-/// The setting that names the secret with the Twilio credential. The sign-in function does not have this setting.
+/// The name of the secret with the Twilio credential. The sign-in function does not have this setting.
 #[derive(Debug, Clone)]
 pub struct CredentialSettings {
     /// `TWILIO_SECRET_ID`.

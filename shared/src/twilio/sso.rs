@@ -1,5 +1,4 @@
-//! Sign-in through Twilio: finds the active SSO configuration, makes the URL to which the browser is sent, exchanges
-//! the code for tokens, and refreshes tokens.
+//! The client for sign-in through Twilio: the SSO configuration, the authorization URL, the exchange and the refresh.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,18 +37,18 @@ pub struct SsoConfiguration {
     pub app_type: String,
 }
 
-/// The parameters of the redirect that sends the browser to Twilio.
+/// The parameters of the URL that sends a browser to Twilio.
 #[derive(Debug)]
 pub struct Authorization<'a> {
-    /// The URL to which Twilio sends the browser back. It must be one of the Trusted URLs.
+    /// The callback's URL. It must be one of Twilio's Trusted URLs.
     pub redirect_url: &'a str,
     /// The nonce of this login.
     pub nonce: &'a str,
-    /// The code verifier of this login. Only its hash is sent.
+    /// The login's code verifier. The URL contains only its hash.
     pub code_verifier: &'a SecretString,
-    /// The state. The sign-in function creates it.
+    /// The `state` that the sign-in function created.
     pub state: &'a str,
-    /// What the identity provider should ask the person, like `login`. Twilio may ignore it.
+    /// What the identity provider asks the person, such as `login`. Twilio may ignore it.
     pub prompt: Option<&'a str>,
 }
 
@@ -58,14 +57,14 @@ pub struct Authorization<'a> {
 pub struct SsoTokens {
     /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// The refresh token, which may be valid for only one refresh. Flexgate never gives it to anybody except Twilio.
+    /// The refresh token, which may be valid only once. Flexgate sends it only to Twilio.
     pub refresh_token: SecretString,
     /// Twilio's information about the access token.
     pub info: TokenInfo,
 }
 
 impl Sso {
-    /// Returns the active configuration of a profile. Returns `None` if Twilio has no active one.
+    /// Returns a profile's active configuration, or `None` if Twilio has none.
     pub async fn configuration(
         &self,
         profile: &SsoProfileSid,
@@ -84,7 +83,7 @@ impl Sso {
         };
         let list = read::<wire::Configurations>(&answer)?.config_list;
         let list = list.ok_or(TwilioError::Malformed("there is no list of configurations"))?;
-        // Twilio may list inactive configurations first.
+        // Inactive configurations may come first.
         let active = list
             .into_iter()
             .find(|entry| entry.active == Some(true) && entry.connection_name.as_deref() == Some(profile.as_str()));
@@ -104,8 +103,8 @@ impl Sso {
         }))
     }
 
-    /// Makes the URL to which the browser is sent. The parameters are in the same order as in Twilio's SDK. The code
-    /// challenge uses the method S256. The URL has no parameter for the method, because Twilio assumes S256.
+    /// Builds the URL that sends a browser to Twilio, with the same parameters as Twilio's SDK. The code challenge has
+    /// the method S256, which Twilio assumes.
     #[must_use]
     pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
         let verifier = authorization.code_verifier.expose_secret().as_bytes();
@@ -123,8 +122,8 @@ impl Sso {
         url
     }
 
-    /// Exchanges the code for tokens. The code is valid only once, so Flexgate sends the request again only if Twilio has
-    /// certainly not processed it (429).
+    /// Exchanges the code for tokens. The code is valid only once, so a retry follows only if Twilio has not processed
+    /// the request.
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -143,8 +142,8 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be valid only once, so Flexgate sends the request again only if Twilio
-    /// has certainly not processed it (429).
+    /// Refreshes the tokens. The refresh token may be valid only once, so a retry follows only if Twilio has not
+    /// processed the request.
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,

@@ -1,4 +1,4 @@
-//! Mints and checks tokens.
+//! Mints tokens and reads their details.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
-    /// Returns the information if it is complete and belongs to the configured account and instance.
+    /// Returns the token's details if they are complete and belong to the configured account and instance.
     pub(super) fn checked(
         info: wire::TokenInfo,
         account: &AccountSid,
@@ -74,7 +74,7 @@ impl TokenInfo {
     }
 }
 
-/// A freshly minted token.
+/// A new token.
 #[derive(Debug)]
 pub struct MintedToken {
     /// The token.
@@ -84,9 +84,8 @@ pub struct MintedToken {
 }
 
 impl Flex {
-    /// Mints a token for a user. There is no refresh token, so callers must mint again before this token expires. If
-    /// Twilio's answer is lost, the request is sent again. The token in the lost answer is harmless, because nobody has
-    /// received it.
+    /// Mints a token for a user, without a refresh token. If Twilio's answer is lost, mints again. Nobody has received
+    /// the lost token.
     pub async fn mint(
         &self,
         user: &FlexUserSid,
@@ -103,10 +102,10 @@ impl Flex {
 }
 
 impl Sso {
-    /// Asks Twilio who `token` belongs to and what it allows (Tokens/Info). The token itself is the credential.
+    /// Asks Twilio for a token's details (Tokens/Info). The token itself is the credential.
     ///
-    /// Returns [`TwilioError::Refused`] if Twilio does not accept the token. The caller must check the expiration,
-    /// because Twilio does not always refuse an expired token.
+    /// Returns [`TwilioError::Refused`] if the token is invalid. The caller must check the expiration, because Twilio
+    /// may accept an expired token.
     pub async fn token_info(&self, token: &SecretString, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Accounts", self.account.as_str(), "Tokens", "Info"]);
         let request = TwilioRequest::post_form(url, &[("Token", token.expose_secret())], RetrySafety::Idempotent);

@@ -12,8 +12,7 @@ use super::{Flex, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
 
-/// The time limit of one attempt to provision. Provisioning takes Twilio longer than a look-up, because it also creates
-/// a worker in `TaskRouter`.
+/// The time limit of one attempt to provision. It is longer than the default, because Twilio also creates a worker.
 const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
 
 /// A page of users.
@@ -25,12 +24,12 @@ pub struct UserPage {
     pub next_page_token: Option<String>,
 }
 
-/// The changes that [`Flex::update`] makes. If a field here is `None`, the user's field stays as it is.
+/// The changes that [`Flex::update`] makes. `None` leaves the user's field unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserUpdate<'a> {
     /// The e-mail address.
     pub email: Option<&'a Email>,
-    /// The locale, like `en-us`.
+    /// The locale, such as `en-us`.
     pub locale: Option<&'a str>,
 }
 
@@ -56,9 +55,8 @@ struct InstanceConfiguration {
 }
 
 impl Flex {
-    /// Creates the user, or updates the user with that username. Twilio has no request that only creates a user. If an
-    /// existing user must not be updated, the caller must look the user up first. The request is idempotent, so it is
-    /// sent again if Twilio's answer is lost.
+    /// Creates the user, or updates the user with the same username. Twilio has no request that only creates. The
+    /// request is idempotent.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -87,12 +85,11 @@ impl Flex {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
         let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);
         let answer = self.send(request.attempt_within(PROVISION_ATTEMPT), deadline).await?;
-        // On success, the body is empty or JSON. Treat anything else, such as a proxy's error page, as an error,
-        // because the user may still be active.
+        // A body that is neither empty nor JSON may come from a proxy. So the user may still be active.
         if answer.body.is_empty() { Ok(()) } else { read::<serde::de::IgnoredAny>(&answer).map(drop) }
     }
 
-    /// Returns the user with exactly this username. A username that differs only in case belongs to a different user.
+    /// Returns the user with exactly this username. Usernames are case-sensitive.
     pub async fn find(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let mut same = self.search(username, deadline).await?;
         same.retain(|user| user.username == *username);
@@ -102,9 +99,7 @@ impl Flex {
         }
     }
 
-    /// Returns the user with this username, ignoring case. It searches only among the users that Twilio's search
-    /// returns, and prefers a user whose username matches exactly. SCIM needs this, because usernames in SCIM are
-    /// case-insensitive.
+    /// Returns the user with this username, ignoring case, as SCIM requires. Prefers an exact match.
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
@@ -118,7 +113,7 @@ impl Flex {
         }
     }
 
-    /// Returns all users that Twilio's search for the username finds, without checking their usernames.
+    /// Returns all users that Twilio finds for this username, without checking their usernames.
     pub(crate) async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
         let mut url = self.instance_url("v4", &["Users"]);
         url.query_pairs_mut().append_pair("Username", username.as_str());
@@ -130,8 +125,7 @@ impl Flex {
         found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
     }
 
-    /// Changes the locale, which a provisioning request cannot change. Also changes the e-mail address, if it is set,
-    /// without touching the roles.
+    /// Changes the locale, and the e-mail address if there is one. A provisioning request cannot change the locale.
     pub async fn update(
         &self,
         user: &FlexUserSid,
@@ -163,7 +157,7 @@ impl Flex {
         page_token: Option<&str>,
         deadline: Deadline,
     ) -> Result<UserPage, TwilioError> {
-        // The list of users exists only in v1, not in v4.
+        // Only v1 can list users.
         let mut url = self.instance_url("v1", &["Users"]);
         url.query_pairs_mut().append_pair("PageSize", &page_size.to_string());
         if let Some(token) = page_token {
@@ -175,7 +169,7 @@ impl Flex {
         Ok(UserPage { users: users?, next_page_token: next_page_token(page.meta) })
     }
 
-    /// Returns the Flex instance to which the configured credential belongs.
+    /// Returns the Flex instance of the configured credential's account.
     pub async fn discover(&self, deadline: Deadline) -> Result<Instance, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Configuration"]);
         let answer = read::<InstanceConfiguration>(&self.send(TwilioRequest::get(url), deadline).await?)?;
@@ -194,8 +188,7 @@ impl Flex {
     }
 }
 
-/// Returns the page token from `next_page_url`. Flexgate uses only this token and not the whole URL, because the URL
-/// may not point to the configured endpoint.
+/// Returns the page token from `next_page_url`. The URL itself may belong to another host, so it is not used.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

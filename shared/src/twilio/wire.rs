@@ -1,11 +1,11 @@
-//! Twilio's answers as they arrive, before Flexgate checks them. Every field is optional, and no field is trusted yet.
+//! Twilio's answers before Flexgate checks them. Every field is optional and untrusted.
 
 use serde::Deserialize;
 
 use super::TwilioError;
 use crate::domain::{AccountSid, FlexUser, InstanceSid, ObservedRoles};
 
-/// A user in Twilio's answer to provision, get, find or list. The formats of these answers differ a little.
+/// A user in Twilio's answers to provision, get, find and list.
 #[derive(Deserialize)]
 pub(super) struct User {
     account_sid: Option<String>,
@@ -30,8 +30,7 @@ struct Worker {
 }
 
 impl User {
-    /// Returns the user if it has at least a SID and a username. Fails if the user belongs to another account or
-    /// instance.
+    /// Returns the user if there is a SID and a username. Fails if the user belongs to another account or instance.
     pub(super) fn checked(self, account: &AccountSid, instance: &InstanceSid) -> Result<FlexUser, TwilioError> {
         let foreign = |said: Option<&str>, ours: &str| said.is_some_and(|said| said != ours);
         if foreign(self.account_sid.as_deref(), account.as_str())
@@ -82,7 +81,7 @@ pub(super) struct Meta {
     pub(super) next_page_url: Option<String>,
 }
 
-/// Twilio's information about a token, as mint, exchange, refresh and Tokens/Info return it.
+/// A token's details from mint, exchange, refresh and Tokens/Info.
 #[derive(Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) account_sid: Option<String>,

@@ -19,18 +19,17 @@ pub struct WorkerPage {
     pub next_page_token: Option<String>,
 }
 
-/// When a worker's activity last changed, for example to available.
+/// A worker, with the time of the worker's last change of activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerStatus {
     /// The worker.
     pub sid: WorkerSid,
-    /// The time of the last change. `None` if Twilio returns no time, or a time that cannot be parsed.
+    /// The time of the last change. `None` if Twilio's answer contains no valid time.
     pub status_changed: Option<OffsetDateTime>,
 }
 
 impl Flex {
-    /// Returns one page of the workspace's workers, at most 1,000, and the token of the next page
-    /// (<https://www.twilio.com/docs/taskrouter/api/worker>).
+    /// Returns one page of at most 1,000 workers (<https://www.twilio.com/docs/taskrouter/api/worker>).
     pub async fn workers(
         &self,
         workspace: &WorkspaceSid,

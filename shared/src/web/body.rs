@@ -1,4 +1,4 @@
-//! Reads request bodies. A JSON object may have at most 64 KiB, and all its mistakes are reported at once.
+//! Reads request bodies. A JSON object may have at most 64 KiB. All mistakes in it are reported together.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -15,11 +15,11 @@ use url::form_urlencoded;
 use super::problem::{FieldError, Problem, kinds};
 use crate::base::strict_json;
 
-/// The largest body that [`Fields::read`] accepts, in bytes.
+/// The maximum size of a body for [`Fields::read`], in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The fields of a JSON body. Each reading method removes a field, and records what is wrong with it.
-/// [`Fields::finish`] reports all mistakes together. A field that no method has read is also a mistake.
+/// The fields of a JSON body. Each reading method removes a field, and records a mistake in it. [`Fields::finish`]
+/// reports all mistakes. A field that no method has read is a mistake.
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
@@ -70,12 +70,11 @@ impl Fields {
         }
     }
 
-    /// Returns `value` if no field was wrong and every field was read. Otherwise returns a problem that lists the
+    /// Returns `value` if there are no mistakes and no remaining fields. Otherwise returns a problem that lists the
     /// mistakes.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            // The caller chose this name, and it could be very long. So return only as much of it as the caller needs
-            // to recognise it.
+            // Shorten the name, because the caller chose it and it may be very long.
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             self.errors.push(FieldError { field: name, detail: "is not a field of this request".to_owned() });
         }
@@ -102,8 +101,8 @@ fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
     }
 }
 
-/// Returns the headers and the unchanged bytes of a JSON body of at most `limit` bytes. Callers need the exact bytes to
-/// check a signature. The content type must be `application/json` or `application/…+json`. The body is not parsed.
+/// Returns the headers and the exact bytes of a JSON body of at most `limit` bytes. A signature check needs the exact
+/// bytes. The content type must be `application/json` or `application/…+json`. Does not parse the body.
 pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
@@ -115,13 +114,13 @@ pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Byte
     }
 }
 
-/// Reads a form, in the order of its parameters. The caller must have checked the content type.
+/// Reads a form's parameters in order. The caller must have checked the content type.
 pub async fn form(request: Request) -> Result<Vec<(String, String)>, Problem> {
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
     Ok(form_urlencoded::parse(&bytes).into_owned().collect())
 }
 
-/// Returns the media type without its parameters, in lower case.
+/// Returns the media type in lower case, without parameters.
 fn essence(content_type: Option<&HeaderValue>) -> String {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -138,7 +137,7 @@ fn unreadable(error: &axum::Error, limit: usize) -> Problem {
     }
 }
 
-/// Whether the server gave up waiting for the rest of the body.
+/// Whether the body arrived too slowly.
 fn is_timeout(error: &axum::Error) -> bool {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());

@@ -1,16 +1,12 @@
-//! A budget of failures for each client. It keeps a client that sends garbage from using up what everybody needs: calls
-//! to Twilio, signature checks and the log.
+//! A budget of failed requests for each client. The budgets protect Twilio, the signature checks and the log from
+//! floods.
 //!
-//! Only failed requests cost something, so a whole company can sign in from one address at the same time. A client
-//! whose budget is used up is refused before any work. The budget refills steadily. A request whose client does not wait
-//! for the answer counts as failed, because Flexgate may have done the work.
+//! Only failed requests count. A client with an empty budget gets status 429. The budget refills steadily. An
+//! unanswered request counts as failed.
 //!
-//! Each client has several budgets ([`Lane`]). So a service with a wrong token does not keep people behind the same
-//! address from signing in, and neither does a flood that does not pretend to be a browser. A flood that imitates
-//! browsers cannot be told from people. It limits its own address, and only that address.
+//! Each client has several budgets ([`Lane`]), so that one program's failures do not block everybody at its address.
 //!
-//! SCIM and webhooks have no budget. Identity providers send both from addresses that all their customers share, so
-//! somebody else's garbage could lock out the company's own directory.
+//! SCIM and webhooks have no budget, because all customers of an identity provider share its addresses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,29 +19,29 @@ use super::problem::{Kind, kinds};
 use crate::base::clock_rng::ClockRng;
 use crate::telemetry::RequestId;
 
-/// How many failures a client may cause at once.
+/// The size of a full budget, in failed requests.
 const BURST: f64 = 300.0;
-/// How many failures a second a client may cause in the long run.
+/// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
-/// How many requests of a client may be under way at once. This is enough for a company whose people sign in while
-/// Twilio is slow. A client that has used up half of its burst may have only as many requests under way as it has
-/// failures left. Otherwise it could cause far more work before the first answer is known.
+/// The maximum number of unanswered requests of one client. With less than half of the budget left, the maximum is the
+/// number of failures left.
 const MOST_UNDER_WAY: u32 = 1_000;
-/// How many budgets one process remembers. They take at most about 2 MB.
+/// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
-/// How often a refusal of one client is logged, at most.
+/// The minimum time between two log lines about the same budget, in milliseconds.
 const LOG_PAUSE: i64 = 60_000;
-/// How often budgets that are full again are forgotten, at least.
+/// The maximum time between two clean-ups, in milliseconds. A clean-up removes full budgets.
 const TIDY_PAUSE: i64 = 60_000;
-/// How often budgets are forgotten, at most, if there are too many. Each time takes about a millisecond.
+/// The minimum time between two clean-ups in milliseconds, even if there are too many budgets. A clean-up takes about a
+/// millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
-/// Which of a client's budgets a request uses.
+/// The group of routes to which a budget applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Login and callback, by a browser that opens a page.
+    /// Login and callback, requested by a browser that opens a page.
     Browser,
-    /// Login and callback, by any other program.
+    /// Login and callback, requested by any other program.
     SignIn,
     /// `/sso/validate`.
     Validate,
@@ -54,7 +50,7 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    /// The lane of a request for this route. `None` if the route has no budget.
+    /// Returns the lane of a route, or `None` if the route has no budget.
     fn of(route: &str, accepts_page: bool) -> Option<Self> {
         match route {
             "/sso/{profile}/login" | "/sso/{profile}/callback" if accepts_page => Some(Self::Browser),
@@ -74,8 +70,8 @@ impl Lane {
         }
     }
 
-    /// Whether an answer costs a failure. Refusals of people and services that have proved who they are cost nothing.
-    /// Otherwise a mistake in the settings that affects some people would soon lock out everybody behind their address.
+    /// Whether an answer counts as a failure. The refusal of an authenticated person does not count. Otherwise a
+    /// mistake in the settings could lock out a whole office.
     fn is_failure(self, status: StatusCode, kind: Option<&Kind>) -> bool {
         match self {
             Self::Mint => status == StatusCode::UNAUTHORIZED,
@@ -86,7 +82,7 @@ impl Lane {
     }
 }
 
-/// One budget: whose, and for what.
+/// The key of a budget: the client and the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Account {
     client: ClientNetwork,
@@ -95,20 +91,20 @@ pub(super) struct Account {
 
 #[derive(Debug)]
 struct Budget {
-    /// How many failures are left at the time `at`.
+    /// The number of failures left at the time `at`.
     left: f64,
-    /// Milliseconds since 1970.
+    /// The time of the last update, in Unix milliseconds.
     at: i64,
-    /// The number of requests that are not answered yet.
+    /// The number of unanswered requests.
     under_way: u32,
-    /// The number of refused requests since the last line in the log.
+    /// The number of refused requests since the last log line.
     refused: u64,
     logged_at: Option<i64>,
 }
 
 impl Budget {
     fn settle(&mut self, now: i64) {
-        // The clock may be set back. Then the budget does not refill for the time in between.
+        // The clock may have been set back. The budget then gets no refill.
         let millis = u32::try_from(now - self.at).unwrap_or(if now > self.at { u32::MAX } else { 0 });
         self.left = (self.left + f64::from(millis) / 1_000.0 * REFILL).min(BURST);
         self.at = now;
@@ -124,7 +120,7 @@ impl Budget {
     }
 }
 
-/// The budgets of the clients that sent requests lately. A client without an entry has its whole budget.
+/// The budgets of recent clients. A client without an entry has a full budget.
 #[derive(Debug)]
 pub(super) struct FailureBudgets {
     clients: ClientSettings,
@@ -143,7 +139,7 @@ impl FailureBudgets {
         Self { clients, clock_rng, table: Mutex::default() }
     }
 
-    /// Which budget a request uses. `None` if the route or the client has none.
+    /// Returns the budget for a request, or `None` if the route or the client has no budget.
     pub(super) fn account(
         &self,
         route: Option<&str>,
@@ -156,10 +152,10 @@ impl FailureBudgets {
         Some(Account { client, lane })
     }
 
-    /// Lets a request go on, or returns how long the client must wait because its budget is used up.
+    /// Admits a request, or returns how long the client must wait.
     ///
-    /// A refused request has no line of its own in the log. One line a minute counts the refused requests of a budget,
-    /// and names the last of them.
+    /// A refused request has no log line of its own. One line a minute contains the number of a budget's refused
+    /// requests.
     pub(super) fn admit(&self, account: Account, request_id: &RequestId) -> Result<Ticket<'_>, Duration> {
         let now = self.now();
         let mut table = self.table();
@@ -187,7 +183,7 @@ impl FailureBudgets {
     }
 }
 
-/// A request that may go on. Dropping the ticket without an answer costs a failure.
+/// An admitted request. Dropping the ticket without an answer counts as a failure.
 #[derive(Debug)]
 pub(super) struct Ticket<'a> {
     budgets: &'a FailureBudgets,
@@ -196,7 +192,7 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    /// The request was answered.
+    /// Records the answer to the request.
     pub(super) fn answered(mut self, status: StatusCode, kind: Option<&Kind>) {
         if !self.account.lane.is_failure(status, kind) {
             self.cost = 0.0;
@@ -216,8 +212,7 @@ impl Drop for Ticket<'_> {
 }
 
 impl Table {
-    /// Finds or creates a budget. `None` if there are too many. The client then goes without one, which harms less than
-    /// refusing everybody who is new.
+    /// Finds or creates a budget. Returns `None` if there are too many budgets. A client without a budget is admitted.
     fn entry(&mut self, account: Account, now: i64) -> Option<&mut Budget> {
         let since_tidied = now - self.tidied_at;
         let is_due = !(0..TIDY_PAUSE).contains(&since_tidied);
@@ -235,8 +230,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Forgets the budgets that are full again and not in use. If there are still too many, also forgets the eighth with
-    /// the fewest failures. So an attacker with many addresses cannot make Flexgate forget the clients that fail most.
+    /// Removes full, unused budgets. If there are still too many, removes the eighth with the fewest failures. So an
+    /// attacker with many addresses does not displace the clients with the most failures.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

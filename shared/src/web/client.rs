@@ -1,7 +1,7 @@
-//! Which client a request comes from, as far as its address shows.
+//! Finds a request's client by its address.
 //!
-//! A client can write anything into `X-Forwarded-For`. Each proxy appends the address from which it received the
-//! request. So Flexgate counts from the right, and only as many entries as there are trusted proxies.
+//! A client can write anything into `X-Forwarded-For`, but each proxy appends the address of its peer. So Flexgate
+//! reads only the last entries, as many as there are trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,15 +14,15 @@ use crate::base::settings::Reader;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The most proxies that `FLEXGATE_TRUSTED_PROXIES` may name. More are surely a mistake.
+/// The maximum value of `FLEXGATE_TRUSTED_PROXIES`.
 const MOST_PROXIES: usize = 10;
 
-/// The other end of the connection on which a request arrived. The host of the router adds it to the request's
-/// extensions. If it is missing, Flexgate knows nothing about the client's address.
+/// The other end of a request's connection, from the request's extensions. Without this value, the client's address is
+/// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
-    /// Whether the last entry of `X-Forwarded-For` is `address`.
+    /// Whether `address` is also the last entry of `X-Forwarded-For`.
     is_forwarded: bool,
 }
 
@@ -33,15 +33,16 @@ impl Peer {
         Self { address, is_forwarded: false }
     }
 
-    /// The address that connected to API Gateway. API Gateway also appends it to `X-Forwarded-For`.
+    /// Creates the peer from the address that API Gateway reports. API Gateway also appends the address to
+    /// `X-Forwarded-For`.
     #[must_use]
     pub fn of_api_gateway(address: IpAddr) -> Self {
         Self { address, is_forwarded: true }
     }
 }
 
-/// The part of a client's address by which Flexgate recognises it: an IPv4 address, or the first 64 bits of an IPv6
-/// address. A provider usually gives each customer at least a whole /64.
+/// The network of a client: an IPv4 address, or the first 64 bits of an IPv6 address. Providers usually give each
+/// customer at least one whole /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
@@ -68,10 +69,10 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// How to find a client's address, and which clients have no budget of failures.
+/// The settings for finding a client's address, and the clients without a budget of failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// `FLEXGATE_TRUSTED_PROXIES`: how many proxies in front of Flexgate append to `X-Forwarded-For`.
+    /// `FLEXGATE_TRUSTED_PROXIES`: the number of proxies that append to `X-Forwarded-For`.
     trusted_proxies: usize,
     /// `FLEXGATE_TRUSTED_NETWORKS`: the networks of clients without a budget.
     trusted_networks: Vec<IpNet>,
@@ -92,25 +93,24 @@ impl ClientSettings {
         Some(Self { trusted_proxies: proxies?, trusted_networks: networks?.unwrap_or_default() })
     }
 
-    /// How many proxies stand in front of Flexgate.
+    /// The number of trusted proxies in front of Flexgate.
     #[must_use]
     pub fn trusted_proxies(&self) -> usize {
         self.trusted_proxies
     }
 
-    /// The client from which the request comes. `None` if nothing is known about its address, or if it belongs to a
-    /// trusted network.
+    /// Returns the request's client. `None` if the client's address is unknown or in a trusted network.
     pub(super) fn untrusted(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<ClientNetwork> {
         let address = self.address(peer?, headers).to_canonical();
         let is_trusted = self.trusted_networks.iter().any(|network| network.contains(&address));
         (!is_trusted).then(|| ClientNetwork::of(address))
     }
 
-    /// The client's address: the entry of `X-Forwarded-For` that the outermost trusted proxy wrote, or else the address
-    /// of the connection.
+    /// Returns the client's address: the entry of `X-Forwarded-For` from the outermost trusted proxy, or else the
+    /// connection's address.
     fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        // A line that is not text counts as one entry that is no address.
+        // A line that is not text counts as one invalid entry.
         let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
         let mut entries = entries.map(|entry| unverified_address(entry.trim())).peekable();
         if peer.is_forwarded && entries.peek() == Some(&Some(peer.address)) {
@@ -121,14 +121,14 @@ impl ClientSettings {
     }
 }
 
-/// Reads an entry of `X-Forwarded-For`. Some proxies add the client's port.
+/// Reads an entry of `X-Forwarded-For`, with or without a port.
 fn unverified_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = || SocketAddr::from_str(text).map(|address| address.ip());
     bare.parse().or_else(|_| with_port()).ok()
 }
 
-/// Reads a network, like `203.0.113.0/24`, or a single address.
+/// Reads a network such as `203.0.113.0/24`, or a single address.
 fn network(text: &str) -> Result<IpNet, &'static str> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network.map_err(|_| "must be networks, like 203.0.113.0/24, comma-separated")? {
@@ -152,7 +152,7 @@ mod tests {
         lines.iter().map(|line| (X_FORWARDED_FOR, line.parse().unwrap())).collect()
     }
 
-    /// The client of a request that arrived on a connection from 10.0.0.9.
+    /// Returns the client of a request on a connection from 10.0.0.9.
     fn client(proxies: &str, lines: &[&str]) -> String {
         let peer = Peer::of_connection("10.0.0.9".parse().unwrap());
         let client = settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines));

@@ -1,4 +1,4 @@
-//! The id and the deadline of a request, for the request's handler.
+//! A request's id and deadline, for the handler.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub struct Context {
     pub deadline: Deadline,
 }
 
-/// A request has no context if its route was not put behind the edge ([`super::Edge::assemble`]). Such a request gets a
-/// deadline that has already passed, so that the mistake shows in the route's first test.
+/// Without [`super::Edge::assemble`], a route's requests have no context. Such a request gets an expired deadline, so
+/// that the route's first test fails.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

@@ -1,7 +1,6 @@
-//! Cross-origin requests. Only pages of the listed origins may read answers, and only they may send credentials.
+//! Cross-origin requests. Only pages of listed origins can read answers and send credentials.
 //!
-//! Flexgate does not use the CORS layer of `tower-http`, because that layer tells every origin which methods and
-//! headers are allowed. An origin that is not listed must not learn even that.
+//! The CORS layer of `tower-http` is not used, because it reveals the allowed methods and headers to every origin.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,12 +12,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::problem::{Problem, kinds};
 use crate::platform::Common;
 
-/// The listed origins, in the form that browsers send: scheme, host, and the port unless it is the scheme's default.
+/// The listed origins, as browsers send them: scheme, host, and the port unless it is the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// Returns the origins from the settings: Flexgate's own, and those of other front ends.
+    /// Returns the origins from the settings: Flexgate's own origin, and the origins of other front ends.
     #[must_use]
     pub fn new(settings: &Common) -> Self {
         let listed = std::iter::once(&settings.public_url).chain(&settings.allowed_origins);
@@ -30,10 +29,8 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Refuses requests that another site made the browser send together with its cookies (CSRF). A request must pass
-    /// three checks. It must name exactly one origin, and that origin must be listed. It must have the header
-    /// `x-flexgate: 1`, which no HTML form can send. And its header `sec-fetch-site` must not say that the request is
-    /// cross-site.
+    /// Refuses requests from other sites (CSRF). A request must have exactly one origin, which must be listed, and the
+    /// header `x-flexgate: 1`, which HTML forms cannot send. `sec-fetch-site` must not be `cross-site`.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
         let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
@@ -47,12 +44,12 @@ impl Origins {
         ))
     }
 
-    /// Returns whether this is a CORS preflight. Preflights never reach a route.
+    /// Whether this is a CORS preflight. No route gets preflights.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Adds the headers that allow a listed origin to read the answer. For any other origin, adds only `vary`.
+    /// Adds the headers that let a listed origin read the answer. For other origins, adds only `vary`.
     pub(super) fn allow(&self, request: &HeaderMap, preflight: bool, response: &mut HeaderMap) {
         response.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = self.listed(request) else { return };

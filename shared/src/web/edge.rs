@@ -1,5 +1,5 @@
-//! The edge is the layer around all routes. It does what every route needs: the request's id and deadline, the
-//! rendering of problems, security headers, CORS, each client's budget of failures, and the request's log line.
+//! The layer around all routes (the edge). It adds the request's id and deadline, problem responses, security headers,
+//! CORS, budgets of failures, and the log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function: its name, and the settings that apply to all its routes.
+/// The edge of one function: the function's name, and the settings for all routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -56,7 +56,7 @@ impl Edge {
         })
     }
 
-    /// Puts the edge around `routes`. Adds `/health`, and the answers for unknown routes and methods.
+    /// Adds the edge to `routes`. Also adds `/health`, and the answers for unknown routes and methods.
     pub fn assemble(self: Arc<Self>, routes: Router) -> Router {
         let function = self.function;
         let health = move || async move {
@@ -71,7 +71,7 @@ impl Edge {
     }
 }
 
-/// The answer to a method that a route does not support.
+/// Answers a request whose method the route does not support.
 pub async fn refuse_method() -> Problem {
     Problem::new(kinds::METHOD_NOT_ALLOWED, "See the route table in Flexgate's README.")
 }
@@ -132,7 +132,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
-    /// The answer to a client whose budget of failures is used up.
+    /// Answers a client whose budget of failures is used up.
     fn refuse(&self, wait: Duration, request_id: &RequestId, asked: &HeaderMap) -> Response {
         let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
         let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
@@ -141,8 +141,8 @@ impl Edge {
         response
     }
 
-    /// Renders the problem as an HTML page if the request accepts HTML, and otherwise as a problem document. Copies the
-    /// cookies and the `allow` header from the handler's response.
+    /// Renders a problem: as an HTML page if the request accepts HTML, otherwise as a problem document. Keeps the
+    /// cookies and the `allow` header of `from`.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {
@@ -197,14 +197,13 @@ impl Edge {
     }
 }
 
-/// Returns whether the request accepts HTML. If a person opens a page, the browser sends `text/html`. Programs and
-/// `fetch` do not send it.
+/// Whether the request accepts HTML. A browser accepts `text/html` for a page, but not for `fetch`.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
 }
 
-/// Turns a panic into a failure of this request only. The panic's message goes only to the log.
+/// Converts a panic to an internal error. Only the log contains the panic's message.
 fn internal(panic: &(dyn Any + Send)) -> Problem {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");

@@ -1,8 +1,7 @@
-//! What the routers of all functions share: problem documents, the id and deadline of a request, bodies, security
-//! headers, CORS, and each client's budget of failures.
+//! The shared parts of all routers: problem documents, request ids, deadlines, bodies, security headers, CORS, and
+//! budgets of failures.
 //!
-//! A function's router has only routes. [`Edge::assemble`] puts the same layer around the router of every function,
-//! both on Lambda and on a local machine.
+//! A function's router contains only routes. [`Edge::assemble`] adds the rest.
 
 mod body;
 mod budget;

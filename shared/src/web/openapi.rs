@@ -1,8 +1,6 @@
-//! The parts of the OpenAPI document that all routes share: problem documents, the bearer token, and the header that
-//! every answer has. Each handler describes the rest of its route.
+//! The shared parts of the OpenAPI document: problem documents, the bearer token, and the header `x-request-id`.
 //!
-//! For each route, the code lists the kinds of problem that the route can return. The statuses and examples in the
-//! document come from these kinds. So the document and the code cannot disagree about a status.
+//! For each route, the code lists the possible problems. The document's statuses and examples come from that list.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +16,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
-/// The kinds of problem that a route can return if it sends requests to an upstream service.
+/// The possible problems of a route that sends requests to an upstream service.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
 
-/// The problems that a route with a JSON body can return.
+/// The possible problems of a route with a JSON body.
 pub const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::FIELDS_INVALID, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE];
 
-/// Adds to an operation the problems that it can return: each status, with an example for each code. Does nothing if
-/// the document does not contain the operation.
+/// Adds problems to an operation: each status, with an example for each code. Does nothing if there is no such
+/// operation.
 pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static Kind]]) {
     let Some(operation) = operation(api, method, path) else { return };
     let mut by_status = BTreeMap::<u16, Vec<&Kind>>::new();
@@ -56,8 +54,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Adds a link to the answer with this method, path and status. The link says how to call the operation `operation_id`
-/// next: each parameter has a runtime expression that takes its value from the answer.
+/// Adds a link to the answer with this method, path and status. The link leads to the operation `operation_id`. The
+/// value of each parameter is a runtime expression.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),
@@ -72,7 +70,7 @@ pub fn link(
     }
 }
 
-/// Adds a security scheme. Operations refer to it by `name`.
+/// Adds a security scheme with this name.
 pub fn security(api: &mut OpenApi, name: &str, scheme: SecurityScheme) {
     api.components.get_or_insert_default().security_schemes.insert(name.to_owned(), scheme.into());
 }
@@ -92,12 +90,11 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space that is not a control character, for use in a character class of a regular expression.
+/// White space except control characters, for a character class of a regular expression.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space, for use in a character class of a regular expression.
+/// All white space, for a character class of a regular expression.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// The characters that the domain does not allow in a name: control, bidirectional-formatting and zero-width
-/// characters.
+/// Characters that are not allowed in a name: control, bidirectional-formatting and zero-width characters.
 pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
 
 impl PartialSchema for Name {
@@ -158,8 +155,8 @@ fn header(description: &str, kind: Type) -> utoipa::openapi::Header {
     HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(description)).build()
 }
 
-/// Completes the document. Adds the schema of problems with every code, the bearer token of trusted issuers, and the
-/// header `x-request-id` on every answer.
+/// Completes the document: adds the schema of problems, the bearer token, and the header `x-request-id` of every
+/// answer.
 pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());

@@ -1,4 +1,4 @@
-//! The HTML page that a person sees instead of a problem document.
+//! The HTML page for a person instead of a problem document.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,8 +6,7 @@ use ring::digest;
 
 use super::problem::Problem;
 
-/// The page's style. It sets its own colours and does not rely on the browser's. So the contrast is known, both in the
-/// light and in the dark theme.
+/// The page's style. It sets all colours itself, so that the contrast is known in the light and the dark theme.
 const STYLE: &str = "\
 :root{color-scheme:light dark;background:#f3f3f8;color:#17172b;font:16px/1.5 system-ui,sans-serif}\
 body{margin:0;min-height:100vh;display:grid;place-items:center}\
@@ -18,7 +17,7 @@ dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
 a{color:#4b48c8}\
 @media(prefers-color-scheme:dark){:root{background:#101019;color:#eeeef8}a{color:#a6a3ff}}";
 
-/// Renders the page. Every inserted value is escaped.
+/// Renders the page. Escapes every inserted value.
 pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     let parts = problem.parts();
     let link = parts.link.as_ref().map(|link| format!("<p><a href=\"{}\">{}</a></p>", escape(&link.url), link.text));
@@ -37,7 +36,7 @@ pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     )
 }
 
-/// The content security policy of the HTML page. It allows the page's own style, and forbids scripts, forms and frames.
+/// The HTML page's content security policy. It allows the page's own style, and forbids scripts, forms and frames.
 pub(super) fn content_security_policy() -> String {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     format!(

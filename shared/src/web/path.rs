@@ -6,8 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, kinds};
 
-/// The parameters in a request's path, percent-decoded. Unlike axum's extractor, it refuses a malformed path with a
-/// [`Problem`].
+/// The percent-decoded parameters of a request's path. A malformed path results in a [`Problem`].
 #[derive(Debug, Clone, Copy)]
 pub struct Path<T>(pub T);
 

@@ -1,9 +1,7 @@
 //! Problem documents (RFC 9457): the refusals and failures that a caller can see.
 //!
-//! A handler returns a [`Problem`]. The layer around all routes (the edge) later turns it into a JSON document, or into
-//! an HTML page for a person. The handler cannot do this, because only the edge knows the request's id. The text for
-//! the caller (`detail`) and the text for the log (`fault`) are separate fields, so that nobody sends the log's text to
-//! the caller by accident.
+//! A handler returns a [`Problem`]. The layer around all routes (the edge) adds the request's id and renders the
+//! problem. `detail` is the text for the caller, and `fault` is the text for the log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +13,7 @@ use serde::Serialize;
 
 use crate::base::error_chain::with_causes;
 
-/// A kind of problem. Its code never changes, because programs depend on it.
+/// A kind of problem. Its code never changes between versions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     /// The stable code, in snake case.
@@ -26,8 +24,7 @@ pub struct Kind {
     pub title: &'static str,
 }
 
-/// Declares every kind of problem, and a list of all kinds. `tests/check.py` compares the codes with
-/// `docs/status-codes.md`.
+/// Declares every kind of problem, and a list of them. `tests/check.py` compares the codes with `docs/status-codes.md`.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
         /// Every kind of problem.
@@ -74,7 +71,7 @@ kinds! {
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// There is no such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
-    /// Another source of the people ledger says that the person is inactive.
+    /// Another source of the people ledger has reported the person as inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
     /// The change would leave Flex without an administrator.
     LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
@@ -84,7 +81,7 @@ kinds! {
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
     /// The sign-in began in another browser, or too long ago.
     LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
-    /// The identity provider refused the person, the person cancelled, or a source says that the person is inactive.
+    /// The identity provider refused the person, the person cancelled, or a source has reported the person as inactive.
     LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
@@ -94,15 +91,15 @@ kinds! {
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
     /// The Flex token is not valid for this account and instance.
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
-    /// The request comes from another site, or lacks the headers that prove otherwise.
+    /// The request comes from another site, or lacks a required header.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
     /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// The webhook delivery does not prove that it comes from its source.
+    /// A webhook delivery without a valid proof of its source.
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
-    /// A GET request does not contain a challenge of this source.
+    /// A GET request without a challenge of this source.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
     /// Twilio refused what the caller requested.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
@@ -165,7 +162,7 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// A refusal or a failure, as a handler returns it.
+/// A refusal or a failure, returned by a handler.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 
@@ -180,7 +177,7 @@ pub(super) struct Parts {
     pub(super) link: Option<Link>,
 }
 
-/// A link that the page for a person offers.
+/// A link on the problem's HTML page.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) url: String,
@@ -188,7 +185,7 @@ pub(super) struct Link {
 }
 
 impl Problem {
-    /// Creates a problem of this kind. `detail` tells the caller what to do.
+    /// Creates a problem of this kind. `detail` is an instruction for the caller.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
@@ -202,7 +199,7 @@ impl Problem {
         }))
     }
 
-    /// Creates a problem of this kind that lists the wrong fields. Its `detail` names them.
+    /// Creates a problem of this kind with a list of wrong fields.
     #[must_use]
     pub fn fields(kind: &'static Kind, errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
@@ -212,14 +209,14 @@ impl Problem {
         problem
     }
 
-    /// Adds an error and its causes, which go only to the log.
+    /// Adds an error and its causes for the log.
     #[must_use]
     pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
         self.0.fault = Some(with_causes(fault));
         self
     }
 
-    /// Adds a note to the text for the log. Does nothing if the note is empty.
+    /// Adds a note to the text for the log, unless the note is empty.
     #[must_use]
     pub fn noting(mut self, note: impl fmt::Display) -> Self {
         let note = note.to_string();
@@ -232,28 +229,28 @@ impl Problem {
         self
     }
 
-    /// Adds the member `error` of RFC 6749 §5.2, unless the problem has one.
+    /// Adds the member `error` of RFC 6749 §5.2, unless the problem already has one.
     #[must_use]
     pub fn or_oauth_error(mut self, error: &'static str) -> Self {
         self.0.oauth_error.get_or_insert(error);
         self
     }
 
-    /// Adds how long the caller should wait before trying again.
+    /// Sets how long the caller should wait before another attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait;
         self
     }
 
-    /// The same problem with another text for the caller. Keeps the cause and the time to wait.
+    /// Returns the problem with another text for the caller.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into().into();
         self
     }
 
-    /// Adds a link for a person who sees the problem as a page. A problem document does not contain it.
+    /// Adds a link for the HTML page. A problem document does not contain the link.
     #[must_use]
     pub fn offering(mut self, url: String, text: &'static str) -> Self {
         self.0.link = Some(Link { url, text });
@@ -266,7 +263,7 @@ impl Problem {
         &self.0.detail
     }
 
-    /// How long the caller should wait, in whole seconds, rounded up, and at least one. `None` if this is not known.
+    /// How long the caller should wait, in whole seconds, rounded up and at least one. `None` if unknown.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u64> {
         self.0.retry_after.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
@@ -283,8 +280,7 @@ impl Problem {
     }
 }
 
-/// A problem that appears only in the log, because the response already has a body in another format. SCIM responses
-/// use this, because SCIM has its own error format.
+/// A problem for the log only. SCIM responses use it, because SCIM has a separate error format.
 #[derive(Debug, Clone)]
 pub struct LoggedProblem(pub Problem);
 
@@ -294,8 +290,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Puts the problem into the response's extensions. The layer around all routes (the edge) renders it later, because
-/// only the edge knows the request's id and whether a person will read the answer.
+/// Adds the problem to the response's extensions. The layer around all routes (the edge) renders it later.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.0.kind.status.into_response();
@@ -304,7 +299,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The document, as it is sent.
+/// The problem document in JSON.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     #[serde(rename = "type")]

@@ -1,4 +1,4 @@
-//! Reads query strings. A parameter may occur only once.
+//! Reads query strings. Refuses a repeated parameter.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -11,8 +11,7 @@ use super::problem::{FieldError, Problem, kinds};
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Returns the parameter's value. Returns `None` if the parameter is absent. Refuses a parameter that occurs twice,
-    /// because it is ambiguous.
+    /// Returns the parameter's value, or `None` if it is absent. Refuses a repeated parameter.
     pub fn once(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -21,7 +20,7 @@ impl Query {
         }
     }
 
-    /// The problem document which says that the parameter `name` is wrong.
+    /// Returns the problem document for a wrong parameter.
     #[must_use]
     pub fn wrong(name: &str, detail: impl Into<String>) -> Problem {
         Problem::fields(kinds::QUERY_INVALID, vec![FieldError { field: name.to_owned(), detail: detail.into() }])

@@ -1,4 +1,4 @@
-//! Attacks with the claims of a token that the issuer has signed: M8 to M12 and M24 of the attack register.
+//! Attacks with the claims of a signed token: M8 to M12 and M24 of the attack register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Role, Scope};
@@ -44,8 +44,7 @@ async fn m08_a_token_for_another_audience_is_refused() {
             (json!({"aud": {"flexgate": "flexgate"}}), TokenFault::Malformed("aud")),
             (json!({"aud": ["flexgate", 1]}), TokenFault::Malformed("aud")),
             (json!({"aud": [["flexgate"]]}), TokenFault::Malformed("aud")),
-            // A token without `aud` is accepted because of its `client_id` only if the issuer's preset allows it.
-            // This issuer has no such preset.
+            // Only a preset can allow `client_id` instead of `aud`. This issuer has no preset.
             (json!({"aud": null, "client_id": "flexgate"}), TokenFault::Missing("aud")),
         ],
     )
@@ -209,7 +208,7 @@ async fn m24_an_unverified_email_names_nobody() {
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
-    // The verified address is in the claim `mail`. The username comes from the claim `email`, which is not verified.
+    // The username comes from the claim `email`, but only the address in the claim `mail` is verified.
     let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
     assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }
@@ -222,7 +221,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // If the issuer has a map of scopes, a group with the name of a scope does not give that scope.
+    // With a scope map, a group that is named like a scope does not give that scope.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

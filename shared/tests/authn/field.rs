@@ -1,4 +1,4 @@
-//! Cases from the field: tokens and key sets as real identity providers send them. R20 to R30 of the attack register.
+//! Tokens and key sets of real identity providers: R20 to R30 of the attack register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Caller, Role};
@@ -44,7 +44,7 @@ async fn r20_one_leeway_and_dates_as_the_rfc_allows_them() {
     ] {
         assert_eq!(fault(idp.judge(changes.clone()).await), expected, "{changes}");
     }
-    // The fraction is dropped: a token is never used longer than it is valid.
+    // The fraction is dropped, so that no token is valid for too long.
     let caller = idp.judge(json!({"exp": float(now + 90, 0.9), "iat": float(now, 0.9)})).await.unwrap();
     assert_eq!((caller.expires_at, caller.issued_at), (NOW + Duration::seconds(90), Some(NOW)));
 }
@@ -136,7 +136,7 @@ async fn r23_null_is_absent() {
     }
     let nulls = ES256.token(r#"{"alg":"ES256","kid":null,"typ":null,"jku":null,"x":null}"#, idp.claims().to_string());
     assert!(idp.verify(&nulls).await.is_ok());
-    // Scopes can be read from the same claim as roles.
+    // The scopes may come from the same claim as the roles.
     let idp = Idp::with(json!({"scope_claim": "groups", "scope_map": {"agent": "flexgate.token"}})).await;
     let caller = idp.judge(json!({"groups": {"agent": {"275": "example.com"}}})).await.unwrap();
     assert!(caller.scopes.grant(flexgate::domain::Scope::Token));
@@ -184,7 +184,7 @@ async fn r25_the_algorithm_chooses_among_keys_without_a_name() {
         assert_eq!(idp.fault(&token(&es256(), kid)).await, TokenFault::Signature);
     }
     assert_eq!(idp.fault(&token(&EDDSA, json!(null))).await, TokenFault::KeyAlgorithm);
-    // Two keys of one algorithm: the token must say which.
+    // With two keys for one algorithm, the token must have a `kid`.
     let idp = Idp::new().await;
     idp.publish(&json!([unnamed(&ES256), unnamed(&es256())]));
     let token = ES256.token(header(&json!({"kid": null})), idp.claims().to_string());
@@ -207,7 +207,7 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     assert_eq!(idp.key_fetches(), 2);
     assert_eq!(idp.fault(&new(&ES256)).await, TokenFault::Signature, "the old key is gone");
 
-    // Anybody can send bad signatures, so they cause one fetch in a minute.
+    // Bad signatures cause only one fetch per minute.
     for _ in 0..20 {
         assert_eq!(idp.fault(&new(&es256())).await, TokenFault::Signature);
     }
@@ -218,13 +218,13 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     }
     assert_eq!(idp.key_fetches(), 3);
 
-    // The new key may be of another algorithm.
+    // The new key may have another algorithm.
     idp.publish(&json!([EDDSA.jwk("k1")]));
     idp.clock.advance(Duration::seconds(60));
     assert!(idp.verify(&new(&EDDSA)).await.is_ok());
     assert_eq!(idp.key_fetches(), 4);
 
-    // While the issuer is down, the cached key stays.
+    // During an outage of the issuer, the cached key is still used.
     idp.answer_with(503);
     idp.clock.advance(Duration::seconds(60));
     assert_eq!(idp.fault(&new(&next)).await, TokenFault::KeyAlgorithm);
@@ -294,7 +294,7 @@ async fn r28_a_name_is_taken_from_what_is_there() {
     assert_eq!(name(json!({ "name": persian })).await.as_deref(), Some(persian));
     let caller = idp.judge(json!({"email": " ada@example.com "})).await.unwrap();
     assert_eq!(caller.verified_email.unwrap().as_str(), "ada@example.com");
-    // A username identifies a person, so it is never repaired: "ada " and "ada" may be two accounts.
+    // A username is never trimmed, because "ada " and "ada" may be two accounts.
     assert_eq!(idp.judge(json!({"preferred_username": "ada "})).await.unwrap().username, None);
     assert_eq!(idp.judge(json!({"preferred_username": "a\u{200d}da"})).await.unwrap().username, None);
 }
@@ -314,7 +314,7 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
     ] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, both, "{roles}");
     }
-    // Only a string holds a list. The name of a group may hold a comma, and people may choose it.
+    // Only a string can contain a list. People may choose a group's name, and it may contain a comma.
     for roles in [json!(["x,supervisor"]), json!({"x,supervisor": {}}), json!("supervisors"), json!("super visor")] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, [].into(), "{roles}");
     }
@@ -326,7 +326,7 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
         (json!("CN=leads,OU=flex"), vec![Role::Supervisor]),
         (json!("staff, Flex Agents"), vec![Role::Agent]),
         (json!(["Flex Agents", "CN=leads,OU=flex"]), vec![Role::Agent, Role::Supervisor]),
-        // The map's names are the operator's own, and count to the letter.
+        // The keys of a role map are case-sensitive.
         (json!(["flex agents", "supervisor", "admin"]), vec![]),
     ] {
         let caller = mapped.judge(json!({ "roles": roles })).await.unwrap();

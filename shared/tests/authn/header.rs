@@ -1,4 +1,4 @@
-//! Attacks that Flexgate detects before it reads any claim: M1 to M3, M7, M12 and M13 of the attack register.
+//! Attacks that Flexgate detects before it reads the claims: M1 to M3, M7, M12 and M13 of the attack register.
 
 use flexgate::authn::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use flexgate::base::strict_json::StrictJsonError;
@@ -114,7 +114,7 @@ async fn m07_a_token_does_not_choose_its_key() {
         let forged = attacker.token(&header, idp.claims().to_string());
         assert_eq!(idp.fault(&forged).await, TokenFault::Signature, "{name}");
     }
-    // One fetch for the first token, and one because of the first bad signature.
+    // One fetch for the first token, and one for the first bad signature.
     assert_eq!((idp.key_fetches(), idp.other_requests()), (2, 0));
 }
 

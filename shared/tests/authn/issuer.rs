@@ -1,4 +1,4 @@
-//! A simulated issuer on the local machine. Tests also use it to forge tokens.
+//! A simulated issuer on the local machine, with which tests can also forge tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// Returns a signed token with exactly this header and these claims, byte for byte.
+    /// Returns a signed token with exactly these bytes as header and claims.
     pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", b64(header), b64(claims));
         let signature = b64(self.sign(message.as_bytes()));
@@ -115,7 +115,7 @@ impl Signer {
     }
 }
 
-/// The answers of the issuer's web server, and the number of requests that it has received.
+/// The answers of the issuer's web server, and the number of requests.
 #[derive(Default)]
 pub struct Served {
     pub keys: Mutex<Value>,
@@ -150,7 +150,7 @@ async fn serve_nothing(State(served): State<Arc<Served>>) -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-/// An issuer with its keys, a verifier that trusts it, and their clock, which starts at [`NOW`].
+/// An issuer with keys, a verifier that trusts the issuer, and a clock that starts at [`NOW`].
 pub struct Idp {
     pub issuer: String,
     pub origin: String,
@@ -160,13 +160,12 @@ pub struct Idp {
 }
 
 impl Idp {
-    /// Starts a generic issuer with one ES256 key named `k1`.
+    /// Starts a generic issuer with the ES256 key `k1`.
     pub async fn new() -> Self {
         Self::with(json!({})).await
     }
 
-    /// Starts an issuer with these settings instead of the defaults. `{origin}` in a string becomes the server's
-    /// address.
+    /// Starts an issuer with these settings. `{origin}` in a string is replaced by the server's address.
     pub async fn with(settings: Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -210,7 +209,7 @@ impl Idp {
         self.served.other_requests.load(Ordering::SeqCst)
     }
 
-    /// Returns the claims of a token that the verifier accepts.
+    /// Returns the claims of a valid token.
     pub fn claims(&self) -> Value {
         let now = NOW.unix_timestamp();
         json!({
@@ -220,12 +219,12 @@ impl Idp {
         })
     }
 
-    /// Returns the claims of [`Self::claims`] with these changes. A null removes a claim.
+    /// Returns the claims of a valid token with these changes. A null removes a claim.
     pub fn claims_with(&self, changes: &Value) -> Value {
         changed(self.claims(), changes)
     }
 
-    /// Returns a token with these changes to its claims. Without changes, the verifier accepts the token.
+    /// Returns a valid token with these changes to its claims.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -234,7 +233,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// Verifies a token with these changes to its claims. Without changes, the verifier accepts the token.
+    /// Verifies a valid token with these changes to its claims.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }
@@ -247,7 +246,7 @@ impl Idp {
     }
 }
 
-/// Returns the header of a token that the verifier accepts, with these changes. A null removes a parameter.
+/// Returns the header of a valid token with these changes. A null removes a parameter.
 pub fn header(changes: &Value) -> String {
     changed(json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), changes).to_string()
 }

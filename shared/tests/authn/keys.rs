@@ -1,5 +1,4 @@
-//! Tests how long the verifier caches an issuer's keys, and when it fetches them again: M4 to M6 and M23 of the
-//! attack register.
+//! Tests the cache of an issuer's keys: M4 to M6 and M23 of the attack register.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -16,11 +15,11 @@ fn named(idp: &Idp, signer: &Signer, kid: &Value) -> String {
     signer.token(header(&json!({ "kid": kid })), idp.claims_with(&json!({"exp": FAR})).to_string())
 }
 
-/// The prefix that PKCS #1 puts before a SHA-256 digest (RFC 8017 §9.2).
+/// The prefix of a SHA-256 digest in PKCS #1 (RFC 8017 §9.2).
 const SHA256: [u8; 19] =
     [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
 
-/// An expiry time, in seconds since 1970, that is later than the time in every test.
+/// An expiry time in the far future, in Unix seconds.
 const FAR: i64 = 4_000_000_000;
 
 fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bool {
@@ -95,7 +94,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// The verifier must not use these keys, because anybody can make valid signatures for them.
+/// Anybody can forge signatures for these keys.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;
@@ -104,8 +103,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // These keys are points of small order. For such a key, a signature from the neutral element and the number 0 can
-    // be valid, for some keys even for every message.
+    // For a key of small order, a signature from the neutral element and the number 0 can be valid.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();
@@ -119,7 +117,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("EdDSA"), b64(&nothing));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
     }
-    // If the exponent is 1, the padded digest of a message is a valid signature of that message.
+    // With an exponent of 1, the padded digest of a message is a valid signature.
     let modulus = json!(RS256.jwk("weak")["n"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
     let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
@@ -129,7 +127,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("RS256"), b64(&padded));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
     }
-    // This modulus is so short that an attacker can factor it.
+    // An attacker can factor this short modulus.
     let short = b64([0xff_u8; 128]);
     idp.clock.advance(Duration::HOUR);
     idp.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));

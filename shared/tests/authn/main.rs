@@ -1,7 +1,7 @@
-//! Tests the verification of callers through the public API. The issuer is simulated, its signatures are real, and
-//! only the tests move the clock.
+//! Tests the verification of callers through the public API. The issuer and the clock are simulated, but the signatures
+//! are real.
 //!
-//! The name of a test begins with an attack's id if the test covers an entry of the attack register.
+//! A test's name begins with an id of the attack register, if there is one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

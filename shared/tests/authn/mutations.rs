@@ -1,4 +1,4 @@
-//! Property tests of damaged tokens: the verifier refuses a token if one bit changes, and no input causes a panic.
+//! Property tests of damaged tokens: the verifier refuses a token with one changed bit, and no input causes a panic.
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,8 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// An issuer with one key of each kind, whose keys the verifier has fetched. All cases of a property test share this
-/// issuer.
+/// An issuer with one key of each kind, and a verifier that has fetched these keys. All cases of a property test share
+/// them.
 static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let idp = Idp::new().await;
@@ -28,8 +28,7 @@ fn good(signer: &Signer) -> String {
     signer.token(header, WORLD.claims().to_string())
 }
 
-/// Whether the verifier accepts these bytes as a caller's token. Bytes that are no valid header value are not
-/// accepted.
+/// Whether the verifier accepts these bytes as a caller's token.
 fn accepted(token: &[u8]) -> bool {
     let value = [b"Bearer ", token].concat();
     let Some(headers) = authorization(&[&value]) else { return false };

@@ -1,4 +1,4 @@
-//! Tests the presets: how the tokens of each known issuer differ from those of a plain OIDC provider.
+//! Tests the presets, which describe how each known issuer differs from a plain OIDC provider.
 
 use flexgate::authn::{CallerError, TokenFault};
 use flexgate::domain::{Caller, Scope};

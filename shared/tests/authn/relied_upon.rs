@@ -1,5 +1,5 @@
-//! A property: a token that is accepted stays accepted whatever it says beside, unless that is on the list of what
-//! Flexgate relies on. `docs/issuers.md` has the same list.
+//! Tests that Flexgate ignores all claims and header parameters except those that it relies on. `docs/issuers.md` lists
+//! them.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -15,8 +15,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
-/// The claims that the settings of [`PRESETS`] name, or that describe the caller. They have a meaning too, so they are
-/// not "further" claims.
+/// Claims that the settings of [`PRESETS`] name, or that describe the caller.
 const NAMED: [&str; 12] = [
     "scope",
     "scp",
@@ -32,7 +31,7 @@ const NAMED: [&str; 12] = [
     "act",
 ];
 
-/// One issuer of each preset, and what its tokens have in addition to the claims of [`Idp::claims`].
+/// One issuer of each preset, with the claims that its tokens have in addition to [`Idp::claims`].
 static PRESETS: LazyLock<Vec<(Idp, Value)>> = LazyLock::new(|| {
     let entra = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
     let google = json!({"preset": "google", "issuer": "https://accounts.google.com", "hosted_domains": ["a.example"]});
@@ -56,7 +55,7 @@ static PRESETS: LazyLock<Vec<(Idp, Value)>> = LazyLock::new(|| {
     })
 });
 
-/// Any JSON value, nested a little.
+/// Returns any JSON value with a few levels.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -74,7 +73,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Names that mean something somewhere, and any others.
+/// Returns common names of claims and parameters, and arbitrary names.
 fn a_name() -> impl Strategy<Value = String> {
     const KNOWN: [&str; 40] = [
         "jti",
@@ -186,7 +185,7 @@ fn what_is_relied_upon_still_refuses() {
     assert_eq!(fault(&json!({}), &json!({"_claim_names": {"roles": "x"}})), TokenFault::LeftOut("roles".into()));
 }
 
-/// The names in the first column of the table after this heading of the page.
+/// Returns the names in the first column of the table after this heading.
 fn table(page: &str, heading: &str) -> BTreeSet<String> {
     let (_, section) = page.split_once(&format!("\n{heading}\n")).unwrap();
     let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));

@@ -1,4 +1,4 @@
-//! Tests that Flexgate refuses issuer settings with which it would trust too many callers, or nobody.
+//! Tests that Flexgate refuses issuer settings that would trust too many callers, or nobody.
 
 use flexgate::authn::{SettingsFault, issuers};
 use serde_json::{Value, json};

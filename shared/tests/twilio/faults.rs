@@ -1,5 +1,4 @@
-//! Tests requests to a failing Twilio: which requests the client repeats, which it never repeats, and which error it
-//! returns.
+//! Tests requests to a failing Twilio: the retries and the errors.
 
 use std::time::Duration;
 

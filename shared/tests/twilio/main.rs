@@ -1,4 +1,4 @@
-//! Tests every operation of the Twilio clients against a simulator of Twilio that works or fails.
+//! Tests every operation of the Twilio clients against a simulator.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -18,7 +18,6 @@ use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_test_support::World;
 use serde_json::json;
 
-/// A simulated Twilio, and the two Twilio clients that send their requests to it.
 pub struct Clients {
     pub world: World,
     pub flex: Flex,
@@ -48,8 +47,8 @@ impl Clients {
         Self { world, flex, sso }
     }
 
-    /// Writes a credential as the secret `name`: `twilio` is the current version of the secret, and `twilio.pending`
-    /// is the pending version.
+    /// Writes a credential as the secret `name`: `twilio` (the current version) or `twilio.pending` (the pending
+    /// version).
     pub fn write_credential(&self, name: &str, auth_token: &str) {
         let account_sid = self.world.simulator.account().account_sid;
         self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));

@@ -1,4 +1,4 @@
-//! Tests what each operation sends to a working Twilio, and how it reads every form of the answer.
+//! Tests each operation's request to a working Twilio, and every form of the answer.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};

@@ -1,4 +1,4 @@
-//! Tests the kinds of Twilio credential, and the clients during a rotation.
+//! Tests the kinds of Twilio credential, and their rotation.
 
 use flexgate::twilio::TwilioError;
 use flexgate_simulator::{
@@ -80,8 +80,7 @@ async fn a_second_rotation_after_a_pending_takeover_is_followed_too() {
     assert!(clients.flex.find(&"katherine".parse().unwrap(), soon()).await.is_ok());
     let third = rotate(&clients).await;
     clients.write_credential("twilio.pending", &third);
-    // For a few seconds after it has replaced its credential, the client may refuse another search. Later the request
-    // must work.
+    // For a few seconds after a change of credential, the client may refuse another change. A later request must work.
     let mut outcome = clients.flex.find(&"katherine".parse().unwrap(), soon()).await;
     if outcome.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;

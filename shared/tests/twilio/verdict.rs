@@ -1,4 +1,4 @@
-//! A proxy or a firewall answers instead of Twilio. No request may take such an answer for Twilio's own.
+//! Tests answers that come from proxies and firewalls instead of Twilio. The clients must recognise such answers.
 
 use flexgate::domain::{FlexUserSid, SsoProfileSid, TokenTtl};
 use flexgate::twilio::{TwilioError, UserUpdate};
@@ -9,7 +9,7 @@ use crate::{Clients, desired, soon};
 
 type Failure = (&'static str, TwilioError);
 
-/// Sends every kind of request. Returns the errors of those that failed.
+/// Sends every kind of request. Returns the errors.
 async fn everything(clients: &Clients) -> Vec<Failure> {
     let sid: FlexUserSid = format!("FU{}", "0".repeat(32)).parse().unwrap();
     let profile: SsoProfileSid = clients.world.simulator.account().sso_profile_sid.parse().unwrap();

@@ -1,5 +1,5 @@
-//! Measures whether one client can disturb another. One client sends garbage to the local gateway, and another signs in.
-//! The clients have the addresses 127.0.0.1 and 127.0.0.2, so this part needs Linux.
+//! Measures whether an attack disturbs other clients: one client sends garbage to the local gateway, and another signs
+//! in. The clients have the addresses 127.0.0.1 and 127.0.0.2, which requires Linux.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::subjects::Places;
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// The attacker's connections. Each sends [`EACH`] requests a second.
+/// The number of the attacker's connections. Each connection sends [`EACH`] requests per second.
 const CONNECTIONS: usize = 10;
 const EACH: u32 = 50;
-/// The pause between the beginnings of two sign-ins.
+/// The time from the start of one sign-in to the start of the next.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the gateway did with the attacker's requests.
+/// The numbers of the attacker's refused requests: because of the content, and because of the budget.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,
@@ -38,7 +38,7 @@ struct SignIns {
     failed: usize,
 }
 
-/// Measures sign-ins without and with the attack.
+/// Measures sign-ins without the attack, and then with it.
 pub async fn measure(places: &Places, quick: bool, report: &Report) {
     let world = Arc::new(World::start().await);
     let process = Process::live(&places.binaries.join("flexgate").display().to_string(), &world);
@@ -76,7 +76,7 @@ pub async fn measure(places: &Places, quick: bool, report: &Report) {
     report.at_most("failed sign-ins beside garbage", as_f64(beside.failed), 0.0, "");
     let ratio = quantile(&beside.took, 0.99) / quantile(&calm.took, 0.99);
     report.at_most("p99 of a sign-in beside garbage over the calm one", ratio, 3.0, " x");
-    // Login, validate and `/token` each have a budget of 300 failures, and of five more each second.
+    // Login, validate and `/token` each have a budget of 300 failures plus five each second.
     report.at_most("garbage that caused work", for_content, 3.0 * (300.0 + 5.0 * (seconds + 1.0)), "");
 }
 
@@ -84,7 +84,7 @@ fn as_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }
 
-/// Signs in again and again for `time`, each time with a new browser.
+/// Signs in repeatedly for `time`, each time with a new browser.
 async fn sign_ins(world: &Arc<World>, port: u16, time: Duration) -> SignIns {
     let (began, mut seen) = (Instant::now(), SignIns::default());
     let mut tick = interval(SIGN_IN_PAUSE);
@@ -96,7 +96,7 @@ async fn sign_ins(world: &Arc<World>, port: u16, time: Duration) -> SignIns {
             let answer = Browser::new(router_from(OTHER, port)).sign_in(&world, "ada").await;
             (answer.status == 303).then(|| ms(began.elapsed()))
         });
-        // The browser panics if a step fails.
+        // A failed step of the sign-in panics.
         match sign_in.await {
             Ok(Some(took)) => seen.took.push(took),
             _ => seen.failed += 1,
@@ -105,7 +105,7 @@ async fn sign_ins(world: &Arc<World>, port: u16, time: Duration) -> SignIns {
     seen
 }
 
-/// Sends garbage to login, validate and `/token` until `stop`.
+/// Sends garbage to login, validate and `/token` until `stop` is true.
 async fn flood(port: u16, number: usize, refused: Arc<Refused>, stop: Arc<AtomicBool>) {
     let mut client = Client::connect(ATTACKER, port).await.unwrap();
     let mut tick = interval(Duration::from_secs(1) / EACH);

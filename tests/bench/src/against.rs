@@ -1,4 +1,4 @@
-//! Compares the speed of the current mint with that of the mint at other commits, to show the effect of a change.
+//! Compares the speed of the current mint with the speed of the mint at other commits.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::report::section;
 use crate::subjects::{Places, function, mints};
 use crate::upstream::{PEOPLE, Upstream};
 
-/// Compares the current mint with the binaries of other commits. `at` contains the name and the path of each binary.
+/// Compares the current mint with other binaries. `at` contains each binary's name and path.
 pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -18,8 +18,7 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Bind every person's identity before measuring. Otherwise, only the mint that runs first would do that work. It
-    // would then look slower than the other mints.
+    // Bind every person's identity first. Otherwise the first program's times would include the bindings.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

@@ -1,6 +1,5 @@
-//! A stub of the operations of Secrets Manager, DynamoDB and SQS that the functions use. It answers over TLS as fast as
-//! it can, so that the bench measures the functions and not AWS. It implements DynamoDB's conditions only for counters
-//! and for new items. The adapters for AWS have their own tests against real emulators.
+//! A stub of Secrets Manager, DynamoDB and SQS over TLS. The stub is fast, so that the bench measures the functions and
+//! not AWS. The stub checks DynamoDB's conditions only for counters and for new items.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use crate::tls::Tls;
 
-/// The stub's state.
 #[derive(Default)]
 struct Held {
     secrets: HashMap<String, Value>,
@@ -22,7 +20,7 @@ struct Held {
 
 type Shared = Arc<Mutex<Held>>;
 
-/// Serves the stub. Returns the certificate of its certificate authority, and its port.
+/// Serves the stub. Returns its CA certificate and its port.
 pub async fn serve(secrets: HashMap<String, Value>) -> (String, u16) {
     let held = Shared::new(Mutex::new(Held { secrets, ..Held::default() }));
     let listener = Tls::listen().await;
@@ -65,13 +63,13 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
         "UpdateItem" => {
             let values = &asked["ExpressionAttributeValues"];
             if values[":total"].is_object() {
-                // This update stores the total number of users, which the listing of SCIM users needs.
+                // The number of users, for lists of SCIM users.
                 let item = items.entry(key(&asked["Key"])).or_insert_with(|| asked["Key"].as_object().unwrap().clone());
                 item.insert("user_total".to_owned(), values[":total"].clone());
                 item.insert("total_until".to_owned(), values[":until"].clone());
                 return Ok(json!({}));
             }
-            // Every other update increments a counter.
+            // All other updates increment a counter.
             let now = number(&values[":now"]);
             let item = items.get_mut(&key(&asked["Key"])).filter(|item| number(&item["expires_at"]) > now);
             let item = item.ok_or(CONDITION)?;
@@ -93,9 +91,9 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // This query looks for a stored page token. Each item of this kind contains Twilio's token for one page
-                // of the list of users, and the index of the first user on that page. The query finds the last item
-                // whose index is at most the given one.
+                // This query finds a page token. Each item contains Twilio's token for one page of users, and the index
+                // of that page's first user. The query returns the last item whose index is at most the requested
+                // index.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);
@@ -125,7 +123,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
     })
 }
 
-/// Returns a fixed digest. The SDK doesn't check the MD5 digest of a message, so any value will do.
+/// Returns a fixed digest, because the SDK does not check the MD5 digest of a message.
 fn md5_of_nothing_checked() -> &'static str {
     "00000000000000000000000000000000"
 }

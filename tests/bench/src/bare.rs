@@ -1,5 +1,5 @@
-//! Measures the requests that a warm mint cannot avoid, over connections that are already open. These are two parallel
-//! requests to DynamoDB (one to count, one to read), and then the request to Twilio that mints the token.
+//! Measures the necessary requests of a warm mint, over open connections: two parallel requests to DynamoDB, and then
+//! one to Twilio.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use tokio::time::Instant;
 use crate::report::ms;
 use crate::upstream::Upstream;
 
-/// How long the calls took, in milliseconds.
+/// The durations of the requests, in milliseconds.
 pub struct Bare {
-    /// The call to Twilio alone.
+    /// The request to Twilio alone.
     pub twilio: Vec<f64>,
-    /// The time of all three requests: the two parallel ones to DynamoDB, and then the one to Twilio.
+    /// The two parallel requests to DynamoDB, and then the request to Twilio.
     pub all: Vec<f64>,
-    /// The time of the request to Twilio over a new connection.
+    /// The request to Twilio over a new connection.
     pub fresh: Vec<f64>,
 }
 
-/// Makes the three requests `times` times. Then makes 20 requests to Twilio over new connections.
+/// Sends the three requests `times` times. Then sends 20 requests to Twilio over new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

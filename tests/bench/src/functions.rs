@@ -1,5 +1,5 @@
 //! Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
-//! peers). Each runs against a local server of Lambda's runtime API.
+//! peers). A local server provides Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,30 +10,26 @@ use crate::lambda::{Function, peak_mib};
 use crate::report::{median, ms, progress, quantile, row, rule, short};
 use crate::subjects::Subject;
 
-/// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// The milliseconds until the function was ready, for each start.
+    /// For each start, the milliseconds until the function was ready.
     pub init: Vec<f64>,
-    /// The milliseconds until the first answer, for each start.
+    /// For each start, the milliseconds until the first answer.
     pub cold: Vec<f64>,
-    /// The milliseconds until the answer, for each later request.
+    /// For each later request, the milliseconds until the answer.
     pub warm: Vec<f64>,
     /// The peak memory of each measured process, in MiB.
     pub rss: Vec<f64>,
 }
 
-/// How often to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// How many processes to start.
     pub starts: usize,
-    /// The number of answers to measure in each of the last three processes.
+    /// The number of measured answers in each of the last three processes.
     pub answers: usize,
 }
 
-/// Whether an answer is a success. Refusals must not count, because they are faster and would make the figures look
-/// better than they are.
+/// Whether an answer is a success. Refusals are faster, so they must not count.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),
@@ -55,8 +51,7 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Measure warm answers in three processes. A single process may happen to have a memory layout that is
-            // faster than usual.
+            // Measure warm answers in three processes, because one process may have an unusually fast memory layout.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -79,7 +74,6 @@ async fn warm(function: &mut Function, subject: &mut Subject, answers: usize) ->
     warm
 }
 
-/// Prints the table.
 pub fn table(subjects: &[Subject], seen: &[Seen]) {
     row(["", "init ms", "cold first answer ms", "warm p50 ms", "warm p99 ms", "peak RSS MiB", "size MB", "zipped MB"]);
     rule(8);
@@ -99,7 +93,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// Returns the size of a file in megabytes, raw and compressed with deflate at its highest level, as with `zip -9`.
+/// Returns a file's size in megabytes, uncompressed and compressed as with `zip -9`.
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();
@@ -107,14 +101,12 @@ pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     (megabytes(raw), megabytes(zipped.stdout.len() as u64))
 }
 
-/// A control group that limits processor time to the share that Lambda gives a function. It is removed when the value
-/// is dropped.
+/// A control group that limits processor time as Lambda does. Dropping the value removes the group.
 pub struct Share(PathBuf);
 
 impl Share {
-    /// Makes a control group for a function with `megabytes` of memory. Returns `None` if this machine does not allow
-    /// control groups. Lambda gives a function a whole processor at 1,769 MB of memory, and a proportional share below
-    /// that.
+    /// Creates the control group of a function with `megabytes` of memory. Lambda gives a whole processor at 1,769 MB,
+    /// and a proportional share below that. Returns `None` if this machine does not allow control groups.
     pub fn of_memory(megabytes: u32) -> Option<Self> {
         const PERIOD: u32 = 20_000;
         let quota = (PERIOD * megabytes / 1_769).to_string();
@@ -132,7 +124,6 @@ impl Share {
         std::fs::write(share.0.join("cpu.max"), format!("{quota} {PERIOD}")).ok().map(|()| share)
     }
 
-    /// The control group's path.
     pub fn group(&self) -> &PathBuf {
         &self.0
     }

@@ -1,6 +1,5 @@
-//! Compares the local gateway with the same service written in Node.js. Both run as servers under load. The result is
-//! the number of mints per second of processor time that the server itself used. Wall-clock time would not be fair: on
-//! a small machine, the simulated Twilio and the load generator use the same processors.
+//! Compares the local gateway with the same service in Node.js, both under load. The result is the number of mints per
+//! second of the server's processor time. Elapsed time would include the simulator and the load generator.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -18,17 +17,16 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// The load on each server is split into this many parts. The two servers get their parts in turn.
+/// The number of parts into which each server's load is divided. The servers take turns.
 const TURNS: usize = 10;
 
-/// A server that mints.
 pub struct Server {
     process: Child,
     url: String,
 }
 
 impl Server {
-    /// Starts the gateway. Its store is a file in `folder`.
+    /// Starts the gateway with a store in `folder`.
     pub async fn gateway(places: &Places, upstream: &Upstream, folder: &Path) -> Self {
         let port = free_port();
         let mut variables = upstream.variables();
@@ -40,7 +38,6 @@ impl Server {
         Self::start(command.collect(), variables, port).await
     }
 
-    /// Starts the Node peer.
     pub async fn node(places: &Places, upstream: &Upstream) -> Self {
         let port = free_port();
         let mut variables = peer_variables(upstream);
@@ -69,12 +66,11 @@ impl Server {
         panic_free_exit(&command)
     }
 
-    /// The server's current resident memory, in KiB.
     pub fn resident_kib(&self) -> f64 {
         resident_kib(self.process.id())
     }
 
-    /// Sends `count` mint requests to the server over `connections` parallel connections.
+    /// Sends `count` mint requests over `connections` parallel connections.
     pub async fn load(&self, tokens: &[String], connections: usize, count: usize) -> Load {
         let left = Arc::new(AtomicUsize::new(count));
         let (began, used) = (Instant::now(), cpu_seconds(self.process.id()));
@@ -105,7 +101,6 @@ impl Drop for Server {
     }
 }
 
-/// The measurements of a load.
 #[derive(Default)]
 pub struct Load {
     seconds: f64,
@@ -154,7 +149,6 @@ async fn mint(client: &reqwest::Client, url: &str, bearer: &str) -> f64 {
     ms(began.elapsed())
 }
 
-/// Measures both servers under the same loads.
 pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Report) {
     let upstream = Upstream::start(&folder.join("gateway"));
     let tokens = upstream.people().await;
@@ -194,8 +188,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     }
 }
 
-/// Sends `count` mint requests. Checks that the gateway uses no more memory after the last request than after the first
-/// tenth of the requests.
+/// Sends `count` mint requests. Checks that the gateway's memory does not grow after the first tenth of them.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
     let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;

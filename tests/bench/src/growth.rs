@@ -1,8 +1,7 @@
-//! Measures how costs grow with the number of users and rows: the cost of events that `apply` handles, of listing all
-//! SCIM users, and of operations of the store.
+//! Measures how costs grow with the number of users and rows: events in `apply`, lists of SCIM users, and store
+//! operations.
 //!
-//! For the functions, the bounds are on their own processor time, because the simulator would account for most of the
-//! elapsed time. The files are in memory where the machine allows it, so that a slow disk does not affect the figures.
+//! The bench measures a function's own processor time, without the simulator's. The files are in memory if possible.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// The tolerance for linear growth: the cost per item may be at most this factor higher than at the size before.
+/// The maximum ratio of the costs per item at two successive sizes. With linear growth, the ratio is 1.
 const LINEAR: f64 = 1.15;
 
-/// Measures the parts `apply`, `walk` and `store`, if `wants` returns true for the part's name.
+/// Measures the parts `apply`, `walk` and `store`. Skips a part if `wants` returns false for its name.
 pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
@@ -44,7 +43,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn
     }
 }
 
-/// Starts the upstream services with `users` Flex users. Their names are `person000000`, `person000001` and so on.
+/// Starts the upstream services with `users` Flex users, named `person000000`, `person000001` and so on.
 async fn populated(folder: &Path, users: usize) -> Upstream {
     progress(&format!("making {users} users"));
     let upstream = Arc::new(Upstream::start(folder));
@@ -67,8 +66,7 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// The number of turns for each size. The bench alternates between the sizes, so that other load on the machine affects
-/// all of them equally.
+/// The number of turns for each size. The sizes take turns, so that other load on the machine affects all equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -77,8 +75,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // First apply one event for each person, so that the measured events are changes to known people. Each batch
-        // has ten events, as with SQS.
+        // Apply one event for each person first, so that the measured events are changes to known people. Batches have
+        // ten events, as with SQS.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
@@ -169,7 +167,7 @@ async fn page(provision: &mut Function, from: usize) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Measures how the time for one round of store operations changes with the number of rows.
+/// Measures one round of store operations at each number of rows.
 async fn store(folder: &Path, sizes: &[usize], report: &Report) {
     const EACH: usize = 500;
     let mut stores = Vec::new();
@@ -233,8 +231,7 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs each of the store operations that the functions use. Each operation runs once, on an existing row or on a new
-/// one.
+/// Runs each store operation of the functions once, on an existing row or on a new row.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

@@ -1,6 +1,5 @@
-//! Counts the instructions of one warm request with callgrind. It makes two runs that differ only in the number of
-//! requests, and divides the difference in instructions by the difference in requests. The instructions of the start
-//! are the same in both runs, so they do not count.
+//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests, so that
+//! the difference excludes the start.
 
 use std::path::Path;
 
@@ -11,10 +10,10 @@ use crate::lambda::Function;
 use crate::report::{progress, row, rule, section, short};
 use crate::subjects::Subject;
 
-/// The number of requests in each of the two runs.
+/// The numbers of requests in the two runs.
 const RUNS: [u32; 2] = [40, 140];
 
-/// The number of times that a run is tried before the bench gives up.
+/// The maximum number of attempts for a run.
 const TRIES: u32 = 5;
 
 /// Counts the instructions of one warm request. Returns `None` if valgrind is not installed.
@@ -23,8 +22,7 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
         return None;
     }
     progress(&format!("counting the instructions of {}", subject.name));
-    // First send the requests of the shorter run once without counting. Some work happens only once for each person,
-    // such as binding an identity. Without this preparation, only the first counted run would include that work.
+    // Send the requests once without counting, because a person's first request also binds the identity.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;
@@ -45,7 +43,6 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
     Some((totals[1] - totals[0]) / f64::from(RUNS[1] - RUNS[0]))
 }
 
-/// Prints the table of all subjects.
 pub async fn table(subjects: &mut [Subject], folder: &Path) {
     section("Instructions of one warm request");
     row(["", "instructions"]);
@@ -58,9 +55,8 @@ pub async fn table(subjects: &mut [Subject], folder: &Path) {
     }
 }
 
-/// Counts the instructions of a process that answers `requests` requests. Under callgrind, everything takes about fifty
-/// times as long, so a request to Twilio may time out. The run then executes other instructions than usual, so this
-/// function returns `None`.
+/// Counts the instructions of a process that answers `requests` requests. Returns `None` if a request fails. Callgrind
+/// is about fifty times slower, so a request to Twilio may time out.
 async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64> {
     let out = folder.join(format!("callgrind-{}-{requests}", subject.name));
     let mut start = subject.start.clone();

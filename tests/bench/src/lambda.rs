@@ -1,5 +1,5 @@
-//! Serves Lambda's runtime API on localhost and runs one function against it. The function gets one invocation at a
-//! time, and the server measures how long the function takes.
+//! Serves Lambda's runtime API on localhost to one function. The server sends one invocation at a time and measures its
+//! duration.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,18 +17,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How to start a function.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The command.
     pub command: Vec<String>,
-    /// The function's environment variables, apart from `PATH` and those that Lambda itself sets.
+    /// The function's environment variables, without `PATH` and Lambda's own variables.
     pub variables: Vec<(&'static str, String)>,
-    /// The control group in which the process runs, if there is one.
+    /// The process's control group, if there is one.
     pub group: Option<PathBuf>,
 }
 
-/// A running function.
 pub struct Function {
     child: Child,
     started: Instant,
@@ -45,14 +42,13 @@ struct Api {
     handed: Mutex<Option<Instant>>,
 }
 
-/// The wall-clock time since 1970.
+/// The time since 1970 on the wall clock.
 #[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline in wall-clock time")]
 pub fn now() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
 }
 
 impl Function {
-    /// Starts the function.
     pub async fn start(start: &Start) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, answers) = mpsc::unbounded_channel();
@@ -97,8 +93,7 @@ impl Function {
         Self { child, started, api, invocations, answers, served }
     }
 
-    /// Invokes the function. Returns the function's answer, the time at which it arrived, and how long the invocation
-    /// took.
+    /// Invokes the function. Returns the answer, the time of its arrival, and the duration.
     pub async fn invoke(&mut self, event: &Value) -> (Value, Instant, Duration) {
         let deadline = u64::try_from((now() + Duration::from_mins(1)).as_millis()).unwrap();
         self.invocations.send((deadline, event.to_string())).unwrap();
@@ -109,14 +104,13 @@ impl Function {
     }
 
     /// Invokes the function for the first time. Returns the time from the start of the process until the function was
-    /// ready, the time until it answered, and the answer.
+    /// ready, the time until the answer, and the answer.
     pub async fn first(&mut self, event: &Value) -> (Duration, Duration, Value) {
         let (answer, at, _) = self.invoke(event).await;
         let ready = self.api.ready.lock().unwrap().unwrap_or(at);
         (ready - self.started, at - self.started, answer)
     }
 
-    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -163,12 +157,12 @@ async fn responded(State(api): State<Arc<Api>>, body: Bytes) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-/// The peak resident memory of the process, in MiB.
+/// The process's peak resident memory, in MiB.
 pub fn peak_mib(pid: u32) -> f64 {
     status(pid, "VmHWM:") / 1024.0
 }
 
-/// The current resident memory of the process, in KiB.
+/// The process's current resident memory, in KiB.
 pub fn resident_kib(pid: u32) -> f64 {
     status(pid, "VmRSS:")
 }
@@ -179,11 +173,11 @@ fn status(pid: u32, line: &str) -> f64 {
     found.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The processor time that the process has used so far, in seconds.
+/// The process's total processor time, in seconds.
 pub fn cpu_seconds(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // Fields 14 and 15 are user time and system time in hundredths of a second. Field 2 may contain spaces, so start
-    // counting after its closing bracket.
+    // Fields 14 and 15 are user time and system time in hundredths of a second. Field 2 may contain spaces, so skip it
+    // by its closing bracket.
     let after = text.rsplit_once(')').unwrap().1;
     let ticks = after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
     ticks.sum::<f64>() / 100.0

@@ -1,5 +1,5 @@
-//! The bench: measures Flexgate's speed and memory. `tests/bench/run` builds everything that the bench needs and starts
-//! it. `docs/performance.md` explains what the bench measures, and why.
+//! The bench: measures Flexgate's speed and memory. Use `tests/bench/run` to build and start it. `docs/performance.md`
+//! explains the results.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +31,6 @@ use report::{Report, median, quantile, row, rule, section, short};
 use subjects::{Places, Subject};
 use upstream::Upstream;
 
-/// The parsed command line.
 struct Asked {
     quick: bool,
     places: Places,
@@ -109,8 +108,8 @@ async fn check(places: &Places, record: bool) -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Compares Flexgate's functions with the floor (a function that does nothing) and with the peers (mints in other
-/// languages).
+/// Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
+/// peers).
 async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;

@@ -1,21 +1,19 @@
-//! Prints the tables of results, and a line for each bound that was checked.
+//! Prints the tables, and a line for each checked bound.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The bounds that were checked, each with whether it was met.
+/// The checked bounds, with their results.
 #[derive(Default)]
 pub struct Report {
     bounds: RefCell<Vec<(String, bool)>>,
 }
 
 impl Report {
-    /// Checks that `figure` is at most `bound`.
     pub fn at_most(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at most", bound, unit, figure <= bound);
     }
 
-    /// Checks that `figure` is at least `bound`.
     pub fn at_least(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at least", bound, unit, figure >= bound);
     }
@@ -27,7 +25,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Prints all bounds once more. Returns whether all were met.
+    /// Prints all bounds again. Returns whether every check succeeded.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");
@@ -40,7 +38,7 @@ impl Report {
     }
 }
 
-/// Formats a figure. Larger figures get fewer decimals.
+/// Formats a number. Larger numbers get fewer decimals.
 pub fn short(figure: f64) -> String {
     let digits = match figure.abs() {
         0.0..1.0 => 3,
@@ -51,7 +49,6 @@ pub fn short(figure: f64) -> String {
     format!("{figure:.digits$}")
 }
 
-/// Prints a heading.
 pub fn section(title: &str) {
     println!("\n## {title}\n");
 }
@@ -61,22 +58,19 @@ pub fn progress(text: &str) {
     eprintln!("… {text}");
 }
 
-/// Prints a row of a table.
 pub fn row<const N: usize>(cells: [&str; N]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Prints the line under a table's header.
 pub fn rule(columns: usize) {
     println!("|{}", "---|".repeat(columns));
 }
 
-/// A duration in milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Returns a quantile of `values`: about the fraction `share` of the values is smaller than the result.
+/// Returns a quantile of `values`: the fraction `share` of the values is smaller than the result.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -90,7 +84,6 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted[at]
 }
 
-/// The median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }

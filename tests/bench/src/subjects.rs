@@ -1,5 +1,5 @@
-//! The programs that the bench measures: Flexgate's functions, the floor (a function that does nothing), and the peers
-//! (mints in other languages). Each comes with events that it can answer.
+//! The measured programs: Flexgate's functions, the floor (a function that does nothing), and the peers (mints in other
+//! languages). Each program has suitable events.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,13 @@ use serde_json::{Value, json};
 use crate::lambda::{Start, http_event, now};
 use crate::upstream::{Upstream, WEBHOOK_KEY};
 
-/// The paths of everything that `tests/bench/run` has built and installed.
+/// The paths of everything that `tests/bench/run` builds and installs.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The release binaries.
+    /// The folder of the release binaries.
     pub binaries: PathBuf,
-    /// `tests/bench`.
     pub bench: PathBuf,
-    /// The Python interpreter with the peer's packages.
+    /// The Python interpreter with the packages of the Python peer.
     pub python: PathBuf,
     /// The bundled Node peer.
     pub bundle: PathBuf,
@@ -27,19 +26,16 @@ pub struct Places {
 /// Makes the next event.
 pub type Events = Box<dyn FnMut() -> Value>;
 
-/// One thing that is measured.
+/// A measured program.
 pub struct Subject {
-    /// The name in the tables.
     pub name: String,
-    /// How to start it.
     pub start: Start,
-    /// The events to invoke it with.
     pub event: Events,
-    /// The file that would be deployed, if the program is a single file.
+    /// The file for deployment, if there is only one file.
     pub artifact: Option<PathBuf>,
 }
 
-/// A Flexgate function, built for Lambda, that uses DynamoDB as its store.
+/// Returns a Flexgate function, built for Lambda, with DynamoDB as its store.
 pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Events) -> Subject {
     let mut variables = upstream.variables();
     variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
@@ -47,7 +43,6 @@ pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Event
     Subject { name: name.to_owned(), start, event, artifact: Some(artifact) }
 }
 
-/// The floor and Flexgate's functions.
 pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let of = |name: &str, binary: &str, event: Events| function(name, places.binaries.join(binary), upstream, event);
     vec![
@@ -60,7 +55,6 @@ pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec
     ]
 }
 
-/// Returns the peers: the mints in other languages.
 pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let node = places.bench.join("peers/node/mint.mjs");
     let python = places.bench.join("peers/python/mint.py");
@@ -76,7 +70,6 @@ pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Sub
     commands.map(of).into()
 }
 
-/// The environment variables of the peers.
 pub fn peer_variables(upstream: &Upstream) -> Vec<(&'static str, String)> {
     let mut variables = upstream.variables();
     let ca = text(&upstream.ca);
@@ -96,7 +89,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Returns mint requests, each for the next person. After the last person, the first person comes again.
+/// Returns mint requests for each person in turn, without end.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {
@@ -135,7 +128,7 @@ fn delivery() -> Value {
     http_event("POST", "/webhooks/standard", "", &headers, Some(&body))
 }
 
-/// Returns batches of one event each. All events are about the same person, and each changes the person's name.
+/// Returns batches of one event. Each event changes the name of the same person.
 fn batches() -> impl FnMut() -> Value {
     let mut count = 0;
     move || {
@@ -146,7 +139,7 @@ fn batches() -> impl FnMut() -> Value {
     }
 }
 
-/// Returns an event about the person with the number `person`. `count` is the number of the event itself.
+/// Returns event number `count`, about the person number `person`.
 pub fn event(count: usize, person: usize) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
     let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

@@ -1,4 +1,4 @@
-//! A TLS listener with its own certificate authority.
+//! A TLS listener with a certificate authority.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,21 +12,19 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A TLS listener, and the certificate that its clients must trust.
+/// A TLS listener, and the certificate that clients must trust.
 pub struct Tls {
     /// The authority's certificate, in PEM.
     pub ca_pem: String,
-    /// The address it listens on.
     pub address: SocketAddr,
     connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl Tls {
-    /// Listens on a free port of this machine. The certificate is valid for localhost and 127.0.0.1.
+    /// Listens on a free port. The certificate is valid for localhost and 127.0.0.1.
     pub async fn listen() -> Self {
         let mut authority = CertificateParams::default();
-        // The authority needs a name that differs from the server's. A certificate with the same name as its issuer
-        // counts as self-signed.
+        // The authority's name must differ from the server's name. Otherwise the certificate counts as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "Flexgate bench authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

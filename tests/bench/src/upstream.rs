@@ -1,5 +1,5 @@
-//! The services that the functions call. They run in a separate process and use TLS. The simulator replaces Twilio and
-//! the identity provider, and a stub replaces AWS.
+//! The upstream services, in a separate process and with TLS. The simulator replaces Twilio and the identity provider.
+//! A stub replaces AWS.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,32 +15,29 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// The number of people for whom the bench mints. There are several, because Flexgate limits the mints of each person.
+/// The number of people for whom the bench mints. There are several, because Flexgate limits each person's mints.
 pub const PEOPLE: usize = 40;
 
-/// The key that signs webhooks. The bench uses the same key to encrypt cookies.
+/// The key for webhook signatures. The bench also uses it for cookies.
 pub const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// The bearer token of the SCIM client.
 pub const SCIM_TOKEN: &str = "fgscim_bench-bench-bench-bench-bench-bench-bench";
 
-/// The upstream process and its addresses. The process is killed when the value is dropped.
+/// The upstream process and its addresses. Dropping the value ends the process.
 pub struct Upstream {
     process: Child,
-    /// The simulator's plain HTTP URL, for preparations.
+    /// The simulator's plain HTTP URL, used for preparations.
     pub http: String,
-    /// The simulator's HTTPS URL.
     pub tls: String,
     /// The port of the AWS stub, which uses TLS.
     pub aws_port: u64,
-    /// A PEM file with the certificates of both certificate authorities.
+    /// A PEM file with both CA certificates.
     pub ca: PathBuf,
-    /// The issuer.
     pub issuer: String,
     client: reqwest::Client,
 }
 
-/// Runs as the process of the upstream services until standard input ends.
+/// Runs the upstream services until standard input ends.
 pub async fn serve(folder: &Path) {
     let config = Config {
         tls: Some(([127, 0, 0, 1], 0).into()),
@@ -70,7 +67,7 @@ pub async fn serve(folder: &Path) {
 }
 
 impl Upstream {
-    /// Starts the process of the upstream services. It keeps its state in `folder`.
+    /// Starts the upstream process. The process keeps its files in `folder`.
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
@@ -95,7 +92,7 @@ impl Upstream {
         }
     }
 
-    /// The environment variables that every function needs, apart from the address of the store.
+    /// The environment variables of every function, except the address of the store.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let issuers = json!([{ "issuer": self.issuer, "audiences": [AUDIENCE], "roles_claim": "roles",
                                "jwks_uri": self.jwks() }]);
@@ -117,12 +114,11 @@ impl Upstream {
         variables.into_iter().chain(self.aws()).collect()
     }
 
-    /// The URL of the issuer's JWKS.
     pub fn jwks(&self) -> String {
         format!("{}/idp/jwks", self.tls)
     }
 
-    /// The variables that make the AWS SDKs call the stub. Secrets Manager and DynamoDB get different host names, so
+    /// The variables that make the AWS SDKs call the stub. Secrets Manager and DynamoDB have different host names, so
     /// that they use separate connections, as on AWS.
     pub fn aws(&self) -> [(&'static str, String); 8] {
         let (here, local) =
@@ -139,7 +135,7 @@ impl Upstream {
         ]
     }
 
-    /// Creates the people for whom the bench mints. Returns a token of the identity provider for each.
+    /// Creates the people for whom the bench mints. Returns a token of the identity provider for each person.
     pub async fn people(&self) -> Vec<String> {
         let mut tokens = Vec::new();
         for number in 0..PEOPLE {
@@ -156,14 +152,13 @@ impl Upstream {
         tokens
     }
 
-    /// Creates a Flex user.
     pub async fn provision(&self, name: &str) {
         let user = json!({ "username": name, "email": format!("{name}@example.com"), "full_name": "Bench Example",
                            "roles": ["agent"], "worker": {} });
         self.ask(Method::POST, &format!("/flex-api/v4/Instances/{INSTANCE_SID}/Users/Provision"), &user).await;
     }
 
-    /// Sends a request with the account's credential to the simulator.
+    /// Sends a request to the simulator with the account's credential.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.http).parse().unwrap());
         let basic = format!("Basic {}", STANDARD.encode(format!("{ACCOUNT_SID}:{AUTH_TOKEN}")));
@@ -184,7 +179,7 @@ impl Drop for Upstream {
     }
 }
 
-/// An expiration time six hours from now, in seconds since 1970.
+/// Returns a time six hours from now, in Unix seconds.
 fn soon() -> i64 {
     crate::lambda::now().as_secs().try_into().map(|now: i64| now + 6 * 3600).unwrap()
 }

@@ -1,5 +1,4 @@
-//! A function with a route that panics. It consists of the same parts as Flexgate's functions, and runs on Lambda in
-//! the same way.
+//! A function with a route that panics. It is otherwise built like Flexgate's functions.
 
 use axum::Router;
 use axum::routing::get;
@@ -23,7 +22,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
 }
 
 async fn panics() -> &'static str {
-    // Panic in the way a typical bug does: index out of bounds.
+    // A typical panic: index out of bounds.
     let nothing: &[&str] = &[];
     nothing[std::hint::black_box(0)]
 }

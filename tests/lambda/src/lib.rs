@@ -1,5 +1,4 @@
-//! Serves Lambda's runtime API on localhost and runs one function's bootstrap against it. As on AWS, the function gets
-//! one invocation at a time, and the server receives the function's answers.
+//! Serves Lambda's runtime API on localhost to one bootstrap. As on AWS, the function gets one invocation at a time.
 
 #![expect(clippy::disallowed_types, reason = "this server stands for AWS, not for Flexgate")]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
@@ -23,9 +22,7 @@ use tokio::sync::{Mutex, mpsc};
 /// How the function ended an invocation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The function answered.
     Response(Value),
-    /// The function reported an error.
     Error(Value),
 }
 
@@ -35,7 +32,6 @@ struct Api {
     outcomes: mpsc::UnboundedSender<(String, Outcome)>,
 }
 
-/// A running bootstrap.
 #[derive(Debug)]
 pub struct Function {
     child: Child,
@@ -47,7 +43,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts the bootstrap at `path`. Its environment contains only these variables and Lambda's own.
+    /// Starts the bootstrap at `path` with these variables and Lambda's own variables.
     pub async fn start(path: &std::path::Path, variables: &[(&'static str, String)]) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, outcomes) = mpsc::unbounded_channel();
@@ -76,14 +72,14 @@ impl Function {
         let collected = Arc::clone(&lines);
         std::thread::spawn(move || {
             for line in written.lines().map_while(Result::ok) {
-                // Keep a line that is not JSON as text, so that tests see it too.
+                // Keep a line that is not JSON as text.
                 collected.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
-    /// Invokes the function with `event`. The function has `time` until its deadline.
+    /// Invokes the function with `event` and a deadline after `time`.
     pub async fn invoke(&mut self, event: &Value, time: Duration) -> Outcome {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);
@@ -100,7 +96,7 @@ impl Function {
         }
     }
 
-    /// Sends SIGTERM to the process and waits until it has ended.
+    /// Sends SIGTERM, and waits until the process has ended.
     pub async fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -113,7 +109,7 @@ impl Function {
         unreachable!("the function does not end")
     }
 
-    /// Waits until `enough` is true for the lines that the function has written. Returns those lines.
+    /// Waits until `enough` is true for the function's log lines. Returns these lines.
     pub async fn lines(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         for _ in 0..100 {
             let lines = self.lines.lock().unwrap().clone();
@@ -125,7 +121,6 @@ impl Function {
         unreachable!("not written: {:?}", self.lines.lock().unwrap())
     }
 
-    /// Whether the process is still running.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// Returns the path of a bootstrap (a function's program on Lambda). If `FLEXGATE_BOOTSTRAPS` is set, this is the
-/// bootstrap that `tests/run release` has packaged. Otherwise, it is the binary in the parent folder of this test's
-/// binary.
+/// Returns the path of a bootstrap (a function's program on Lambda): in the folder `FLEXGATE_BOOTSTRAPS` if it is set,
+/// and otherwise in the parent folder of this test's binary.
 fn bootstrap(name: &str) -> PathBuf {
     if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
         return PathBuf::from(packaged).join(name);
@@ -27,8 +26,7 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
-/// Returns the world's settings with a DynamoDB table and an SQS queue. A function that is built for Lambda supports no
-/// other store.
+/// Returns the world's settings with a DynamoDB table and an SQS queue, as functions for Lambda require.
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;
@@ -93,8 +91,7 @@ async fn a_request_that_makes_lambda_http_panic_costs_one_answer_and_no_more() {
     let mut function = sso(&world).await;
     for headers in [json!({ "host": "a b" }), json!({ "x-forwarded-proto": "ht tp" })] {
         let strange = function.invoke(&event("GET", "/health", &headers, None), TIME).await;
-        // The runtime client cannot turn this event into a request, so the invocation fails before any code of Flexgate
-        // runs. On AWS, the HTTP API would then answer with a 500 of its own.
+        // The runtime client cannot parse this event, so the invocation fails before it reaches Flexgate.
         assert!(matches!(&strange, Outcome::Error(error) if error["errorMessage"].is_string()), "{strange:?}");
         let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
         assert_eq!(status, 200, "the next request is served, after {headers}");
@@ -173,13 +170,13 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     for who in ["ada", "grace"] {
         assert!(bodies.iter().any(|body| body.contains(&format!("{who}@example.com"))), "{bodies:?}");
     }
-    // The next payload is not a batch of events. Only the invocation with this payload may fail.
+    // This payload is not a batch of events. Only this invocation may fail.
     assert!(matches!(apply.invoke(&json!({ "Records": 7 }), TIME).await, Outcome::Error(_)));
     assert_eq!(
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
         Vec::<String>::new()
     );
-    // A dead letter must be counted exactly once, and the metrics must contain nothing from a message.
+    // A dead letter counts exactly once. The metrics contain nothing from a message.
     let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
     let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
     assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
@@ -204,7 +201,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
-    // The function has not answered for the batch. So SQS would deliver it again, to another instance.
+    // SQS delivers an unanswered batch again, to another instance.
     let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;
@@ -319,12 +316,11 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         let lines = function.lines(|lines| lines.iter().any(is_line)).await;
         let line = lines.into_iter().find(is_line).unwrap();
         assert_eq!(line["cold_start"], true);
-        // The first random number that the function needs is the ID of this request. So the duration includes the time
-        // for seeding the generator.
+        // The function's first random number is this request's id. So the duration includes seeding the generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // Use the fastest of five runs, because this machine may be busy. If the generator had to gather entropy itself,
-    // every run would take tens of milliseconds.
+    // Use the fastest of five runs, because other processes may slow down the machine. If the function gathered entropy
+    // itself, every run would be slow.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

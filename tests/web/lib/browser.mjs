@@ -1,5 +1,4 @@
-// Runs headless Chromium. The host names *.twilio.com resolve to the simulator. Collects every error and warning of the
-// browser.
+// Runs headless Chromium. The host names *.twilio.com resolve to the simulator.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -9,7 +8,7 @@ import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** Starts Chromium for a gateway. With `twilio: false`, *.twilio.com cannot be reached. */
+/** Starts Chromium for a gateway. With `twilio: false`, *.twilio.com is unreachable. */
 export async function startBrowser(gateway, { twilio = true } = {}) {
   if (!existsSync(executablePath)) {
     throw new Error(`${executablePath} is missing: apt-get install chromium, or set CHROMIUM`);
@@ -19,7 +18,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
     executablePath,
     headless: true,
     timeout: 30_000,
-    // Enable the back/forward cache, because a test needs pages that the browser restores from it.
+    // Enable the back/forward cache, because a test needs it.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",
@@ -35,7 +34,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
   });
 }
 
-/** The base64 of the SHA-256 of the public key (SubjectPublicKeyInfo) in the certificate of the TLS port. */
+/** Returns the SHA-256 hash of the public key (SubjectPublicKeyInfo) in the port's TLS certificate, in base64. */
 function spkiOf(port) {
   return new Promise((resolve, reject) => {
     const options = { host: "127.0.0.1", port, servername: "flex-api.twilio.com", rejectUnauthorized: false };
@@ -50,9 +49,8 @@ function spkiOf(port) {
 }
 
 /**
- * A fresh profile with one page. `complaints` collects console errors, uncaught exceptions and violations of
- * the content security policy, except those that match `expected`, such as the console message for a request
- * that was refused or not signed in.
+ * Opens a new profile with one page. `complaints` collects console errors, uncaught exceptions and violations of the
+ * content security policy, except those that match `expected`.
  */
 export async function openProfile(browser, { expected = [], ...options } = {}) {
   const context = await browser.newContext(options);
@@ -73,7 +71,7 @@ export async function openProfile(browser, { expected = [], ...options } = {}) {
   return { context, page, complaints };
 }
 
-/** Presses the page's sign-in button and chooses `username` on the identity provider's page. */
+/** Presses the page's sign-in button, and chooses `username` on the identity provider's page. */
 export async function signInAs(page, gateway, username) {
   await page.goto(gateway.url);
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -1,4 +1,4 @@
-// Starts the built binary on free ports with a state folder of its own, and stops it again.
+// Starts and stops the built binary, with free ports and a temporary data folder.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -12,10 +12,9 @@ import { fileURLToPath } from "node:url";
 export const repository = fileURLToPath(new URL("../../../", import.meta.url));
 const binary = path.resolve(process.env.FLEXGATE_BIN ?? path.join(repository, "target/debug/flexgate"));
 
-/** Constants of the simulator. */
 export const ACCOUNT = "AC00000000000000000000000000000001";
 
-/** Starts `flexgate serve` in the folder `cwd` with the variables `env`. `stop()` ends it and deletes its state. */
+/** Starts `flexgate serve` in the folder `cwd` with the variables `env`. `stop()` ends it and deletes its data. */
 export async function startGateway({ cwd = repository, env = {} } = {}) {
   if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-cli, or set FLEXGATE_BIN`);
   if (!existsSync(path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/package.json"))) {
@@ -78,7 +77,7 @@ async function ready(gateway, ended, output) {
   throw new Error(`flexgate did not start:\n${output()}`);
 }
 
-/** Ports that are free now, all different. Another process could still take one before the caller uses it. */
+/** Returns different free ports. Another process may still take one of them before the caller uses it. */
 async function freePorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, () => new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// The mocked world of the tests that test flexgate.js alone: a computer with two clocks and timers, and a gateway.
+// Mocks for the tests of flexgate.js: a computer with two clocks and timers, and a gateway.
 
 import { mock } from "node:test";
 
@@ -8,12 +8,12 @@ export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
 const START = Date.parse("2026-01-05T08:00:00Z");
 
-/** How many requests all mocked gateways have got. After a request, promises need more turns to settle. */
+/** The number of requests to all mocked gateways. */
 let requests = 0;
 
 /**
- * Mocks the timers and clocks of this process. `wall` is `Date.now()`, `steady` is `performance.now()`, and `truth` is
- * the real time, which only the gateway knows.
+ * Mocks this process's timers and clocks. `wall` is `Date.now()`, `steady` is `performance.now()`, and `truth` is the
+ * real time.
  */
 export function mockComputer() {
   const now = { truth: START, wall: START, steady: 0 };
@@ -23,8 +23,10 @@ export function mockComputer() {
   const forward = (milliseconds, clocks) => clocks.forEach((clock) => (now[clock] += milliseconds));
   return {
     now,
-    /** Lets time pass in steps of at most a second, so that timers fire as they would in a page. `eachStep` runs after
-     * each step. */
+    /**
+     * Advances all clocks in steps of at most a second, so that timers run as in a page. Calls `eachStep` after each
+     * step.
+     */
     async pass(milliseconds, eachStep = () => {}) {
       for (let gone = 0; gone < milliseconds; gone += 1_000) {
         const step = Math.min(1_000, milliseconds - gone);
@@ -35,11 +37,14 @@ export function mockComputer() {
         eachStep();
       }
     },
-    /** The machine sleeps: no timer fires. The steady clock stops on macOS and Linux, and goes on on Windows. */
+    /**
+     * Advances the clocks but not the timers, as during sleep. The steady clock stops on macOS and Linux, but not on
+     * Windows.
+     */
     sleep(milliseconds, { steady = false } = {}) {
       forward(milliseconds, steady ? ["truth", "wall", "steady"] : ["truth", "wall"]);
     },
-    /** Somebody, or the time service, moves the computer's clock. */
+    /** Changes only the wall clock. */
     moveClock(milliseconds) {
       forward(milliseconds, ["wall"]);
     },
@@ -50,12 +55,12 @@ export function mockComputer() {
   };
 }
 
-/** Lets pending promises settle. The mocked timers do not affect `setImmediate`. */
+/** Waits until pending promises settle. The mocked timers do not affect `setImmediate`. */
 export async function settle(turns = 30) {
   for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
 }
 
-/** Gives this process a document and a window. Returns them, and a function that removes them. */
+/** Adds a document and a window to this process. Returns them, and a function that removes them. */
 export function mockPage() {
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   const window = new EventTarget();
@@ -79,7 +84,7 @@ export function problem(status, code, headers = {}) {
   return Response.json(body, { status, headers });
 }
 
-/** Starts keepFresh with a gateway that gives these answers one after the other, and then repeats the last one. */
+/** Starts keepFresh with a gateway that returns these answers in order, and then repeats the last answer. */
 export function keep(answers, options = {}) {
   const told = { asked: [], renewed: [], troubles: [], ends: [] };
   const fetch = async (url, init) => {
@@ -101,9 +106,8 @@ export function keep(answers, options = {}) {
 }
 
 /**
- * A gateway that works as the real one does: it refreshes a token that is valid for less than five minutes, and ends a
- * session that was not used for `idle`. Like the real one, it notes the time of use at most once a minute. `answer`
- * goes into `keep`.
+ * Mocks a gateway. It refreshes a token that is valid for less than five minutes, and ends a session after `idle`
+ * without use. It records the time of use at most once a minute. `answer` can be passed to `keep`.
  */
 export function mockGateway(now, { lifetime = HOUR, idle = 2 * HOUR } = {}) {
   const gateway = { refreshes: 0, expiresAt: 0, usedAt: now.truth, away: false };

@@ -1,4 +1,4 @@
-// Serves pages that use flexgate.js on origins of their own.
+// Serves pages that use flexgate.js on other origins.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -8,7 +8,7 @@ import { repository } from "./gateway.mjs";
 
 const NO_ICON = '<link rel="icon" href="data:,">';
 
-/** A page that makes a client of the gateway named in its query, `?gate=`. */
+/** A page with a client of the gateway in its query parameter `gate`. */
 const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type="module">
   import { createFlexgate, timeLeft } from "/flexgate.js";
   const flexgate = createFlexgate({ baseUrl: new URLSearchParams(location.search).get("gate") });
@@ -16,9 +16,12 @@ const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type
 </script>`;
 
 /**
- * Starts a server for `/` (the front end), `/flexgate.js`, `/frame?of=URL` (a page, such as a CRM's, that embeds the
- * URL), and `/cookies` (which sets a cookie for embedded pages, and shows those that the browser sent). It can be
- * reached at two sites: `localhost` and `other`, which is 127.0.0.1.
+ * Starts a server for these paths, on the two sites `localhost` and `other` (127.0.0.1):
+ *
+ * * `/`: the front end.
+ * * `/flexgate.js`: the module.
+ * * `/frame?of=URL`: a page that embeds the URL.
+ * * `/cookies`: sets a cookie for embedded pages, and shows the request's cookies.
  */
 export async function servePages() {
   const module = await readFile(path.join(repository, "examples/agent-desktop/flexgate.js"), "utf8");

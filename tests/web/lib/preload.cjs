@@ -1,6 +1,6 @@
 "use strict";
-// Node loads this file before the unmodified SDK (`node --require`). It redirects every TLS connection to *.twilio.com
-// to the simulator, whether fetch, https or a websocket opens it. See infra/simulator/README.md.
+// Node loads this file before the unmodified SDK (`node --require`). It redirects TLS connections to *.twilio.com to
+// the simulator. See infra/simulator/README.md.
 
 const tls = require("node:tls");
 const port = Number(process.env.FLEXGATE_SIM_TLS_PORT);
@@ -10,7 +10,7 @@ const isTwilio = (host) => typeof host === "string" && (host === "twilio.com" ||
 const original = tls.connect;
 
 tls.connect = function connect(...args) {
-  // tls.connect(port[, host][, options][, callback]) and tls.connect(options[, callback])
+  // The arguments are (port[, host][, options][, callback]) or (options[, callback]).
   const callback = typeof args.at(-1) === "function" ? args.pop() : undefined;
   let options;
   if (typeof args[0] === "object" && args[0] !== null) options = { ...args[0] };
@@ -20,7 +20,7 @@ tls.connect = function connect(...args) {
   }
   const host = options.servername || options.host || options.hostname;
   if (!options.socket && isTwilio(host)) {
-    // SNI and the Host header stay as they are. Only the TCP connection goes to another address.
+    // Change only the address of the TCP connection, not the SNI or the Host header.
     options = { ...options, host: "127.0.0.1", port, servername: host };
     delete options.path;
     delete options.hostname;
@@ -28,8 +28,8 @@ tls.connect = function connect(...args) {
   }
   return callback ? original.call(tls, options, callback) : original.call(tls, options);
 };
-// Makes the new `connect` visible to ES modules that import it from "node:tls".
+// Makes ES modules that import `connect` from "node:tls" use the new function too.
 require("node:module").syncBuiltinESMExports();
 
-// The authentication code of the SDK expects the global variable `window` of browsers.
+// The SDK's authentication code expects the global variable `window`.
 globalThis.window ??= globalThis;

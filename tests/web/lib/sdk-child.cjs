@@ -1,6 +1,6 @@
 "use strict";
-// Uses the unmodified SDK once. It runs in a process of its own, because the SDK leaves timers and sockets open.
-// Standard input: {account, token, want: "validate" | "worker"}. Standard output: one JSON line.
+// Uses the unmodified SDK once, in a separate process, because the SDK leaves timers and sockets open. Standard input:
+// {account, token, want: "validate" | "worker"}. Standard output: one JSON line.
 
 const path = require("node:path");
 const { createRequire } = require("node:module");
@@ -18,8 +18,7 @@ async function run({ account, token, renewed, want }) {
     worker: { sid: worker.sid, name: worker.name, activity: worker.activity?.name, friendlyName: worker.friendlyName },
   };
   if (renewed) {
-    // flexgate.js gives a new token to the SDK's client. Afterwards, look into each part of the SDK to see which token
-    // the part has.
+    // flexgate.js passes a new token to the SDK's client. Then check which parts of the SDK have the new token.
     const { createFlexgate } = await import("../../../examples/agent-desktop/flexgate.js");
     const answer = { access_token: renewed, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
     const gate = createFlexgate({ baseUrl: "http://localhost", fetch: async () => Response.json(answer) });
@@ -40,7 +39,7 @@ async function run({ account, token, renewed, want }) {
   return told;
 }
 
-/** Which of the two tokens occurs anywhere within an object of the SDK. */
+/** Returns which of the two tokens occur within an object of the SDK. */
 function holds(root, fresh, old) {
   const found = { fresh: false, old: false };
   const seen = new Set();

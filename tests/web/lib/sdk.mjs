@@ -1,11 +1,11 @@
-// Runs the real SDK in a child process. The child's TLS connections to Twilio go to the simulator.
+// Runs the real SDK in a child process. Its TLS connections to Twilio go to the simulator.
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Sends `question` to `sdk-child.cjs` and returns its answer. */
+/** Sends `question` to `sdk-child.cjs`, and returns the answer. */
 export function askSdk(gateway, question) {
   const child = spawn(process.execPath, ["--require", here("preload.cjs"), here("sdk-child.cjs")], {
     env: {

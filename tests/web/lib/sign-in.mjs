@@ -1,6 +1,6 @@
-// Signs in without a browser. This module follows the redirects, submits the sign-in page and keeps the cookies itself.
+// Signs in without a browser: follows redirects, submits the sign-in page, and stores cookies.
 
-/** Signs in as `username`. Returns a `fetch` that sends the session cookie and the headers that the page sends. */
+/** Signs in as `username`. Returns a `fetch` that sends the page's headers and the session cookie. */
 export async function signIn(gateway, username) {
   const { callback, get, cookies, browserFetch } = await signInUpToCallback(gateway, username);
   const response = await follow(get, callback);
@@ -8,7 +8,7 @@ export async function signIn(gateway, username) {
   return browserFetch;
 }
 
-/** Signs in, except for the last step: it does not send the request to the gateway's `callback`. */
+/** Signs in except for the last step: does not send the request to the URL `callback`. */
 export async function signInUpToCallback(gateway, username) {
   const cookies = new Map();
   const take = (response) => {

@@ -19,13 +19,13 @@ pub enum WrongToken {
     /// The token has roles that its user does not have.
     #[error("it has roles its user does not have")]
     Roles,
-    /// The token has expired, or is valid for longer than Flexgate requested.
+    /// The token has expired, or is valid for longer than requested.
     #[error("its lifetime is not the one granted")]
     Lifetime,
 }
 
-/// Compares a minted token with the user and the lifetime that Flexgate requested. The account and the instance need no
-/// check here, because the Twilio client has already checked them.
+/// Compares a minted token with the user and the lifetime that Flexgate requested. The Twilio client has already
+/// checked the account and the instance.
 pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: OffsetDateTime) -> Result<(), WrongToken> {
     let same_name = info.username.as_deref().is_none_or(|name| name == user.username.as_str());
     if info.flex_user_sid != user.flex_user_sid || !same_name {

@@ -14,40 +14,39 @@ use super::check::WrongToken;
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// The policy refuses what was asked.
+    /// The policy refuses the request.
     #[error("the policy refuses")]
     Refused(#[from] MintRefusal),
     /// The caller has reached the limit of mints per minute.
     #[error("the limit of mints per minute is reached")]
     TooMany {
-        /// How long it takes until the caller may mint again.
+        /// The time until the caller may mint again.
         retry_after: std::time::Duration,
     },
-    /// There is no Flex user with this username, and the policy does not allow creating one.
+    /// No Flex user has this username, and the policy does not allow creating one.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
-    /// The people ledger refuses to create the user, or to update it from the claims.
+    /// The people ledger does not allow creating the user, or updating the user from the token's claims.
     #[error(transparent)]
     Ledger(LedgerError),
     /// The policy does not allow minting a token for the Flex user.
     #[error("{why}")]
     NotAdmitted {
-        /// Which user.
+        /// The refused user.
         user: FlexUserSid,
-        /// Why.
+        /// The reason for the refusal.
         why: NotAdmitted,
     },
-    /// The person has left: a source says that they are inactive.
+    /// A source has reported the person as inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// Another request is changing the person in the people ledger. It takes at most this long.
+    /// Another request is changing the person in the people ledger. The change takes at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
-    /// The Flex user is bound to another identity, or the caller's identity to another Flex user.
+    /// The Flex user is bound to another identity, or the caller's identity is bound to another Flex user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
-    /// Twilio minted a different token from the one requested. The token is discarded, and an operator should
-    /// investigate.
+    /// Twilio minted a different token from the one requested. Flexgate discards that token and raises an alarm.
     #[error("Twilio minted a token that is not the one asked for: {0}")]
     WrongToken(WrongToken),
     /// Twilio failed.
@@ -65,7 +64,7 @@ impl MintError {
         matches!(self, Self::Refused(_) | Self::UserUnknown | Self::Ledger(_))
     }
 
-    /// The Flex user that the error is about, if there is one.
+    /// Returns the Flex user that the error concerns, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {
@@ -92,8 +91,7 @@ impl From<LedgerError> for MintError {
     }
 }
 
-/// Returns an error if no token may be minted for the user. Every mint calls this, no matter how Flexgate found the
-/// user.
+/// Returns an error if the policy allows no token for the user. Every mint calls this function.
 pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
     grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

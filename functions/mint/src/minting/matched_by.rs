@@ -1,20 +1,19 @@
-//! How a Flex user was found.
+//! How Flexgate found a Flex user.
 
 use std::fmt;
 
 /// How Flexgate found the user. The `Display` form appears in the audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
-    /// The user is bound to the caller's identity, and was in the cache: this process read it from Twilio less than a
-    /// minute ago.
+    /// The user is bound to the caller's identity, and was in this process's cache.
     Remembered,
     /// Bound to the caller's identity.
     Bound,
     /// Bound, and updated from the caller's claims.
     Synced,
-    /// The user was found by the caller's username, and is now bound to the caller's identity.
+    /// The user has the caller's username, and is now bound to the caller's identity.
     ByUsername,
-    /// No user was found, so Flexgate created one and bound it.
+    /// Flexgate created the user and bound it.
     Created,
     /// A trusted service named the user by username.
     Named,

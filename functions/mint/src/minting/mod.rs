@@ -1,16 +1,9 @@
-//! Minting: a verified caller gets a Flex token or a refusal.
+//! Mints Flex tokens for verified callers.
 //!
-//! The invariant of this module: a token reaches the caller only if Twilio confirms its user, its roles and its
-//! lifetime. The token's user must be the Flex user to whom the caller's identity is bound, or a user whom a trusted
-//! service named. The token must not have a role that this user does not have, and must not be valid for longer than
-//! Flexgate requested.
+//! A token reaches the caller only if Twilio confirms the token's user, roles and lifetime. The token's user is bound
+//! to the caller's identity, or was named by a trusted service.
 //!
-//! The caller's verified identity determines whose token it is. There are several ways to find the user, but the same
-//! check follows each of them: [`MintGrant::admits`]. Only the people ledger creates and changes users.
-//!
-//! If the user is cached, a mint makes one request to Twilio. Before that, it makes three requests to the store,
-//! concurrently: it counts the mint, reads the binding, and reads whether the person is inactive. `recent_users.rs`
-//! explains why so few requests are safe.
+//! With a cached user, a mint sends one request to Twilio. `recent_users.rs` explains why this is safe.
 
 mod check;
 mod error;
@@ -38,11 +31,11 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The length of the period to which the limit of mints applies.
+/// The limit of mints applies to periods of this length.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. A process must have only one `Minting`, because its cache of recently seen users
-/// lives there.
+/// Mints tokens for verified callers. A process must have only one `Minting`, because each has a separate cache of
+/// users.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,
@@ -55,10 +48,10 @@ pub struct Minting {
     recent_users: RecentUsers,
 }
 
-/// A successful mint. Its `Display` form says why the mint was allowed.
+/// A successful mint. `Display` shows why the mint was allowed.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token. Flexgate has checked that its user, roles and lifetime are as requested.
+    /// The token, after Flexgate has checked its user, roles and lifetime.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
@@ -71,7 +64,6 @@ impl fmt::Display for Minted {
 }
 
 impl Minting {
-    /// Builds minting with this policy.
     #[must_use]
     pub fn new(
         settings: &PolicySettings,
@@ -94,16 +86,16 @@ impl Minting {
         }
     }
 
-    /// Reads the Twilio credential ahead of the first mint.
+    /// Reads the Twilio credential before the first mint.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// Mints the token that `caller` requests, if the policy allows it.
+    /// Mints the requested token for `caller`, if the policy allows it.
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found) = if grant.for_self {
-            // Make the three store calls concurrently, so that the mint takes the time of only one call.
+            // Run the three store calls concurrently, to save time.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
@@ -121,8 +113,8 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
-                    // The token has a role that the cached user lacks. Read the user again, because somebody may have
-                    // given them the role since.
+                    // The token has a role that the cached user lacks. Read the user again, because the role may be
+                    // new.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
@@ -131,7 +123,8 @@ impl Minting {
             },
             Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
             Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
-                // Twilio refused the mint. The cached user may be out of date, so read it again to find the reason.
+                // Twilio refused to mint. Read the user again to find the reason, because the cached user may be out of
+                // date.
                 match self.look_again(caller, &grant, &user, deadline).await {
                     Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
                     _ => Err(refused.into()),
@@ -141,15 +134,15 @@ impl Minting {
         }
     }
 
-    /// Refuses a mint if a source says that the person is inactive. The person's Flex user can still be active, because
-    /// Twilio's SSO or somebody in the Console may have reactivated it.
+    /// Refuses a mint if a source has reported the person as inactive. The Flex user may be active even so, for example
+    /// because somebody activated it in the Console.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Counts one more mint for this caller. If the caller is a service, Flexgate counts separately for each user that
-    /// the service names. A failed mint counts too. This limits how fast a caller can find out which usernames exist.
+    /// Counts one more mint by this caller, even if the mint fails later. Each user that a service names has a separate
+    /// count. The limit slows down guessing of usernames.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

@@ -1,4 +1,4 @@
-//! Finds the Flex user that a mint is for.
+//! Finds the Flex user for a mint.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, NotAdmitted};
@@ -12,9 +12,8 @@ use super::error::{MintError, admit};
 use super::matched_by::MatchedBy;
 
 impl Minting {
-    /// Returns the caller's Flex user. If the caller's identity is bound to a user (`bound`), returns that user.
-    /// Otherwise, looks for the user with the caller's username and binds the identity to it. If there is no such user
-    /// and the policy allows it, creates one.
+    /// Returns the caller's Flex user: the bound user, else the user with the caller's username, else a new user if the
+    /// policy allows one. Binds the caller's identity to the user.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
@@ -26,8 +25,7 @@ impl Minting {
         let turn = self.recent_users.turn(identity, self.clock_rng.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
-            // While this request waited for the lock, another request may have bound the identity, so read the binding
-            // again.
+            // Read the binding again, because another request may have written it during the wait for the lock.
             bound = self.provisioning.bindings().user_of(identity).await?;
         }
         let asked_at = self.clock_rng.now();
@@ -45,12 +43,11 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The ledger recorded the claims with the roles that the new user got. These may be fewer than the caller's
-            // roles. Cache the same claims, so that the next mint compares with what the ledger recorded.
+            // Cache the claims with the new user's roles, as the ledger did, so that the next mint finds no difference.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again, even if the search returned it completely. The cache may contain only users that
-        // Flexgate read after it bound the identity.
+        // Read the user again after the binding. The cache may contain only users that Flexgate read after binding
+        // them.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
@@ -63,8 +60,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses the mint if a source says that the person is inactive. This check uses the username of the person's Flex
-    /// user. An earlier check used the username in the token, which may differ.
+    /// Refuses the mint if a source has reported the Flex user's username as inactive. That username may differ from
+    /// the username in the token, which Flexgate has already checked.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -74,14 +71,13 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Converts the caller's claims to the form that the ledger uses. `roles` takes the place of the roles in the
-    /// claims.
+    /// Converts the caller's claims to the ledger's form, with `roles` instead of the caller's roles.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
         TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
-    /// Returns the user, and whether this call changed it. If the settings say that mints update users from claims,
-    /// this call updates the user first.
+    /// Returns the user, and whether this call changed the user. Updates the user from the claims if the settings
+    /// require it.
     async fn follow(
         &self,
         claims: &TokenClaims,
@@ -89,8 +85,8 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(FlexUser, bool), MintError> {
         match self.ledger.follow(claims, user, deadline).await {
-            // An update from the claims would take the role `admin` from the last administrator. Change nothing, so
-            // that this person can sign in and appoint another administrator.
+            // The update would remove the role `admin` from the last administrator. Skip the update, so that this
+            // administrator can still sign in.
             Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
             followed => {
                 let followed = followed?;
@@ -99,14 +95,14 @@ impl Minting {
         }
     }
 
-    /// Returns the user that a trusted service names. Always reads the user from Twilio. The named user need not be
-    /// bound to an identity, so only Twilio can tell whether the user was deprovisioned.
+    /// Returns the user that a trusted service names. Always reads the user from Twilio, because a user without a
+    /// binding may be deprovisioned.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
     }
 
-    /// Reads the user from Twilio again. Returns an error if no token may be minted for the user any more.
+    /// Reads the user from Twilio again. Returns an error if the user may no longer get a token.
     pub(super) async fn look_again(
         &self,
         caller: &Caller,
@@ -129,8 +125,7 @@ impl Minting {
         }
     }
 
-    /// Binds the caller to the Flex user with the caller's username. If there is no such user and the policy allows it,
-    /// creates one.
+    /// Binds the caller to the Flex user with the caller's username. Creates that user if necessary and allowed.
     async fn bind_own(
         &self,
         caller: &Caller,
@@ -141,7 +136,7 @@ impl Minting {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
-                // Record the deactivated user in the ledger, because Twilio's next search may not find it.
+                // Record the deactivated user in the ledger, because Twilio's next search may omit the user.
                 self.ledger.see(user).await?;
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
@@ -163,8 +158,8 @@ impl Minting {
     }
 }
 
-/// Returns the roles for a user who is created for the caller. If the caller asks for a token with only some of their
-/// roles, the user gets only those roles, because Twilio always mints a token with all roles of the user.
+/// Returns the roles of a new user: the roles that the caller requests, or else all roles of the caller. Twilio always
+/// mints a token with all roles of the user.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

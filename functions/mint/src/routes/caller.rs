@@ -1,4 +1,4 @@
-//! What both forms of the request share: verifies the caller, mints, and writes the audit event.
+//! Authentication, minting and the audit event, for JSON requests and for forms.
 
 use std::fmt::Display;
 
@@ -21,7 +21,7 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap, context: &Conte
     })
 }
 
-/// Mints for the caller, and writes the audit event.
+/// Mints a token for the caller, and writes the audit event.
 pub(super) async fn mint_for(
     app: &App,
     caller: &Caller,
@@ -52,17 +52,17 @@ fn with_note(reason: &dyn Display, note: Option<String>) -> String {
     }
 }
 
-/// The subject of whoever really acts, if that is not the subject of the mint (RFC 8693 §4.1).
+/// The subject of the service that acts for the mint's subject, or `None` (RFC 8693 §4.1).
 #[derive(Debug, Clone)]
 pub(super) struct Act(pub(super) Option<Box<str>>);
 
 impl Act {
-    /// Whom the caller's own token names.
+    /// Reads the actor from the caller's own token.
     pub(super) fn of(caller: Option<&Caller>) -> Self {
         Self(caller.and_then(|caller| caller.acts.clone()))
     }
 
-    /// A service that mints for a user whom it names acts for that user.
+    /// Adds the service as the actor, if a service mints for another user.
     fn or_for(self, caller: &Caller, asked: &MintRequest) -> Self {
         let another = asked.username.as_ref().filter(|named| Some(*named) != caller.username.as_ref());
         let acts = another.is_some() && caller.scopes.grant(Scope::TokenAny);
@@ -70,7 +70,6 @@ impl Act {
     }
 }
 
-/// Writes the audit event of a mint.
 pub(super) fn audit(
     caller: Option<&Caller>,
     user: Option<&FlexUserSid>,

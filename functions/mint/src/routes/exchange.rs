@@ -1,7 +1,7 @@
-//! `POST /token` with a form: token exchange (RFC 8693).
+//! Token exchange (RFC 8693): `POST /token` with a form.
 //!
-//! The subject token proves who the caller is, so no `Authorization` header is needed. If there is one, it must carry
-//! the same token. An actor token says that a service acts for the person; the service needs the scope
+//! The subject token authenticates the caller. The `Authorization` header is optional. If present, it must contain the
+//! same token. An actor token authenticates a service that acts for the caller. The service needs the scope
 //! `flexgate.token.any`.
 
 use std::collections::BTreeMap;
@@ -30,15 +30,15 @@ use crate::minting::MintError;
 use crate::problem;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-/// The types of a subject token and of an actor token. Flexgate checks each as the settings of its issuer say.
+/// The accepted types of a subject token and of an actor token.
 const TOKEN_TYPES: [&str; 3] = [
     "urn:ietf:params:oauth:token-type:jwt",
     "urn:ietf:params:oauth:token-type:access_token",
     "urn:ietf:params:oauth:token-type:id_token",
 ];
-/// The type of a Flex token. It is no OAuth access token, because nobody can use it as a bearer token.
+/// The type of a Flex token. It is not an OAuth access token, because no API accepts it as a bearer token.
 const FLEX_TOKEN: &str = "urn:flexgate:params:oauth:token-type:flex";
-/// Clients that know no other type request an access token, and get a Flex token.
+/// The accepted values of `requested_token_type`. An ordinary OAuth client requests an access token.
 const REQUESTED_TYPES: [&str; 2] = [FLEX_TOKEN, "urn:ietf:params:oauth:token-type:access_token"];
 
 /// A token exchange (RFC 8693 §2.1). Parameters that are not listed here are ignored.
@@ -109,14 +109,13 @@ struct Asked {
     mint: MintRequest,
 }
 
-/// Whether the request has a form instead of JSON.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Answers a token exchange. Every problem gets the member `error` of RFC 6749 §5.2.
+/// Answers a token exchange. Each problem response also has the member `error` of RFC 6749 §5.2.
 pub(super) async fn exchange(app: &App, context: &Context, request: Request) -> Result<Response, Problem> {
     let done = exchanged(app, context, request).await;
     done.map_err(|problem| {
@@ -131,7 +130,7 @@ async fn exchanged(app: &App, context: &Context, request: Request) -> Result<Res
         problem
     };
     let headers = request.headers().clone();
-    // With a header, the caller is verified before the body is read, as for JSON.
+    // If there is a header, verify the caller before reading the body.
     let has_header = headers.contains_key(AUTHORIZATION);
     let by_header = if has_header { Some(authenticate(app, &headers, context).await?) } else { None };
     let asked = form(request).await.and_then(read);
@@ -187,8 +186,8 @@ async fn actor(app: &App, caller: &Caller, token: &SecretString, context: &Conte
     Err(refused(&act, problem::of(&error), &format!("the actor: {}", with_causes(&error))))
 }
 
-/// Verifies a token of the form. RFC 8693 §2.2.2 asks for `invalid_request` if the token is invalid. The error consists
-/// of the problem and of the reason for the audit event.
+/// Verifies a token from the form. Returns the problem and the audit event's reason if the token is invalid. The
+/// problem has the code `invalid_request` (RFC 8693 §2.2.2).
 async fn verified(
     app: &App,
     token: &SecretString,
@@ -206,7 +205,7 @@ async fn verified(
     })
 }
 
-/// The bearer token of a request whose `Authorization` header has been verified.
+/// Returns the bearer token of an `Authorization` header that has been verified.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     Some(token.trim_start_matches(' '))
@@ -215,7 +214,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn read(pairs: Vec<(String, String)>) -> Result<Asked, Problem> {
     let mut parameters = BTreeMap::new();
     for (name, value) in pairs {
-        // A parameter without a value counts as absent, and no parameter may be given twice (RFC 6749 §3.2).
+        // Ignore a parameter without a value. Refuse a parameter that occurs twice (RFC 6749 §3.2).
         if !value.is_empty() && parameters.insert(name, value).is_some() {
             return Err(invalid("Send each parameter once."));
         }
@@ -257,7 +256,6 @@ fn read(pairs: Vec<(String, String)>) -> Result<Asked, Problem> {
     Ok(Asked { subject_token, actor_token, mint })
 }
 
-/// Reads the roles that a scope names.
 fn roles(scope: &str) -> Result<RoleSet, Problem> {
     let names = scope.split(' ').filter(|name| !name.is_empty() && name.parse::<Scope>().is_err());
     names.map(str::parse::<Role>).collect::<Result<_, _>>().map_err(|_| {
@@ -270,7 +268,7 @@ fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Problem::new(kinds::EXCHANGE_INVALID, detail).or_oauth_error("invalid_request")
 }
 
-/// The error code of RFC 6749 §5.2 for a kind of problem.
+/// Returns the error code of RFC 6749 §5.2 for a kind of problem.
 fn error_of(kind: &Kind) -> &'static str {
     match kind {
         kind if kind == kinds::TOKEN_INVALID => "invalid_client",

@@ -1,5 +1,4 @@
-//! The route `POST /token`. It translates HTTP requests to calls of [`crate::minting`], and the results to HTTP
-//! responses.
+//! The route `POST /token`.
 
 mod caller;
 mod exchange;
@@ -12,7 +11,7 @@ use axum::routing::post;
 
 use crate::app::App;
 
-/// The routes, without their edge.
+/// The routes, without the `Edge` layers.
 pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/token", post(token::mint)).with_state(app)
 }

@@ -1,4 +1,4 @@
-//! `POST /token`.
+//! `POST /token` with a JSON body.
 
 use std::sync::Arc;
 
@@ -86,8 +86,7 @@ pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request:
     if exchange::is_form(request.headers()) {
         return exchange::exchange(&app, &context, request).await;
     }
-    // Verify the caller before reading the body. Otherwise, a caller without a token could learn from error messages
-    // which fields the body has.
+    // Verify the caller before reading the body, so that strangers learn nothing about its fields.
     let caller = authenticate(&app, request.headers(), &context).await?;
     let act = Act::of(Some(&caller));
     let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
@@ -103,7 +102,7 @@ pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request:
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
-/// Reads a whole number. JSON may also write a whole number as `3600.0`.
+/// Reads a whole number. JSON may contain `3600.0` instead of `3600`.
 fn whole(value: &serde_json::Value) -> Option<u64> {
     let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
     value.as_u64().or_else(integral)

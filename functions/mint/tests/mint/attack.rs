@@ -1,4 +1,4 @@
-//! Regression tests for bugs in the people ledger that were found by attacking it through `POST /token`.
+//! Regression tests for attacks on the people ledger through `POST /token`.
 
 use flexgate::authn::LEEWAY;
 use flexgate::base::clock_rng::Clock as _;
@@ -12,8 +12,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a minting function with this mode of just-in-time provisioning, and creates the Flex user `ada`. A first
-/// person mints once, which binds the user to this person. Returns this person's token too.
+/// Starts a minting function and creates the Flex user `ada`. Then a person mints, which binds the user to that person.
+/// Returns that person's token.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;
@@ -22,8 +22,8 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// Writes a statement of the source `operator` about the user to the ledger. If `earlier` is `Earlier::Nothing`, the
-/// username passes to another person. Otherwise, it stays with the same person.
+/// Writes an operator's statement about the user to the ledger. With `Earlier::Nothing`, the username passes to another
+/// person.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),
@@ -37,12 +37,12 @@ async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     gate.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
 }
 
-/// Asserts that the new owner of the username can mint, and that the previous owner (`first`) cannot. The previous
-/// owner's token was issued in the second in which the username passed to the new owner.
+/// Asserts that the new owner of the username can mint, and that the previous owner cannot. `first` is the previous
+/// owner's token, issued in the same second as the change of owner.
 async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
     let answer = gate.mint(first, json!({})).await;
-    // A token's time of issue has whole seconds, and the issuer's clock may be ahead by up to `LEEWAY`. Wait for longer
-    // than that, so that the next token is certainly issued after the username has passed to the new owner.
+    // Wait until the next token is certainly issued after the change of owner. `iat` has whole seconds, and the
+    // issuer's clock may be fast by up to `LEEWAY`.
     gate.world.advance(LEEWAY + time::Duration::SECOND).await;
     let second = gate.token_of(username, json!({"sub": "the-second"})).await;
     let own = gate.mint(&second, json!({})).await;

@@ -1,5 +1,5 @@
-//! Callers who are not the people they claim to be: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on
-//! tokens in general. The tests here check how the function answers such attacks.
+//! Callers who pretend to be other people: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on tokens in
+//! general.
 
 use flexgate::base::clock_rng::Clock as _;
 use serde_json::json;
@@ -26,7 +26,7 @@ async fn m01_only_one_bearer_header_counts() {
     for headers in cases {
         gate.send(headers, "{}".into()).await.assert_problem(REFUSED.0, REFUSED.1);
     }
-    // The body is invalid, but the answer does not say so, because the caller has no token.
+    // The body is invalid too, but the answer must not mention the body to a caller without a token.
     gate.send(&[], r#"{"ttl": -1}"#.into()).await.assert_problem(REFUSED.0, REFUSED.1);
     gate.send(&[&bearer], "{}".into()).await.assert_minted(&ada);
     gate.send(&[&format!("bearer {token}")], String::new()).await.assert_minted(&ada);
@@ -38,7 +38,7 @@ async fn a_token_that_is_refused_is_a_401_and_nothing_is_asked_of_twilio() {
     gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.forget_calls().await;
     let (now, issuer) = (gate.world.clock.now().unix_timestamp(), gate.world.simulator.issuer());
-    // One invalid token for each thing that Flexgate checks: the signature, the key, the header, and each claim.
+    // One invalid token for each check: the signature, the key, the header, and each claim.
     let changes = [
         json!({"header": {"alg": "none"}}),
         json!({"key": "public-pem-as-hmac", "header": {"alg": "RS256"}}),
@@ -71,8 +71,7 @@ async fn m10_a_token_that_has_just_expired_is_too_old_to_mint_with() {
     let gate = Gate::start().await;
     gate.world.at_twilio("ada", &["agent"]).await;
     let now = gate.world.clock.now().unix_timestamp();
-    // The token expired only seconds ago, which the leeway allows, so it still identifies the caller. But it has no
-    // lifetime left that a Flex token could have.
+    // The leeway accepts this expired token. But the Flex token would have no lifetime left.
     let token = gate.token_of("ada", json!({"exp": now - 5})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 }
@@ -108,14 +107,14 @@ async fn m14_without_the_scope_nobody_mints() {
 
 #[tokio::test]
 async fn m24_an_email_address_names_nobody() {
-    // An e-mail address alone does not identify a person. Here, the token has no username, and its e-mail address is
-    // the username of a Flex user.
+    // An e-mail address does not identify a person. The token has no username, and its e-mail address is a Flex user's
+    // username.
     let gate = Gate::start().await;
     gate.world.at_twilio("ada@example.com", &["agent"]).await;
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 
-    // If the settings use the e-mail address as the username, the address must be verified.
+    // With e-mail addresses as usernames, the address must be verified.
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{email}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
     let ada = gate.world.at_twilio("ada@example.com", &["agent"]).await;

@@ -1,4 +1,4 @@
-//! Whose Flex users an issuer may claim and use: M29 and R31 of the attack register.
+//! Tests which Flex users an issuer may claim: M29 and R31 of the attack register.
 
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId, Identity};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gate::{Gate, Minted as _};
 
-/// Two issuers, of which the first is the simulated one, with these settings in addition.
+/// Returns the settings of two issuers. The first is the simulated issuer, with these settings added.
 fn two_issuers(settings: &Value) -> String {
     let mut ours = json!({"issuer": "{issuer}", "audiences": ["flexgate"], "roles_claim": "roles"});
     for (name, value) in settings.as_object().unwrap() {
@@ -22,7 +22,7 @@ async fn gate(settings: Value, just_in_time: &str) -> Gate {
 }
 
 impl Gate {
-    /// States, as this source, that the person is an active Flex user.
+    /// Records the person as an active Flex user, as a statement of this source.
     async fn stated(&self, source: Source, username: &str) -> Result<String, flexgate::users::ledger::LedgerError> {
         let user = DesiredUser {
             username: username.parse().unwrap(),
@@ -70,7 +70,7 @@ async fn m29_one_of_several_issuers_takes_over_nobody() {
             (Source::Claims("https://partner.example".into()), "partner-user"),
         ] {
             let whose = source.to_string();
-            // Claims make nobody active, so the user must exist already.
+            // A token's claims cannot activate anybody, so create the user first.
             if matches!(source, Source::Claims(_)) {
                 gate.world.at_twilio(username, &["agent"]).await;
             }
@@ -98,7 +98,7 @@ async fn m29_a_person_whose_user_is_still_to_be_made_is_not_taken_over() {
 async fn m29_a_user_of_the_scim_store_belongs_to_scim() {
     let gate = gate(json!({"may_claim": ["flex"]}), "off").await;
     let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    // An earlier version stored this entry, before the people ledger existed.
+    // An entry from a version before the people ledger.
     let entry = Entry {
         id: sid.parse().unwrap(),
         current: sid.parse().unwrap(),
@@ -140,21 +140,20 @@ async fn r31_a_single_issuer_claims_everybody_unless_it_says_otherwise() {
 #[tokio::test]
 async fn r31_who_is_bound_or_new_is_not_affected() {
     let gate = gate(json!({}), "create").await;
-    // Somebody whom nobody knows.
+    // A person unknown to every source.
     gate.mint_as("newcomer").await;
     let newcomer = gate.world.twilio_user("newcomer").await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(newcomer["flex_user_sid"].as_str().unwrap());
-    // The issuer's own people, whom an administrator deactivated and activated again.
+    // The issuer created this person. Then an administrator deactivated and reactivated the person.
     let sid = newcomer["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(sid.as_str());
-    // Somebody who was bound before there was a second issuer.
+    // This person was bound before the second issuer was configured.
     let ada = gate.stated(Source::Scim, "ada").await.unwrap();
     let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-ada".into() };
     let now = gate.world.clock_rng().now();
     gate.platform.bindings().bind(&identity, &ada.parse().unwrap(), now).await.unwrap();
     gate.mint_as("ada").await.assert_minted(&ada);
-    // A service that names its user.
     let grace = gate.stated(Source::Scim, "grace").await.unwrap();
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any", "preferred_username": null})).await;
     gate.mint(&service, json!({"username": "grace"})).await.assert_minted(&grace);
@@ -175,7 +174,7 @@ async fn r31_an_issuer_is_held_to_its_usernames() {
     assert_eq!(gate.world.twilio_user("newcomer").await, None);
     let service = gate.token_of("service@partner.example", json!({"scope": "flexgate.token.any"})).await;
     gate.mint(&service, json!({"username": "grace"})).await.assert_problem(403, "mint_refused");
-    // A binding from before the pattern does not help either.
+    // A binding from before the setting `usernames` makes no difference.
     let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-bea@partner.example".into() };
     let bea = gate.world.at_twilio("bea", &["agent"]).await;
     let now = gate.world.clock_rng().now();

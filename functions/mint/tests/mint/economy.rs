@@ -1,4 +1,4 @@
-//! Counts the requests to Twilio and to the store for each mint, and checks that saving requests is safe.
+//! Counts each mint's requests to Twilio and to the store, and tests that the cache of users is safe.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
@@ -13,7 +13,7 @@ use time::Duration;
 
 use crate::gate::{Gate, Minted as _};
 
-/// Starts a minting function, mints once for ada, and then empties the simulator's journal of requests.
+/// Starts a minting function, mints once for ada, and clears the simulator's list of requests.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
@@ -75,7 +75,7 @@ async fn first_requests_of_a_newcomer_make_one_user() {
     assert_eq!(calls.iter().filter(|line| line.ends_with("/Provision")).count(), 1);
 }
 
-/// Runs `count` requests concurrently in one task, so that Flexgate's own requests to Twilio and the store overlap.
+/// Runs `count` requests concurrently in one task.
 async fn together(count: usize, ask: impl AsyncFn(usize) -> Reply) -> Vec<Reply> {
     let mut asked: Vec<_> = (0..count).map(|n| Box::pin(ask(n))).collect();
     let mut answers: Vec<_> = (0..count).map(|_| None).collect();
@@ -101,7 +101,7 @@ async fn together(count: usize, ask: impl AsyncFn(usize) -> Reply) -> Vec<Reply>
 #[tokio::test]
 async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
     let (gate, ada) = warm(&[]).await;
-    // Flexgate refuses the mint even if the simulated Twilio would mint.
+    // Flexgate refuses even if Twilio would mint.
     gate.world.switch(&json!({"mint_deactivated": "mint"})).await;
     let soon = Deadline::after(StdDuration::from_secs(5));
     gate.elsewhere().deprovision(&ada.parse().unwrap(), soon).await.unwrap();
@@ -114,7 +114,7 @@ async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
     gate.world.deprovision_at_twilio(&ada).await;
-    // Here, the simulated Twilio refuses to mint. Flexgate then refuses too, with `mint_refused`.
+    // Twilio refuses, and Flexgate answers `mint_refused`.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 
@@ -146,7 +146,7 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.world.calls("flex-api").await.len(), 2);
-    // The mint is refused if Flexgate may not give the new role, or if the caller asks for roles without it.
+    // Flexgate refuses if it may not give the new role, or if the caller requests roles without the new role.
     gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;

@@ -1,4 +1,4 @@
-//! Token exchange (RFC 8693) on `POST /token`, and claims that explain a refusal.
+//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons of refusals.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const FLEX: &str = "urn:flexgate:params:oauth:token-type:flex";
 
 impl Gate {
-    /// Sends this form, as it is.
+    /// Sends this form unchanged.
     async fn form(&self, bearer: Option<&str>, body: String) -> Reply {
         let mut request = Request::new(Method::POST, format!("{}/token", self.url).parse().unwrap());
         let content_type = HeaderValue::from_static("application/x-www-form-urlencoded;charset=UTF-8");
@@ -28,7 +28,7 @@ impl Gate {
         Reply::of(send(&self.world.http, request, Deadline::after(Duration::from_mins(1)), 1 << 20).await.unwrap())
     }
 
-    /// Exchanges this token, with more parameters.
+    /// Exchanges this token, with these additional parameters.
     async fn exchange(&self, token: &str, more: &[(&str, &str)]) -> Reply {
         let own = [GRANT, ("subject_token", token), ("subject_token_type", JWT)];
         self.form(None, encoded(&[&own, more].concat())).await
@@ -40,7 +40,7 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
-/// Asserts that the answer is a problem with this member `error`.
+/// Asserts that the answer is this problem with this value of `error`.
 #[track_caller]
 fn refused(answer: &Reply, status: u16, code: &str, error: &str) {
     answer.assert_problem(status, code);
@@ -76,7 +76,7 @@ async fn a_token_is_exchanged_without_a_header() {
             (&json!("allowed"), &json!("sub-ada"), &Value::Null)
         );
     }
-    // The header may carry the same token.
+    // The header may contain the same token.
     let form = encoded(&[GRANT, ("subject_token", &token), ("subject_token_type", access_token)]);
     assert_eq!(gate.form(Some(&token), form).await.status, 200);
 }
@@ -127,7 +127,7 @@ async fn m01_an_exchange_never_trusts_more_than_the_token_proves() {
     gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.at_twilio("grace", &["agent"]).await;
     let (ada, grace) = (gate.token_of("ada", json!({})).await, gate.token_of("grace", json!({})).await);
-    // The header proves one person and the form another.
+    // The header and the form contain tokens of different people.
     let form = |token: &str| encoded(&[GRANT, ("subject_token", token), ("subject_token_type", JWT)]);
     let answer = gate.form(Some(&ada), form(&grace)).await;
     refused(&answer, 400, "exchange_invalid", "invalid_request");
@@ -155,26 +155,26 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     let service = gate.token_of("service", scope).await;
     let act = |answer: &Reply| answer.audit()[0]["act"].clone();
 
-    // The service names the user.
+    // The service names a user.
     let answer = gate.mint(&service, json!({"username": "ada"})).await;
     answer.assert_minted(&ada);
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-service")));
     let answer = gate.mint(&service, json!({"username": "nobody"})).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (403, json!("sub-service")));
-    // The service has a token that was made for it on somebody's behalf.
+    // The service's own token says that it acts for somebody else.
     let acting = json!({"scope": "flexgate.token.any", "preferred_username": null, "act": {"sub": "batch-7"}});
     let acting = gate.token_of("service", acting).await;
     let answer = gate.exchange(&acting, &[("username", "ada")]).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (200, json!("batch-7")));
-    // The service shows the person's token, and its own as the actor's.
+    // The request contains the person's token and the service's token.
     let answer = gate.exchange(&person, &[("actor_token", &service), ("actor_token_type", JWT)]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-ada")));
     assert_eq!(answer.body["token_info"]["flex_user_sid"], json!(ada));
-    // The person acts for themselves.
+    // The person mints for themselves.
     assert_eq!(act(&gate.mint_as("ada").await), Value::Null);
 
-    // Without the scope, nobody acts for somebody else.
+    // An actor without the scope cannot act for anybody.
     let other = gate.token_of("grace", json!({})).await;
     let answer = gate.exchange(&person, &[("actor_token", &other), ("actor_token_type", JWT)]).await;
     refused(&answer, 403, "scope_missing", "unauthorized_client");
@@ -182,7 +182,7 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     let answer = gate.exchange(&person, &[("actor_token", "a.b.c"), ("actor_token_type", JWT)]).await;
     refused(&answer, 400, "exchange_invalid", "invalid_request");
     assert!(answer.reason().starts_with("actor_token: "), "{}", answer.reason());
-    // A malformed claim is not relied upon.
+    // A malformed `act` claim is ignored.
     for malformed in [json!("x"), json!({"sub": 7}), json!([]), json!({"sub": ""})] {
         let token = gate.token_of("ada", json!({"act": malformed})).await;
         assert_eq!(act(&gate.mint(&token, json!({})).await), Value::Null);
@@ -201,7 +201,7 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
         assert!(!answer.reason().contains("canary") && !answer.body.to_string().contains("canary"));
         answer.reason()
     };
-    // R21: the cause of "no user" is named.
+    // R21: the reason explains why no username was found.
     assert!(
         reason(json!({}), 403).await.contains("the claim xms_edov does not say that the e-mail address is verified")
     );
@@ -211,13 +211,13 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
             .await
             .contains("the claim email cannot be used")
     );
-    // R28: no name can be made.
+    // R28: the claims contain no usable name.
     let nameless = json!({"xms_edov": 1, "name": ["canary"]});
     assert!(reason(nameless, 403).await.contains("the claim name cannot be used"));
-    // R29: roles that mean nothing are named, because nobody would find the mistake otherwise.
+    // R29: unknown roles appear in the reason, so that an administrator can correct them.
     let roles = reason(json!({"xms_edov": 1, "roles": ["Agent", "Superviser"]}), 201).await;
     assert!(roles.ends_with("these roles mean nothing here: Superviser"), "{roles}");
-    // Claims of a type that refuses.
+    // A claim of the wrong type makes the token invalid.
     assert!(reason(json!({"nbf": "canary"}), 401).await.contains("the claim nbf is malformed"));
     assert!(reason(json!({"roles": 7}), 401).await.contains("the claim roles, which the setting roles_claim names"));
     assert!(reason(json!({"aud": "canary"}), 401).await.contains("the claim aud names another audience"));

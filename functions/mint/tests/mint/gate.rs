@@ -1,4 +1,4 @@
-//! A minting function on its own port, together with the simulator that it calls.
+//! A minting function on its own port, with a simulator.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, StatusCode};
 use reqwest::Request;
 use serde_json::{Value, json};
 
-/// A secret source that counts how often secrets are fetched.
+/// A secret source that counts fetches.
 #[derive(Debug)]
 struct Counting(Arc<dyn SecretSource>, Arc<AtomicUsize>);
 
@@ -43,7 +43,7 @@ impl Gate {
         Self::with(&[]).await
     }
 
-    /// Starts a `Gate` (a minting function and a simulator) with these variables in addition to the usual settings.
+    /// Starts a `Gate` with these variables in addition to the usual settings.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Log::keep_decisions();
         let world = World::on_one_clock().await;
@@ -63,20 +63,19 @@ impl Gate {
         Self { world, url, platform, settings, fetches }
     }
 
-    /// Returns the `Provisioning` of a second process of the same deployment, which opens the same store file.
+    /// Returns the `Provisioning` of a second process that opens the same store file.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
-    /// Returns the people ledger in the way another function of the deployment would open it.
+    /// Returns the people ledger of another function in the same deployment.
     pub fn ledger(&self) -> Ledger {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Starts another process of the same deployment. It has its own memory, but opens the same store file. Returns its
-    /// address.
+    /// Starts a second process with its own memory and the same store file. Returns its address.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -87,13 +86,12 @@ impl Gate {
         url
     }
 
-    /// How often a secret was fetched.
     pub fn secret_fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// Returns a token for a person from the company's identity provider, with these changes to its claims. `POST
-    /// /idp/__dev/token` describes the special members `header` and `key`.
+    /// Returns a person's token from the identity provider, with these changes to its claims. `POST /idp/__dev/token`
+    /// explains the members `header` and `key`.
     pub async fn token_of(&self, username: &str, changes: Value) -> String {
         let mut claims = json!({
             "sub": format!("sub-{username}"), "preferred_username": username, "scope": "flexgate.token",
@@ -105,12 +103,11 @@ impl Gate {
         self.world.token(&claims).await
     }
 
-    /// Mints with this bearer token and body.
     pub async fn mint(&self, token: &str, body: Value) -> Reply {
         self.send(&[&format!("Bearer {token}")], body.to_string()).await
     }
 
-    /// Mints for the person, authenticated by the person's own token.
+    /// Mints with the person's own token.
     pub async fn mint_as(&self, username: &str) -> Reply {
         let token = self.token_of(username, json!({})).await;
         self.mint(&token, json!({})).await
@@ -131,10 +128,10 @@ impl Gate {
     }
 }
 
-/// What a mint's answer must be.
+/// Assertions about the answer to a mint.
 pub trait Minted {
-    /// Asserts that the answer is this problem, with the right body and headers. Also asserts that there is exactly one
-    /// audit event, and that the answer contains nothing of Twilio's answer.
+    /// Asserts that the answer is this problem and contains nothing from Twilio. Also asserts that there is exactly one
+    /// audit event.
     fn assert_problem(&self, status: u16, code: &str);
 
     /// Asserts that the answer is a token for this Flex user.

@@ -1,4 +1,4 @@
-//! Tests how mints bind identities to users, and how they create and update users.
+//! Tests how mints bind, create and update users.
 
 use flexgate::domain::Identity;
 use serde_json::{Value, json};
@@ -65,8 +65,7 @@ async fn m18_nobody_is_brought_back_by_minting() {
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.deprovision_at_twilio(&ada).await;
     for found in [true, false] {
-        // A search may not show deactivated users. Even then, Flexgate must not treat a person with a deactivated user
-        // as new.
+        // Flexgate must find the deactivated user even if Twilio's search omits it.
         gate.world.switch(&json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
@@ -93,13 +92,12 @@ async fn a_synced_user_follows_the_claims() {
         gate.mint(&token, json!({})).await.assert_minted(&ada);
         gate.world.twilio_user("ada").await.unwrap()
     };
-    // The claims have no roles, so a supervisor remains a supervisor.
+    // Claims without roles do not change the user's roles.
     let user = mint(json!({"name": "Ada King"})).await;
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
-    // A role that somebody gave by hand stays, whatever the claims contain. A role that the claims gave is removed when
-    // the claims no longer contain it.
+    // A role from the Console remains. A role from the claims is removed when the claims no longer contain it.
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
     mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;

@@ -1,4 +1,4 @@
-//! Tests the claims of tokens as one of several sources of the people ledger.
+//! Tests a token's claims as one of several sources of the people ledger.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -27,7 +27,7 @@ impl Gate {
         self.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await
     }
 
-    /// Writes the same statement to the ledger as `POST /users` or `DELETE /users` with these values.
+    /// Writes the same statement to the ledger as a request to `/users` with these values.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
         let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -47,7 +47,7 @@ impl Gate {
         self.says(Source::Operator, username, Statement { active, ..Statement::default() }).await.unwrap();
     }
 
-    /// Mints with these claims in addition to the usual ones. Returns the Flex user after the mint.
+    /// Mints with these additional claims. Returns the Flex user after the mint.
     async fn mint_with(&self, username: &str, claims: Value) -> Value {
         let token = self.token_of(username, claims).await;
         let answer = self.mint(&token, json!({})).await;
@@ -62,7 +62,7 @@ async fn a_role_goes_with_the_claims_that_gave_it_unless_another_source_gives_it
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
     assert_eq!(gate.mint_with("ada", json!({"roles": ["agent"]})).await["roles"], json!(["agent"]));
-    // An issuer omits the roles claim if the person has no role left.
+    // For a person without roles, an issuer may omit the roles claim.
     for none in [json!({}), json!({"roles": []}), json!({"roles": ["unknown"]})] {
         assert_eq!(gate.mint_with("ada", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
         assert_eq!(gate.mint_with("ada", none.clone()).await["roles"], json!(["agent"]), "the default, {none}");
@@ -106,7 +106,7 @@ async fn an_older_token_after_a_newer_one_changes_nothing() {
         assert_eq!(gate.world.twilio_user("ada").await.unwrap(), ada);
     }
     assert_eq!(gate.person("ada").await.unwrap(), before);
-    // A second process has not cached the claims of the newer token. The older token changes nothing there either.
+    // A second process, with an empty cache, also ignores the older token.
     let twin = gate.twin().await;
     gate.send_to(&twin, &[&format!("Bearer {older}")], "{}".to_owned()).await;
     assert_eq!(gate.person("ada").await.unwrap(), before);
@@ -150,8 +150,7 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // Reproduce the state after a crash between two writes: the ledger has stored the roles, but the Flex user does not
-    // have them yet.
+    // This is the state after a crash: the ledger contains the roles, but the Flex user does not have them.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();
@@ -166,11 +165,11 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
-    // These claims are the same as those in the ledger, but the mint still gives the missing role.
+    // The claims equal those in the ledger. The mint must still add the missing role.
     gate.world.clock.advance(Duration::seconds(61));
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
-    // The role is still there after another reconciliation.
+    // Another reconciliation does not remove the role.
     gate.ledger().reconcile(person.id, soon).await.unwrap();
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], both["roles"]);
 }
@@ -191,7 +190,7 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
         }
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
         assert_eq!(gate.world.twilio_user("grace").await.unwrap()["roles"], json!(["agent"]));
-        // When the person comes back, their new claims count again.
+        // After reactivation, the person's new claims count.
         assert_eq!(gate.mint_with("grace", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
     }
 }
@@ -223,8 +222,7 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // Without a name in the token, the claims make no statement about the name. With an unverified address, they make
-    // no statement about the e-mail address.
+    // A token without a name says nothing about the name. An unverified e-mail address is ignored.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));
@@ -256,7 +254,7 @@ async fn r92_whom_a_source_holds_inactive_gets_no_token_under_another_name_eithe
         let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.operator_says_inactive("ada").await;
-        // Twilio's SSO or somebody in the Console reactivates ada, and her identity is bound again.
+        // Reactivates ada at Twilio and binds her identity again, as could happen in the Console.
         gate.world.at_twilio("ada", &["agent"]).await;
         let renamed = json!({"preferred_username": "countess"});
         let bound =
@@ -273,8 +271,8 @@ async fn claims_of_a_new_owner_of_the_binding_replace_those_of_the_one_before() 
     let ada = gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
-    // This token was issued before the previous owner's last token. It still counts, because the two tokens belong to
-    // different people.
+    // This token is older than the previous owner's last token. It counts, because the two tokens belong to different
+    // people.
     let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;

@@ -1,6 +1,4 @@
 //! Tests `POST /token` over HTTP, with a simulated Twilio, a simulated identity provider, and a store on disk.
-//!
-//! The names of tests begin with ids of the attack register. `shared/tests/authn` tests more attacks on tokens.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

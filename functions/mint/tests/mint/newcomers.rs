@@ -1,5 +1,4 @@
-//! Users who are created just in time: how many requests to Twilio this takes, and which existing users a newcomer must
-//! not take over.
+//! Tests users who are created just in time: the requests to Twilio, and attempts to take over existing users.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
@@ -16,7 +15,7 @@ const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 
 impl Gate {
-    /// The number of requests to create or update a user since the simulator's journal of requests was emptied.
+    /// Returns the number of `Provision` requests since the simulator's list of requests was cleared.
     async fn provisions(&self) -> usize {
         self.world.calls("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
@@ -30,14 +29,14 @@ impl Gate {
         Source::Claims(self.world.simulator.issuer().into())
     }
 
-    /// Makes Twilio's searches omit deactivated users. Nobody knows whether the real search omits them, so Flexgate
-    /// must work in both cases.
+    /// Makes Twilio's searches omit deactivated users. The real search's behaviour is unknown, so both cases need
+    /// tests.
     async fn hide_deactivated(&self) {
         self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
-    /// Creates a user as of one hour ago and then deactivates it, both directly at Twilio, as the Flex Console would
-    /// do. Returns its SID.
+    /// Creates a user with a creation time one hour ago, and deactivates the user directly at Twilio. Returns the
+    /// user's SID.
     async fn leaver(&self, username: &str) -> String {
         self.world.shift_simulator(-3_600).await;
         let sid = self.world.at_twilio(username, &["supervisor"]).await;
@@ -105,8 +104,8 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // Neither a search nor a binding shows that the username is taken. Flexgate still refuses another person's first
-    // mint.
+    // Neither a search nor a binding shows that the username is in use. Flexgate still refuses another person with this
+    // username.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -128,14 +127,14 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
     assert!(person.statements[&gate.claims()].is_silent(), "what is refused leaves nothing behind");
     assert_eq!(person.given.roles, RoleSet::new());
 
-    // From now on, Flexgate knows that the username is taken, so it does not try to create the user again.
+    // Flexgate now knows that the username is in use, and does not try to create the user again.
     gate.world.forget_calls().await;
     for token in [json!({}), json!({"sub": "sub-eve"})] {
         let token = gate.token_of("ada", token).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
     }
     assert_eq!(gate.provisions().await, 0);
-    // When the API reactivates her, she does not get back the roles from her claims.
+    // When the API reactivates ada, she does not get back the roles from her claims.
     gate.api_says("ada", Some(true), None).await;
     let ada = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
@@ -156,14 +155,13 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
 }
 
 impl Gate {
-    /// Makes Twilio create the user but lose its response, for all three attempts of one request.
+    /// Makes Twilio create the user, but loses the answers to all three attempts of a request.
     async fn lose_answers(&self) {
         self.world
             .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
             .await;
     }
 
-    /// Makes the next searches find nobody.
     async fn hide_everybody(&self, times: u32) {
         let url = format!("/v4/Instances/{INSTANCE_SID}/Users");
         let fault = json!({"service": "flex-api", "method": "GET", "path_contains": url, "kind": "status", "status": 200,
@@ -183,7 +181,7 @@ async fn a_lost_answer_is_healed_by_the_next_mint() {
         };
         mint().await.assert_problem(503, "unavailable");
         let ada = gate.world.twilio_user("ada").await.unwrap();
-        // Even after twenty minutes, the next mint recognises the user as the one that the failed mint tried to create.
+        // Twenty minutes later, the next mint recognises the user that the failed mint created.
         gate.world.advance(Duration::minutes(20)).await;
         if hidden {
             gate.hide_everybody(2).await;
@@ -240,8 +238,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may say that a person is inactive before the person ever had a Flex user. A mint must not create a
-        // Flex user for this person.
+        // A source reports a person as inactive before the person has a Flex user. No mint may then create a Flex user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -1,4 +1,4 @@
-//! Callers who ask for more than they may have: M15 to M17 and M25.
+//! Tests callers who request more than they may have: M15 to M17 and M25.
 
 use serde_json::json;
 use time::Duration;
@@ -13,7 +13,7 @@ async fn m15_naming_somebody_else_needs_the_scope() {
     let token = gate.token_of("ada", json!({})).await;
     gate.mint(&token, json!({"username": "grace"})).await.assert_problem(403, "mint_refused");
     gate.mint(&token, json!({"username": "Ada"})).await.assert_problem(403, "mint_refused");
-    // A caller names a Flex user by username. There is no field for its SID.
+    // A caller can name a Flex user only by username, not by SID.
     gate.mint(&token, json!({"flex_user_sid": grace})).await.assert_problem(400, "fields_invalid");
     gate.mint(&token, json!({"username": "ada"})).await.assert_minted(&ada);
 
@@ -38,7 +38,7 @@ async fn m16_a_role_the_caller_lacks_is_refused() {
     }
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_minted(&ada);
 
-    // Twilio mints with all of a user's roles, so a token cannot have fewer roles than its user.
+    // Twilio mints with all roles of a user. So Flexgate refuses a request for fewer roles.
     let grace = gate.world.at_twilio("grace", &["agent", "supervisor"]).await;
     let token = gate.token_of("grace", json!({"roles": ["agent", "supervisor"]})).await;
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_problem(403, "mint_refused");
@@ -79,7 +79,7 @@ async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
         let left = (time::OffsetDateTime::parse(expires_at, format).unwrap() - now).whole_seconds();
         assert!((seconds - 2..seconds + 30).contains(&left), "{ttl}: {left}");
     }
-    // A minted token never expires later than the caller's own token.
+    // The minted token expires no later than the caller's token.
     let short = gate.token_of("ada", json!({"exp": (now + Duration::minutes(10)).unix_timestamp()})).await;
     let answer = gate.mint(&short, json!({"ttl": 3600})).await;
     answer.assert_minted(&ada);
@@ -112,7 +112,7 @@ async fn m25_a_subject_has_so_many_tokens_a_minute() {
         gate.mint(&service, json!({"username": "grace"})).await.assert_problem(429, "too_many_requests");
     }
     assert_eq!(gate.world.calls("flex-api").await, [""; 0], "Twilio is not asked");
-    // Each person has their own limit. A service has a separate limit for each person that it names.
+    // Each person has a separate limit. A service has a separate limit for each user that it names.
     gate.mint_as("grace").await.assert_minted(&grace);
     gate.mint(&service, json!({"username": "ada"})).await.assert_minted(&ada);
     gate.world.clock.advance(Duration::seconds(61));

@@ -1,4 +1,4 @@
-//! Tests the Twilio credential, in both of its forms and during rotation (attack M21).
+//! Tests both forms of the Twilio credential, and its rotation (attack M21).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ fn document(auth_token: &str) -> Value {
     json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
 }
 
-/// Rotates the credential: from now on, Twilio accepts only `auth_token`.
+/// Rotates the credential: Twilio now accepts only `auth_token`.
 async fn rotate(gate: &Gate, auth_token: &str) {
     gate.world.ask(Method::POST, "/__sim/credentials", &json!({ "auth_token": auth_token })).await;
 }
@@ -49,8 +49,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     gate.world.write_secret("twilio.pending", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    // Once the new credential is in use, a mint needs no extra request: Twilio rejects none, and Flexgate does not read
-    // the secret again.
+    // With the new credential, mints cause no rejected requests and no reads of the secret.
     gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
@@ -71,8 +70,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
 async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
-        // The current secret is older than all of these credentials. Only the pending secret changes, and Flexgate uses
-        // it.
+        // Flexgate uses the pending secret, because the current secret is out of date.
         gate.world.write_secret("twilio.pending", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
@@ -149,7 +147,7 @@ async fn api_keys_are_credentials_too() {
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
-/// Mints 2,000 times for 50 people, 50 at a time, while `rotator` rotates the credential.
+/// Mints 2,000 times for 50 people while `rotator` rotates the credential.
 async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Reply> {
     let mut people = Vec::new();
     for n in 0..50 {
@@ -215,7 +213,8 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.world.write_secret("twilio", &document(&next));
-            // If no credential works, Flexgate does not look for a new one for 5 seconds. Skip that time.
+            // After a failure of every credential, Flexgate waits 5 seconds before it reads the secret again. Skip that
+            // time.
             gate.world.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

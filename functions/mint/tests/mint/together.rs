@@ -42,7 +42,7 @@ async fn m26_of_five_thousand_mints_every_token_is_its_callers() {
             let answer = gate.mint(token, json!({})).await;
             assert_eq!(answer.status, 201, "{:?}", answer.body);
             assert_eq!(answer.body["token_info"]["username"], *username);
-            // Check the token itself, not only the response around it. Only the simulated Twilio can decrypt the token.
+            // Ask the simulated Twilio whose token this is.
             let access_token = answer.body["access_token"].as_str().unwrap();
             let validate = format!("/iam/v1/Accounts/{ACCOUNT_SID}/Tokens/validate");
             let said = gate.world.ask(Method::POST, &validate, &json!({ "token": access_token })).await;

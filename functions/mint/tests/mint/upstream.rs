@@ -1,4 +1,4 @@
-//! Tests how mints handle Twilio's answers (attacks M18 to M22).
+//! Tests Twilio's unusual answers to mints (attacks M18 to M22).
 
 use serde_json::{Value, json};
 
@@ -56,7 +56,8 @@ async fn r06_a_proxys_refusal_never_says_that_a_caller_has_no_flex_user() {
         ] {
             gate.world.no_faults().await;
             gate.world.clock.advance(time::Duration::seconds(61));
-            let mut fault = json!({ "service": "flex-api", "path_contains": path, "kind": "status", "times": "always" });
+            let mut fault =
+                json!({ "service": "flex-api", "path_contains": path, "kind": "status", "times": "always" });
             fault.as_object_mut().unwrap().extend(refusal.as_object().unwrap().clone());
             gate.world.fault(&fault).await;
             let answer = gate.mint_as("ada").await;
@@ -93,7 +94,6 @@ async fn m20_a_token_that_was_not_asked_for_is_discarded_and_alarms() {
     }
 }
 
-/// Changes Twilio's answer to a mint.
 async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
     let expiration = flexgate::base::clock_rng::Clock::now(&*gate.world.clock) + time::Duration::minutes(4);
     let mut info = json!({
@@ -206,7 +206,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // If Twilio's answer is lost, Flexgate mints again. Nobody ever receives the lost token.
+    // If Twilio's answer is lost, Flexgate mints again.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

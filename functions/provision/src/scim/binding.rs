@@ -1,7 +1,7 @@
-//! Binds the users of the SCIM client to the issuer whose tokens contain the client's `externalId`.
+//! Binds the SCIM client's users to the issuer whose tokens contain the `externalId` as the subject.
 //!
-//! If a user is bound as soon as it is provisioned, nobody else can claim it with a token that names its username. The
-//! settings of the issuer (`scim_external_id`) say that the client's `externalId` is the subject in its tokens.
+//! Another person with the same username cannot claim a bound user. The issuer's setting `scim_external_id` turns this
+//! on.
 
 use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 use flexgate::users::ledger::LedgerError;
@@ -12,9 +12,8 @@ use super::refusal::{self, Refusal};
 use super::users::Users;
 
 impl Users {
-    /// Returns the identity that the document's `externalId` stands for, if an issuer has such identities. Refuses an
-    /// `externalId` that is another user's, or that cannot be the issuer's. `user` is the user that the document is
-    /// about, or `None` if it does not exist yet.
+    /// Returns the identity for the document's `externalId`, if an issuer uses it. Refuses an `externalId` that belongs
+    /// to another user, or is invalid for the issuer. `user` is `None` for a new user.
     async fn identity(&self, document: &Document, user: Option<&FlexUserSid>) -> Result<Option<Identity>, Refusal> {
         let Some(external_id) = document.get("externalId").and_then(Value::as_str) else { return Ok(None) };
         let identity = self.issuers.iter().find_map(|issuer| issuer.identity_of_external_id(external_id));
@@ -29,7 +28,7 @@ impl Users {
         }
     }
 
-    /// Checks the `externalId` before anything is changed. Binds the user if it exists already and is active.
+    /// Checks the `externalId` before any change. Binds an existing, active user.
     pub(super) async fn bind_before(&self, document: &Document, user: Option<&FlexUser>) -> Result<(), Refusal> {
         let identity = self.identity(document, user.map(|user| &user.flex_user_sid)).await?;
         match (identity, user) {
@@ -38,7 +37,7 @@ impl Users {
         }
     }
 
-    /// Binds the user after it was provisioned or activated.
+    /// Binds the user after provisioning or activation.
     pub(super) async fn bind_after(&self, document: &Document, user: &FlexUser) -> Result<(), Refusal> {
         match self.identity(document, Some(&user.flex_user_sid)).await? {
             Some(identity) => self.bind(&identity, user).await,

@@ -1,5 +1,4 @@
-//! A user of the SCIM client is bound at once to the issuer whose tokens contain the client's `externalId`. R31 and M29
-//! of the attack register.
+//! Tests that a SCIM client's user is bound by its `externalId`: R31 and M29 of the attack register.
 
 use flexgate::domain::Identity;
 use serde_json::{Value, json};
@@ -21,7 +20,7 @@ async fn okta() -> Scim {
 }
 
 impl Scim {
-    /// The Flex user to which this identity is bound.
+    /// Returns the Flex user that is bound to this identity.
     async fn user_of(&self, issuer: &str, subject: &str) -> Option<String> {
         let identity = Identity { issuer: issuer.into(), subject: subject.into() };
         let user = self.platform().bindings().user_of(&identity).await.unwrap();
@@ -47,17 +46,17 @@ async fn r31_who_is_provisioned_is_bound_at_once() {
     let ada = scim.created("ada", "00u1").await;
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     let path = format!("/Users/{ada}");
-    // Whoever leaves is unbound, and whoever comes back is bound again.
+    // Deactivation removes the binding, and activation adds it again.
     scim.patch(&path, json!([{"op": "replace", "value": {"active": false}}])).await.is(200);
     assert_eq!(scim.user_of(OKTA, "00u1").await, None);
     scim.patch(&path, json!([{"op": "replace", "value": {"active": true}}])).await.is(200);
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     scim.delete(&path).await.is(204);
     assert_eq!(scim.user_of(OKTA, "00u1").await, None);
-    // Another person gets the username.
+    // Another person gets the same username.
     let again = scim.created("ada", "00u2").await;
     assert_eq!((scim.user_of(OKTA, "00u1").await, scim.user_of(OKTA, "00u2").await), (None, Some(again)));
-    // Somebody who is created as inactive is bound to nobody.
+    // A user who is created as inactive gets no binding.
     let mut grace = person("grace", "00u3");
     grace["active"] = json!(false);
     scim.send("POST", "/Users", grace).await.is(201);
@@ -84,20 +83,20 @@ async fn r31_who_was_provisioned_before_is_bound_by_any_write() {
 async fn m29_an_external_id_takes_over_nobody() {
     let scim = okta().await;
     let ada = scim.created("ada", "00u1").await;
-    // The externalId of somebody else.
+    // The `externalId` belongs to another user.
     scim.send("POST", "/Users", person("eve", "00u1")).await.refused(409, "uniqueness");
     assert_eq!(scim.world.twilio_user("eve").await, None);
     let grace = scim.created("grace", "00u2").await;
     scim.send("PUT", &format!("/Users/{grace}"), person("grace", "00u1")).await.refused(409, "uniqueness");
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     assert_eq!(scim.user_of(OKTA, "00u2").await, Some(grace));
-    // Another externalId for somebody who is bound.
+    // A different `externalId` for a bound user.
     let mut moved = person("ada", "00u9");
     moved["displayName"] = json!("Eve");
     scim.send("PUT", &format!("/Users/{ada}"), moved.clone()).await.refused(409, "uniqueness");
     assert_eq!(scim.world.twilio_user("ada").await.unwrap()["full_name"], "Ada Lovelace");
     assert_eq!((scim.user_of(OKTA, "00u9").await, scim.user_of(OKTA, "00u1").await), (None, Some(ada.clone())));
-    // Leavers are deactivated all the same.
+    // Even so, deactivation works.
     moved["active"] = json!(false);
     scim.send("PUT", &format!("/Users/{ada}"), moved).await;
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["deactivated"], true);
@@ -119,7 +118,7 @@ async fn r31_without_the_setting_nothing_is_bound() {
     let scim = scim().await;
     scim.created("ada", "00u1").await;
     assert_eq!(scim.user_of(&scim.world.simulator.issuer(), "00u1").await, None);
-    // The externalId may be anything, and may change.
+    // Without the setting, the `externalId` may be anything, and may change.
     let grace = scim.created("grace", "x").await;
     scim.send("PUT", &format!("/Users/{grace}"), person("grace", "y")).await.is(200);
 }

@@ -1,4 +1,4 @@
-//! The routes that a browser navigates to (login and callback), and the public configuration.
+//! The routes for browsers: login, callback, and the public configuration.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ struct Login {
     prompt: Option<String>,
 }
 
-/// Marks a login that Flexgate has redirected to its public URL, so that it redirects the browser only once.
+/// The query parameter of a login after its redirect to the public URL. It prevents a second redirect.
 const REDIRECTED: &str = "redirected";
 
 /// Shows the active authentication configuration
@@ -91,19 +91,20 @@ pub(crate) async fn login(
     headers: HeaderMap,
     context: Context,
 ) -> Result<Response, Problem> {
-    // Start no login for a prefetch. The browser sends it in advance, before the person has decided to sign in.
+    // Start no login for a prefetch, because the person has not decided to sign in.
     if headers.contains_key("sec-purpose") || headers.get("purpose").is_some_and(|value| value == "prefetch") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
     if query.once(REDIRECTED)?.is_none() && !is_at(app.sign_in.public_url(), &uri, &headers) {
-        // The browser would store the login cookie for this host, and not send it to the callback at the public URL.
+        // The browser would not send this host's login cookie to the callback at the public URL. So redirect the
+        // browser to the public URL first.
         let separator = if uri.query().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
         let query = uri.query().unwrap_or_default();
         let location = format!("{}?{query}{separator}{REDIRECTED}=1", app.sign_in.login_url(&profile.name));
         return see_other(&location, []);
     }
-    // Replace a `return_to` on an unlisted origin instead of refusing it, because the person still wants to sign in.
+    // Replace a `return_to` on an unlisted origin instead of refusing the login.
     let destinations = app.sign_in.destinations();
     let wanted = query.once("return_to")?.and_then(|text| destinations.parse(text).ok());
     let return_to = wanted.as_ref().unwrap_or_else(|| destinations.default());
@@ -119,8 +120,7 @@ pub(crate) async fn login(
     Ok(response)
 }
 
-/// Whether the browser sent the request to the origin of the public URL. A request that names no host counts as sent
-/// there.
+/// Whether the browser requested the public URL's origin. True if the request has no host.
 fn is_at(public_url: &Url, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let Some(host) = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)) else { return true };
@@ -164,7 +164,7 @@ pub(crate) async fn callback(
     response
 }
 
-/// A callback that signs nobody in: the problem, and the login whose cookie the response clears.
+/// A callback that signs nobody in. The response clears the cookie of the login `spent`.
 struct Refusal {
     problem: Problem,
     spent: Option<LoginId>,
@@ -197,7 +197,7 @@ async fn complete(
             app.sign_in.complete(profile, logins, state, &code.into(), session_id, context.deadline).await
         }
         (Some(state), None, Some(_)) => Err(app.sign_in.declined(profile, logins, state, context.deadline).await),
-        // The address is a bookmark, or the identity provider began the sign-in.
+        // The callback has no login, for example because the identity provider started the sign-in.
         _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
     let Failed { error, spent } = match completed {
@@ -206,7 +206,7 @@ async fn complete(
     };
     let login = once("state")?.and_then(|state| app.sign_in.login_of(profile, state));
     if matches!(error, CallbackError::NoLogin) && has_finished(app, session_id, login, context).await {
-        // The person has opened a callback again, with the back button or a bookmark.
+        // The person is signed in, and has opened an old callback again.
         return Ok((see_other(app.sign_in.destinations().default().as_str(), [])?, spent));
     }
     Err(Refusal { problem: offer_login(app, profile, problem::of_callback(&error)), spent })
@@ -226,8 +226,7 @@ async fn has_finished(app: &App, session_id: Option<&str>, login: Option<LoginId
     app.sign_in.has_finished(session_id, login, context.deadline).await.unwrap_or(false)
 }
 
-/// Adds a link to the problem's page with which the person can sign in again. After a refusal, the identity provider
-/// should ask for the account, because it would otherwise sign in the same person again.
+/// Adds a sign-in link to the problem's page. After a refusal, the link lets the person choose another account.
 fn offer_login(app: &App, profile: &SsoProfile, problem: Problem) -> Problem {
     let url = app.sign_in.login_url(&profile.name);
     if problem.kind() == kinds::LOGIN_REFUSED {
@@ -249,7 +248,7 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
 }
 
-/// Answers with status 303. The browser's next request then has no body, and no `Referer` that contains the code.
+/// Redirects with status 303. The browser's next request has no body, and its `Referer` does not contain the code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

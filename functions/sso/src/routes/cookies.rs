@@ -1,5 +1,4 @@
-//! Builds and reads the login cookies and the session cookie. The `__Host-` prefix binds them to this host, and scripts
-//! cannot read them.
+//! Builds and reads the login cookies and the session cookie.
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -7,11 +6,10 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, LoginCookie, LoginId, SESSION_COOKIE};
 
-/// Flexgate looks for login cookies among this many cookies. Browsers keep at most 180 per site.
+/// The maximum number of cookies that Flexgate reads. Browsers keep at most 180 per site.
 const MAX_COOKIES: usize = 200;
 
-/// The name and the value of every cookie. Reads bytes, because the cookies of other applications on the host may
-/// contain any bytes.
+/// Returns every cookie's name and value as bytes, because another application's cookie may contain any bytes.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
     lines.filter_map(|pair| {
@@ -21,8 +19,8 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Returns the value of the session cookie. Returns `None` if the request has two session cookies: a browser stores
-/// only one `__Host-` cookie per name, so one of the two is not genuine.
+/// Returns the value of the session cookie. Returns `None` if there are two session cookies, because a browser stores
+/// only one `__Host-` cookie with the same name.
 pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     let mut values = pairs(headers).filter(|(name, _)| *name == SESSION_COOKIE.as_bytes()).map(|(_, value)| value);
     match (values.next(), values.next()) {
@@ -31,8 +29,7 @@ pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// Returns the login cookies in the order in which the browser sent them. Two cookies of the same name are left out, as
-/// for the session cookie.
+/// Returns the login cookies in the browser's order, without cookies that occur twice.
 pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     let mut cookies: Vec<LoginCookie<'_>> = Vec::new();
     let mut twice = Vec::new();
@@ -49,20 +46,20 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     cookies
 }
 
-/// Builds `Set-Cookie` for the cookie of one login. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends
-/// the browser back by a cross-site navigation.
+/// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio returns the
+/// browser by a cross-site navigation.
 pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
     set(&id.cookie_name(), value, LOGIN_LIFETIME)
 }
 
-/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie. `SameSite` is `Lax`, so that the callback can
-/// see the browser's earlier session. The routes that use a session are safe from other sites without it: they require
-/// `POST`, a header that forms cannot send, and a listed origin.
+/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie. `SameSite` is `Lax`, so that the callback gets
+/// the browser's earlier session. Routes that use a session require `POST`, the header `x-flexgate` and an allowed
+/// origin.
 pub(crate) fn session(value: Option<&str>, lifetime: Duration) -> Option<HeaderValue> {
     set(SESSION_COOKIE, value, lifetime)
 }
 
-/// Adds headers that clear the cookies of these logins.
+/// Adds headers that clear these logins' cookies.
 pub(crate) fn forget(logins: impl IntoIterator<Item = LoginId>, headers: &mut HeaderMap) {
     for cleared in logins.into_iter().filter_map(|id| login(id, None)) {
         headers.append(SET_COOKIE, cleared);

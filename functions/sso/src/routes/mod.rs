@@ -1,4 +1,4 @@
-//! The routes. They translate HTTP requests to calls of [`crate::signin`], and the results to HTTP responses.
+//! The routes of the sign-in function.
 
 pub(crate) mod browser;
 mod cookies;
@@ -12,10 +12,10 @@ use flexgate::web::refuse_method;
 
 use crate::app::App;
 
-/// The routes, without their edge.
+/// The routes, without the `Edge` layers.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        // A HEAD request must not begin a login, because it would set a cookie although nobody is signing in.
+        // Refuse HEAD, because it would begin a login that nobody wants.
         .route("/sso/{profile}/login", get(browser::login).head(refuse_method))
         .route("/sso/{profile}/callback", get(browser::callback).head(refuse_method))
         .route("/sso/{profile}/config", get(browser::config))

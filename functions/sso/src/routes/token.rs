@@ -1,4 +1,4 @@
-//! The routes that a page's scripts call: token, validate and logout.
+//! The routes for a page's scripts: token, validate and logout.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::problem;
 use crate::signin::SessionError;
 
-/// A Flex token is about 1.8 KB.
+/// The maximum length of a token, in bytes. A Flex token has about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
 /// Proves that a page from an allowed origin sends the request.

@@ -1,5 +1,4 @@
-//! Lets a person in who comes back from Twilio with a code: exchanges the code, refuses people who have left, and stores
-//! a session.
+//! Completes a sign-in: exchanges the code, stores a session, and refuses people who have left.
 
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use super::pending::{MAX_PENDING, session_id};
 use super::tokens::Tokens;
 use super::{Fault, SignIn};
 
-/// The time limit for Tokens/Info after an exchange. Its answer only adds to what the exchange's answer says.
+/// The time limit for Tokens/Info after an exchange. It is short, because the sign-in can succeed without the answer.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How long a session lasts after the same person has signed in again in the same browser.
+/// The time after which a session ends if the same person has signed in again in the same browser.
 const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 impl SignIn {
-    /// Sends the code to Twilio, and stores a session.
+    /// Exchanges the code at Twilio, and stores a session.
     pub(super) async fn sign_in(
         &self,
         profile: &SsoProfile,
@@ -53,7 +52,7 @@ impl SignIn {
         Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid })
     }
 
-    /// Returns the session that the browser had before this login, with the numbers of its logins.
+    /// Returns the browser's previous session, and the numbers of the logins in it.
     async fn earlier(&self, key: Option<&SessionKey>, deadline: Deadline) -> Option<(Session, Vec<u64>)> {
         let session = self.parts.sessions.get(key?).await.ok()??;
         let keys = self.keys_for([session.sealed.as_str()], deadline).await.ok();
@@ -61,8 +60,8 @@ impl SignIn {
         Some((session, logins.unwrap_or_default()))
     }
 
-    /// Ends the session that the browser had before this login. If it belongs to the same person, it lasts some seconds
-    /// more: other tabs of the browser may be using it at this moment.
+    /// Ends the browser's previous session. If it belongs to the same person, it ends a few seconds later, because
+    /// another tab may be using it.
     async fn replace_session(&self, earlier: &Session, user: &FlexUserSid) {
         let sessions = &self.parts.sessions;
         let ended = if earlier.flex_user_sid == *user {
@@ -75,9 +74,8 @@ impl SignIn {
         }
     }
 
-    /// Returns what Twilio says about a new token. The exchange's answer proves who signed in. Tokens/Info adds the
-    /// worker. If Tokens/Info fails, the sign-in goes on without the worker, because the code cannot be used again. But
-    /// if Tokens/Info contradicts the exchange, nobody is signed in.
+    /// Reads the new token's details from Tokens/Info, including the worker. If Tokens/Info fails, returns the
+    /// exchange's details without the worker. If the two answers contradict each other, returns an error.
     async fn information(&self, tokens: &SsoTokens, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let exchanged = &tokens.info;
         match self.parts.sso.token_info(&tokens.access_token, deadline.within(INFO_AT_MOST)).await {
@@ -87,7 +85,7 @@ impl SignIn {
             }
             Ok(_) => Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange")),
             Err(error @ (TwilioError::Refused(_) | TwilioError::NotFound(_) | TwilioError::Foreign)) => Err(error),
-            // Without a username, Flexgate could not find out whether the person has left.
+            // Without a username, Flexgate cannot check whether the person has left.
             Err(error) if exchanged.username.is_none() => Err(error),
             Err(error) => {
                 tracing::warn!(error = %error, "Tokens/Info failed: the session does not know its worker");
@@ -96,11 +94,11 @@ impl SignIn {
         }
     }
 
-    /// Refuses a person who has left, and ends the session that they have just got. Twilio's SSO does not refuse them:
-    /// it creates or reactivates the Flex user of every person whom the identity provider lets in.
+    /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
+    /// user.
     ///
-    /// This check follows the insertion of the session. A deactivation at the same moment either is seen here, or finds
-    /// the session and ends it.
+    /// This check follows the insertion of the session. So a simultaneous deactivation is either noticed here or ends
+    /// the session.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
         match self.is_inactive(&info.flex_user_sid, info.username.as_deref()).await {
             Ok(false) => Ok(()),
@@ -132,9 +130,8 @@ impl SignIn {
         self.have_deactivated(user).await;
     }
 
-    /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If this fails, the
-    /// next sweep finds the person. The queue accepts one such job per person and minute, no matter how often the
-    /// person tries to sign in.
+    /// Queues a job that deactivates the Flex user again. The queue accepts at most one such job per user and minute.
+    /// If queueing fails, the next sweep deactivates the user.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();
         let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));

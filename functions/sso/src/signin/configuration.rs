@@ -1,4 +1,4 @@
-//! Caches the active SSO configuration of each profile, as read from Twilio.
+//! Caches each profile's active SSO configuration, as read from Twilio.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,11 +9,10 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
-/// How long Flexgate uses a cached configuration before it reads it again. A configuration changes only when somebody
-/// edits SSO in the Console. That is rare, and it does no harm if Flexgate notices the change some minutes late.
+/// How long Flexgate uses a cached configuration before it reads the configuration again. The configuration rarely
+/// changes.
 const FRESH: Duration = Duration::minutes(5);
-/// The maximum age of a cached configuration while Twilio fails. A configuration that is an hour old still leads to the
-/// right sign-in page, unless somebody has edited SSO since.
+/// How long Flexgate uses a cached configuration while Twilio is not available.
 const STALE: Duration = Duration::hours(1);
 
 /// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting SSO

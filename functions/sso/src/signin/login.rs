@@ -1,4 +1,4 @@
-//! Begins a login, and completes it at the callback.
+//! Begins a login, and completes the login at the callback.
 
 use std::cmp::Reverse;
 use std::str::FromStr;
@@ -17,10 +17,10 @@ use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress
 use super::state::{self, LoginId, Returned};
 use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn};
 
-/// How many callbacks without a number may send a code to Twilio for one login.
+/// The maximum number of codes that callbacks without a number may send to Twilio for one login.
 const UNNUMBERED_AT_MOST: u8 = 3;
 
-/// What the identity provider should ask the person, even if they are signed in there.
+/// What the identity provider asks a person who is already signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     /// To sign in again.
@@ -29,7 +29,7 @@ pub enum Prompt {
     SelectAccount,
 }
 
-/// The text is not a prompt that Flexgate passes on.
+/// The text is not one of the allowed prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be login or select_account")]
 pub struct PromptError;
@@ -60,9 +60,7 @@ impl Prompt {
 pub struct Begun {
     /// Where to send the browser.
     pub location: Url,
-    /// The login's number.
     pub id: LoginId,
-    /// The login cookie's value.
     pub cookie: String,
 }
 
@@ -71,35 +69,31 @@ pub struct Begun {
 pub struct Completed {
     /// Where to send the browser.
     pub location: ReturnTo,
-    /// The session cookie's value.
     pub session_id: SecretString,
-    /// The login's number.
     pub login: LoginId,
     /// Who signed in.
     pub flex_user_sid: FlexUserSid,
 }
 
-/// Why a callback signs nobody in.
+/// Why a callback fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// The callback matches no pending login of this browser. The login began in another browser, began too long ago,
-    /// or is already finished.
+    /// This browser has no pending login for the callback. The login may have expired, may be complete, or may belong
+    /// to another browser.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
-    /// Twilio does not accept the code for this login. But the browser has another pending login for the same profile,
-    /// and the code may belong to that one.
+    /// Twilio refuses the code for this login. The code may belong to another pending login of this browser.
     #[error("the code does not belong to the login of its state")]
     Mixed(#[source] TwilioError),
-    /// Twilio does not accept the code together with this login's verifier and nonce.
+    /// Twilio refuses the code together with this login's verifier and nonce.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
-    /// The identity provider or Twilio refused to sign the person in.
+    /// The identity provider or Twilio refused the person.
     #[error("the identity provider refused")]
     Declined,
-    /// The person has left: a source says that they are inactive.
+    /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
-    /// A dependency of sign-in fails.
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
 }
@@ -113,26 +107,23 @@ impl From<TwilioError> for CallbackError {
 /// A callback that signs nobody in.
 #[derive(Debug)]
 pub struct Failed {
-    /// Why.
     pub error: CallbackError,
-    /// The login whose cookie is now useless, if there is one.
+    /// The login that has ended, if there is one. Its cookie is useless.
     pub spent: Option<LoginId>,
 }
 
 /// The login to which a callback belongs.
 pub(super) struct Found {
     pub(super) login: Pending,
-    /// Whether the callback's `state` contains the login's number. Otherwise somebody else may have sent the browser
-    /// here.
+    /// Whether the callback's `state` contains the login's number. Without the number, the callback may be forged.
     is_numbered: bool,
-    /// Whether the browser has other pending logins of the same profile.
+    /// Whether the browser has other pending logins of this profile.
     pub(super) has_others: bool,
-    /// The session that the browser had before.
+    /// The browser's previous session.
     pub(super) earlier_session: Option<SessionKey>,
 }
 
 impl SignIn {
-    /// Begins a login.
     pub async fn begin(
         &self,
         profile: &SsoProfile,
@@ -158,7 +149,7 @@ impl SignIn {
         Ok(Begun { location: self.parts.sso.authorize_url(&profile.sid, &authorization), id: login.id, cookie })
     }
 
-    /// Stores the return address of a login. If that fails, the login goes on, and ends at the default address.
+    /// Stores a login's return address. If this fails, the login ends at the default address.
     async fn keep_address(&self, keys: LoginKeys<'_>, id: LoginId, return_to: &ReturnTo) {
         let Ok(sealed) = keys.seal_address(id, return_to.as_str(), self.parts.clock_rng.rng.as_ref()) else { return };
         let now = self.now();
@@ -168,7 +159,8 @@ impl SignIn {
         }
     }
 
-    /// Returns the return address of a login. If it is lost or no longer allowed, returns the default address.
+    /// Returns a login's return address. If the stored address is lost or no longer allowed, returns the default
+    /// address.
     pub(super) async fn address(&self, keys: LoginKeys<'_>, login: &Pending) -> ReturnTo {
         let unverified = match &login.return_to {
             ReturnAddress::InCookie(text) => Some(text.to_string()),
@@ -185,8 +177,8 @@ impl SignIn {
         parsed.unwrap_or_else(|| destinations.default().clone())
     }
 
-    /// Completes a login. Finds the login by the browser's cookies and the returned `state`, sends the code to Twilio,
-    /// and stores a session. Ends the session `earlier_session_id`, which the browser had before.
+    /// Completes a login: finds the login by the cookies and `state`, exchanges the code, and stores a session. Ends
+    /// the browser's previous session, `earlier_session_id`.
     pub async fn complete(
         self: &Arc<Self>,
         profile: &SsoProfile,
@@ -203,7 +195,7 @@ impl SignIn {
         let (id, is_numbered) = (found.login.id, found.is_numbered);
         let is_first = self.claim(&found, unverified_code).await.map_err(unspent)?;
         let completed = if is_first {
-            // The code is valid only once. So what it brings must be stored, even if the client goes away.
+            // The code is valid only once, so store the result even if the client disconnects.
             let (this, profile, code) = (self.clone(), profile.clone(), unverified_code.clone());
             let sign_in = async move { this.sign_in(&profile, &found, &code, &keys.value, deadline).await };
             telemetry::detached(sign_in).await
@@ -222,8 +214,8 @@ impl SignIn {
         }
     }
 
-    /// Returns why a callback with an error instead of a code signs nobody in. Only the browser that began the login
-    /// learns that the identity provider refused, because anybody can put any error into the URL.
+    /// Returns the failure for a callback that contains an error instead of a code. `Declined` requires a pending
+    /// login, because anybody can write an error into the URL.
     pub async fn declined(
         &self,
         profile: &SsoProfile,
@@ -235,13 +227,13 @@ impl SignIn {
             Ok(keys) => keys,
             Err(fault) => return Failed { error: fault.into(), spent: None },
         };
-        // The login stays pending: the person may go back, and choose to sign in after all.
+        // Do not end the login, because the person may go back and sign in after all.
         let found = self.find(profile, cookies, unverified_state, &keys.value);
         found.map_or_else(|failed| failed, |_| Failed { error: CallbackError::Declined, spent: None })
     }
 
-    /// Returns the logins that the browser should forget: the oldest, so that it has at most eight together with the
-    /// `begun` logins that the response begins. Cookies that Flexgate cannot open count as the oldest.
+    /// Returns the oldest pending logins beyond the limit of eight. `begun` is the number of logins that the response
+    /// adds. A cookie that Flexgate cannot open counts as the oldest.
     pub async fn surplus(&self, cookies: &[LoginCookie<'_>], begun: usize, deadline: Deadline) -> Vec<LoginId> {
         let count = (cookies.len() + begun).saturating_sub(MAX_PENDING);
         if count == 0 {
@@ -270,15 +262,14 @@ impl SignIn {
         let mut logins: Vec<Pending> = cookies.iter().filter_map(open).collect();
         let (index, is_numbered) = match state::read(unverified_state, &self.redirect_url(&profile.name)) {
             Returned::Login(id) => {
-                // A cookie that does not open stays: another process may have its key.
+                // Keep a cookie that does not open, because another process may have its key.
                 let is_expired = |cookie: &LoginCookie<'_>| cookie.id == id && keys.open(*cookie).is_ok();
                 let spent = cookies.iter().any(is_expired).then_some(id);
                 (logins.iter().position(|login| login.id == id).ok_or_else(|| none(spent))?, true)
             }
-            // If `state` contains no number, take the newest login. If that is the wrong one, Twilio refuses the code,
-            // because the verifier does not match.
+            // Without a number in `state`, use the newest login. If it is the wrong login, Twilio refuses the code.
             Returned::Unnumbered => {
-                // Browsers send the older of two cookies first.
+                // Browsers send older cookies first.
                 logins.reverse();
                 logins.sort_by_key(|login| Reverse(login.begun_at));
                 (0, false)
@@ -292,12 +283,9 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty(), earlier_session: None })
     }
 
-    /// Records in the store that this login and this code are used. Several identical callbacks may arrive, even at the
-    /// same time in two processes. This returns true for only one of them, which then sends the code to Twilio.
+    /// Records the login as used. Of several identical callbacks, only one gets `true` and sends the code to Twilio.
     ///
-    /// Anybody can send a browser to a callback whose `state` contains no number. Such a callback does not use the login
-    /// up, so it cannot spoil a login that is still under way. There may be only a few of them per login, because each
-    /// sends a request to Twilio.
+    /// A callback without a number may be forged. Such a callback uses up only its own code, not the pending login.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let until = now + LOGIN_LIFETIME;

@@ -1,11 +1,9 @@
-//! Signing in through SSO, and staying signed in.
+//! Sign-in through SSO, and sessions.
 //!
-//! An encrypted cookie binds a login to the browser that began it. The login's PKCE verifier and nonce are derived from
-//! the cookie's key and the login's number. Twilio's `state` is not enough for this, because it does not prove which
-//! browser began the login.
+//! An encrypted cookie ties a login to the browser that began it. The login's PKCE verifier and nonce are derived from
+//! the login's number. Twilio's `state` alone does not prove which browser began the login.
 //!
-//! Flexgate keeps sessions on the server. The browser has only a random identifier. The store has the identifier's hash
-//! and the encrypted tokens. The refresh token never leaves Flexgate.
+//! The store contains the sessions, with encrypted tokens. The browser gets only a session's random identifier.
 
 mod admit;
 mod configuration;
@@ -29,37 +27,35 @@ pub use service::{SignIn, SignInParts};
 pub use session::SessionError;
 pub use state::LoginId;
 
-/// The names of the login cookies begin with this. The number of the login follows.
+/// The start of a login cookie's name. The login's number follows.
 pub const LOGIN_COOKIE: &str = "__Host-flexgate-login-";
 
-/// The cookie that holds the session's identifier.
+/// The name of the session cookie. The cookie's value is the session's identifier.
 pub const SESSION_COOKIE: &str = "__Host-flexgate-session";
 
-/// How long a login may take.
+/// The maximum duration of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// The longest time from sign-in to the end of a session, even if it is used all the time.
+    /// The maximum time from sign-in to the end of a session.
     pub absolute: Duration,
-    /// A session that has not been used for this time ends.
+    /// The session ends after this time without use.
     pub idle: Duration,
 }
 
 /// A dependency of sign-in fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Twilio fails.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store fails.
     #[error("the store")]
     Store(#[from] StoreError),
     /// The cookie keys cannot be read.
     #[error("the cookie keys")]
     Keys(#[from] SecretError),
-    /// The encryption of a cookie or of tokens failed, which is a bug in Flexgate.
+    /// Encryption failed, which is a bug in Flexgate.
     #[error("sealing failed")]
     Seal,
 }

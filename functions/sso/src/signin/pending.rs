@@ -1,9 +1,7 @@
-//! Pending logins. Each has an encrypted cookie of its own in the browser that began it, so the logins of several tabs
-//! do not disturb each other.
+//! Pending logins. Each login has a separate encrypted cookie, so that several tabs can sign in at once.
 //!
-//! The cookie contains only the time and, if it is short, the return address. The login's secrets are derived from its
-//! number with the key that encrypted the cookie. So a cookie has at most 150 bytes, and even dozens of them fit into
-//! a request: API Gateway refuses requests with more than 10,240 bytes of headers.
+//! The cookie contains the time and, if short, the return address. The login's secrets are derived from its number. A
+//! cookie has at most 150 bytes, because API Gateway allows only 10,240 bytes of headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,13 +15,13 @@ use time::OffsetDateTime;
 use super::state::LoginId;
 use super::{LOGIN_COOKIE, LOGIN_LIFETIME};
 
-/// The number of pending logins that one browser may have. If it has more, Flexgate clears the oldest.
+/// The maximum number of pending logins per browser. Flexgate clears the oldest cookies above this number.
 pub(super) const MAX_PENDING: usize = 8;
 
-/// The maximum size of a login cookie, name included, in bytes.
+/// The maximum size of a login cookie in bytes, including the name.
 const MAX_COOKIE: usize = 150;
 
-/// A login cookie that a browser sent. Nobody has verified it yet.
+/// A login cookie from a browser, not verified yet.
 #[derive(Debug, Clone, Copy)]
 pub struct LoginCookie<'a> {
     /// The login's number, from the cookie's name.
@@ -42,16 +40,16 @@ pub(super) struct Pending {
     pub(super) return_to: ReturnAddress,
 }
 
-/// Where a login keeps its return address.
+/// The place where a login's return address is stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReturnAddress {
     /// In the cookie.
     InCookie(Box<str>),
-    /// In the store, because it is too long for the cookie.
+    /// In the store, because the address is too long for the cookie.
     InStore,
 }
 
-/// What encrypts the cookies of one profile's logins.
+/// The keys for the login cookies of one profile.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoginKeys<'a> {
     pub(super) keys: &'a KeyRing,
@@ -60,7 +58,7 @@ pub(super) struct LoginKeys<'a> {
 }
 
 impl LoginKeys<'_> {
-    /// Begins a login. Returns it together with its cookie's value.
+    /// Begins a login. Returns the login and the value of its cookie.
     pub(super) fn begin(self, return_to: &str, clock_rng: &ClockRng) -> Result<(Pending, String), OpenError> {
         let id = LoginId(u64::from_be_bytes(clock_rng.random()));
         let begun_at = clock_rng.now();
@@ -80,8 +78,8 @@ impl LoginKeys<'_> {
         self.keys.seal(&plain, Purpose(&["login", self.origin, self.profile.as_str(), &id.to_string()]), rng)
     }
 
-    /// Opens a login cookie. Fails if the cookie belongs to a login of another profile or was changed. The caller must
-    /// check whether the login [is current](Pending::is_current).
+    /// Opens a login cookie. Fails if the cookie was changed or belongs to another profile. The caller must check
+    /// [`Pending::is_current`].
     pub(super) fn open(self, cookie: LoginCookie<'_>) -> Result<Pending, OpenError> {
         let id = cookie.id.to_string();
         let plain = self.keys.open(cookie.sealed, Purpose(&["login", self.origin, self.profile.as_str(), &id]))?;
@@ -94,7 +92,7 @@ impl LoginKeys<'_> {
         self.login(cookie.id, cookie.sealed, begun_at.map_err(|_| OpenError)?, return_to)
     }
 
-    /// Derives the login's secrets. As in Twilio's SDK, the verifier consists of 48 bytes and the nonce of 24, both in
+    /// Derives the login's secrets. As in Twilio's SDK, the verifier has 48 bytes and the nonce has 24 bytes, in
     /// base64url.
     fn login(
         self,
@@ -130,8 +128,7 @@ impl LoginKeys<'_> {
 
 impl Pending {
     pub(super) fn is_current(&self, now: OffsetDateTime) -> bool {
-        // Compare whole seconds, because the cookie stores whole seconds. The clock of the process that began the login
-        // may be ahead.
+        // Compare whole seconds, as in the cookie.
         let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
         (-LEEWAY.whole_seconds()..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
@@ -145,7 +142,7 @@ impl LoginId {
     }
 }
 
-/// Generates the identifier of a new session: 256 random bits in base64url.
+/// Generates a session's identifier: 256 random bits in base64url.
 pub(super) fn session_id(rng: &dyn Rng) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(rng)))
 }

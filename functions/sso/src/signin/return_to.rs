@@ -1,4 +1,4 @@
-//! The addresses to which browsers go after sign-in: on Flexgate's own origin, or on another listed origin.
+//! The addresses to which a browser can go after sign-in.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use url::Url;
 /// The maximum length of an address, in bytes.
 const MAX_LENGTH: usize = 2_048;
 
-/// The address to which a browser goes after sign-in. It is percent-encoded. On Flexgate's own origin it is a path that
-/// begins with exactly one slash. On another listed origin it is a whole URL.
+/// The browser's address after sign-in, percent-encoded. It is a path on Flexgate's own origin, or a whole URL on
+/// another listed origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
-/// The text is not an acceptable address, or is too long.
+/// The address is not allowed, or is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a path like /desk, or a URL on the public URL's origin or on one of FLEXGATE_ALLOWED_ORIGINS")]
 pub struct ReturnToError;
@@ -31,7 +31,7 @@ impl fmt::Display for ReturnTo {
     }
 }
 
-/// The origins to which browsers may go after sign-in.
+/// The origins to which a browser can go after sign-in.
 #[derive(Debug, Clone)]
 pub struct Destinations {
     own: Url,
@@ -40,28 +40,29 @@ pub struct Destinations {
 }
 
 impl Destinations {
-    /// Flexgate's own origin, and other origins. The default address is `/` on Flexgate's own origin.
+    /// Creates the list of Flexgate's own origin and other origins. The default address is `/` on Flexgate's own
+    /// origin.
     #[must_use]
     pub fn new(own: &Url, others: &[Url]) -> Self {
         Self { own: own.clone(), others: others.to_vec(), default: ReturnTo("/".into()) }
     }
 
-    /// The same origins with another default address.
+    /// Returns the same origins with another default address.
     #[must_use]
     pub fn with_default(self, default: ReturnTo) -> Self {
         Self { default, ..self }
     }
 
-    /// The address for logins that name none.
+    /// Returns the address for a login without a return address.
     #[must_use]
     pub fn default(&self) -> &ReturnTo {
         &self.default
     }
 
-    /// Parses an untrusted `return_to` by the rules that browsers use (WHATWG URL).
+    /// Parses an untrusted `return_to` by the rules of browsers (WHATWG URL).
     ///
-    /// Refuses an address on an origin that is not listed. Also refuses text that other parsers may read differently:
-    /// `//` at the start, control characters, a user name, and `\` or white space before the query.
+    /// Refuses an address on an unlisted origin. Also refuses ambiguous text: `//` at the start, control characters, a
+    /// user name, and `\` or white space before the query.
     pub fn parse(&self, unverified: &str) -> Result<ReturnTo, ReturnToError> {
         let before_query = unverified.split(['?', '#']).next().unwrap_or_default();
         let is_odd = |c: char| c == '\\' || c.is_whitespace();
@@ -89,8 +90,8 @@ impl Destinations {
         } else {
             return Err(ReturnToError);
         };
-        // `/.//evil.example` resolves to the path `//evil.example`. In a `Location` header, a browser would take
-        // `evil.example` for a host.
+        // Refuse a path such as `//evil.example`. In a `Location` header, a browser would use `evil.example` as the
+        // host.
         if text.starts_with("//") || text.len() > MAX_LENGTH {
             return Err(ReturnToError);
         }
@@ -98,7 +99,7 @@ impl Destinations {
     }
 }
 
-/// The path, query and fragment of a URL.
+/// Returns the path, query and fragment of a URL.
 fn path_of(url: &Url) -> String {
     url[url::Position::BeforePath..].to_owned()
 }
@@ -114,7 +115,7 @@ mod tests {
         Destinations::new(&url("https://gate.example"), &[url("https://desk.example"), url("http://localhost:3000")])
     }
 
-    /// Whether a browser stays on the listed origins if the callback's response has the header `Location: {address}`.
+    /// Whether a redirect from the callback to this address leads to a listed origin.
     fn stays(address: &ReturnTo) -> bool {
         let callback = Url::parse("https://gate.example/sso/default/callback?code=1").unwrap();
         let origin = callback.join(address.as_str()).unwrap().origin().ascii_serialization();

@@ -1,4 +1,4 @@
-//! The parts of sign-in, and what login and sessions have in common.
+//! The sign-in service, with its parts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,33 +20,30 @@ use super::{Destinations, Fault, Lifetimes};
 /// The parts of sign-in.
 #[derive(Debug)]
 pub struct SignInParts {
-    /// The profiles with which people may sign in.
+    /// The profiles that people can use for sign-in.
     pub profiles: SsoProfiles,
-    /// Flexgate's public URL. Callbacks and login cookies belong to its origin.
+    /// Flexgate's public URL. The callbacks and the login cookies belong to its origin.
     pub public_url: Url,
-    /// The origins to which browsers may go after sign-in.
+    /// The origins to which a browser can go after sign-in.
     pub destinations: Destinations,
-    /// How long sessions live.
+    /// The lifetimes of a session.
     pub lifetimes: Lifetimes,
-    /// Twilio, without a credential.
+    /// The client of Twilio's SSO, without a credential.
     pub sso: Sso,
-    /// The cookie keys.
     pub keys: CachedSecret<KeyRing>,
-    /// The sessions.
     pub sessions: Arc<dyn Sessions>,
-    /// Makes sure that each login is completed only once.
+    /// Ensures that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// The return addresses that are too long for a login cookie.
+    /// Return addresses that are too long for a login cookie.
     pub return_addresses: Arc<dyn ReturnAddresses>,
-    /// Tells which people are inactive. This is needed because Twilio's SSO may have reactivated their Flex users.
+    /// Finds people who are inactive, although Twilio's SSO may have reactivated their Flex users.
     pub deactivations: Arc<dyn Deactivations>,
-    /// The queue for jobs. A job deactivates a Flex user again after Twilio's SSO has reactivated it.
+    /// The queue for jobs that deactivate Flex users again.
     pub queue: Arc<dyn EventQueue>,
-    /// The clock and the random number generator.
     pub clock_rng: ClockRng,
 }
 
-/// Signing in, and staying signed in.
+/// The sign-in service.
 #[derive(Debug)]
 pub struct SignIn {
     pub(super) parts: SignInParts,
@@ -55,7 +52,7 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Builds sign-in from its parts, without sending or reading anything.
+    /// Creates the service. Sends and reads nothing.
     #[must_use]
     pub fn new(parts: SignInParts) -> Self {
         let profiles = parts.profiles.iter().cloned();
@@ -64,18 +61,16 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
-    /// Reads the cookie keys before the first request needs them. If that fails, the first request reads them.
+    /// Reads the cookie keys before the first request. After a failure, the first request reads the keys.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }
 
-    /// The profile of that name.
     #[must_use]
     pub fn profile(&self, unverified_name: &str) -> Option<&SsoProfile> {
         self.parts.profiles.get(unverified_name)
     }
 
-    /// The clock.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.parts.clock_rng.now()
@@ -87,7 +82,7 @@ impl SignIn {
         &self.parts.public_url
     }
 
-    /// The origins to which browsers may go after sign-in.
+    /// The origins to which a browser can go after sign-in.
     #[must_use]
     pub fn destinations(&self) -> &Destinations {
         &self.parts.destinations
@@ -109,14 +104,14 @@ impl SignIn {
         Ok(configured.get(&self.parts.sso, self.now(), deadline).await?)
     }
 
-    /// Returns the callback's URL, which must be one of Twilio's Trusted URLs. It comes from the settings, never from a
+    /// Returns the callback's URL, which Twilio must list as a Trusted URL. The URL comes from the settings, not from a
     /// request.
     #[must_use]
     pub fn redirect_url(&self, profile: &ProfileName) -> String {
         format!("{}/sso/{profile}/callback", self.origin)
     }
 
-    /// Returns the URL at which a login with this profile begins.
+    /// Returns the URL that starts a login with this profile.
     #[must_use]
     pub fn login_url(&self, profile: &ProfileName) -> String {
         format!("{}/sso/{profile}/login", self.origin)

@@ -1,4 +1,4 @@
-//! Keeps people signed in by refreshing a session's tokens. Only one process at a time refreshes a session.
+//! Returns and refreshes a session's tokens. Only one process at a time refreshes a session.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -18,22 +18,21 @@ use super::service::SignIn;
 use super::state::LoginId;
 use super::tokens::Tokens;
 
-/// If a page asks for the access token and the token is valid for less than this time, Flexgate refreshes it first.
+/// Flexgate refreshes an access token that is valid for less than this time.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// The length of a lease on a refresh. The process with the lease makes one refresh attempt. If the process dies during
-/// the attempt, no other process can refresh the session until the lease ends.
+/// The duration of a lease on a refresh. If the process with the lease crashes, no process can refresh the session
+/// until the lease ends.
 const LEASE: Duration = Duration::seconds(10);
-/// While one request refreshes a session, other requests for it wait. They read the session at this interval, and wait
-/// at most this long in total, which is a little more than one refresh attempt takes.
+/// While one request refreshes a session, other requests read the session at this interval, for at most `LOOK_AT_MOST`.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
-/// Flexgate writes the time of a session's last use at most this often. More precision is not needed, because the idle
-/// limit is hours.
+/// Flexgate writes a session's last use at most this often. The idle limit is minutes or hours, so this is precise
+/// enough.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
-/// A token that is valid for less than this is useless to the caller.
+/// A token that is valid for less than this time is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
-/// The time limit of one refresh, retries included. It is shorter than the lease, so that no other process refreshes
-/// the session at the same time.
+/// The time limit of one refresh, including retries. It is shorter than the lease, so that two processes never refresh
+/// at once.
 const REFRESH_AT_MOST: StdDuration = StdDuration::from_secs(7);
 
 /// What a signed-in page gets.
@@ -45,31 +44,27 @@ pub struct SignedIn {
     pub expires_at: OffsetDateTime,
     /// The identity in Twilio's other products.
     pub identity: Option<String>,
-    /// The username.
     pub username: Option<String>,
-    /// The roles.
     pub roles: ObservedRoles,
-    /// The Flex user.
     pub flex_user_sid: FlexUserSid,
-    /// The worker, where Twilio says.
+    /// The worker, if Twilio reports one.
     pub worker_sid: Option<WorkerSid>,
-    /// The profile signed in with.
+    /// The profile that the person used for sign-in.
     pub profile: SsoProfile,
 }
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// There is no such session: it never existed, or it has been deleted.
+    /// The session never existed, or it was deleted.
     #[error("there is no such session")]
     Unknown,
-    /// The session has ended: it is too old, was idle for too long, or Twilio does not refresh it any more.
+    /// The session has ended: it is too old, was idle for too long, or Twilio refuses to refresh it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
-    /// Another process is refreshing the session, and the request has waited long enough.
+    /// Another process is still refreshing the session.
     #[error("another process is refreshing the session")]
     Busy,
-    /// A dependency of sign-in fails.
     #[error("the session cannot be served")]
     Fault(#[from] Fault),
 }
@@ -87,7 +82,7 @@ impl SignIn {
             let session = self.live(&key).await?;
             let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
             let Some(tokens) = Tokens::open(&session, &keys.value) else {
-                // Another process may still have the key, so the session is not removed.
+                // Do not remove the session, because another process may have the key.
                 return Err(SessionError::Ended("its key is retired"));
             };
             let now = self.now();
@@ -103,7 +98,7 @@ impl SignIn {
             let sessions = &self.parts.sessions;
             match sessions.lease(&key, session.version, now, now + LEASE).await.map_err(Fault::from)? {
                 Lease::Granted => {
-                    // Twilio may replace the refresh token. The new one must be stored, even if the client goes away.
+                    // Twilio may replace the refresh token, so store the answer even if the client disconnects.
                     let this = self.clone();
                     let refresh = async move { this.refresh(session, tokens, &keys.value, deadline).await };
                     if let Some(signed_in) = telemetry::detached(refresh).await? {
@@ -137,7 +132,7 @@ impl SignIn {
         self.end_session(&SessionKey::of(unverified_session_id)).await
     }
 
-    /// The session, if it has not ended.
+    /// Returns the session, or an error if it has ended.
     async fn live(&self, key: &SessionKey) -> Result<Session, SessionError> {
         let session = self.parts.sessions.get(key).await.map_err(Fault::from)?.ok_or(SessionError::Unknown)?;
         let Some(ended) = self.ended(&session) else { return Ok(session) };
@@ -145,7 +140,7 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Returns why the session has ended, or `None` if it has not.
+    /// Returns why the session has ended, or `None` if it has not ended.
     fn ended(&self, session: &Session) -> Option<&'static str> {
         let now = self.now();
         if now >= session.ends_at {
@@ -157,11 +152,8 @@ impl SignIn {
         }
     }
 
-    /// Refreshes the tokens while holding the lease. If that fails while the old access token is still valid, returns
-    /// that token, so that the person stays signed in. Only a refusal by Twilio itself ends the session, and not before
-    /// the old access token has expired.
-    ///
-    /// Returns `None` if the session has another version by now. The caller then reads it again.
+    /// Refreshes the tokens while holding the lease. After a failure, returns the old access token if it is still
+    /// valid. The session ends only if Twilio refuses to refresh and the old token has expired.
     async fn refresh(
         &self,
         session: Session,
@@ -199,8 +191,7 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, tokens.logins.clone(), self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Only Twilio's answer to Tokens/Info contains the worker's SID. So keep the SID that is already known. A
-        // user's worker does not change.
+        // A refresh does not return the worker's SID, so keep the known SID.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         if !self.replace(&session, &next, keys).await? {
             return Ok(None);
@@ -225,10 +216,10 @@ impl SignIn {
         Err(fault.into())
     }
 
-    /// Returns the tokens that Twilio refuses to refresh, as long as they are valid. Records that there is no need to
-    /// ask Twilio again.
+    /// Returns the old tokens after Twilio has refused to refresh them, while they are valid. Records that a further
+    /// refresh is useless.
     ///
-    /// Twilio also refuses if an earlier refresh replaced the refresh token and its answer was lost.
+    /// Twilio also refuses a refresh token that it has already replaced, for example after a lost answer.
     async fn serve_the_last(
         &self,
         session: Session,
@@ -248,8 +239,8 @@ impl SignIn {
         self.signed_in(session, tokens).map(Some)
     }
 
-    /// Stores the session's new tokens, which ends the lease. Returns false if the session has another version by now or
-    /// no longer exists.
+    /// Stores the session's new tokens and ends the lease. Returns false if the session has changed or no longer
+    /// exists.
     async fn replace(&self, session: &Session, tokens: &Tokens, keys: &KeyRing) -> Result<bool, Fault> {
         let sealed = tokens.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         Ok(self.parts.sessions.refreshed(&session.key, session.version, &sealed).await?)

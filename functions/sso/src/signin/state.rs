@@ -1,11 +1,9 @@
 //! The `state` parameter of a login. Flexgate sends it to Twilio, and Twilio returns it to the callback.
 //!
-//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. This object is the same for every
-//! login, so it does not tell the logins of two tabs apart. An additional member could do that, but Twilio might reject
-//! it. So Flexgate appends the login's number to the object, encoded as white space: a space for each 0 bit, and a tab
-//! for each 1 bit. Every JSON parser must ignore white space there (RFC 8259, section 2). If Twilio returns `state`
-//! unchanged, Flexgate reads the number from it. If Twilio serializes the object again, only the number is lost, and
-//! Flexgate finds the login by its profile.
+//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. Flexgate appends the login's number as
+//! white space: a space for each 0 bit and a tab for each 1 bit. Twilio might reject an additional member, but JSON
+//! parsers ignore white space there (RFC 8259, section 2). If Twilio removes the white space, Flexgate finds the login
+//! by its profile.
 
 use std::fmt;
 
@@ -17,7 +15,7 @@ use serde_json::json;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginId(pub(super) u64);
 
-/// The number in base64url, as it stands in the name of the login's cookie.
+/// The number in base64url, as in the name of the login's cookie.
 impl fmt::Display for LoginId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
@@ -33,25 +31,24 @@ impl LoginId {
     }
 }
 
-/// What a returned `state` says.
+/// The result of parsing a returned `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// Flexgate wrote the `state`, and it still contains the login's number.
+    /// The `state` comes from Flexgate and contains a login's number.
     Login(LoginId),
-    /// The `state` contains the callback's redirect URL, but the login's number has been lost.
+    /// The `state` contains the callback's redirect URL, but no login's number.
     Unnumbered,
-    /// Flexgate did not write it.
+    /// The `state` does not come from Flexgate.
     Foreign,
 }
 
-/// The state for a login.
 pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String {
     let mut text = json!({ "connection_name": client_id, "redirect_url": redirect_url }).to_string();
     text.extend((0..64).rev().map(|bit| if id.0 >> bit & 1 == 1 { '\t' } else { ' ' }));
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Parses a returned `state`. `redirect_url` is the URL of the callback that received it.
+/// Parses a returned `state`. `redirect_url` is the callback's own URL.
 pub(super) fn read(unverified: &str, redirect_url: &str) -> Returned {
     let unpadded = unverified.trim_end_matches('=');
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(unpadded) else { return Returned::Foreign };

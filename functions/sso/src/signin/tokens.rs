@@ -1,4 +1,4 @@
-//! A session's tokens, sealed.
+//! A session's tokens, as encrypted in the store.
 
 use flexgate::base::clock_rng::Rng;
 use flexgate::base::seal::{KeyRing, Purpose};
@@ -11,24 +11,24 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Twilio gives expiration times in whole seconds. So if two tokens were obtained within this time, they may have the
-/// same expiration time by chance. Then nothing shows whether the refresh extended it.
+/// If two tokens were obtained within this time, their equal expiration times prove nothing, because these times have
+/// whole seconds.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
-/// A session's tokens, in the form in which the store keeps them encrypted.
+/// A session's tokens. The store contains them in encrypted form.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Tokens {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     pub(super) expires_at: i64,
-    /// When Twilio issued them to Flexgate.
+    /// When Flexgate obtained the tokens, in Unix seconds.
     pub(super) obtained_at: i64,
     pub(super) identity: Option<String>,
     pub(super) username: Option<String>,
     pub(super) roles: ObservedRoles,
     pub(super) worker_sid: Option<WorkerSid>,
-    /// Whether another refresh would bring nothing: the session has reached Twilio's maximum lifetime, or Twilio has
-    /// refused to refresh it.
+    /// Whether another refresh is useless: Twilio has refused one, or the session has reached Twilio's maximum
+    /// lifetime.
     pub(super) last: bool,
     /// The numbers of the logins that began this session and the sessions that it replaced, newest last.
     #[serde(default)]
@@ -56,17 +56,16 @@ impl Tokens {
         keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
-    /// Returns the session's tokens, or `None` if the key that encrypted them is no longer in use.
+    /// Decrypts the session's tokens. Returns `None` if the key is no longer in use.
     pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether the session has reached Twilio's maximum lifetime. A refresh has replaced the tokens `before` with these
-    /// tokens. If these tokens do not expire later than `before`, the maximum is reached.
+    /// Whether the refresh of the tokens `before` brought no later expiration. Then the session has reached Twilio's
+    /// maximum lifetime.
     ///
-    /// Returns false if both were obtained within `MOVES_WITHIN` of each other. This happens if a page requests its
-    /// token right after sign-in. Expiration times have whole seconds, so both may be the same by chance.
+    /// Returns false if both sets of tokens were obtained within `MOVES_WITHIN`.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

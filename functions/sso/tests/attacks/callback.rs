@@ -1,4 +1,4 @@
-//! Tests the callback: which requests complete a login, and which do not.
+//! Tests which callbacks complete a login.
 
 use base64::Engine as _;
 use flexgate_test_support::Browser;
@@ -69,8 +69,7 @@ async fn s03_code_of_another_login_of_the_same_browser() {
     let parameters: std::collections::HashMap<_, _> =
         form_urlencoded::parse(second.split_once('?').unwrap().1.as_bytes()).into_owned().collect();
     let reply = browser.get(&with_parameter(&first, "code", Some(&parameters["code"]))).await;
-    // Only Twilio knows to which login the code belongs. It refuses the code, because the verifier is that of another
-    // login. So nobody is signed in.
+    // The code belongs to the other login. Twilio refuses the code, because the verifier is wrong.
     assert_eq!(code(&reply.problem()), NO_LOGIN);
     assert_eq!(logins(&browser).len(), 1, "the other login is still under way");
     assert!(!browser.cookies.contains_key(SESSION));

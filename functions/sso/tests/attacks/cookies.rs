@@ -1,5 +1,4 @@
-//! Attacks with cookies: a changed cookie, one cookie in the place of another, an expired cookie, and a cookie that is
-//! too large.
+//! Tests changed, exchanged, expired and oversized cookies.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY};
@@ -13,8 +12,7 @@ use crate::{LOGIN, SESSION, at_callback, exchanges, fresh, login_line, logins, p
 async fn s04_one_second_past_its_age() {
     let (world, mut in_time, callback) = at_callback().await;
     world.clock.advance(Duration::seconds(600));
-    // Twilio's code is valid for only one minute. Set Twilio's clock back, so that the code is fresh although the
-    // person spent ten minutes on the sign-in page.
+    // A code is valid for only one minute. Set Twilio's clock back, so that the code is issued after ten minutes.
     world.shift_simulator(-600).await;
     assert_eq!(in_time.get(&callback).await.status, 303);
 
@@ -126,7 +124,7 @@ async fn every_cookie_is_bound_to_the_host_and_out_of_a_scripts_reach() {
 #[tokio::test]
 async fn s28_no_cookie_and_no_header_grows_too_large() {
     let (_world, mut browser) = fresh().await;
-    // `long` is a `return_to` of the maximum length. `longer` is too long, so Flexgate replaces it with `/`.
+    // `long` is a `return_to` of the maximum length. `longer` is above the maximum, so Flexgate replaces it with `/`.
     let long = format!("/{}", "x".repeat(2_047));
     let longer = format!("/{}", "%C3%A9".repeat(400));
     for path in [&long, &long, &long, &longer, &long, &long, &long, &long, &long, &long] {
@@ -155,7 +153,7 @@ async fn two_cookies_of_one_name_say_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// A simple fuzz test: sends arbitrary cookies and arbitrary callback queries.
+    /// Sends arbitrary cookies and callback queries.
     #[test]
     fn no_cookie_and_no_query_at_all_makes_it_fail(
         cookies in proptest::collection::vec("[ -~]{0,60}", 0..4),

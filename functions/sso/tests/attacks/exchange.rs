@@ -1,5 +1,4 @@
-//! Failures when Flexgate exchanges the code: Twilio returns wrong data, is slow, fails, or does not answer. Flexgate
-//! never sends the code twice.
+//! Tests failures of the code exchange: wrong data, delays, errors and lost answers. Flexgate never sends a code twice.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates them.
+//! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates the Flex
+//! user.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, FlexUserSid};
@@ -21,7 +22,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
         let active = Said::access(world.clock_rng().now(), &EventId::from(id), active);
         Statement { active: Some(active), ..Statement::default() }
     };
-    // The same username in a different case belongs to the same person.
+    // The username differs only in case, so the person is the same.
     let mut person = Person::new(PersonId::of([1; 16]), "ADA".parse().unwrap());
     person.statements.insert(Source::Scim, said(false, 1));
     assert_eq!(people.add(&person, None).await.unwrap(), Written::Yes(1));
@@ -34,8 +35,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     assert_eq!(reply.problem(), (403, "login_refused".into()), "{}", reply.text);
     assert_eq!(count(), 0);
     assert!(!browser.cookies.contains_key(SESSION));
-    // Twilio may have reactivated the person, so Flexgate queues a job that deactivates them. Several attempts to sign
-    // in queue only one job.
+    // Flexgate queues a job that deactivates the Flex user again. Several sign-in attempts queue only one job.
     assert_eq!(browser.sign_in(&world, "ada").await.status, 403);
     let (inbox, now) = (platform.inbox().unwrap(), world.clock_rng().now());
     let taken = inbox.take(Lane::Bulk, 10, now, now + Duration::MINUTE).await.unwrap();

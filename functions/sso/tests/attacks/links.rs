@@ -1,4 +1,4 @@
-//! The addresses of a sign-in: where it begins, where it ends, and what error pages offer.
+//! Tests the addresses of a sign-in: its start, its end, and the links on error pages.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, Reply};
@@ -107,7 +107,7 @@ async fn r11_a_login_at_another_host_continues_at_the_public_url() {
         assert_eq!(reply.status, 303, "{host}");
         assert!(reply.set_cookies().is_empty(), "no login begins at {host}");
         assert_eq!(location.origin().ascii_serialization(), GATEWAY);
-        // A proxy may replace the host, so the second request is answered wherever it seems to have been sent.
+        // The second request starts a login even with the wrong host, because a proxy may have replaced the host.
         let own = location.as_str().strip_prefix(GATEWAY).unwrap();
         let request = Request::get(own).header("host", host);
         let reply = browser.send(request.body(Body::empty()).unwrap()).await;

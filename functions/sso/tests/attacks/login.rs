@@ -1,4 +1,4 @@
-//! Attacks on the login: open redirects, who can begin a login, and what a foreign page can do.
+//! Tests attacks on the start of a login, such as open redirects.
 
 use axum::body::Body;
 use flexgate_test_support::GATEWAY;
@@ -67,7 +67,7 @@ async fn s18_spoofed_hosts_change_nothing() {
         let request = Request::get("/sso/default/login").header(name, value);
         let mut reply = browser.send(request.body(Body::empty()).unwrap()).await;
         if name == "host" {
-            // The redirect goes to the configured URL, and no cookie is set before.
+            // The redirect goes to the configured URL and sets no cookie.
             let own = reply.header("location").strip_prefix(GATEWAY).unwrap().to_owned();
             assert!(reply.set_cookies().is_empty());
             let request = Request::get(own).header(name, value);
@@ -131,7 +131,6 @@ async fn the_active_configuration_is_used_not_the_first() {
     assert_eq!(config.body["connection_name"], account.sso_profile_sid);
     assert_eq!(config.body["client_id"], account.client_id);
     assert_eq!(config.body["active"], true);
-    // The configuration is cached, so ten more logins make no further request to Twilio for it.
     for _ in 0..10 {
         browser.begin("/sso/default/login").await;
     }

@@ -1,5 +1,4 @@
-//! The attacks S1 to S32 on sign-in. The tests send requests directly to the router, and a running simulator replaces
-//! Twilio. The names of tests begin with the ids of the attacks.
+//! Attacks on sign-in, S1 to S32. The tests send requests directly to the router. A simulator replaces Twilio.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -21,11 +20,11 @@ use flexgate::web::Edge;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::{Browser, Reply, World};
 
-/// The names of the login cookies begin with this.
+/// The start of a login cookie's name.
 pub const LOGIN: &str = "__Host-flexgate-login-";
 pub const SESSION: &str = "__Host-flexgate-session";
 
-/// Starts a process of the sign-in function in this world. The variables are added to the usual settings.
+/// Starts the sign-in function in this world, with these additional variables.
 pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     let mut reader: Reader = world.reader().with(variables.iter().copied());
     let settings = Settings::read(&mut reader);
@@ -34,19 +33,18 @@ pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
-/// Starts a process of the sign-in function in this world.
 pub fn process(world: &World) -> Router {
     process_with(world, &[])
 }
 
-/// Returns a world, and a browser that has not signed in.
+/// Returns a world and a browser without a session.
 pub async fn fresh() -> (World, Browser) {
     let world = World::on_one_clock().await;
     let browser = Browser::new(process(&world));
     (world, browser)
 }
 
-/// Returns a world, and a browser in which ada is signed in.
+/// Returns a world and a browser in which ada is signed in.
 pub async fn signed_in() -> (World, Browser) {
     let (world, mut browser) = fresh().await;
     let reply = browser.sign_in(&world, "ada").await;
@@ -54,7 +52,7 @@ pub async fn signed_in() -> (World, Browser) {
     (world, browser)
 }
 
-/// Returns a world, a browser in the middle of a login, and the callback's address, which the browser requests next.
+/// Returns a world, a browser in the middle of a login, and the URL of the callback.
 pub async fn at_callback() -> (World, Browser, String) {
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -62,19 +60,19 @@ pub async fn at_callback() -> (World, Browser, String) {
     (world, browser, callback)
 }
 
-/// The names of the browser's login cookies.
+/// Returns the names of the browser's login cookies.
 #[must_use]
 pub fn logins(browser: &Browser) -> Vec<String> {
     browser.cookies.keys().filter(|name| name.starts_with(LOGIN)).cloned().collect()
 }
 
-/// The `Set-Cookie` line of a login cookie.
+/// Returns the `Set-Cookie` line of a login cookie.
 #[must_use]
 pub fn login_line(reply: &Reply) -> &str {
     reply.set_cookies().into_iter().find(|line| line.starts_with(LOGIN)).unwrap()
 }
 
-/// Returns the callback address with one query parameter replaced or removed.
+/// Returns the callback's URL with one query parameter replaced or removed.
 #[must_use]
 pub fn with_parameter(callback: &str, name: &str, value: Option<&str>) -> String {
     let (path, query) = callback.split_once('?').unwrap();
@@ -90,12 +88,12 @@ pub fn with_parameter(callback: &str, name: &str, value: Option<&str>) -> String
     format!("{path}?{}", form.finish())
 }
 
-/// The number of authorization codes that were sent to Twilio.
+/// Returns the number of authorization codes sent to Twilio.
 pub async fn exchanges(world: &World) -> usize {
     grants(world, "AuthorizationCode").await
 }
 
-/// The number of refresh tokens that were sent to Twilio.
+/// Returns the number of refresh tokens sent to Twilio.
 pub async fn refreshes(world: &World) -> usize {
     grants(world, "RefreshToken").await
 }

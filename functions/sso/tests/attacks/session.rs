@@ -1,4 +1,4 @@
-//! Tests sessions: who may use one, how it is refreshed, and how it ends.
+//! Tests the use, the refresh and the end of sessions.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, World};
@@ -56,7 +56,7 @@ async fn s29_a_refresh_that_twilio_refuses_ends_the_session() {
     world
         .fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 400, "times": "always" }))
         .await;
-    // The access token is still good for three minutes, so it is served. Flexgate does not ask Twilio again.
+    // The old access token is valid for three more minutes. Flexgate returns it and does not ask Twilio again.
     assert_eq!(browser.call("/sso/token").await.status, 200);
     assert_eq!(browser.call("/sso/token").await.status, 200);
     world.advance(Duration::minutes(3)).await;
@@ -126,8 +126,8 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let world = World::on_one_clock().await;
     world.simulator.switch(|switches| {
         switches.sso_max_lifetime_seconds = 8 * 3600;
-        // Twilio must accept the same refresh token again. If it issued a new one with each refresh, a lost answer
-        // would lose the new token, and the session could not continue.
+        // Twilio accepts the same refresh token again. With a new refresh token each time, a lost answer would end the
+        // session.
         switches.refresh_rotates = false;
     });
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
@@ -143,13 +143,13 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     ];
     let mut periods = 0;
     let mut expiry = expires_at(&browser.call("/sso/token").await.body);
-    // Twilio does not process a request that it answers with 429, so Flexgate sends it again at once.
+    // Twilio does not process requests that it answers with 429. Do not count these requests.
     let processed = async || {
         let sent = world.journal("OAuth/Tokens").await;
         let refreshes = sent.iter().filter(|request| request["body"].to_string().contains("RefreshToken"));
         refreshes.filter(|request| request["status"] != 429).count()
     };
-    // A front end asks for its token every minute. For each token, the first attempt to refresh it fails.
+    // A page asks for its token every minute. Each token's first refresh fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
         let before = processed().await;
@@ -180,7 +180,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // For each token, one refresh succeeds. At the end, one more succeeds but does not extend the expiration.
+    // Each token needs one refresh. One more refresh, at the end, does not extend the session.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 
@@ -193,7 +193,7 @@ async fn a_lost_answer_to_a_refresh_costs_no_token_that_is_still_good() {
     world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "lost_response" })).await;
     let during = browser.call("/sso/token").await;
     assert_eq!((during.status.as_u16(), &during.body["access_token"]), (200, &first["access_token"]));
-    // The lease lasts a few seconds longer than the failed refresh. Until it ends, no process calls Twilio again.
+    // No process sends another refresh until the lease ends, some seconds after the failure.
     assert_eq!(browser.call("/sso/token").await.body["access_token"], first["access_token"]);
     assert_eq!(refreshes(&world).await, 1);
     world.advance(Duration::seconds(30)).await;
@@ -207,8 +207,7 @@ async fn a_session_ends_when_idle_and_at_its_longest() {
     let (world, mut browser) = signed_in().await;
     let mut idle = browser.clone();
     world.advance(Duration::minutes(119)).await;
-    // Here, a browser asks for a token an hour after its last token expired. The session has not ended, so Flexgate
-    // refreshes the token.
+    // The session outlives its last token by an hour. Flexgate then refreshes the token.
     assert_eq!(browser.call("/sso/token").await.status, 200);
     world.advance(Duration::hours(2)).await;
     assert_eq!(idle.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
@@ -292,7 +291,7 @@ async fn a_hosted_flex_token_is_validated_and_anything_else_is_not() {
     }
     assert_eq!(validate(&mut browser, "").await.problem(), (400, "fields_invalid".into()));
 
-    // Twilio answers 200, but the token has expired or belongs to another account or instance. Flexgate refuses it.
+    // Flexgate refuses an answer with status 200 if the token has expired or belongs to another account or instance.
     let info = |changes: serde_json::Value| {
         let account = world.simulator.account();
         let mut body = json!({

@@ -1,4 +1,4 @@
-//! Several tabs of one browser sign in at once, and callbacks arrive that belong to no login.
+//! Tests logins in several tabs at once, and callbacks without a login.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, World};
@@ -10,8 +10,8 @@ use time::Duration;
 
 use crate::{SESSION, at_callback, exchanges, fresh, logins, process, signed_in, with_parameter};
 
-/// Begins `count` logins as a browser does that restores its tabs: no request carries the cookie of another's answer.
-/// Returns the callbacks in the order of the logins.
+/// Begins `count` logins at once, like a browser that restores its tabs. No request has another login's cookie. Returns
+/// the callbacks in the order of the logins.
 async fn restored(world: &World, browser: &mut Browser, count: usize) -> Vec<String> {
     let before = browser.clone();
     let mut callbacks = Vec::new();
@@ -73,11 +73,11 @@ async fn r01_thirty_tabs_at_once_sign_in_and_their_cookies_are_small() {
     let callbacks = restored(&world, &mut browser, 30).await;
     let line: usize = browser.cookies.iter().map(|(name, value)| name.len() + value.len() + 3).sum();
     assert!(line < 10_240 / 2, "{line} bytes");
-    // All callbacks are sent before the first answer arrives.
+    // The browser sends all callbacks before the first answer arrives.
     for callback in &callbacks {
         assert_eq!(browser.clone().get(callback).await.status, 303);
     }
-    // The first answer that arrives clears the cookies of all but the newest eight.
+    // The first answer clears all login cookies except the newest eight.
     assert_eq!(browser.get(&callbacks[0]).await.status, 400, "the code was used above");
     assert!(logins(&browser).len() <= 8, "{}", logins(&browser).len());
 }
@@ -181,7 +181,7 @@ async fn r02_a_session_that_has_ended_does_not_count_as_signed_in() {
     assert_eq!(browser.get(&callback).await.problem(), (400, "login_invalid".into()));
 }
 
-/// Anybody can send a browser to a callback whose `state` has no number, because such a `state` can be guessed.
+/// Anybody can guess a `state` without a number, and send a browser to the callback with it.
 #[tokio::test]
 async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_way() {
     use base64::Engine as _;
@@ -201,7 +201,7 @@ async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_w
     }
     assert_eq!(exchanges(&world).await, 3, "a login sends at most three codes that come without a number");
     assert_eq!(browser.get(&callback).await.status, 303);
-    // The newest login of the profile is chosen, whatever its position among the cookies.
+    // Flexgate uses the newest login of the profile, whatever the order of the cookies.
     let first = browser.begin("/sso/default/login?return_to=/first").await;
     world.clock.advance(Duration::SECOND);
     let second = browser.begin("/sso/default/login?return_to=/second").await;
@@ -225,7 +225,7 @@ async fn r04_a_cookie_of_another_application_harms_nobody() {
             assert_eq!(browser.send(request).await.status, 200, "{line}");
         }
     }
-    // Bytes that are no text at all.
+    // A cookie with bytes that are not text.
     let line = [&b"visitor=\xff\xfe; "[..], SESSION.as_bytes(), b"=", session.as_bytes()].concat();
     let mut browser = browser.clone();
     browser.cookies.clear();
@@ -280,7 +280,7 @@ async fn r13_a_login_that_fails_or_of_another_browser_ends_nothing() {
     let declined = browser.authenticate(&world, &authorize, None).await;
     assert_eq!(browser.get(&declined).await.problem(), (403, "login_refused".into()));
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // After declining, the person goes back and signs in after all.
+    // The person goes back after declining, and signs in.
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
     assert_eq!(browser.get(&callback).await.status, 303);
 }

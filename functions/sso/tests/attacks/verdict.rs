@@ -1,5 +1,5 @@
-//! Whose verdict is it? Proxies and firewalls between Flexgate and Twilio refuse requests too. Only a refusal of Twilio
-//! itself ends a session or a login.
+//! Tests refusals by proxies and firewalls between Flexgate and Twilio. Only Twilio's own refusal ends a session or a
+//! login.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply, World};
@@ -9,7 +9,7 @@ use time::Duration;
 
 use crate::{SESSION, at_callback, exchanges, refreshes, signed_in};
 
-/// Refusals that Twilio did not write.
+/// Refusals that do not come from Twilio.
 fn refusals_of_others() -> Vec<Value> {
     let html = "<!doctype html><html><title>Access denied</title><body>canary</body></html>";
     let mut refusals = Vec::new();
@@ -56,11 +56,11 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         let reply = browser.call("/sso/token").await;
         assert_eq!(reply.status, 200, "{refusal}: {}", reply.text);
         assert_eq!(reply.body["access_token"], first);
-        // The lease must end before anybody asks Twilio again.
+        // Wait until the lease ends.
         world.advance(Duration::seconds(11)).await;
     }
     assert!(refreshes(&world).await >= refusals_of_others().len());
-    // The token has expired and the proxy still refuses: that is an outage, and the session goes on after it.
+    // The token has expired, but the refusal comes from a proxy. So the session continues.
     world.advance(Duration::minutes(5)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (503, "unavailable".into()));
@@ -110,7 +110,7 @@ async fn r06_a_proxy_that_refuses_tokens_info_costs_no_login() {
     assert_eq!((&token["username"], &token["worker_sid"]), (&json!("ada"), &json!(null)));
 }
 
-/// Signs in, and lets the answer to the first refresh be lost after Twilio has rotated the refresh token.
+/// Signs in, and loses the answer to the first refresh. Twilio has then replaced the refresh token.
 async fn rotated_unseen() -> (World, Browser, Value) {
     let (world, mut browser) = signed_in().await;
     let first = browser.call("/sso/token").await.is(200)["access_token"].clone();

@@ -1,4 +1,4 @@
-//! Serves the agent desktop from `examples/agent-desktop` at `/`. The desktop's files are compiled into the binary.
+//! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,11 @@ use flexgate::web::{Path as UrlPath, Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-/// The page's content security policy. The page may run its own scripts and the SDK's, and may connect to its own
-/// origin and to Twilio. Everything else is blocked.
+/// The page's content security policy. It allows only scripts from Flexgate, and connections to Flexgate and Twilio.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page's files.
 const FILES: [(&str, &str, &str); 5] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
     ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
@@ -24,11 +22,10 @@ const FILES: [(&str, &str, &str); 5] = [
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 
-/// The folder into which `npm ci` installs the Flex SDK, relative to the repository. Users install the SDK themselves,
-/// because Twilio's terms apply to it and Flexgate does not distribute it.
+/// The folder of the Flex SDK, relative to the repository. Users install the SDK with `npm ci`, because Twilio's terms
+/// apply to it.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
-/// The routes.
 pub fn router() -> Router {
     let mut router = Router::new().route("/sdk/{file}", get(sdk));
     for (path, content_type, text) in FILES {

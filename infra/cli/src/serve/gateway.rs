@@ -24,10 +24,9 @@ use url::Url;
 
 use super::{desktop, listener, openapi};
 
-/// The time that the gateway waits for pending requests when it stops.
+/// How long a stopping gateway waits for pending requests.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// The settings of all functions.
 #[derive(Debug, Clone)]
 pub struct Settings {
     common: Common,
@@ -40,7 +39,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. The error lists every mistake in them.
+    /// Reads the settings. The error lists all mistakes.
     pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
         let common = Common::read(&mut reader);
         let sign_in = SignInSettings::read(&mut reader, common.as_ref());
@@ -59,7 +58,7 @@ impl Settings {
         reader.finish(settings())
     }
 
-    /// The gateway's public URL, without a trailing slash.
+    /// Returns the gateway's public URL, without a trailing slash.
     pub fn public_url(&self) -> &str {
         Url::as_str(&self.common.public_url).trim_end_matches('/')
     }
@@ -74,25 +73,23 @@ impl Settings {
         }
     }
 
-    /// The logging settings.
     pub fn log(&self) -> Log {
         self.common.log.clone()
     }
 }
 
-/// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<()>,
-    /// The task that applies incoming identity events and jobs. It runs even if no webhooks are configured, because
-    /// SCIM and sweeps queue jobs too.
+    /// The task that applies identity events and jobs. It runs even without webhooks, because SCIM and sweeps queue
+    /// jobs too.
     consumer: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Listens on `address` and starts to serve requests.
+    /// Listens on `address` and serves requests.
     pub async fn start(address: SocketAddr, settings: &Settings, clock_rng: ClockRng) -> Result<Self, Box<dyn Error>> {
         let platform = Platform::new(&settings.common, clock_rng)?;
         let router = assemble(settings, &platform).await?;
@@ -110,12 +107,11 @@ impl Gateway {
         Ok(Self { address, stopping, served, consumer })
     }
 
-    /// The address that the gateway listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops accepting requests and events, and waits until those that have already started are finished.
+    /// Stops accepting requests and events. Waits, up to a time limit, for the pending requests and events.
     pub async fn stop(self) {
         self.stopping.cancel();
         let finished = async {
@@ -125,7 +121,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // The queue still contains the unfinished messages, and delivers them again after the next start.
+            // The queue delivers the unfinished messages again after the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

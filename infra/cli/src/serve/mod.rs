@@ -22,7 +22,7 @@ pub use gateway::{Gateway, Settings};
 pub use options::Serve;
 pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated, Started};
 
-/// Serves until a signal such as SIGTERM or Ctrl-C arrives. Then finishes the pending requests and returns.
+/// Serves until a signal such as SIGTERM or Ctrl-C. Then finishes the pending requests.
 pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
     if options.live { live(options).await } else { simulated(options).await }
 }
@@ -72,7 +72,7 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Warns about unknown variables. Without the warning, nobody would notice that a misspelt variable has no effect.
+/// Warns about unknown variables, because a misspelt variable has no effect.
 fn warn_of_unknown_variables() {
     for (variable, nearest) in unknown_here() {
         tracing::warn!(variable, nearest, "an unknown variable is set: is it misspelt?");
@@ -83,7 +83,7 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Writes a line to standard output and flushes it, so that a program that reads from the pipe gets the line at once.
+/// Writes a line to standard output and flushes it, so that another program can read the line at once.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;

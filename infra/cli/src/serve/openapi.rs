@@ -1,14 +1,12 @@
-//! The OpenAPI document. Each function describes its own routes, and this module merges the descriptions.
+//! The OpenAPI document, merged from the descriptions of all functions.
 //!
-//! `docs/openapi.json` is the committed copy. A test in this module fails if the copy differs. `UPDATE=1 cargo test -p
-//! flexgate-cli openapi` updates it.
+//! A test compares it with `docs/openapi.json`. `UPDATE=1 cargo test -p flexgate-cli openapi` updates that file.
 
 use axum::routing::get;
 use axum::{Json, Router};
 use flexgate::web::openapi;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
-/// `/openapi.json`.
 pub fn router() -> Router {
     Router::new().route("/openapi.json", get(|| async { Json(document()) }))
 }
@@ -60,11 +58,9 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // No described route returns these three codes. They mean that no route matches, that the method is wrong,
-            // or that Flexgate does not support a SCIM path such as `/Bulk`.
+            // No described route returns these codes. They mean: unknown route, wrong method, unsupported SCIM path.
             let of_no_route = ["route_unknown", "method_not_allowed", "scim_unsupported"].contains(&kind.code);
-            // SCIM errors have a schema without the codes, so the descriptions of the SCIM routes mention the codes in
-            // their text.
+            // The schema of SCIM errors has no codes, so the routes' descriptions contain them as text.
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);
         }

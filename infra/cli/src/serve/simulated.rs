@@ -1,4 +1,4 @@
-//! A complete set-up with the simulator. This module generates all its settings and secrets.
+//! A complete set-up with the simulator. This module generates the settings and the secrets.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,29 +16,23 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that the simulated set-up always sets itself. It ignores their values in the environment, because those
-/// values may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
+/// Variables that the simulated set-up always sets itself. It ignores their values in the environment, which may be for
+/// real Twilio.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
-/// The file with the SCIM token itself, so that people can try SCIM out. A real set-up shows the token once and stores
-/// only its hash.
+/// The file with the SCIM token, for trying out SCIM.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings as shell variables. After a shell has loaded this file, operator commands in this shell
-/// act on the simulated set-up.
+/// The file with the settings as shell variables. With these variables, operator commands use the simulated set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
-/// The options of the simulated set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
-    /// The folder in which the set-up keeps its state.
+    /// The folder for the set-up's data.
     pub data_dir: &'a Path,
-    /// The gateway's port.
     pub gateway: u16,
-    /// The simulator's address.
     pub simulator: SocketAddr,
-    /// The simulator's TLS address.
     pub tls: Option<SocketAddr>,
     /// Whether other `FLEXGATE_…` variables in the environment override the generated settings.
     pub environment: bool,
@@ -46,17 +40,15 @@ pub struct Simulated<'a> {
 
 /// A running simulated set-up.
 pub struct Started {
-    /// The simulated Twilio.
     pub simulator: Simulator,
     /// The gateway's settings.
     pub reader: Reader,
-    /// A lock on the folder. As long as this file is open, no other process can use the folder.
+    /// The lock on the folder. While this file is open, no other process can use the folder.
     pub lock: File,
 }
 
 impl Simulated<'_> {
-    /// Starts the simulator. Fails if another process uses the same folder, because both would then overwrite each
-    /// other's state.
+    /// Starts the simulator. Fails if another process uses the same folder.
     pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
             format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
@@ -107,7 +99,7 @@ impl Simulated<'_> {
         Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
 
-    /// Describes the error, and names the option or the file that the user should change.
+    /// Describes the error, and names the option or the file to change.
     fn explained(&self, error: &flexgate_simulator::StartError) -> String {
         let said = with_causes(error);
         match error {
@@ -120,7 +112,6 @@ impl Simulated<'_> {
     }
 }
 
-/// Locks the folder for this process.
 fn lock(folder: &Path) -> Result<File, String> {
     let path = folder.join("lock");
     let mut file = private().open(&path).map_err(|error| unwritable(&path, &error))?;
@@ -147,9 +138,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// Writes the secrets. The Twilio credential is written at every start, because it must be the one that the simulator
-/// accepts. The cookie keys and the webhook secret are written only once, so that sessions and webhook senders still
-/// work after a restart.
+/// Writes the secrets. The Twilio credential is always written, because it belongs to the new simulator. The cookie
+/// keys and the webhook secret are written only once, so that sessions and webhooks survive a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();
@@ -170,7 +160,7 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Generates a SCIM token and its hash, unless both files exist already.
+/// Generates a SCIM token and its hash, unless both files exist.
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {
@@ -181,8 +171,7 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Writes the settings as shell commands, to be loaded with `. FILE`. The settings contain the names of secrets but no
-/// secrets themselves.
+/// Writes the settings as shell commands, to be loaded with `. FILE`. The file contains no secrets, only their names.
 fn write_environment(path: &Path, settings: &[(&str, String)]) -> Result<(), String> {
     let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
     write_private_text(path, &settings.iter().map(line).collect::<String>())

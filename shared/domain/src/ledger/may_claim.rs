@@ -1,8 +1,7 @@
-//! Decides whether an issuer may claim a Flex user to whom nobody is bound.
+//! Decides whether an issuer may claim a Flex user without a binding.
 //!
-//! The first mint of a person binds the person's identity to the Flex user with the username in the person's token. If
-//! several issuers are trusted, each of them could name the users of all others. So each issuer states whose users it
-//! may claim.
+//! A person's first mint binds the identity to the Flex user with the token's username. Without a limit, each trusted
+//! issuer could claim the users of all other issuers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,21 +10,21 @@ use std::str::FromStr;
 use super::person::Person;
 use super::source::{Source, SourceError};
 
-/// The unbound Flex users that an issuer may claim. The default is nobody.
+/// The unbound Flex users that an issuer may claim. The default is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MayClaim {
-    /// Everybody.
+    /// All unbound users.
     Everybody,
-    /// Only users about whom no other source than these has said anything.
+    /// Only users about whom no source outside this list has made a statement.
     Only(BTreeSet<Claimable>),
 }
 
-/// Whose Flex users these are.
+/// The origin of a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claimable {
-    /// Users whom only Flex knows: no source says anything about them.
+    /// A user without any source's statement, known only to Flex.
     Flex,
-    /// Users about whom this source says something. A SCIM group counts as [`Source::Scim`].
+    /// A user about whom this source has made a statement. A SCIM group counts as [`Source::Scim`].
     Of(Source),
 }
 
@@ -36,10 +35,10 @@ impl Default for MayClaim {
 }
 
 impl MayClaim {
-    /// Checks whether the issuer with the source `own` may claim the user. `person` is what the ledger knows about the
-    /// user, and `in_flex` says whether Flex has the user. The error is whose user it is.
+    /// Checks whether the issuer with the source `own` may claim the user. `person` is the user's entry in the ledger.
+    /// `in_flex` is true if Flex has the user. The error contains the user's origin that is not allowed.
     ///
-    /// Sources that have withdrawn everything do not count.
+    /// Sources that have withdrawn their statements do not count.
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {
         let Self::Only(allowed) = self else { return Ok(()) };
         let statements = person.into_iter().flat_map(|person| &person.statements);

@@ -1,4 +1,4 @@
-//! The usernames that an issuer may use: patterns with `*`.
+//! Patterns with `*` for the usernames of an issuer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,27 +6,27 @@ use std::str::FromStr;
 use crate::name::{MAX_CHARS, check_seen};
 use crate::{Username, folded};
 
-/// Characters with a special meaning in regular expressions or in other pattern languages. A pattern must not contain
-/// them. Otherwise an operator could write a regular expression, and Flexgate would compare it letter by letter.
+/// Special characters of regular expressions and other pattern languages. A pattern with one of them is probably a
+/// mistake.
 const FOREIGN: [char; 10] = ['?', '[', ']', '{', '}', '(', ')', '|', '^', '$'];
 
-/// A pattern of usernames, such as `*@partner.example`. Each `*` stands for any text, including none. Everything else
-/// stands for itself, in upper or lower case and in any Unicode composition.
+/// A pattern of usernames, such as `*@partner.example`. Each `*` matches any text, even none. The rest must match,
+/// ignoring case and Unicode composition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernamePattern {
-    /// As the operator wrote it.
+    /// The pattern as in the settings.
     text: Box<str>,
     /// The texts before, between and after the stars.
     pieces: Vec<Box<str>>,
 }
 
-/// The text is no pattern of usernames.
+/// The text is not a valid pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Empty, or longer than a username.
     #[error("must have 1 to 256 characters")]
     Length,
-    /// Only stars. Every username would match.
+    /// Only stars, which would match every username.
     #[error("must have text beside the *, because every username would match")]
     Everything,
     /// Two stars in a row.
@@ -35,7 +35,7 @@ pub enum PatternError {
     /// A character of another pattern language.
     #[error("must not contain {0}: a pattern is plain text and *, not a regular expression")]
     Foreign(char),
-    /// White space at an end, or an invisible character. No username that is meant could match.
+    /// White space at an end, or an invisible character. It is probably a mistake.
     #[error("must not contain invisible characters, nor start or end with white space")]
     Invisible,
 }
@@ -49,7 +49,7 @@ impl UsernamePattern {
         let Some((last, middle)) = rest.split_last() else { return folded == **first };
         let Some(mut remaining) = folded.strip_prefix(&**first) else { return false };
         for piece in middle {
-            // The leftmost place leaves the most text for the pieces that follow.
+            // Use the leftmost match, which leaves the most text for the remaining pieces.
             let Some((_, after)) = remaining.split_once(&**piece) else { return false };
             remaining = after;
         }
@@ -67,7 +67,7 @@ impl FromStr for UsernamePattern {
         if text.trim() != text || check_seen(text, |_| false).is_err() {
             return Err(PatternError::Invisible);
         }
-        // A backslash occurs in usernames, such as `CORP\ada`. Before a dot, it shows a regular expression.
+        // Usernames may contain a backslash, such as `CORP\ada`. But `\.` belongs to a regular expression.
         let escape = text.contains("\\.").then_some('\\');
         if let Some(foreign) = text.chars().find(|c| FOREIGN.contains(c)).or(escape) {
             return Err(PatternError::Foreign(foreign));

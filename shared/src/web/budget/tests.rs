@@ -23,7 +23,7 @@ fn admit(budgets: &FailureBudgets, account: Account) -> Result<Ticket<'_>, Durat
     budgets.admit(account, &RequestId::default())
 }
 
-/// Sends requests that fail. Returns how many went on.
+/// Sends requests that fail. Returns the number of admitted requests.
 fn fails(budgets: &FailureBudgets, account: Account, times: u32) -> u32 {
     let fails = |_: &u32| admit(budgets, account).map(|ticket| ticket.answered(REFUSED, None)).is_ok();
     (0..times).filter(fails).count().try_into().unwrap()
@@ -104,7 +104,7 @@ fn r75_a_shift_that_signs_in_while_twilio_is_slow_is_not_refused() {
     for number in 0..42 * 60 {
         under_way.push_back(admit(&budgets, office).unwrap());
         clock.advance(Span::milliseconds(24));
-        // Each answer takes ten seconds. One in ten people fails.
+        // Each answer takes ten seconds. Every tenth request fails.
         if under_way.len() > 420 {
             let status = if number % 10 == 0 { REFUSED } else { StatusCode::SEE_OTHER };
             under_way.pop_front().unwrap().answered(status, None);
@@ -137,7 +137,7 @@ fn an_attacker_with_many_addresses_neither_fills_the_memory_nor_hides_one_that_f
     }
     // Two seconds have passed.
     assert!(fails(&budgets, loud, 1_000) <= 10);
-    // A minute later, everything else is forgotten.
+    // A minute later, all other budgets are removed.
     clock.advance(Span::minutes(1));
     fails(&budgets, loud, 1);
     assert_eq!(budgets.table.lock().unwrap().budgets.len(), 1);
@@ -158,10 +158,10 @@ fn one_line_a_minute_counts_the_refused_requests() {
     let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let counts: Vec<u64> = lines.iter().map(|line| line["refused"].as_u64().unwrap()).collect();
-    // The first refusal, then a line after each minute, and one for the rest.
+    // One line for the first refusal, one line after each of two minutes, and one line at the end.
     assert_eq!(counts.len(), 4, "{text}");
     assert_eq!(counts[0], 1);
-    // 121 seconds with 500 requests each. The budget covers 300 of them, and 5 for each of the 120 seconds between.
+    // 121 seconds with 500 requests each. The budget admits 300 requests, and 5 for each of the 120 seconds between.
     assert_eq!(counts.iter().sum::<u64>(), 121 * 500 - 300 - 120 * 5);
     let described = (&lines[0]["client"], &lines[0]["budget"], &lines[0]["level"]);
     assert_eq!(described, (&"2001:db8:1:2::/64".into(), &"sign_in".into(), &"WARN".into()));

@@ -1,9 +1,8 @@
-// The function `mint` as a careful engineer would write it in Node.js. It verifies the caller's JWT with the issuer's
-// keys, reads the Twilio credential, looks up the Flex user, mints a token and checks it. It caches the keys, the
-// credential and the user for as long as Flexgate does. Unlike Flexgate, it does not count mints and stores nothing
-// outside the process.
+// The mint in Node.js, for a comparison with Flexgate. It verifies the caller's JWT, reads the Twilio credential, finds
+// the Flex user, and mints and checks a token. It has the same caches as Flexgate, but counts no mints and has no
+// store.
 //
-// `node mint.mjs` runs as a Lambda function, and `node mint.mjs serve` as a server on the port in PORT.
+// `node mint.mjs` runs as a Lambda function. `node mint.mjs serve` runs as a server on the port in PORT.
 
 import http from "node:http";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";

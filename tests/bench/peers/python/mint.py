@@ -1,6 +1,5 @@
-"""The mint as a careful engineer would write it in Python. It verifies the caller's JWT with the issuer's keys, reads
-the Twilio credential, looks up the Flex user, mints a token and checks it. It caches the keys, the credential and the
-user for as long as Flexgate does. Unlike Flexgate, it does not count mints and stores nothing outside the process."""
+"""The mint in Python, for a comparison with Flexgate. It verifies the caller's JWT, reads the Twilio credential, finds
+the Flex user, and mints and checks a token. It has Flexgate's caches, but counts no mints and has no store."""
 
 import datetime
 import http.client

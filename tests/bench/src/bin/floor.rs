@@ -1,5 +1,4 @@
-//! The floor: a function that does nothing. It uses the same runtime client as Flexgate's functions. So its times show
-//! how much of a function's time is due to Lambda and that client.
+//! The floor: a function that does nothing. Its times show the share of Lambda and of the runtime client.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

@@ -24,14 +24,14 @@ use tower::ServiceExt as _;
 
 use super::progress::{Observed, Progress};
 
-/// How long a client may take to send the body of a request. It is shorter than the default of
-/// `FLEXGATE_REQUEST_SECONDS`, so that the answer names the cause.
+/// How long a client may take to send a request's body. It is shorter than the default of `FLEXGATE_REQUEST_SECONDS`,
+/// so that the answer names the cause.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// The largest head of a request, in bytes. API Gateway allows 10,240.
+/// The maximum size of a request's head, in bytes. API Gateway allows 10,240 bytes.
 const MOST_HEAD: usize = 32 * 1024;
 
-/// Serves the connection until the client closes it, or waits too long, or the connection gives way to another, or the
-/// process stops. A whole request that has arrived is always answered.
+/// Serves the connection until it ends, exceeds a time limit, or must make room for another connection, or until the
+/// process stops. A complete request always gets an answer.
 pub async fn serve<S>(
     stream: S,
     router: Router,
@@ -43,12 +43,12 @@ pub async fn serve<S>(
 {
     let io = TokioIo::new(Observed { stream, progress: &progress });
     let service = service_fn(|request| answer(request, router.clone(), peer, progress.clone()));
-    // The progress sets the time limits, so hyper's own are not used.
+    // Turn off hyper's own time limit, because `Progress` sets the time limits.
     let connection =
         http1::Builder::new().header_read_timeout(None).max_buf_size(MOST_HEAD).serve_connection(io, service);
     let (mut connection, mut timer) = (pin!(connection), pin!(sleep(Duration::ZERO)));
     tokio::select! {
-        // Read what has arrived before anything else happens.
+        // Process the received data first.
         biased;
         () = ended(connection.as_mut(), timer.as_mut(), &progress) => return,
         () = progress.gave_way() => return,
@@ -59,7 +59,7 @@ pub async fn serve<S>(
     ended(connection, timer, &progress).await;
 }
 
-/// Waits until the connection ends or has waited too long for its client.
+/// Waits until the connection ends or exceeds a time limit.
 async fn ended(mut connection: Pin<&mut impl Future>, mut timer: Pin<&mut Sleep>, progress: &Progress) {
     poll_fn(|cx| {
         let ended = connection.as_mut().poll(cx).map(|_closed_or_broken| ());
@@ -68,7 +68,7 @@ async fn ended(mut connection: Pin<&mut impl Future>, mut timer: Pin<&mut Sleep>
     .await;
 }
 
-/// Waits for the deadline, which may have changed since the last call.
+/// Waits for the deadline, which may have changed since the previous call.
 fn poll_deadline(mut timer: Pin<&mut Sleep>, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
     let Some(deadline) = deadline else { return Poll::Pending };
     if timer.deadline() != deadline {
@@ -100,7 +100,7 @@ async fn answer(
     response
 }
 
-/// A request's body. Fails if it does not arrive in time.
+/// A request's body. It fails if the client sends it too slowly.
 struct Arriving {
     incoming: Incoming,
     progress: Arc<Progress>,

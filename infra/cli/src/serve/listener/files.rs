@@ -1,20 +1,20 @@
-//! How many files the process may open. Every connection is a file.
+//! The limit on the process's open files. Every connection uses one file.
 
-/// Raises the number of files that the process may open to the highest that the system allows. Returns that number.
+/// Raises the limit on open files to the system's maximum, and returns the new limit.
 ///
-/// Many systems start a process with a limit of 1,024 files, although they let the process raise it. Programs that use
-/// `select` need the low limit. Flexgate does not use `select`.
+/// Many systems start with a limit of 1,024 files, which only programs with `select` need. Flexgate does not use
+/// `select`.
 #[cfg(unix)]
 pub fn raise_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let limit = getrlimit(Resource::Nofile);
-    // Some systems do not accept their own highest limit. The process then keeps the limit that it has.
+    // If the system refuses, the process keeps its old limit.
     let _kept = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX))
 }
 
-/// Other systems do not limit the number of connections in this way.
+/// Other systems have no such limit.
 #[cfg(not(unix))]
 pub fn raise_limit() -> usize {
     usize::MAX

@@ -1,8 +1,7 @@
 //! Accepts connections and serves a router on them.
 //!
-//! A client cannot keep others from being served. Every step for which Flexgate waits for a client has a time limit, the
-//! number of connections is limited ([`room`]), and no error ends the loop that accepts connections. When the process
-//! stops, it answers the requests that have arrived, and waits for nothing else.
+//! No client can block other clients. The number of connections is limited ([`room`]). Every wait for a client has a
+//! time limit. A stopping process answers all complete requests.
 
 mod connection;
 mod files;
@@ -29,19 +28,19 @@ use room::{Entry, Room};
 
 pub use files::raise_limit;
 
-/// How often a kind of warning is logged, at most.
+/// The minimum time between two log lines of the same warning.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
-/// How long to wait after the system could not accept a connection.
+/// The pause after the system could not accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Who connects to the gateway.
+/// The kind of peers that connect to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peers {
     /// The clients themselves.
     Clients,
-    /// Trusted proxies, which name their clients.
+    /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Proxies that do not name their clients, as far as Flexgate knows.
+    /// Proxies that may not report their clients' addresses.
     Unknown,
 }
 
@@ -50,13 +49,13 @@ impl Peers {
         if settings.clients.trusted_proxies() > 0 {
             return Self::Proxies;
         }
-        // The gateway itself has no TLS. So if its address is https, something else stands in front of it.
+        // The gateway has no TLS. With an https address, a proxy must be in front of the gateway.
         if settings.public_url.scheme() == "https" { Self::Unknown } else { Self::Clients }
     }
 }
 
-/// Serves `router` on the listener's connections until `stopping` is cancelled, and all whole requests that had arrived
-/// by then are answered.
+/// Serves `router` on the listener's connections until `stopping` is cancelled. Then answers all complete requests, and
+/// returns.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -73,7 +72,7 @@ pub async fn serve(
     let accept = move |cx: &mut Context<'_>| {
         let accepted = listener.poll_accept(cx);
         accepted.map_ok(|(stream, address): (TcpStream, _)| {
-            // Send answers at once. If this fails, they are only slower.
+            // Send answers without delay. A failure only makes them slower.
             let _slower = stream.set_nodelay(true);
             (stream, address)
         })
@@ -96,7 +95,7 @@ async fn accept_all<S>(
         let accepted = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            // Forget connections that have ended.
+            // Remove a connection that has ended.
             Some(_) = connections.join_next() => continue,
             accepted = poll_fn(&mut accept) => accepted,
         };
@@ -116,7 +115,7 @@ async fn accept_all<S>(
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
                 warnings.of_failure(&error);
-                // The reason is usually that there are too many open files.
+                // The usual reason is too many open files.
                 room.close_one();
                 tokio::select! {
                     () = stopping.cancelled() => break,
@@ -125,12 +124,12 @@ async fn accept_all<S>(
             }
         }
     }
-    // Closes the listener, so that clients see at once that the gateway has stopped.
+    // Close the listener, so that clients notice at once that the gateway has stopped.
     drop(accept);
     while connections.join_next().await.is_some() {}
 }
 
-/// Whether the client ended the connection before it was accepted.
+/// Whether the client closed the connection before the gateway accepted it.
 fn is_of_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -138,7 +137,6 @@ fn is_of_client(error: &io::Error) -> bool {
     )
 }
 
-/// The warnings about connections, each logged at most once a minute.
 #[derive(Debug, Default)]
 struct Warnings {
     replaced: Tally,
@@ -170,7 +168,7 @@ impl Warnings {
     }
 }
 
-/// Counts something that is logged at most once a minute.
+/// Counts events, and limits their log lines to one per minute.
 #[derive(Debug, Default)]
 struct Tally {
     count: u64,
@@ -178,7 +176,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts once more. Returns the count since the last line in the log if it is time for another.
+    /// Counts one event. Returns the count since the last log line if another line is due.
     fn count(&mut self) -> Option<u64> {
         self.count += 1;
         let is_due = self.logged_at.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);

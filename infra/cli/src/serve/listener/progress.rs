@@ -1,5 +1,5 @@
-//! How far the request on a connection has come. This decides how long the connection may wait, whether it gives way to
-//! a new one, and whether it holds up the end of the process.
+//! The phase of the request on a connection. It determines the connection's time limit, and whether another connection
+//! may replace it.
 
 use std::io;
 use std::pin::Pin;
@@ -11,42 +11,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send the head of a request. Also how long a new connection may stay silent.
+/// The time limit for a request's head. It is also the time limit for the first byte on a new connection.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection may stay open without another request. Reverse proxies reuse connections for about a minute,
-/// and a proxy must not send a request just when Flexgate closes the connection.
+/// How long a connection may stay open without a request. It is longer than the minute for which reverse proxies
+/// usually reuse a connection.
 const IDLE_TIME: Duration = Duration::from_secs(75);
 /// How long a client may take to read the next part of an answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// How long a stopping process waits for a client in the middle of a request or an answer.
+/// How long a stopping process waits for a client to complete a request or to read an answer.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The connection is new, and no byte has arrived.
+    /// A new connection, before its first byte.
     New,
-    /// The last answer was sent, and no byte of another request has arrived.
+    /// The connection has answered a request. No byte of another request has arrived.
     Idle,
-    /// A part of a request's head has arrived.
+    /// Only a part of the request's head has arrived.
     Head,
-    /// The head has arrived. The body is incomplete.
+    /// The head has arrived, but not the whole body.
     Body,
-    /// The whole request has arrived, and Flexgate works on it.
+    /// The request is complete, and Flexgate is processing it.
     Whole,
-    /// The answer is ready, but not yet sent.
+    /// The answer is ready, but the client has not read all of it.
     Answered,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct State {
     phase: Phase,
-    /// When the phase began. In the phase `Answered`, when the client last took a part of the answer.
+    /// When the phase began. In the phase `Answered`, when the client last read a part of the answer.
     since: Instant,
-    /// When the process began to stop.
+    /// When the process received the signal to stop.
     stopped_at: Option<Instant>,
 }
 
-/// How far the request on one connection has come.
+/// The progress of the request on one connection.
 #[derive(Debug)]
 pub struct Progress {
     state: Mutex<State>,
@@ -70,29 +70,26 @@ impl Progress {
         }
     }
 
-    /// The head of a request has arrived.
     pub fn head_arrived(&self, has_body: bool) {
         let to = if has_body { Phase::Body } else { Phase::Whole };
         self.advance(&[Phase::New, Phase::Idle, Phase::Head, Phase::Answered], to);
     }
 
-    /// The body has arrived, or nobody will read the rest of it.
+    /// Records that the body has arrived, or that nobody will read the rest of it.
     pub fn body_ended(&self) {
         self.advance(&[Phase::Body], Phase::Whole);
     }
 
-    /// The answer is ready.
     pub fn answered(&self) {
         self.advance(&[Phase::Body, Phase::Whole], Phase::Answered);
     }
 
-    /// The process stops. From now on, the connection waits for its client only if a request or an answer is incomplete,
-    /// and only for a moment.
+    /// Records that the process is stopping. Shortens the connection's time limits.
     pub fn stop(&self) {
         self.state().stopped_at = Some(Instant::now());
     }
 
-    /// When the connection has waited too long for its client. `None` while the client need not do anything.
+    /// When to close the connection because its client is too slow. `None` if the client has nothing to do.
     pub fn deadline(&self) -> Option<Instant> {
         let State { phase, since, stopped_at } = *self.state();
         match (phase, stopped_at) {
@@ -102,13 +99,13 @@ impl Progress {
             (Phase::New | Phase::Head, None) => Some(since + HEAD_TIME),
             (Phase::Idle, None) => Some(since + IDLE_TIME),
             (Phase::Answered, None) => Some(since + WRITE_TIME),
-            // The body has its own time limit (`connection::BODY_TIME`), and the handler has the request's deadline.
+            // The body has a separate time limit (`connection::BODY_TIME`), and the handler has the request's deadline.
             (Phase::Body, None) | (Phase::Whole, _) => None,
         }
     }
 
-    /// Since when the connection has been waiting for its client. `None` if it must not be closed, because a whole
-    /// request is under way.
+    /// Returns since when the connection has waited for its client. `None` if the request is complete, so the
+    /// connection must stay open.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         (!matches!(state.phase, Phase::Whole | Phase::Answered)).then_some(state.since)
@@ -119,13 +116,13 @@ impl Progress {
         self.given_way.cancel();
     }
 
-    /// Waits until the connection must be closed.
+    /// Waits until another connection needs this connection's place.
     pub async fn gave_way(&self) {
         self.given_way.cancelled().await;
     }
 }
 
-/// A connection's stream that tells the connection's [`Progress`] what it reads and writes.
+/// A connection's stream. It reports reads and writes to [`Progress`].
 #[derive(Debug)]
 pub struct Observed<'a, S> {
     pub stream: S,
@@ -162,8 +159,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<'_, S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes after it has written everything that it has. Flexgate's answers are complete when the handler
-    /// returns them, so the first flush after that ends the answer.
+    /// hyper flushes after its last write. So the first flush after the handler's answer completes the answer.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_ready() {

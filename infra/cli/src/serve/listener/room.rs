@@ -1,5 +1,5 @@
-//! How many connections may be open. If there are too many, a new connection replaces the one that has waited longest
-//! for its client. So connections without requests cannot keep anybody out.
+//! Limits the number of open connections. At the limit, a new connection replaces the one that has waited longest for
+//! its client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use flexgate::web::ClientNetwork;
 
 use super::progress::Progress;
 
-/// The most connections, however many files the process may open.
+/// The maximum number of connections, regardless of the limit on open files.
 const MOST: usize = 4_096;
-/// The number of files that are reserved for the store, the log and the like.
+/// The number of files reserved for the store, the log and similar uses.
 const RESERVED_FILES: usize = 64;
 
 /// The open connections, by client.
@@ -29,7 +29,7 @@ struct Inside {
     clients: HashMap<ClientNetwork, BTreeMap<u64, Arc<Progress>>>,
 }
 
-/// The place of one connection. Dropping it frees the place.
+/// One connection's place in the room. Dropping the value frees the place.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     room: Arc<Room>,
@@ -38,21 +38,20 @@ pub struct ConnectionPlace {
     pub progress: Arc<Progress>,
 }
 
-/// How a connection got its place.
+/// The result of a connection's request for a place.
 #[derive(Debug)]
 pub enum Entry {
-    /// There was room.
+    /// There was a free place.
     Free(ConnectionPlace),
     /// Another connection was closed.
     Replaced(ConnectionPlace),
-    /// There is no room: whole requests are under way on all other connections.
+    /// There is no place, because every connection has a complete request.
     Full,
 }
 
 impl Room {
-    /// The room of a process that may open this many files. Each request may need a second file, for a connection to an
-    /// upstream service. `is_of_clients` says whether the connections come from the clients themselves. Then one client
-    /// can take only half of the room.
+    /// Creates a room for a process that may open this many files. Each request may need a second file, for an upstream
+    /// connection. If the peers are clients (`is_of_clients`), one client can take at most half of the places.
     pub fn new(files: usize, is_of_clients: bool) -> Arc<Self> {
         let most = (files.saturating_sub(RESERVED_FILES) / 2).clamp(16, MOST);
         let most_of_client = if is_of_clients { most / 2 } else { most };
@@ -63,8 +62,8 @@ impl Room {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds a place for a new connection from `address`. Closes another connection if there is no room: one of the same
-    /// client if it has too many, or else one of the client with the most.
+    /// Finds a place for a new connection from `address`. If necessary, closes a connection of the same client, or of
+    /// the client with the most connections.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Entry {
         let client = ClientNetwork::of(address);
         let mut inside = self.inside();
@@ -83,8 +82,8 @@ impl Room {
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
-    /// Closes the connection that has waited longest, of the client with the most connections. Returns whether there is
-    /// one.
+    /// Closes one connection that waits for its client, preferably of the client with the most connections. Returns
+    /// false if every connection has a complete request.
     pub fn close_one(&self) -> bool {
         self.inside().close_one()
     }
@@ -137,7 +136,7 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    /// A room for 100 connections.
+    /// Returns a room with 100 places.
     fn room(is_of_clients: bool) -> Arc<Room> {
         Room::new(264, is_of_clients)
     }
@@ -170,7 +169,7 @@ mod tests {
             assert!(!replaced);
             places.push(place);
         }
-        // A request is under way on the oldest connection.
+        // The oldest connection has a complete request.
         places[0].progress.head_arrived(false);
         for oldest in 1..10 {
             let (place, replaced) = enter(&room, ONE).await;

@@ -1,4 +1,4 @@
-//! Tests with a stopped clock. The clock advances by itself whenever every task waits for it.
+//! Tests the listener with a paused clock, which advances whenever all tasks wait for it.
 
 use std::net::Ipv4Addr;
 
@@ -55,7 +55,7 @@ impl Served {
         ours
     }
 
-    /// Stops the gateway. Returns how long that takes.
+    /// Stops the gateway. Returns how long this took.
     async fn stop(self) -> Duration {
         let began = Instant::now();
         self.stopping.cancel();
@@ -64,7 +64,7 @@ impl Served {
     }
 }
 
-/// Reads until the gateway closes the connection. Returns what it sent, and how long it took.
+/// Reads until the gateway closes the connection. Returns the text, and how long this took.
 async fn rest(stream: &mut DuplexStream) -> (String, Duration) {
     let (began, mut bytes) = (Instant::now(), Vec::new());
     let _broken_counts_as_closed = stream.read_to_end(&mut bytes).await;
@@ -80,7 +80,7 @@ async fn answer(stream: &mut DuplexStream, end: &str) -> String {
     text
 }
 
-/// Waits until the gateway's tasks have nothing left to do.
+/// Waits until the gateway's tasks are idle.
 async fn settled() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -95,7 +95,7 @@ async fn r80_every_wait_for_a_client_has_a_time_limit() {
     let mut silent = served.connect();
     assert_eq!(rest(&mut silent).await, (String::new(), Duration::from_secs(10)));
 
-    // A byte each second does not help.
+    // Sending one byte each second does not extend the time.
     let (mut reader, mut writer) = tokio::io::split(served.connect());
     let began = Instant::now();
     let trickle = tokio::spawn(async move {
@@ -110,7 +110,7 @@ async fn r80_every_wait_for_a_client_has_a_time_limit() {
     assert_eq!(seconds(began.elapsed()), 10);
     trickle.await.unwrap();
 
-    // A connection that has served a request may be reused for longer.
+    // After an answer, the connection may be idle for longer.
     let mut idle = served.connect();
     for _ in 0..3 {
         idle.write_all(GET).await.unwrap();
@@ -137,7 +137,7 @@ async fn r80_a_body_that_does_not_arrive_in_time_is_refused() {
     whole.write_all(b"abcd").await.unwrap();
     assert!(answer(&mut whole, "abcd").await.starts_with("HTTP/1.1 200"));
 
-    // The handler answers without the body. The connection ends, because the rest of the body may never come.
+    // The handler answers before the body is complete. The gateway then closes the connection.
     let mut early = served.connect();
     early.write_all(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nab").await.unwrap();
     let (text, took) = rest(&mut early).await;
@@ -176,7 +176,7 @@ async fn r80_a_client_that_does_not_read_its_answer_is_given_up() {
     let served = Served::start();
     let mut stuck = served.connect();
     stuck.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    // It takes a part of the answer now and then, and then no more.
+    // The client reads a few parts of the answer, and then stops.
     let mut part = [0; 512];
     for _ in 0..5 {
         sleep(Duration::from_secs(20)).await;
@@ -246,7 +246,7 @@ async fn a_stopping_gateway_does_not_wait_for_clients_that_stop_halfway() {
 async fn r80_a_new_connection_replaces_one_without_a_request() {
     let log = Log::start();
     let served = Served::start();
-    // The room of a client with a limit of 1,024 files.
+    // With a limit of 1,024 files, one client gets at most 240 places.
     let mut silent: Vec<_> = (0..240).map(|_| served.connect()).collect();
     settled().await;
     let mut new = served.connect();
@@ -279,7 +279,7 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
     assert!(
         lines.iter().all(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("accepted"))
     );
-    // The test takes two minutes.
+    // Two minutes pass, so there are two log lines.
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0]["count"], 1);
     assert!(served.stop().await < Duration::from_secs(1));
@@ -287,7 +287,7 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
 
 #[test]
 fn a_request_says_from_where_it_came() {
-    // Without the address, there is no budget of failures.
+    // Without the client's address, there is no budget of failures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (ours, theirs) = duplex(1_024);
