@@ -158,7 +158,7 @@ async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
     let both = Backlog { waiting: 2, oldest: Some(NOW) };
     assert_eq!(store.other.backlog(Lane::Events).await.unwrap(), both);
 
-    // A lease or a retry does not change when a message arrived.
+    // A lease or a retry does not change the arrival time of a message.
     let taken = inbox.take(Lane::Events, 1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
     assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), both);
     inbox.settle(&taken[0], Settled::Later(NOW + Duration::hours(1)), NOW).await.unwrap();

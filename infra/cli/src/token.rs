@@ -45,7 +45,7 @@ enum Action {
     /// Ask Twilio what the token on standard input is valid for; prints JSON
     Claims,
     /// Check whether the token on standard input is valid; exits 1 if not. It may be a Flex token, or a caller's token
-    /// from a trusted issuer. Names the claim that refuses a caller's token
+    /// from a trusted issuer. If a claim makes a caller's token invalid, names the claim
     Check,
 }
 

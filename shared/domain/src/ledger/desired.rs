@@ -125,7 +125,8 @@ pub fn desired(
     })
 }
 
-/// Returns all statements except expired ones. Only the claims of a token expire, after [`Occasion::claims_last`].
+/// Returns all statements except expired ones. Only the claims of a token expire. [`Occasion::claims_last`]
+/// says how long they last.
 fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
     let expired = |source: &Source, said: &Statement| {
         source.kind() == SourceKind::Claims

@@ -52,7 +52,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// The maximum number of slots, while Twilio does not limit the rate.
+    /// Returns the maximum number of slots, which applies unless Twilio limits the rate.
     pub(super) fn most(&self) -> usize {
         self.most
     }
