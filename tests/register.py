@@ -17,7 +17,7 @@ SOURCES = ("*.rs", "*.py", "*.mjs", "*.js", "*.ts")
 NAMES = (
     r"\bfn ([smwcrg]\d+)_",
     r"\bdef test_([smwcrg]\d+)_",
-    r"""\b(?:test|it)\(\s*["'`]([SMWCRG]\d+)\b""",
+    r"""\b(?:test|it)\(\s*["'`]([SMWCRGsmwcrg]\d+)(?=[\s_:])""",
 )
 
 

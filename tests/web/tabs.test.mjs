@@ -152,7 +152,7 @@ test("r13: a second login in the same browser ends the first session", bounded, 
     await finish(page, "/?tab=first");
     const first = await sessionOf(context);
     await begin(page, login("/?tab=second", "&prompt=select_account"));
-    await finish(page, "/?tab=second");
+    await finish(page, "/?tab=second", "grace");
     assert.notEqual(await sessionOf(context), first);
     const headers = { "x-flexgate": "1", origin: gateway.url, cookie: `${SESSION}=${first}` };
     const response = await fetch(`${gateway.url}/sso/token`, { method: "POST", headers });

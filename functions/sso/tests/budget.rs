@@ -143,3 +143,26 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     }
     assert_eq!(status(&function, &validate).await, 429);
 }
+
+/// One person at the office opens a hostile page.
+#[tokio::test]
+async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[]);
+    let browser = |headers: Value| {
+        let mut all = json!({ "accept": "text/html", "host": "localhost:9000" });
+        all.as_object_mut().unwrap().extend(headers.as_object().unwrap().clone());
+        event("GET", "/sso/default/callback", "192.0.2.1", &all)
+    };
+    use_up(&function, &browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe" }))).await;
+    // The callback itself comes from another site, as a whole page.
+    let callback = browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "document" }));
+    assert_eq!(status(&function, &callback).await, 400);
+
+    let script = |origin: &str| {
+        let headers = json!({ "content-type": "text/plain", "sec-fetch-site": "cross-site", "origin": origin });
+        event("POST", VALIDATE, "192.0.2.1", &headers)
+    };
+    assert_eq!(status(&function, &script("https://evil.example")).await, 429);
+    assert_eq!(status(&function, &script("https://desk.example")).await, 400, "a listed origin");
+}

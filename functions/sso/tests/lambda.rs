@@ -71,6 +71,16 @@ async fn r04_a_whole_login_works_through_events_with_several_cookies() {
 }
 
 #[tokio::test]
+async fn r15_a_malformed_path_is_a_problem_document_on_lambda_too() {
+    let world = World::on_one_clock().await;
+    let mut event = fixture("callback_two_cookies");
+    event["rawPath"] = "/sso/%ff/login".into();
+    event["requestContext"]["http"]["path"] = "/sso/%ff/login".into();
+    let response = invoke(&world, event).await;
+    assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (404, Some("route_unknown")));
+}
+
+#[tokio::test]
 async fn a_body_in_base64_is_decoded() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("validate_base64_body")).await;

@@ -121,6 +121,10 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     }
 }
 
+/// The form of a token exchange (RFC 8693) with a token that is not valid.
+const EXCHANGE: &str = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c\
+    &subject_token_type=urn:ietf:params:oauth:token-type:jwt";
+
 /// Returns a request with garbage for one route.
 fn garbage(route: usize) -> Request<Body> {
     let json = |path: &str, body: String| {
@@ -134,7 +138,11 @@ fn garbage(route: usize) -> Request<Body> {
         0 => Request::get("/sso/nobody/login").body(Body::empty()).unwrap(),
         1 => Request::get("/sso/default/callback?code=garbage&state=garbage").body(Body::empty()).unwrap(),
         2 => json("/sso/validate", json!({ "token": "garbage" }).to_string()),
-        _ => json("/token", "{}".to_owned()),
+        3 => json("/token", "{}".to_owned()),
+        _ => Request::post("/token")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(EXCHANGE.into())
+            .unwrap(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Claims with the value null have already been removed.
 
 use std::cell::RefCell;
+use std::ptr;
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -170,17 +171,29 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     let path = &issuer.scope_claim;
     let mut named = names("scope_claim", path, claims)?;
     let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
+    // OAuth defines these claims as lists in a string (RFC 6749 §3.3). Any other claim may contain a group's name.
+    let is_list = issuer.scope_map.is_none() || path.is("scope") || path.is("scp");
     if is_one_string(path, claims) {
-        named = named
-            .into_iter()
-            .flat_map(|list| if is_known(list) { vec![list] } else { list.split_whitespace().collect() })
-            .collect();
+        named = named.into_iter().flat_map(|text| pieces(text, char::is_whitespace, is_known, is_list)).collect();
     }
     let meaning = |theirs| match &issuer.scope_map {
         Some(map) => map.get(theirs).map(|scope| scope.as_str()),
         None => Some(theirs),
     };
     Ok(named.into_iter().filter_map(meaning).collect())
+}
+
+/// Splits a string into names, unless it is a known name as a whole. If the string may be a single name (`is_list` is
+/// false), splits it only if each piece is a known name. Otherwise, somebody could name a group `x,supervisor`.
+fn pieces<'c>(
+    text: &'c str,
+    is_separator: impl Fn(char) -> bool,
+    is_known: impl Fn(&str) -> bool,
+    is_list: bool,
+) -> Vec<&'c str> {
+    let pieces: Vec<_> = text.split(is_separator).map(str::trim).filter(|piece| !piece.is_empty()).collect();
+    let splits = is_list || pieces.iter().all(|piece| is_known(piece));
+    if splits && !is_known(text) { pieces } else { vec![text] }
 }
 
 /// Reads the roles. Without a role map, the claim contains the names of Flex roles, in upper or lower case. The keys of
@@ -193,12 +206,9 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
     };
     let mut named = names("roles_claim", path, claims)?;
     if is_one_string(path, claims) {
-        // Split a string only if it is not a known name as a whole. Never split an array's items, because somebody
-        // could name a group `x,supervisor`.
         let is_separator = |c: char| matches!(c, ',' | ';') || (issuer.role_map.is_none() && c.is_whitespace());
-        let items =
-            |list| if meaning(list).is_some() { vec![list] } else { list.split(is_separator).map(str::trim).collect() };
-        named = named.into_iter().flat_map(items).collect();
+        let is_known = |name: &str| meaning(name).is_some();
+        named = named.into_iter().flat_map(|text| pieces(text, is_separator, is_known, false)).collect();
     }
     unused.roles(named.iter().copied().filter(|name| meaning(name).is_none()));
     Ok(named.into_iter().filter_map(meaning).collect())
@@ -233,12 +243,16 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, un
     let notes = RefCell::new(Vec::new());
     let username = issuer.username.render(|name| {
         let path = ClaimPath::new(name);
-        let missing = if path.find(claims).is_some() { Why::Unusable } else { Why::Missing };
-        let Some(value) = path.find(claims).and_then(Value::as_str) else {
+        let found = path.find(claims);
+        let missing = if found.is_some() { Why::Unusable } else { Why::Missing };
+        let Some(value) = found.and_then(Value::as_str) else {
             notes.borrow_mut().push((name.to_owned(), missing));
             return None;
         };
-        let is_email = path == issuer.email_claim || path.is("email");
+        // Two paths may be different spellings of the same claim, so compare the places in the token.
+        let is_configured =
+            issuer.email_claim.find(claims).is_some_and(|email| found.is_some_and(|found| ptr::eq(found, email)));
+        let is_email = is_configured || path.ends_with("email");
         let verified = verified_email.is_some_and(|email| email.as_str() == value);
         if is_email && !verified {
             notes.borrow_mut().push((issuer.email_verified_claim.as_str().to_owned(), Why::Unverified));

@@ -139,6 +139,11 @@ impl ClaimPath {
     pub(super) fn is(&self, name: &str) -> bool {
         &*self.0 == name
     }
+
+    /// Whether the last part of the path is `name`.
+    pub(super) fn ends_with(&self, name: &str) -> bool {
+        self.0.rsplit(['.', '/']).next() == Some(name)
+    }
 }
 
 /// A trusted issuer with validated settings. [`IssuerSettings`] explains the fields.

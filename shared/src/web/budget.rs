@@ -47,12 +47,18 @@ pub(super) enum Lane {
     Validate,
     /// `POST /token`.
     Mint,
+    /// Any of these routes, requested by a page of another site. Such a page must not use up the budgets of people at
+    /// the same address.
+    OtherSite,
 }
 
 impl Lane {
     /// Returns the lane of a route, or `None` if the route has no budget.
-    fn of(route: &str, accepts_page: bool) -> Option<Self> {
+    fn of(route: &str, accepts_page: bool, is_other_site: bool) -> Option<Self> {
         match route {
+            "/sso/{profile}/login" | "/sso/{profile}/callback" | "/sso/validate" | "/token" if is_other_site => {
+                Some(Self::OtherSite)
+            }
             "/sso/{profile}/login" | "/sso/{profile}/callback" if accepts_page => Some(Self::Browser),
             "/sso/{profile}/login" | "/sso/{profile}/callback" => Some(Self::SignIn),
             "/sso/validate" => Some(Self::Validate),
@@ -67,6 +73,7 @@ impl Lane {
             Self::SignIn => "sign_in",
             Self::Validate => "validate",
             Self::Mint => "mint",
+            Self::OtherSite => "other_site",
         }
     }
 
@@ -74,8 +81,12 @@ impl Lane {
     /// mistake in the settings could lock out a whole office.
     fn is_failure(self, status: StatusCode, kind: Option<&Kind>) -> bool {
         match self {
-            Self::Mint => status == StatusCode::UNAUTHORIZED,
-            Self::Browser | Self::SignIn | Self::Validate => {
+            Self::Mint => {
+                // The form of a token exchange gets 400 if its token is not valid.
+                let unproven = [kinds::EXCHANGE_INVALID, kinds::TOO_LARGE, kinds::BODY_MALFORMED];
+                status == StatusCode::UNAUTHORIZED || kind.is_some_and(|kind| unproven.contains(&kind))
+            }
+            Self::Browser | Self::SignIn | Self::Validate | Self::OtherSite => {
                 status.is_client_error() && kind != Some(kinds::LOGIN_REFUSED)
             }
         }
@@ -144,10 +155,11 @@ impl FailureBudgets {
         &self,
         route: Option<&str>,
         accepts_page: bool,
+        is_other_site: bool,
         peer: Option<Peer>,
         headers: &HeaderMap,
     ) -> Option<Account> {
-        let lane = Lane::of(route?, accepts_page)?;
+        let lane = Lane::of(route?, accepts_page, is_other_site)?;
         let client = self.clients.untrusted(peer, headers)?;
         Some(Account { client, lane })
     }

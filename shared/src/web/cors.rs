@@ -29,6 +29,14 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
+    /// Whether a page of an unlisted origin on another site sent the request from that page: in a frame, or by a script.
+    /// A navigation to a whole page, such as the callback, does not count.
+    pub(super) fn are_foreign_to(&self, headers: &HeaderMap) -> bool {
+        let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+        let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document");
+        is_embedded && self.listed(headers).is_none()
+    }
+
     /// Refuses requests from other sites (CSRF). A request must have exactly one origin, which must be listed, and the
     /// header `x-flexgate: 1`, which HTML forms cannot send. `sec-fetch-site` must not be `cross-site`.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {

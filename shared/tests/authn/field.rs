@@ -315,7 +315,15 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, both, "{roles}");
     }
     // Only a string can contain a list. People may choose a group's name, and it may contain a comma.
-    for roles in [json!(["x,supervisor"]), json!({"x,supervisor": {}}), json!("supervisors"), json!("super visor")] {
+    for roles in [
+        json!(["x,supervisor"]),
+        json!({"x,supervisor": {}}),
+        json!("supervisors"),
+        json!("super visor"),
+        json!("Former supervisor"),
+        json!("x,supervisor"),
+        json!("agent;lead"),
+    ] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, [].into(), "{roles}");
     }
     let mapped =
@@ -324,7 +332,9 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
     for (roles, expected) in [
         (json!("Flex Agents"), vec![Role::Agent]),
         (json!("CN=leads,OU=flex"), vec![Role::Supervisor]),
-        (json!("staff, Flex Agents"), vec![Role::Agent]),
+        (json!("staff, Flex Agents"), vec![]),
+        (json!("Flex Agents,CN=leads,OU=flex"), vec![]),
+        (json!("Flex Agents;Flex Agents"), vec![Role::Agent]),
         (json!(["Flex Agents", "CN=leads,OU=flex"]), vec![Role::Agent, Role::Supervisor]),
         // The keys of a role map are case-sensitive.
         (json!(["flex agents", "supervisor", "admin"]), vec![]),
@@ -340,9 +350,24 @@ async fn r30_a_key_of_small_order_verifies_nothing() {
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
         0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
     ];
-    let mut neutral = [0_u8; 32];
-    neutral[0] = 1;
-    for x in [order_eight, neutral, [0; 32]] {
+    let other_eight = [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ];
+    let bytes = |first, middle, last| {
+        let mut y = [middle; 32];
+        (y[0], y[31]) = (first, last);
+        y
+    };
+    let neutral = bytes(1, 0, 0);
+    // The last three are p - 1, and the non-canonical encodings p and p + 1.
+    let [minus_one, p, p_plus_one] = [0xec, 0xed, 0xee].map(|first| bytes(first, 0xff, 0x7f));
+    let points = [order_eight, other_eight, neutral, [0; 32], minus_one, p, p_plus_one];
+    let with_sign_bit = points.map(|mut y: [u8; 32]| {
+        y[31] |= 0x80;
+        y
+    });
+    for x in points.into_iter().chain(with_sign_bit) {
         for kid in [json!("weak"), json!(null)] {
             let idp = Idp::new().await;
             idp.publish(&json!([ES256.jwk("k1"), {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": b64(x)}]));
@@ -352,5 +377,41 @@ async fn r30_a_key_of_small_order_verifies_nothing() {
             let verdict = fault(idp.verify(&format!("{message}.{}", b64(signature))).await);
             assert_eq!(verdict, TokenFault::KeyUnknown, "{x:?} {kid}");
         }
+    }
+}
+
+#[tokio::test]
+async fn r29_a_groups_name_is_no_list_of_scopes() {
+    let mapped = |claim: &str| json!({"scope_claim": claim, "scope_map": {"agents": "flexgate.token"}});
+    for (claim, text, granted) in [
+        ("groups", "Old agents", false),
+        ("groups", "agents", true),
+        ("groups", "agents agents", true),
+        ("scope", "openid agents", true),
+        ("scp", "openid agents", true),
+    ] {
+        let idp = Idp::with(mapped(claim)).await;
+        let caller = idp.judge(json!({ claim: text })).await.unwrap();
+        assert_eq!(caller.scopes.grant(flexgate::domain::Scope::Token), granted, "{claim} {text}");
+    }
+}
+
+#[tokio::test]
+async fn m24_another_spelling_of_the_email_claim_is_the_email_claim() {
+    for (email_claim, username_claim) in [
+        ("/user/email", "user.email"),
+        ("user.email", "/user/email"),
+        ("user.address", "/user/address"),
+        ("email", "profile.email"),
+        ("email", "https://x.example/email"),
+    ] {
+        let idp = Idp::with(json!({ "email_claim": email_claim, "username_claim": username_claim })).await;
+        let claims = json!({
+            "user": { "email": "boss@example.com", "address": "boss@example.com" },
+            "profile": { "email": "boss@example.com" }, "https://x.example/email": "boss@example.com",
+            "email_verified": false,
+        });
+        let caller = idp.judge(claims).await.unwrap();
+        assert_eq!(caller.username, None, "{email_claim} {username_claim}");
     }
 }

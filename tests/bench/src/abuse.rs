@@ -122,8 +122,16 @@ async fn flood(port: u16, number: usize, refused: Arc<Refused>, stop: Arc<Atomic
     }
 }
 
+/// The form of a token exchange (RFC 8693) with a token that is not valid.
+const EXCHANGE: &str = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c\
+    &subject_token_type=urn:ietf:params:oauth:token-type:jwt";
+
 fn garbage(route: usize) -> Request<Body> {
-    let (path, body) = match route % 3 {
+    let (path, body) = match route % 4 {
+        3 => {
+            let form = "application/x-www-form-urlencoded";
+            return Request::post("/token").header("content-type", form).body(EXCHANGE.into()).unwrap();
+        }
         0 => return Request::get("/sso/nobody/login").body(Body::empty()).unwrap(),
         1 => ("/sso/validate", r#"{"token":"garbage"}"#),
         _ => ("/token", "{}"),

@@ -6,13 +6,13 @@ use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, SsoProfile, Username};
 use flexgate::store::{Message, Session, SessionKey};
-use flexgate::twilio::{SsoTokens, TokenInfo, TwilioError};
+use flexgate::twilio::{ApiError, SsoTokens, TokenInfo, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::login::{CallbackError, Completed, Found};
 use super::pending::{MAX_PENDING, session_id};
 use super::tokens::Tokens;
-use super::{Fault, SignIn};
+use super::{Fault, SSO_SETTINGS, SignIn};
 
 /// The time limit for Tokens/Info after an exchange. It is short, because the sign-in can succeed without the answer.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ impl SignIn {
         let sso = &self.parts.sso;
         let exchanged = sso.exchange(&profile.sid, unverified_code, &login.code_verifier, &login.nonce, deadline).await;
         let tokens = exchanged.map_err(|error| match error {
+            // The SSO settings in the Console are wrong. The error says nothing about the code.
+            TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. }) => error.into(),
             TwilioError::Refused(_) | TwilioError::NotFound(_) if found.has_others => CallbackError::Mixed(error),
             TwilioError::Refused(_) | TwilioError::NotFound(_) => CallbackError::Rejected(error),
             other => other.into(),

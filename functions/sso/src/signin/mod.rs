@@ -27,6 +27,9 @@ pub use service::{SignIn, SignInParts};
 pub use session::SessionError;
 pub use state::LoginId;
 
+/// Twilio's error code for a mistake in the SSO settings of the Console.
+const SSO_SETTINGS: u32 = 70251;
+
 /// The start of a login cookie's name. The login's number follows.
 pub const LOGIN_COOKIE: &str = "__Host-flexgate-login-";
 

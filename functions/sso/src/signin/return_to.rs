@@ -72,8 +72,11 @@ impl Destinations {
         let resolved = if unverified.starts_with('/') && !unverified.starts_with("//") {
             self.own.join(unverified)
         } else {
-            let scheme_less = unverified.strip_prefix("https://").or_else(|| unverified.strip_prefix("http://"));
-            let authority = scheme_less.and_then(|text| text.split(['/', '?', '#']).next()).ok_or(ReturnToError)?;
+            let (scheme, rest) = unverified.split_once("://").ok_or(ReturnToError)?;
+            if !["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+                return Err(ReturnToError);
+            }
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             if authority.is_empty() || authority.contains('@') {
                 return Err(ReturnToError);
             }
@@ -159,6 +162,7 @@ mod tests {
             ("https://gate.example/desk?a=b", "/desk?a=b"),
             ("https://gate.example:443", "/"),
             ("https://desk.example", "https://desk.example/"),
+            ("HTTPS://Desk.Example/A", "https://desk.example/A"),
             ("http://localhost:3000/x", "http://localhost:3000/x"),
             ("/desk?path=C:\\calls", "/desk?path=C:\\calls"),
             ("/desk?name=Ada Lovelace", "/desk?name=Ada%20Lovelace"),

@@ -13,10 +13,10 @@ use flexgate::twilio::{ApiError, TwilioError};
 use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
 
-use super::Fault;
 use super::service::SignIn;
 use super::state::LoginId;
 use super::tokens::Tokens;
+use super::{Fault, SSO_SETTINGS};
 
 /// Flexgate refreshes an access token that is valid for less than this time.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
@@ -31,6 +31,8 @@ const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token that is valid for less than this time is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
+/// The time after a failed refresh in which no process tries again, because a second attempt would probably fail too.
+const PAUSE: Duration = Duration::seconds(10);
 /// The time limit of one refresh, including retries. It is shorter than the lease, so that two processes never refresh
 /// at once.
 const REFRESH_AT_MOST: StdDuration = StdDuration::from_secs(7);
@@ -87,7 +89,8 @@ impl SignIn {
             };
             let now = self.now();
             let left = tokens.left(now);
-            if left >= REFRESH_BEFORE || (tokens.last && left > USABLE) {
+            let tries_later = tokens.last || tokens.failed_within(PAUSE, now);
+            if left >= REFRESH_BEFORE || (tries_later && left > USABLE) {
                 self.touch(&session, now).await;
                 return self.signed_in(session, tokens);
             }
@@ -170,7 +173,7 @@ impl SignIn {
         let refresh_token = SecretString::from(tokens.refresh_token.clone());
         let answered = match is_inactive {
             Ok(_) => self.parts.sso.refresh(&profile.sid, &refresh_token, deadline.within(REFRESH_AT_MOST)).await,
-            Err(fault) => return self.serve_the_good(session, tokens, fault).await,
+            Err(fault) => return self.serve_the_good(session, tokens, keys, fault).await,
         };
         telemetry::refreshed("session", answered.is_ok());
         let refreshed = match answered {
@@ -180,14 +183,14 @@ impl SignIn {
                 return Err(Fault::from(TwilioError::Foreign).into());
             }
             // The SSO settings in the Console have a mistake. This says nothing about the refresh token.
-            Err(error @ TwilioError::Refused(ApiError { code: Some(70251), .. })) => {
-                return self.serve_the_good(session, tokens, error.into()).await;
+            Err(error @ TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. })) => {
+                return self.serve_the_good(session, tokens, keys, error.into()).await;
             }
-            Err(TwilioError::Refused(error) | TwilioError::NotFound(error)) => {
+            Err(TwilioError::Refused(error)) => {
                 tracing::info!(error = %error, "Twilio refuses to refresh a session");
                 return self.serve_the_last(session, tokens, keys).await;
             }
-            Err(error) => return self.serve_the_good(session, tokens, error.into()).await,
+            Err(error) => return self.serve_the_good(session, tokens, keys, error.into()).await,
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, tokens.logins.clone(), self.now());
         next.last = next.brings_no_more_time(&tokens);
@@ -200,17 +203,23 @@ impl SignIn {
         self.signed_in(session, next).map(Some)
     }
 
-    /// Returns the old tokens after a fault, if they are still valid.
+    /// Returns the old tokens after a fault, if they are still valid. Records the failure, so that requests in the next
+    /// seconds get these tokens at once.
     async fn serve_the_good(
         &self,
         session: Session,
-        tokens: Tokens,
+        mut tokens: Tokens,
+        keys: &KeyRing,
         fault: Fault,
     ) -> Result<Option<SignedIn>, SessionError> {
-        if tokens.left(self.now()) > USABLE {
-            // Do not release the lease. Until it ends, no process tries again, which would probably fail too.
+        let now = self.now();
+        if tokens.left(now) > USABLE {
             tracing::warn!(fault = with_causes(&fault), "session not refreshed, the token is still good");
-            return self.signed_in(session, tokens).map(Some);
+            tokens.failed_at = now.unix_timestamp();
+            return match self.replace(&session, &tokens, keys).await {
+                Ok(false) => Ok(None),
+                Ok(true) | Err(_) => self.signed_in(session, tokens).map(Some),
+            };
         }
         self.parts.sessions.release(&session.key, session.version).await.map_err(Fault::from)?;
         Err(fault.into())

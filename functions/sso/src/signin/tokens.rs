@@ -30,6 +30,9 @@ pub(super) struct Tokens {
     /// Whether another refresh is useless: Twilio has refused one, or the session has reached Twilio's maximum
     /// lifetime.
     pub(super) last: bool,
+    /// The time of the last failed refresh, in Unix seconds. 0 if no refresh of these tokens has failed.
+    #[serde(default)]
+    pub(super) failed_at: i64,
     /// The numbers of the logins that began this session and the sessions that it replaced, newest last.
     #[serde(default)]
     pub(super) logins: Vec<u64>,
@@ -47,6 +50,7 @@ impl Tokens {
             roles: info.roles.clone(),
             worker_sid: info.worker_sid.clone(),
             last: false,
+            failed_at: 0,
             logins,
         }
     }
@@ -71,6 +75,11 @@ impl Tokens {
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN
     }
 
+    /// Whether a refresh of these tokens failed less than `time` ago.
+    pub(super) fn failed_within(&self, time: Duration, now: OffsetDateTime) -> bool {
+        now.unix_timestamp() - self.failed_at < time.whole_seconds()
+    }
+
     pub(super) fn left(&self, now: OffsetDateTime) -> Duration {
         Duration::seconds(self.expires_at - now.unix_timestamp())
     }
@@ -91,6 +100,7 @@ mod tests {
             roles: ObservedRoles::default(),
             worker_sid: None,
             last: false,
+            failed_at: 0,
             logins: Vec::new(),
         }
     }

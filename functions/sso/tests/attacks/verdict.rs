@@ -153,12 +153,22 @@ async fn r07_a_mistake_in_the_sso_settings_is_no_refusal_of_the_token() {
     let (world, mut browser) = signed_in().await;
     let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
     world.advance(Duration::minutes(56)).await;
+    for (status, code) in [(403, 70251), (404, 20404)] {
+        let own = json!({ "status": status, "body": { "code": code, "message": "x", "status": status } });
+        world.fault(&at("services", "OAuth/Tokens", &own)).await;
+        assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
+        world.no_faults().await;
+        world.advance(Duration::seconds(11)).await;
+    }
+    assert_ne!(browser.call("/sso/token").await.is(200)["access_token"], first, "the session goes on");
+}
+
+#[tokio::test]
+async fn r06_a_mistake_in_the_sso_settings_does_not_make_the_code_wrong() {
+    let (world, mut browser, callback) = at_callback().await;
     let own = json!({ "status": 403, "body": { "code": 70251, "message": "SSO settings", "status": 403 } });
     world.fault(&at("services", "OAuth/Tokens", &own)).await;
-    assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
-    world.no_faults().await;
-    world.advance(Duration::seconds(11)).await;
-    assert_ne!(browser.call("/sso/token").await.is(200)["access_token"], first, "the session goes on");
+    assert_eq!(browser.get(&callback).await.problem(), (502, "upstream_invalid".into()));
 }
 
 #[tokio::test]

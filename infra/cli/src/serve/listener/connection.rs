@@ -95,7 +95,14 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    let response = router.oneshot(request).await;
+    // Finish the request even if the client disconnects. If the request stopped in the middle, it could leave a lease or
+    // half a change behind.
+    let response = match tokio::spawn(router.oneshot(request)).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The process is stopping.
+        Err(_) => std::future::pending().await,
+    };
     progress.answered();
     response
 }
