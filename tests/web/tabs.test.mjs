@@ -39,10 +39,10 @@ async function begin(page, url) {
   await page.locator('button[value="ada"]').waitFor();
 }
 
-/** Chooses ada on the identity provider's page. Returns the callback's URL. */
-async function finish(page, path) {
+/** Chooses a person on the identity provider's page. Returns the callback's URL. */
+async function finish(page, path, person = "ada") {
   const callback = page.waitForRequest((request) => request.url().includes("/sso/default/callback"));
-  await page.locator('button[value="ada"]').click();
+  await page.locator(`button[value="${person}"]`).click();
   await page.waitForURL(`${gateway.url}${path}`);
   return (await callback).url();
 }
