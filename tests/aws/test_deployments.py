@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import unittest
 import urllib.error
 import urllib.request
@@ -194,7 +195,11 @@ class Deployments(unittest.TestCase):
         self.assertEqual(self.deploy("first", broken=True), "ROLLBACK_COMPLETE", self.reasons("first"))
         self.assertIn("Broken", dict(self.reasons("first")))
         self.assertEqual(self.left(), before, "the failed deployment left something")
-        # CloudFormation cannot update a stack whose creation failed. `sam deploy` deletes it first.
+        # CloudFormation cannot update a stack whose creation failed. With `on_failure` in infra/samconfig.toml, SAM
+        # deletes that stack.
+        config = tomllib.loads((ROOT / "infra/samconfig.toml").read_text())
+        for stage in ("default", "staging", "prod"):
+            self.assertEqual(config[stage]["deploy"]["parameters"]["on_failure"], "DELETE", stage)
         self.delete("first")
         self.assertEqual(self.deploy("first"), "CREATE_COMPLETE", self.reasons("first"))
         self.delete("first")

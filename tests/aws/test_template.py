@@ -213,7 +213,7 @@ class Template(unittest.TestCase):
         (metric,) = self.of_type("AWS::Logs::MetricFilter").values()
         self.assertEqual(metric["Properties"]["LogGroupName"], {"Ref": "ApiLogs"})
         # Flexgate answers 502 or above if Twilio, an issuer or AWS fails (docs/status-codes.md).
-        self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" || $.integration_error != "-" }')
+        self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" && $.integration_error = "-" }')
         logged = json.loads(self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"])
         self.assertLessEqual({"status", "integration_error"}, set(logged))
 

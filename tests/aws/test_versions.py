@@ -4,6 +4,7 @@ import re
 import sys
 import unittest
 
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from resolve import Stack
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
@@ -152,6 +153,11 @@ class Versions(unittest.TestCase):
                     key = f"{function}Function"
                     changed = functions(before, description=True)[key] != functions(after, description=True)[key]
                     self.assertEqual(changed, versions(after)[function] != version, function)
+
+    def test_r74_cloudformation_replaces_a_version_whose_description_changes(self):
+        for kind, key in (("AWS::Lambda::Version", "Description"), ("AWS::AppConfig::HostedConfigurationVersion", "Content")):
+            schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+            self.assertIn(f"/properties/{key}", schema["createOnlyProperties"], kind)
 
     def test_r74_traffic_goes_to_the_published_version(self):
         resources = stack().resources
