@@ -21,6 +21,7 @@ import time
 import urllib.parse
 
 import boto3
+import botocore.exceptions
 from policies import Policies
 from test_template import transformed
 
@@ -440,6 +441,7 @@ def main(packaged, target):
         parameters = {
             "TwilioAccountSid": ACCOUNT, "TwilioInstanceSid": "GO00000000000000000000000000000001",
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
+            "DefaultReturnTo": "/desk",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
             # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
@@ -448,8 +450,11 @@ def main(packaged, target):
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }
         formation = clients["cloudformation"]
+        # The template is too long for a request.
+        body = template(packaged, "code", clients["s3"]).encode()
+        clients["s3"].put_object(Bucket="code", Key="template.yaml", Body=body)
         formation.create_stack(
-            StackName="flexgate", TemplateBody=template(packaged, "code", clients["s3"]),
+            StackName="flexgate", TemplateURL=f"{endpoint}/code/template.yaml",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )
@@ -476,9 +481,11 @@ def main(packaged, target):
         print((work / "log").read_text()[-6000:], file=sys.stderr)
         for name in FUNCTIONS:
             try:
-                events = clients["logs"].filter_log_events(logGroupName=f"/aws/lambda/flexgate-{name.lower()}")
+                found = formation.describe_stack_resource(StackName="flexgate", LogicalResourceId=f"{name}Logs")
+                group = found["StackResourceDetail"]["PhysicalResourceId"]
+                events = clients["logs"].filter_log_events(logGroupName=group)
                 print(*(event["message"] for event in events["events"][-12:]), sep="\n", file=sys.stderr)
-            except (NameError, clients["logs"].exceptions.ClientError):
+            except (NameError, botocore.exceptions.ClientError):
                 pass
         raise
     finally:

@@ -1,19 +1,25 @@
 """Tests infra/template.yaml after SAM's transform: which role may do what, and which resources must be retained."""
 
 import json
+import logging
+import os
 import pathlib
 import re
 import tomllib
 import unittest
 
+from resolve import Stack
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+logging.getLogger("samtranslator").setLevel(logging.ERROR)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "TwilioAccountSid": "AC00000000000000000000000000000001",
     "TwilioInstanceSid": "GO00000000000000000000000000000001",
     "SsoProfiles": "default=JQ00000000000000000000000000000001",
+    "DefaultReturnTo": "/desk",
     "Issuers": "[]",
     "Canary": "true",
     "Architecture": "arm64",
@@ -21,6 +27,11 @@ PARAMETERS = {
 }
 HTTP = ["Sso", "Mint", "Provision", "Webhooks"]
 ALL = [*HTTP, "Apply", "Sweep"]
+# The types of resources that the stack retains, each with the property for a name.
+RETAINED = {
+    "AWS::DynamoDB::Table": "TableName", "AWS::SecretsManager::Secret": "Name", "AWS::SQS::Queue": "QueueName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+}
 
 
 class NoManagedPolicies:
@@ -28,19 +39,21 @@ class NoManagedPolicies:
         return {}
 
 
-def transformed():
+def transformed(change=None):
     text = (ROOT / "infra/template.yaml").read_text().replace("CodeUri: ../", "CodeUri: s3://bucket/code.zip")
-    return transform(yaml_parse(text), dict(PARAMETERS), NoManagedPolicies())
+    return transform(yaml_parse(text), PARAMETERS | (change or {}), NoManagedPolicies())
+
+
+def resolved(change=None):
+    """The stack with these parameters."""
+    return Stack(transformed(change), PARAMETERS | (change or {}))
 
 
 class Template(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        import os
-
-        os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
         template = transformed()
-        cls.resources, cls.outputs = template["Resources"], template["Outputs"]
+        cls.resources, cls.outputs, cls.parameters = (template[one] for one in ("Resources", "Outputs", "Parameters"))
 
     def of_type(self, kind):
         return {name: one for name, one in self.resources.items() if one["Type"] == kind}
@@ -78,8 +91,21 @@ class Template(unittest.TestCase):
             self.assertNotIn("ManagedPolicyArns", role)
             principals = [one["Principal"] for one in role["AssumeRolePolicyDocument"]["Statement"]]
             self.assertEqual(principals, [{"Service": "lambda.amazonaws.com"}])
-        made = {n for n in self.of_type("AWS::IAM::Role") if n not in roles}
-        self.assertEqual(made, {"CodeDeployServiceRole"}, "SAM made no role for a function")
+        others = {name for name in self.of_type("AWS::IAM::Role") if name not in roles}
+        self.assertEqual(others, {"CodeDeployRole"}, "SAM made no role")
+
+    def test_r76_every_role_has_the_permissions_boundary(self):
+        arn = "arn:aws:iam::123456789012:policy/boundary"
+        for name, role in resolved({"PermissionsBoundaryArn": arn}).exist("AWS::IAM::Role").items():
+            self.assertEqual(role["PermissionsBoundary"], arn, name)
+        for name, role in resolved().exist("AWS::IAM::Role").items():
+            self.assertNotIn("PermissionsBoundary", role, name)
+
+    def test_without_a_canary_nobody_may_change_the_traffic_of_a_version(self):
+        self.assertIn("CodeDeployRole", resolved().exist("AWS::IAM::Role"))
+        without = resolved({"Canary": "false"})
+        self.assertNotIn("CodeDeployRole", without.exist("AWS::IAM::Role"))
+        self.assertEqual(without.exist("AWS::CodeDeploy::DeploymentGroup"), {})
 
     def test_sso_cannot_read_the_twilio_secret(self):
         self.assertEqual(self.secrets("Sso"), {"CookieKeys"})
@@ -143,10 +169,26 @@ class Template(unittest.TestCase):
             self.assertIn(key, keys)
         self.assertIn("POST /token", self.resources["Stage"]["Properties"]["RouteSettings"])
 
-    def test_what_cannot_be_made_again_is_retained(self):
-        for kind in ("AWS::DynamoDB::Table", "AWS::SecretsManager::Secret", "AWS::SQS::Queue", "AWS::Logs::LogGroup"):
+    def test_r75_a_shift_of_42_logins_a_second_is_not_throttled(self):
+        settings = self.resources["Stage"]["Properties"]["RouteSettings"]
+        for key in ("GET /sso/{profile}/login", "GET /sso/{profile}/callback", "POST /token"):
+            self.assertGreaterEqual(settings[key]["ThrottlingRateLimit"], 2 * 42, key)
+
+    def test_r76_what_cannot_be_made_again_is_retained_unless_its_first_deployment_fails(self):
+        for kind in RETAINED:
             for name, one in self.of_type(kind).items():
-                self.assertEqual((one["DeletionPolicy"], one["UpdateReplacePolicy"]), ("Retain", "Retain"), name)
+                self.assertEqual((one["DeletionPolicy"], one["UpdateReplacePolicy"]), ("RetainExceptOnCreate", "Retain"), name)
+
+    def test_r76_what_is_retained_has_no_name_that_a_later_stack_needs(self):
+        for kind, key in RETAINED.items():
+            for name, one in self.of_type(kind).items():
+                self.assertNotIn(key, one["Properties"], name)
+
+    def test_r76_nothing_protects_a_table_that_a_failed_first_deployment_must_delete(self):
+        (table,) = resolved().exist("AWS::DynamoDB::Table").values()
+        self.assertEqual(table["DeletionProtectionEnabled"], "false")
+        (table,) = resolved({"DeletionProtection": "true"}).exist("AWS::DynamoDB::Table").values()
+        self.assertEqual(table["DeletionProtectionEnabled"], "true")
 
     def test_the_table_keeps_no_more_than_it_should_and_can_be_restored(self):
         table = self.resources["Table"]["Properties"]
@@ -164,13 +206,30 @@ class Template(unittest.TestCase):
             patience = self.resources[f"{name}Integration"]["Properties"]["TimeoutInMillis"]
             self.assertLess(timeout * 1000, patience)
 
-    def test_a_new_version_is_rolled_back_by_alarms(self):
+    def test_a_new_version_is_rolled_back_by_alarms_that_no_fault_of_twilio_raises(self):
         groups = self.of_type("AWS::CodeDeploy::DeploymentGroup")
         self.assertEqual(len(groups), len(ALL))
         for name, group in groups.items():
-            alarms = group["Properties"]["AlarmConfiguration"]["Alarms"]
-            of_its_own = name.replace("FunctionDeploymentGroup", "ErrorAlarm")
-            self.assertEqual({one["Name"]["Ref"] for one in alarms}, {"FaultAlarm", of_its_own}, name)
+            function = name.removesuffix("FunctionDeploymentGroup")
+            alarms = {one["Name"]["Ref"] for one in group["Properties"]["AlarmConfiguration"]["Alarms"]}
+            # A sweep ends with an error if Twilio's list cannot be read.
+            of_its_own = set() if function == "Sweep" else {f"{function}ErrorAlarm"}
+            self.assertEqual(alarms, {"InternalErrorAlarm"} | of_its_own, name)
+        (metric,) = self.of_type("AWS::Logs::MetricFilter").values()
+        self.assertEqual(metric["Properties"]["LogGroupName"], {"Ref": "ApiLogs"})
+        # Flexgate answers 502 or above if Twilio, an issuer or AWS fails (docs/status-codes.md).
+        self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" && $.integration_error = "-" }')
+        logged = json.loads(self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"])
+        self.assertLessEqual({"status", "integration_error"}, set(logged))
+
+    def test_an_alarm_watches_the_table_and_the_age_of_each_queue(self):
+        watched = {(one["Properties"]["MetricName"], json.dumps(one["Properties"].get("Dimensions")))
+                   for one in self.of_type("AWS::CloudWatch::Alarm").values()}
+        for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
+            self.assertIn((metric, json.dumps([{"Name": "TableName", "Value": {"Ref": "Table"}}])), watched)
+        for queue in ("Events", "Bulk"):
+            dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
+            self.assertIn(("ApproximateAgeOfOldestMessage", json.dumps(dimensions)), watched)
 
     def test_the_queue_outwaits_its_consumer_and_has_a_dead_letter_queue(self):
         timeout = self.resources["ApplyFunction"]["Properties"]["Timeout"]
@@ -203,7 +262,7 @@ class Template(unittest.TestCase):
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 9)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 12)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
 
@@ -216,27 +275,73 @@ class Template(unittest.TestCase):
             if "Flexgate" in json.dumps(properties["Namespace"]):
                 self.assertNotIn("Dimensions", properties, name)
                 own[name] = properties["MetricName"]
-        self.assertEqual(set(own.values()), {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active"})
-        self.assertLessEqual(set(own.values()), undimensioned)
+        (filtered,) = self.of_type("AWS::Logs::MetricFilter").values()
+        (transformation,) = filtered["Properties"]["MetricTransformations"]
+        self.assertEqual(transformation["MetricNamespace"], {"Fn::Sub": "Flexgate/${AWS::StackName}"})
+        from_logs = {transformation["MetricName"]}
+        from_code = {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active"}
+        self.assertEqual(set(own.values()), from_code | from_logs)
+        self.assertLessEqual(from_code, undimensioned)
         namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]
         self.assertEqual(namespace, {"Fn::Sub": "emf:Flexgate/${AWS::StackName}"})
 
     def test_the_outputs_name_the_address_that_the_functions_use(self):
-        def alternatives(value):
-            """The texts that a value can have, as pairs (condition, text) in the order of the conditions."""
-            if "Fn::If" in value:
-                condition, one, other = value["Fn::If"]
-                return [(condition, text) for _, text in alternatives(one)] + alternatives(other)
-            return [("", value["Fn::Sub"] if "Fn::Sub" in value else "${" + value["Ref"] + "}")]
+        api, domain = "<HttpApi>.execute-api.<AWS::Region>.<AWS::URLSuffix>", "gate.example.com"
+        at_domain = {"DomainName": domain, "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
+        at_cdn = {"PublicUrl": "https://app.example.com"}
+        for change, url, host in [
+            ({}, f"https://{api}", api),
+            (at_domain, f"https://{domain}", domain),
+            (at_cdn, "https://app.example.com", api),
+            (at_domain | at_cdn, "https://app.example.com", domain),
+        ]:
+            with self.subTest(change):
+                stack = resolved(change)
+                outputs = stack.outputs()
+                for function in stack.exist("AWS::Lambda::Function").values():
+                    self.assertEqual(function["Environment"]["Variables"]["FLEXGATE_PUBLIC_URL"], url)
+                self.assertEqual(outputs["Url"], url)
+                self.assertEqual(outputs["CallbackUrl"], url + "/sso/default/callback")
+                self.assertEqual(outputs["ScimUrl"], url + "/scim/v2")
+                self.assertEqual(outputs["ApiHost"], host)
+                target = ("<Domain.RegionalDomainName>", "<Domain.RegionalHostedZoneId>") if "DomainName" in change else (None, None)
+                self.assertEqual((outputs.get("DomainTarget"), outputs.get("DomainTargetZoneId")), target)
 
-        functions = self.of_type("AWS::Lambda::Function")
-        public = functions["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_PUBLIC_URL"]
-        expected = alternatives(public)
-        self.assertEqual([condition for condition, _ in expected], ["HasPublicUrl", "HasDomain", ""])
-        for output, path in [("Url", ""), ("CallbackUrl", "/sso/default/callback"), ("ScimUrl", "/scim/v2")]:
-            with self.subTest(output):
-                found = alternatives(self.outputs[output]["Value"])
-                self.assertEqual(found, [(condition, text + path) for condition, text in expected])
+    def test_the_api_answers_only_at_its_custom_domain(self):
+        domain = {"DomainName": "gate.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
+        disabled = lambda change: resolved(change).exist("AWS::ApiGatewayV2::Api")["HttpApi"]["DisableExecuteApiEndpoint"]  # noqa: E731
+        self.assertTrue(disabled(domain))
+        self.assertTrue(disabled(domain | {"PublicUrl": "https://app.example.com"}))
+        # The address of the API is the only one, or the domain's DNS record does not exist yet.
+        self.assertFalse(disabled({}))
+        self.assertFalse(disabled({"PublicUrl": "https://app.example.com"}))
+        self.assertFalse(disabled(domain | {"DisableDefaultEndpoint": "false"}))
+
+    def test_an_address_of_a_parameter_cannot_break_the_outputs(self):
+        accepts = lambda name, value: bool(re.fullmatch(self.parameters[name]["AllowedPattern"], value))  # noqa: E731
+        for good in ("", "https://app.example.com", "http://localhost:8080"):
+            self.assertTrue(accepts("PublicUrl", good), good)
+        for bad in ("https://app.example.com/", "https://app.example.com/gate", "app.example.com", "https://a b", "https://a?b"):
+            self.assertFalse(accepts("PublicUrl", bad), bad)
+        for good in ("", "gate.example.com"):
+            self.assertTrue(accepts("DomainName", good), good)
+        for bad in ("https://gate.example.com", "gate.example.com/", "Gate.example.com", "gate", "gate..com"):
+            self.assertFalse(accepts("DomainName", bad), bad)
+
+    def test_r98_nobody_is_sent_to_a_path_that_has_no_route(self):
+        routes = {route["Properties"]["RouteKey"].split()[1] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
+        self.assertFalse({"/", "/openapi.json"} & routes)
+        # Without a default address, Flexgate would send people to /.
+        default = self.parameters["DefaultReturnTo"]
+        self.assertNotIn("Default", default)
+        for bad in ("", "/", "//", "//evil.example", "desk", "https://", "https:///desk", "/ desk"):
+            self.assertIsNone(re.fullmatch(default["AllowedPattern"], bad), bad)
+        for good in ("/desk", "/desk?queue=1#top", "https://desk.example.com", "https://desk.example.com/", "http://localhost:3000/desk"):
+            self.assertIsNotNone(re.fullmatch(default["AllowedPattern"], good), good)
+        given = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_DEFAULT_RETURN_TO"]
+        self.assertEqual(given, {"Ref": "DefaultReturnTo"})
+        for name, output in self.outputs.items():
+            self.assertNotRegex(json.dumps(output["Value"]), r'(/|openapi\.json)"', name)
 
     def test_access_logs_hold_the_route_and_never_the_path(self):
         form = self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"]
