@@ -116,7 +116,8 @@ async fn while_the_source_is_down_the_last_value_serves_for_an_hour_and_the_sour
     fixture.clock.advance(Duration::minutes(50));
     assert!(matches!(fixture.value().await, Err(SecretError::Unreadable { .. })));
     fixture.write(3);
-    assert_eq!(fixture.value().await.unwrap(), 3, "it recovers at once");
+    fixture.clock.advance(Duration::seconds(5));
+    assert_eq!(fixture.value().await.unwrap(), 3, "it recovers after the pause");
 }
 
 #[tokio::test]
@@ -145,6 +146,7 @@ async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
     let fixture = Fixture::new();
     for text in ["{\"value\": \"canary\"}", "canary", "{\"canary\": 1}", ""] {
         std::fs::write(fixture.path(), text).unwrap();
+        fixture.clock.advance(Duration::seconds(5));
         let error = fixture.value().await.unwrap_err();
         let said = format!("{error} {error:?}");
         assert!(matches!(error, SecretError::Malformed { .. }), "{said}");
@@ -173,4 +175,104 @@ async fn names_that_leave_the_folder_are_no_secrets() {
         assert!(matches!(fetched, Err(FetchError::NotFound)), "{id}");
     }
     assert!(matches!(files.fetch("secret", Stage::Pending, soon()).await, Err(FetchError::NotFound)));
+}
+
+/// A cache for a document that may be unset. Counts the fetches from now on.
+fn may_be_unset(fixture: &Fixture) -> CachedSecret<Option<Document>> {
+    fixture.source.fetches.store(0, Ordering::SeqCst);
+    CachedSecret::that_may_be_unset("a/secret", fixture.source.clone(), fixture.clock.clone())
+}
+
+#[tokio::test]
+async fn r77_a_secret_that_is_not_set_yet_is_a_value_and_is_cached() {
+    for text in [None, Some(""), Some(" \n"), Some("null")] {
+        let fixture = Fixture::new();
+        let secret = may_be_unset(&fixture);
+        std::fs::remove_file(fixture.path()).unwrap();
+        if let Some(text) = text {
+            std::fs::write(fixture.path(), text).unwrap();
+        }
+        for _ in 0..10 {
+            let held = secret.get(soon()).await.unwrap();
+            assert!(held.value.is_none() && !held.is_set(), "{text:?}");
+        }
+        assert_eq!(fixture.fetches(), 1, "{text:?}");
+        fixture.write(1);
+        fixture.clock.advance(Duration::minutes(5));
+        let held = secret.get(soon()).await.unwrap();
+        assert!(held.is_set() && held.value.as_ref().unwrap().value == 1, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn r77_a_rejection_reads_the_secret_once_a_minute() {
+    let fixture = Fixture::new();
+    let secret = may_be_unset(&fixture);
+    std::fs::remove_file(fixture.path()).unwrap();
+    let ask = async || secret.get_accepted(soon(), Option::is_some).await.unwrap().is_set();
+    for minute in 1..=10 {
+        for _ in 0..10 {
+            assert!(!ask().await);
+        }
+        assert_eq!(fixture.fetches(), minute);
+        fixture.clock.advance(Duration::minutes(1));
+    }
+    fixture.write(1);
+    assert!(ask().await, "a minute after the last read");
+    assert!(ask().await);
+    assert_eq!(fixture.fetches(), 11);
+}
+
+#[tokio::test]
+async fn a_value_that_is_accepted_is_not_read_again() {
+    let fixture = Fixture::new();
+    for _ in 0..10 {
+        let held = fixture.secret.get_accepted(soon(), |document| document.value == 1).await.unwrap();
+        assert_eq!((held.value.value, fixture.fetches()), (1, 1));
+    }
+    fixture.write(2);
+    let held = fixture.secret.get_accepted(soon(), |document| document.value == 2).await.unwrap();
+    assert_eq!((held.value.value, fixture.fetches()), (2, 2), "a newer value is found at once");
+}
+
+#[tokio::test]
+async fn r77_a_secret_that_was_set_stays_for_an_hour_when_it_disappears() {
+    let fixture = Fixture::new();
+    let secret = may_be_unset(&fixture);
+    assert!(secret.get(soon()).await.unwrap().is_set());
+    std::fs::write(fixture.path(), "").unwrap();
+    fixture.clock.advance(Duration::minutes(59));
+    assert!(secret.get(soon()).await.unwrap().is_set(), "an empty file can be a mistake");
+    fixture.clock.advance(Duration::minutes(1));
+    assert!(!secret.get(soon()).await.unwrap().is_set());
+}
+
+#[tokio::test]
+async fn r77_an_unusable_secret_is_read_once_in_five_seconds() {
+    for text in [None, Some(""), Some("{}"), Some("not JSON")] {
+        let fixture = Fixture::new();
+        std::fs::remove_file(fixture.path()).unwrap();
+        if let Some(text) = text {
+            std::fs::write(fixture.path(), text).unwrap();
+        }
+        for _ in 0..10 {
+            fixture.value().await.unwrap_err();
+        }
+        assert_eq!(fixture.fetches(), 1, "{text:?}");
+        fixture.write(1);
+        fixture.clock.advance(Duration::seconds(5));
+        assert_eq!(fixture.value().await.unwrap(), 1, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_unavailable_is_asked_again_at_once() {
+    let fixture = Fixture::new();
+    std::fs::remove_file(fixture.path()).unwrap();
+    std::fs::create_dir(fixture.path()).unwrap();
+    let error = fixture.value().await.unwrap_err();
+    assert!(matches!(error, SecretError::Unreadable { source: FetchError::Unavailable(_), .. }), "{error:?}");
+    std::fs::remove_dir(fixture.path()).unwrap();
+    fixture.write(1);
+    assert_eq!(fixture.value().await.unwrap(), 1);
 }

@@ -10,12 +10,15 @@ use flexgate::domain::SourceName;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, FetchError, SecretError};
 use flexgate::store::{EventQueue, Notices};
+use flexgate::web::Problem;
+use secrecy::SecretString;
 
-use crate::secrets::WebhookSecrets;
+use crate::problem;
+use crate::secrets::{SecretFault, WebhookSecrets};
 use crate::settings::WebhookSettings;
 use crate::sources::ConfiguredSource;
 
-/// The time limit for reading the secrets at startup.
+/// The time limit for reading the secrets when the gateway starts.
 const START: Duration = Duration::from_secs(5);
 
 /// What the handlers share.
@@ -28,51 +31,65 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Why the function does not start.
+/// Why the gateway does not start. On Lambda, the function always starts.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The secrets document is malformed, or one of its secrets is too weak.
+    /// The secret cannot be read, or is not a document of secrets.
     #[error("WEBHOOK_SECRETS_SECRET_ID names a secret that cannot be used")]
     Document(#[source] SecretError),
-    /// A source has no secret.
-    #[error("WEBHOOK_SECRETS_SECRET_ID names a document without a secret for the source {0}")]
-    Missing(SourceName),
-    /// A source cannot use its secret.
-    #[error("WEBHOOK_SECRETS_SECRET_ID names a document whose secret for the source {0} {1}")]
-    Unusable(SourceName, &'static str),
+    /// The secret does not exist, or is empty.
+    #[error("WEBHOOK_SECRETS_SECRET_ID names the secret {0}, which does not exist or is empty")]
+    Unset(String),
+    /// A source's secret is missing or unusable.
+    #[error("WEBHOOK_SECRETS_SECRET_ID names a document that cannot be used")]
+    Source(#[source] SecretFault),
+    /// The document has an entry under a name that no source can have.
+    #[error(
+        "WEBHOOK_SECRETS_SECRET_ID names a document with a wrong name: a source's name has 1 to 32 lower-case letters, \
+         digits and hyphens"
+    )]
+    Name,
 }
 
 impl App {
-    /// Builds the function on a platform and reads the sources' secrets. Malformed or weak secrets are an error.
-    /// Unreachable secrets are not an error: the function starts, and answers 503 until it can read the secrets.
-    pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
-        Self::start_within(START, settings, platform).await
-    }
-
-    /// Like [`Self::start`], with `time` as the limit for reading the secrets. If `time` is zero, the first delivery
-    /// reads the secrets.
-    pub async fn start_within(
-        time: Duration,
-        settings: &WebhookSettings,
-        platform: &Platform,
-    ) -> Result<Arc<Self>, StartError> {
+    /// Builds the function on a platform, without reading the sources' secrets yet.
+    #[must_use]
+    pub fn new(settings: &WebhookSettings, platform: &Platform) -> Arc<Self> {
         let clock = platform.clock_rng.clock.clone();
-        let app = Self {
+        Arc::new(Self {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), ConfiguredSource::of(one))).collect(),
-            secrets: CachedSecret::new(&settings.secret_id, platform.secrets.clone(), clock),
+            secrets: CachedSecret::that_may_be_unset(&settings.secret_id, platform.secrets.clone(), clock),
             queue: platform.queue(),
             notices: Notices::default(),
             clock_rng: platform.clock_rng.clone(),
-        };
-        if !app.sources.is_empty() && !time.is_zero() {
-            app.check_secrets(Deadline::after(time)).await?;
+        })
+    }
+
+    /// Builds the function for the gateway, and checks the sources' secrets. A missing or unusable secret is an error.
+    /// Unreachable secrets are not an error: the function starts, and answers 503 until it can read the secrets.
+    pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
+        let app = Self::new(settings, platform);
+        if !app.sources.is_empty() {
+            app.check_secrets(Deadline::after(START)).await?;
         }
-        Ok(Arc::new(app))
+        Ok(app)
+    }
+
+    /// Prefetches the sources' secrets, and logs which sources cannot receive deliveries yet. On AWS, the template's
+    /// secret is empty at first. So a missing secret stops only its own source, and only until somebody sets it.
+    pub async fn prewarm(&self, deadline: Deadline) {
+        let Ok(held) = self.secrets.get(deadline).await else { return };
+        for (name, source) in &self.sources {
+            if let Err(fault) = usable(name, source, &held.value) {
+                tracing::warn!(secret = self.secrets.id(), fault = %fault, "a webhook source answers 503");
+            }
+        }
     }
 
     async fn check_secrets(&self, deadline: Deadline) -> Result<(), StartError> {
         let held = match self.secrets.get(deadline).await {
-            Ok(held) => held,
+            Ok(held) if held.is_set() => held,
+            Ok(_) => return Err(StartError::Unset(self.secrets.id().to_owned())),
             Err(SecretError::Unreadable { source: FetchError::Unavailable(_), .. }) => {
                 tracing::warn!(secret = self.secrets.id(), "webhook secrets could not be checked at the start");
                 return Ok(());
@@ -80,11 +97,40 @@ impl App {
             Err(error) => return Err(StartError::Document(error)),
         };
         for (name, source) in &self.sources {
-            let secrets = held.value.of(name).ok_or_else(|| StartError::Missing(name.clone()))?;
-            for secret in secrets {
-                source.takes(secret).map_err(|why| StartError::Unusable(name.clone(), why))?;
-            }
+            usable(name, source, &held.value).map_err(StartError::Source)?;
         }
-        Ok(())
+        // An entry of a source that is not configured may be a misspelt one.
+        match held.value.mistake() {
+            Some(fault) => Err(StartError::Source(fault.clone())),
+            None if held.value.has_misnamed() => Err(StartError::Name),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the secrets of a source, for a delivery. If the source has no usable secret, reads the secrets again,
+    /// but at most once a minute.
+    pub(crate) async fn secrets_of(
+        &self,
+        name: &SourceName,
+        source: &ConfiguredSource,
+        deadline: Deadline,
+    ) -> Result<Vec<SecretString>, Problem> {
+        let is_usable = |secrets: &WebhookSecrets| usable(name, source, secrets).is_ok();
+        let held = self.secrets.get_accepted(deadline, is_usable).await.map_err(|error| problem::no_secret(&error))?;
+        let secrets = usable(name, source, &held.value).map_err(|fault| problem::no_secret(&fault))?;
+        Ok(secrets.to_vec())
+    }
+}
+
+/// Returns the secrets with which a source proves its deliveries.
+fn usable<'s>(
+    name: &SourceName,
+    source: &ConfiguredSource,
+    secrets: &'s WebhookSecrets,
+) -> Result<&'s [SecretString], SecretFault> {
+    let secrets = secrets.of(name)?;
+    match secrets.iter().find_map(|secret| source.takes(secret).err()) {
+        Some(why) => Err(SecretFault::Unfit(name.clone(), why)),
+        None => Ok(secrets),
     }
 }

@@ -21,5 +21,5 @@ pub use app::{App, StartError};
 pub use openapi::document as openapi;
 pub use routes::deliver::MAX_DELIVERY;
 pub use routes::router;
-pub use secrets::{DocumentFault, WebhookSecrets};
+pub use secrets::{SecretFault, WebhookSecrets};
 pub use settings::{Settings, SourceFault, WebhookSettings};

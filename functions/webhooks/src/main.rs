@@ -18,7 +18,8 @@ async fn serve() -> Result<(), lambda_http::Error> {
     telemetry::start(&settings.common.log);
 
     let platform = Platform::new(&settings.common, ClockRng::system())?;
+    let app = App::new(&settings.webhooks, &platform);
+    lambda::prewarm(settings.common.prewarm, |deadline| app.prewarm(deadline)).await;
     let edge = Edge::new("webhooks", &settings.common, platform.clock_rng.clone());
-    let app = App::start_within(settings.common.prewarm, &settings.webhooks, &platform).await?;
     lambda::serve(edge.assemble(router(app))).await
 }

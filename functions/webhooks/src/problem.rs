@@ -1,7 +1,8 @@
 //! Converts each reason for refusing a delivery to a problem document.
 
+use std::time::Duration;
+
 use flexgate::base::strict_json::StrictJsonError;
-use flexgate::secrets::SecretError;
 use flexgate::web::{Problem, kinds};
 
 use crate::proof::Unproven;
@@ -23,13 +24,10 @@ pub(crate) fn no_challenge() -> Problem {
     Problem::new(kinds::CHALLENGE_INVALID, "Deliver events with POST.")
 }
 
-pub(crate) fn secrets(error: &SecretError) -> Problem {
-    Problem::new(kinds::UNAVAILABLE, "Flexgate's webhook secrets cannot be read at the moment. Try again.")
-        .because(error)
-        .retry_after(Some(std::time::Duration::from_secs(30)))
-}
-
-/// A later version of the secrets document may lack a source that an earlier version had.
-pub(crate) fn no_secret() -> Problem {
-    Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
+/// The source has no usable secret, or the secrets cannot be read. The answer is the same in both cases, and only the
+/// log contains the reason.
+pub(crate) fn no_secret(fault: &dyn std::error::Error) -> Problem {
+    Problem::new(kinds::UNAVAILABLE, "Flexgate cannot check this delivery at the moment. Try again.")
+        .because(fault)
+        .retry_after(Some(Duration::from_secs(30)))
 }

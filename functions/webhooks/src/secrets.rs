@@ -6,6 +6,7 @@ use std::fmt;
 use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The minimum length of a secret, in bytes. A random secret of 128 bits has 22 characters in base64, and 32 in
 /// hexadecimal.
@@ -35,13 +36,13 @@ const PUBLISHED: [&str; 3] = [
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why the secrets document is unusable. The error messages contain the source's name, and never a secret.
+/// Why a source's secrets are unusable. The error messages contain the source's name, and never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DocumentFault {
-    /// A name that no source can have.
-    #[error("a source's name must have 1 to 32 lower-case letters, digits and hyphens")]
-    Name,
-    /// The source has no secret, or more than two.
+pub enum SecretFault {
+    /// The document has no entry for the source.
+    #[error("the source {0} has no secret")]
+    Missing(SourceName),
+    /// The entry is neither one secret nor a list of one or two.
     #[error("the source {0} must have one secret, or two while one replaces the other")]
     Count(SourceName),
     /// A secret is empty.
@@ -53,61 +54,95 @@ pub enum DocumentFault {
     /// A secret comes from documentation.
     #[error("the source {0} has a secret that stands in documentation: generate one")]
     Default(SourceName),
+    /// This kind of source cannot use the secret.
+    #[error("the secret of the source {0} {1}")]
+    Unfit(SourceName, &'static str),
 }
 
 /// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. Two secrets of one source are
 /// both valid, so that an administrator can replace a secret without downtime.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "BTreeMap<String, OneOrMore>")]
-pub struct WebhookSecrets(BTreeMap<SourceName, Vec<SecretString>>);
+///
+/// A mistake in one source's entry does not affect the other sources.
+#[derive(Clone, Default, Deserialize)]
+#[serde(from = "BTreeMap<String, Entry>")]
+pub struct WebhookSecrets {
+    sources: BTreeMap<SourceName, Result<Vec<SecretString>, SecretFault>>,
+    has_misnamed: bool,
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrMore {
+enum Entry {
+    Absent(()),
     One(SecretString),
-    More(Vec<SecretString>),
+    More(Vec<Option<SecretString>>),
+    Other(IgnoredAny),
 }
 
 impl WebhookSecrets {
-    /// Returns the secrets that can prove a source's delivery.
-    #[must_use]
-    pub fn of(&self, source: &SourceName) -> Option<&[SecretString]> {
-        self.0.get(source).map(Vec::as_slice)
+    /// Returns the secrets that can prove a source's delivery, or the mistake in the source's entry.
+    pub fn of(&self, source: &SourceName) -> Result<&[SecretString], SecretFault> {
+        match self.sources.get(source) {
+            Some(Ok(secrets)) => Ok(secrets),
+            Some(Err(fault)) => Err(fault.clone()),
+            None => Err(SecretFault::Missing(source.clone())),
+        }
+    }
+
+    /// Returns the first mistake in any source's entry.
+    pub(crate) fn mistake(&self) -> Option<&SecretFault> {
+        self.sources.values().find_map(|entry| entry.as_ref().err())
+    }
+
+    /// Whether the document has an entry under a name that no source can have.
+    pub(crate) fn has_misnamed(&self) -> bool {
+        self.has_misnamed
     }
 }
 
 impl fmt::Debug for WebhookSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.sources.keys()).finish()
     }
 }
 
-impl TryFrom<BTreeMap<String, OneOrMore>> for WebhookSecrets {
-    type Error = DocumentFault;
-
-    fn try_from(document: BTreeMap<String, OneOrMore>) -> Result<Self, DocumentFault> {
-        let mut sources = BTreeMap::new();
-        for (name, secrets) in document {
-            let name: SourceName = name.parse().map_err(|_| DocumentFault::Name)?;
-            let secrets = match secrets {
-                OneOrMore::One(secret) => vec![secret],
-                OneOrMore::More(secrets) => secrets,
-            };
-            if !(1..=2).contains(&secrets.len()) {
-                return Err(DocumentFault::Count(name));
+impl From<BTreeMap<String, Entry>> for WebhookSecrets {
+    fn from(document: BTreeMap<String, Entry>) -> Self {
+        let mut secrets = Self::default();
+        for (name, entry) in document {
+            match name.parse::<SourceName>() {
+                Ok(name) => {
+                    if let Some(checked) = entry.checked(&name) {
+                        secrets.sources.insert(name, checked);
+                    }
+                }
+                Err(_) => secrets.has_misnamed = true,
             }
-            for secret in &secrets {
-                check(secret.expose_secret(), &name)?;
-            }
-            sources.insert(name, secrets);
         }
-        Ok(Self(sources))
+        secrets
     }
 }
 
-fn check(secret: &str, name: &SourceName) -> Result<(), DocumentFault> {
+impl Entry {
+    /// Returns the secrets of the source, or the mistake in the entry. `None` if there is no entry.
+    fn checked(self, name: &SourceName) -> Option<Result<Vec<SecretString>, SecretFault>> {
+        let secrets: Vec<_> = match self {
+            Self::Absent(()) => return None,
+            Self::One(secret) => vec![secret],
+            Self::More(secrets) => secrets.into_iter().flatten().collect(),
+            Self::Other(_) => Vec::new(),
+        };
+        if !(1..=2).contains(&secrets.len()) {
+            return Some(Err(SecretFault::Count(name.clone())));
+        }
+        let mistake = secrets.iter().find_map(|secret| check(secret.expose_secret(), name).err());
+        Some(mistake.map_or(Ok(secrets), Err))
+    }
+}
+
+fn check(secret: &str, name: &SourceName) -> Result<(), SecretFault> {
     if secret.trim().is_empty() {
-        return Err(DocumentFault::Empty(name.clone()));
+        return Err(SecretFault::Empty(name.clone()));
     }
     let letters: String = secret
         .strip_prefix("whsec_")
@@ -117,11 +152,11 @@ fn check(secret: &str, name: &SourceName) -> Result<(), DocumentFault> {
         .map(|c| c.to_ascii_lowercase())
         .collect();
     if DEFAULTS.contains(&letters.as_str()) || PUBLISHED.contains(&secret) {
-        return Err(DocumentFault::Default(name.clone()));
+        return Err(SecretFault::Default(name.clone()));
     }
     let different: BTreeSet<char> = secret.chars().collect();
     if secret.len() < SHORTEST || different.len() < FEWEST_CHARACTERS {
-        return Err(DocumentFault::Weak(name.clone()));
+        return Err(SecretFault::Weak(name.clone()));
     }
     Ok(())
 }
@@ -132,6 +167,11 @@ mod tests {
 
     fn read(document: &str) -> Result<WebhookSecrets, String> {
         serde_json::from_str(document).map_err(|error| error.to_string())
+    }
+
+    fn okta(document: &str) -> Result<usize, String> {
+        let secrets = read(document)?;
+        secrets.of(&"okta".parse().unwrap()).map(<[_]>::len).map_err(|fault| fault.to_string())
     }
 
     #[test]
@@ -146,7 +186,7 @@ mod tests {
             ("k3J9x", "fewer than 16 bytes"),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "8 different characters"),
         ] {
-            let error = read(&format!(r#"{{"okta": "{secret}"}}"#)).unwrap_err();
+            let error = okta(&format!(r#"{{"okta": "{secret}"}}"#)).unwrap_err();
             assert!(error.contains("okta") && error.contains(why), "{secret}: {error}");
             assert!(secret.trim().is_empty() || !error.contains(secret), "{error}");
         }
@@ -155,12 +195,25 @@ mod tests {
     #[test]
     fn one_secret_or_two_are_live_and_three_are_a_mistake() {
         let good = "f3c1d7a94be04f0a8d7c";
-        let name = "okta".parse().unwrap();
-        assert_eq!(read(&format!(r#"{{"okta": "{good}"}}"#)).unwrap().of(&name).unwrap().len(), 1);
-        assert_eq!(read(&format!(r#"{{"okta": ["{good}", "{good}1"]}}"#)).unwrap().of(&name).unwrap().len(), 2);
-        assert!(read(&format!(r#"{{"okta": ["{good}", "{good}1", "{good}2"]}}"#)).is_err());
-        assert!(read(r#"{"okta": []}"#).is_err());
-        assert!(read(r#"{"Okta": "x"}"#).is_err());
+        assert_eq!(okta(&format!(r#"{{"okta": "{good}"}}"#)), Ok(1));
+        assert_eq!(okta(&format!(r#"{{"okta": ["{good}", "{good}1"]}}"#)), Ok(2));
+        assert!(okta(&format!(r#"{{"okta": ["{good}", "{good}1", "{good}2"]}}"#)).is_err());
+        assert!(okta(r#"{"okta": []}"#).is_err());
+        assert!(read(r#"{"Okta": "x"}"#).unwrap().has_misnamed());
+        assert!(!read(r#"{"okta": "x"}"#).unwrap().has_misnamed());
+    }
+
+    #[test]
+    fn a_mistake_concerns_only_its_source_and_null_is_no_entry() {
+        let good = "f3c1d7a94be04f0a8d7c";
+        for other in [r#""""#, "7", "[]", "{}", "[7]", "null", r#""changeme""#] {
+            let document = format!(r#"{{"okta": "{good}", "clerk": {other}}}"#);
+            assert_eq!(okta(&document), Ok(1), "{other}");
+            let secrets = read(&document).unwrap();
+            assert!(secrets.of(&"clerk".parse().unwrap()).is_err(), "{other}");
+            assert_eq!(secrets.mistake().is_none(), other == "null", "{other}");
+        }
+        assert!(okta(r#"{"okta": null}"#).unwrap_err().contains("has no secret"));
     }
 
     #[test]

@@ -332,9 +332,27 @@ async fn a_webhook_source_without_a_secret_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn scim_tokens_that_are_no_hashes_are_told_where_they_come_from() {
     let world = World::start().await;
-    world.write_secret("scim", &json!({ "tokens": [] }));
     let changed = [("SCIM_TOKENS_SECRET_ID", "scim")];
-    names_the_cause(&world, &changed, "scim", &["one token or two", "flexgate scim token"]).await;
+    let token = json!({ "id": "a", "sha256": "A".repeat(43) });
+    world.write_secret("scim", &json!({ "tokens": vec![token; 3] }));
+    names_the_cause(&world, &changed, "scim", &["two tokens", "flexgate scim token"]).await;
+    world.write_secret("scim", &json!({ "tokens": [{ "id": "a", "sha256": "fgscim_token" }] }));
+    names_the_cause(&world, &changed, "scim", &["sha256", "flexgate scim token"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r77_no_scim_token_at_all_is_only_a_warning() {
+    let world = World::start().await;
+    for document in [json!({ "tokens": [] }), json!({})] {
+        world.write_secret("scim", &document);
+        let (code, report) = examine(&world, &[("SCIM_TOKENS_SECRET_ID", "scim")]).await;
+        assert_eq!((code, failures(&report)), (Some(0), Vec::new()), "{report:#}");
+        let checks = report["checks"].as_array().unwrap();
+        let scim = checks.iter().find(|check| check["check"] == "scim").unwrap();
+        assert_eq!(scim["status"], "warning");
+        assert!(scim["text"].as_str().unwrap().contains("401"), "{scim}");
+        assert!(scim["remedy"].as_str().unwrap().contains("flexgate scim token"), "{scim}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

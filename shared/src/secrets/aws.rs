@@ -1,5 +1,6 @@
 //! Secrets from AWS Secrets Manager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +48,7 @@ impl SecretSource for SecretsManager {
         };
         let request = self.client().await.get_secret_value().secret_id(id).version_stage(stage).send();
         let answer = timeout_at(deadline.within(FETCH_TIMEOUT).instant(), request).await;
-        let answer = answer.map_err(|elapsed| FetchError::Unavailable(elapsed.into()))?.map_err(failure)?;
+        let answer = answer.map_err(|elapsed| FetchError::Unavailable(Arc::new(elapsed)))?.map_err(failure)?;
         let text = answer.secret_string.ok_or(FetchError::NotFound)?;
         let version = answer.version_id.unwrap_or_default();
         Ok(SecretValue { version, text: SecretString::from(text) })
@@ -57,7 +58,7 @@ impl SecretSource for SecretsManager {
 fn failure(error: SdkError<GetSecretValueError, HttpResponse>) -> FetchError {
     match error.as_service_error() {
         Some(GetSecretValueError::ResourceNotFoundException(_)) => FetchError::NotFound,
-        Some(service) if service.meta().code() == Some("AccessDeniedException") => FetchError::Denied(error.into()),
-        _ => FetchError::Unavailable(error.into()),
+        Some(service) if service.meta().code() == Some("AccessDeniedException") => FetchError::Denied(Arc::new(error)),
+        _ => FetchError::Unavailable(Arc::new(error)),
     }
 }

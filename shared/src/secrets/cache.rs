@@ -18,7 +18,8 @@ use crate::telemetry;
 const FRESH: Duration = Duration::seconds(300);
 /// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch.
+/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
+/// value, it repeats the error, unless the source was unavailable.
 const PAUSE: Duration = Duration::seconds(5);
 /// The minimum time between two fetches after rejected credentials. Otherwise an attacker could cause a fetch with
 /// every bad token.
@@ -28,8 +29,9 @@ const COOL_DOWN: Duration = Duration::seconds(60);
 pub struct Held<T> {
     /// The parsed document.
     pub value: T,
-    /// The version of the secret that contains this value.
+    /// The version of the secret that contains this value. Empty if the secret is not set.
     pub version: String,
+    is_set: bool,
     fetched_at: OffsetDateTime,
 }
 
@@ -39,11 +41,21 @@ impl<T> fmt::Debug for Held<T> {
     }
 }
 
+impl<T> Held<T> {
+    /// Whether the secret exists and contains a document.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.is_set
+    }
+}
+
 /// A cached secret whose document has the type `T`.
 pub struct CachedSecret<T> {
     id: String,
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
+    /// Makes the value of a secret that is not set. `None` if such a secret is an error.
+    unset: Option<fn() -> T>,
     latest: RwLock<Option<Arc<Held<T>>>>,
     // A fetch holds this lock. Other readers wait for the lock, and then find the new value.
     flight: Mutex<Flight>,
@@ -51,7 +63,7 @@ pub struct CachedSecret<T> {
 
 #[derive(Default)]
 struct Flight {
-    failed_at: Option<OffsetDateTime>,
+    failed: Option<(OffsetDateTime, SecretError)>,
     forced_at: Option<OffsetDateTime>,
 }
 
@@ -65,7 +77,19 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     /// Makes a cache for the secret with the name `id`, without fetching anything yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { id: id.into(), source, clock, latest: RwLock::new(None), flight: Mutex::default() }
+        let (latest, flight) = (RwLock::new(None), Mutex::default());
+        Self { id: id.into(), source, clock, unset: None, latest, flight }
+    }
+
+    /// Makes a cache for a secret that may be unset: it does not exist yet, or its text is blank or `null`. The value is
+    /// then `T::default()`, without an error or an alarm. A secret that was set within the last hour must not become
+    /// unset: that is an error, because it can be a mistake.
+    #[must_use]
+    pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
+    where
+        T: Default,
+    {
+        Self { unset: Some(T::default), ..Self::new(id, source, clock) }
     }
 
     /// Returns the name of the secret.
@@ -86,10 +110,14 @@ impl<T: DeserializeOwned> CachedSecret<T> {
             return Ok(held);
         }
         let stale = self.younger_than(STALE);
-        if let (Some(held), Some(failed_at)) = (&stale, flight.failed_at)
-            && now - failed_at < PAUSE
+        if let Some((failed_at, error)) = &flight.failed
+            && now - *failed_at < PAUSE
         {
-            return Ok(held.clone());
+            match &stale {
+                Some(held) => return Ok(held.clone()),
+                None if error.is_definite() => return Err(error.clone()),
+                None => {}
+            }
         }
         match self.refresh(&mut flight, deadline).await {
             Ok(held) => Ok(held),
@@ -98,6 +126,26 @@ impl<T: DeserializeOwned> CachedSecret<T> {
                 stale.ok_or(error)
             }
         }
+    }
+
+    /// Returns a value that `accepts` accepts, if the secret has one, and otherwise any value. If `accepts` rejects the
+    /// cached value, fetches the secret again, unless a rejection caused a fetch less than a minute ago.
+    pub async fn get_accepted(
+        &self,
+        deadline: Deadline,
+        accepts: impl Fn(&T) -> bool,
+    ) -> Result<Arc<Held<T>>, SecretError> {
+        let earlier = self.latest();
+        let held = self.get(deadline).await?;
+        if accepts(&held.value) {
+            return Ok(held);
+        }
+        let is_new = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier, &held));
+        if is_new {
+            self.flight(deadline).await?.forced_at = Some(held.fetched_at);
+            return Ok(held);
+        }
+        self.get_after_rejection(&held.version, deadline).await
     }
 
     /// Refreshes the value after a credential was presented that does not match the version `rejected`.
@@ -142,18 +190,32 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     async fn refresh(&self, flight: &mut Flight, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
-        let fetched = match self.source.fetch(&self.id, Stage::Current, deadline).await {
-            Ok(value) => self.parse(&value),
-            Err(source) => Err(SecretError::Unreadable { id: self.id.clone(), source }),
+        let fetched = self.source.fetch(&self.id, Stage::Current, deadline).await;
+        let fetched = match (self.unset_after(&fetched), fetched) {
+            (Some(unset), _) => Ok(unset),
+            (None, Ok(value)) => self.parse(&value),
+            (None, Err(source)) => Err(SecretError::Unreadable { id: self.id.clone(), source }),
         };
         telemetry::refreshed("secret", fetched.is_ok());
         if fetched.is_err() {
             telemetry::credential_failed();
         }
-        flight.failed_at = fetched.is_err().then(|| self.clock.now());
+        flight.failed = fetched.as_ref().err().map(|error| (self.clock.now(), error.clone()));
         let held = Arc::new(fetched?);
         *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
         Ok(held)
+    }
+
+    /// Returns the value of an unset secret if `fetched` says that the secret is unset, and if it may be unset.
+    fn unset_after(&self, fetched: &Result<SecretValue, FetchError>) -> Option<Held<T>> {
+        let is_unset = match fetched {
+            Ok(secret) => matches!(secret.text.expose_secret().trim(), "" | "null"),
+            Err(error) => matches!(error, FetchError::NotFound),
+        };
+        let was_set = || self.younger_than(STALE).is_some_and(|held| held.is_set);
+        let value = self.unset.filter(|_| is_unset && !was_set())?();
+        tracing::info!(secret = self.id, "the secret is not set yet");
+        Some(Held { value, version: String::new(), is_set: false, fetched_at: self.clock.now() })
     }
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
@@ -162,7 +224,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;
-        Ok(Held { value, version: secret.version.clone(), fetched_at: self.clock.now() })
+        Ok(Held { value, version: secret.version.clone(), is_set: true, fetched_at: self.clock.now() })
     }
 
     fn latest(&self) -> Option<Arc<Held<T>>> {

@@ -1,6 +1,7 @@
 //! Secrets from files, for the local gateway and for single machines.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -43,10 +44,10 @@ impl SecretSource for FileSecrets {
             Ok(Ok(text)) => text,
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Err(FetchError::NotFound),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(FetchError::Denied(error.into()));
+                return Err(FetchError::Denied(Arc::new(error)));
             }
-            Ok(Err(error)) => return Err(FetchError::Unavailable(error.into())),
-            Err(error) => return Err(FetchError::Unavailable(error.into())),
+            Ok(Err(error)) => return Err(FetchError::Unavailable(Arc::new(error))),
+            Err(error) => return Err(FetchError::Unavailable(Arc::new(error))),
         };
         let version = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()));
         Ok(SecretValue { version, text: SecretString::from(text) })

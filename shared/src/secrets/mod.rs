@@ -1,6 +1,7 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! [`CachedSecret`] keeps a value for five minutes, and returns it for up to an hour while the source fails.
+//! [`CachedSecret`] keeps a value for five minutes, and returns it for up to an hour while the source fails. If a
+//! secret may be unset, as in a new deployment, the cache keeps "unset" like any other value.
 //! [`TwilioCredentials`] handles the rotation of Twilio's credential. No error and no `Debug` output contains a
 //! secret's value.
 
@@ -11,7 +12,9 @@ mod problem;
 mod rotation;
 mod settings;
 
+use std::error::Error;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -43,17 +46,17 @@ pub struct SecretValue {
 }
 
 /// Why a source did not return a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
     /// There is no such secret or version, or the version contains no text.
     #[error("there is no such secret")]
     NotFound,
     /// This process may not read the secret.
     #[error("reading the secret is not allowed")]
-    Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Denied(#[source] Arc<dyn Error + Send + Sync>),
     /// The source failed, or did not answer in time.
     #[error("the source of secrets is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 /// A source of secrets.
@@ -64,7 +67,7 @@ pub trait SecretSource: Debug + Send + Sync {
 }
 
 /// Why a secret cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SecretError {
     /// The source did not return the secret, and the cache has no value that is recent enough.
     #[error("the secret {id} cannot be read")]
@@ -89,4 +92,15 @@ pub enum SecretError {
         /// The name of the secret.
         id: String,
     },
+}
+
+impl SecretError {
+    /// Whether the next read can give the same result only: until an operator changes the secret or the permission.
+    fn is_definite(&self) -> bool {
+        match self {
+            Self::Malformed { .. } => true,
+            Self::Unreadable { source, .. } => !matches!(source, FetchError::Unavailable(_)),
+            Self::Timeout { .. } => false,
+        }
+    }
 }

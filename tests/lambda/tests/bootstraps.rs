@@ -30,6 +30,10 @@ fn bootstrap(name: &str) -> PathBuf {
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;
+    variables_of(world, &table, endpoint)
+}
+
+fn variables_of(world: &World, table: &str, endpoint: String) -> Vec<(&'static str, String)> {
     let mut variables = world.variables();
     variables.retain(|(name, _)| *name != "FLEXGATE_STORE");
     variables.extend([
@@ -235,6 +239,64 @@ async fn a_webhook_is_accepted_or_refused() {
         let (status, body) = answer(webhooks.invoke(&request, TIME).await);
         assert_eq!(status, expected, "{body}");
     }
+    webhooks.terminate().await;
+}
+
+/// Starts a function without any SCIM token and without any webhook secret, as the template creates these secrets. The
+/// functions need no AWS for the refusals in these tests.
+async fn with_unset_secrets(world: &World, name: &str) -> Function {
+    world.write_secret("scim-tokens", &json!({ "tokens": [] }));
+    world.write_secret("hooks", &json!({}));
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
+    let mut variables = variables_of(world, "none", nowhere);
+    variables.extend([
+        ("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()),
+        ("SCIM_TOKENS_SECRET_ID", "scim-tokens".to_owned()),
+        ("WEBHOOK_SECRETS_SECRET_ID", "hooks".to_owned()),
+        ("FLEXGATE_WEBHOOKS", json!({ "okta": {}, "standard": {} }).to_string()),
+    ]);
+    Function::start(&bootstrap(name), &variables).await
+}
+
+/// Waits for the line of `count` requests. Asserts that the function has counted nothing for `SecretAlarm`, and has
+/// logged no error. Returns the reasons in the log.
+async fn quiet(function: &Function, count: usize) -> Vec<String> {
+    let is_request = |line: &&Value| line["target"] == "flexgate::request";
+    let lines = function.lines(|lines| lines.iter().filter(is_request).count() == count).await;
+    let loud =
+        |line: &&Value| line.get("credential_failures").is_some() || line["level"] == "ERROR" || line.is_string();
+    assert_eq!(lines.iter().find(loud), None);
+    lines.iter().filter(is_request).filter_map(|line| line["fault"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn r77_a_cold_start_without_scim_tokens_raises_no_alarm() {
+    let world = World::start().await;
+    let mut provision = with_unset_secrets(&world, "provision").await;
+    let headers = json!({ "authorization": "Bearer fgscim_made-up" });
+    for _ in 0..2 {
+        let (status, body) = answer(provision.invoke(&event("GET", "/scim/v2/Users", &headers, None), TIME).await);
+        assert_eq!((status, body["status"].as_str()), (401, Some("401")), "{body}");
+    }
+    let reasons = quiet(&provision, 2).await;
+    assert!(reasons.iter().all(|reason| reason.contains("scim-tokens")) && reasons.len() == 2, "{reasons:?}");
+    provision.terminate().await;
+}
+
+#[tokio::test]
+async fn w16_webhooks_start_without_secrets_and_raise_no_alarm_about_secrets() {
+    let world = World::start().await;
+    let mut webhooks = with_unset_secrets(&world, "webhooks").await;
+    let delivery = json!({ "data": { "events": [] } });
+    for source in ["okta", "standard"] {
+        let request = event("POST", &format!("/webhooks/{source}"), &json!({ "authorization": "x" }), Some(&delivery));
+        let (status, body) = answer(webhooks.invoke(&request, TIME).await);
+        assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
+        assert!(!body.to_string().contains(source), "{body}");
+    }
+    let reasons = quiet(&webhooks, 2).await;
+    assert!(reasons[0].contains("the source okta has no secret"), "{reasons:?}");
+    assert!(reasons[1].contains("the source standard has no secret"), "{reasons:?}");
     webhooks.terminate().await;
 }
 

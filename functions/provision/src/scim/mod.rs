@@ -24,4 +24,5 @@ pub(crate) use groups::GroupChange;
 pub(crate) use refusal::Refusal;
 pub use resources::{group_schema, user_schema};
 pub use settings::{ScimSettings, WorkerFields};
+pub(crate) use token::Verified;
 pub use token::{NewToken, TokenHashes};

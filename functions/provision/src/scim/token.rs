@@ -20,8 +20,9 @@ const PREFIX: &str = "fgscim_";
 /// The maximum number of valid tokens. A second one is valid while an administrator replaces the first.
 const MAX_LIVE: usize = 2;
 
-/// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with at most two tokens. Without a token,
+/// nobody has access.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Listed", into = "Listed")]
 pub struct TokenHashes(Vec<TokenHash>);
 
@@ -39,7 +40,7 @@ impl fmt::Debug for TokenHash {
 
 #[derive(Serialize, Deserialize)]
 struct Listed {
-    tokens: Vec<ListedToken>,
+    tokens: Option<Vec<ListedToken>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +52,7 @@ struct ListedToken {
 impl From<TokenHashes> for Listed {
     fn from(hashes: TokenHashes) -> Self {
         let listed = |token: TokenHash| ListedToken { id: token.id, sha256: URL_SAFE_NO_PAD.encode(token.sha256) };
-        Self { tokens: hashes.0.into_iter().map(listed).collect() }
+        Self { tokens: Some(hashes.0.into_iter().map(listed).collect()) }
     }
 }
 
@@ -59,15 +60,16 @@ impl TryFrom<Listed> for TokenHashes {
     type Error = &'static str;
 
     fn try_from(listed: Listed) -> Result<Self, Self::Error> {
-        if listed.tokens.is_empty() || listed.tokens.len() > MAX_LIVE {
-            return Err("it must hold one token or two");
+        let listed = listed.tokens.unwrap_or_default();
+        if listed.len() > MAX_LIVE {
+            return Err("it may hold two tokens at most");
         }
         let read = |token: ListedToken| {
             let id_is_plain = (1..=32).contains(&token.id.len()) && token.id.bytes().all(|b| b.is_ascii_graphic());
             let sha256 = URL_SAFE_NO_PAD.decode(&token.sha256).ok()?.try_into().ok()?;
             id_is_plain.then_some(TokenHash { id: token.id, sha256 })
         };
-        let tokens: Option<Vec<_>> = listed.tokens.into_iter().map(read).collect();
+        let tokens: Option<Vec<_>> = listed.into_iter().map(read).collect();
         tokens.map(Self).ok_or("each token needs an id and its sha256 in base64url")
     }
 }
@@ -97,6 +99,17 @@ fn sha256(text: &str) -> [u8; 32] {
     hash
 }
 
+/// The result of verifying a request's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verified {
+    /// The request has the valid token with this `id`.
+    Token(String),
+    /// The request has no valid token.
+    No,
+    /// The request has a token, but no token is valid, because the secret contains none.
+    NoneIsValid,
+}
+
 /// Verifies tokens.
 #[derive(Debug)]
 pub struct Tokens(CachedSecret<TokenHashes>);
@@ -105,7 +118,12 @@ impl Tokens {
     /// Verifies against the secret called `id`.
     #[must_use]
     pub fn new(id: &str, source: Arc<dyn SecretSource>, clock_rng: &ClockRng) -> Self {
-        Self(CachedSecret::new(id, source, clock_rng.clock.clone()))
+        Self(CachedSecret::that_may_be_unset(id, source, clock_rng.clock.clone()))
+    }
+
+    /// Returns the name of the secret.
+    pub(crate) fn secret_id(&self) -> &str {
+        self.0.id()
     }
 
     /// Prefetches the hashes. After a failure, the first request reads them.
@@ -113,36 +131,42 @@ impl Tokens {
         let _read = self.0.get(deadline).await;
     }
 
-    /// Returns the `id` of the request's token, or `None` without a valid token.
+    /// Verifies the token of a request.
     ///
     /// Refuses any request with a token in its URL, because servers and proxies log URLs.
-    pub async fn verify(
+    pub(crate) async fn verify(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
         deadline: Deadline,
-    ) -> Result<Option<String>, SecretError> {
+    ) -> Result<Verified, SecretError> {
         let query = uri.query().unwrap_or_default();
         let in_address = url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
             value.contains(PREFIX) || name.eq_ignore_ascii_case("access_token") || name.eq_ignore_ascii_case("token")
         });
         let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(authorization), None, false) = (authorizations.next(), authorizations.next(), in_address) else {
-            return Ok(None);
+            return Ok(Verified::No);
         };
-        let Some(unverified_token) = bearer(authorization) else { return Ok(None) };
+        let Some(unverified_token) = bearer(authorization) else { return Ok(Verified::No) };
         let hash = sha256(unverified_token);
-        let held = self.0.get(deadline).await?;
-        if let Some(id) = held.value.id_of(&hash) {
-            return Ok(Some(id));
-        }
         // The token may be newer than the cached secret.
-        let held = self.0.get_after_rejection(&held.version, deadline).await?;
-        Ok(held.value.id_of(&hash))
+        let held = self.0.get_accepted(deadline, |hashes| hashes.id_of(&hash).is_some()).await?;
+        Ok(match held.value.id_of(&hash) {
+            Some(id) => Verified::Token(id),
+            None if held.value.is_empty() => Verified::NoneIsValid,
+            None => Verified::No,
+        })
     }
 }
 
 impl TokenHashes {
+    /// Whether no token is valid.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn id_of(&self, hash: &[u8; 32]) -> Option<String> {
         let mut found = None;
         for token in &self.0 {
@@ -179,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_none_or_three_tokens_is_refused() {
+    fn a_document_of_three_tokens_or_of_half_a_token_is_refused() {
         let token = serde_json::json!({ "id": "a", "sha256": URL_SAFE_NO_PAD.encode([0; 32]) });
-        for count in [0, 3] {
+        for (count, is_good) in [(0, true), (1, true), (2, true), (3, false)] {
             let document = serde_json::json!({ "tokens": vec![token.clone(); count] });
-            assert!(serde_json::from_value::<TokenHashes>(document).is_err(), "{count}");
+            assert_eq!(serde_json::from_value::<TokenHashes>(document).is_ok(), is_good, "{count}");
         }
         let short = serde_json::json!({ "tokens": [{ "id": "a", "sha256": "AAAA" }] });
         assert!(serde_json::from_value::<TokenHashes>(short).is_err());

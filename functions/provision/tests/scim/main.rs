@@ -13,6 +13,7 @@ mod ledger;
 mod legacy;
 mod lists;
 mod many;
+mod no_tokens;
 mod patched;
 mod refused;
 mod shapes;

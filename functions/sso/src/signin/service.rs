@@ -124,11 +124,9 @@ impl SignIn {
         sealed: impl IntoIterator<Item = &'a str>,
         deadline: Deadline,
     ) -> Result<Arc<Held<KeyRing>>, Fault> {
-        let held = self.parts.keys.get(deadline).await?;
-        if sealed.into_iter().all(|sealed| held.value.knows(sealed)) {
-            return Ok(held);
-        }
-        Ok(self.parts.keys.get_after_rejection(&held.version, deadline).await?)
+        let sealed: Vec<_> = sealed.into_iter().collect();
+        let knows_all = |ring: &KeyRing| sealed.iter().all(|sealed| ring.knows(sealed));
+        Ok(self.parts.keys.get_accepted(deadline, knows_all).await?)
     }
 
     pub(super) fn login_keys<'a>(&'a self, profile: &'a ProfileName, keys: &'a KeyRing) -> LoginKeys<'a> {

@@ -116,9 +116,8 @@ async fn take(
     request: Request,
 ) -> Result<Response, Problem> {
     let (headers, body) = raw_json(request, MAX_DELIVERY).await?;
-    let held = app.secrets.get(context.deadline).await.map_err(|error| problem::secrets(&error))?;
-    let secrets = held.value.of(name).ok_or_else(problem::no_secret)?;
-    let delivery = Delivery { headers: &headers, body: &body, secrets, now: app.clock_rng.now() };
+    let secrets = app.secrets_of(name, source, context.deadline).await?;
+    let delivery = Delivery { headers: &headers, body: &body, secrets: &secrets, now: app.clock_rng.now() };
     source.source.verify(&delivery).map_err(|error| refuse(name, error, context))?;
 
     let document = strict_json::parse(&body).map_err(problem::unreadable)?;

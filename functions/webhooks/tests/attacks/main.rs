@@ -13,6 +13,7 @@ mod fuzz;
 mod ledger;
 mod shapes;
 mod signatures;
+mod unset;
 mod vendors;
 
 use std::sync::Arc;
@@ -58,13 +59,18 @@ pub fn secrets() -> Value {
             "zitadel": SECRET, "graph": SECRET })
 }
 
-/// Starts the function in this world with `sources` as its configuration.
-pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router), StartError> {
+/// Reads the function's settings in this world, with `sources` as its configuration.
+fn settings(world: &World, sources: &Value) -> Settings {
     let text = sources.to_string();
     let mut reader =
         world.reader().with([("FLEXGATE_WEBHOOKS", text.as_str()), ("WEBHOOK_SECRETS_SECRET_ID", "webhook-secrets")]);
     let settings = Settings::read(&mut reader);
-    let settings = reader.finish(settings).unwrap();
+    reader.finish(settings).unwrap()
+}
+
+/// Starts the function in this world as the gateway does, with `sources` as its configuration.
+pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router), StartError> {
+    let settings = settings(world, sources);
     let platform = world.platform(&settings.common);
     let app = App::start(&settings.webhooks, &platform).await?;
     let router = Edge::new("webhooks", &settings.common, world.clock_rng()).assemble(router(app));

@@ -177,6 +177,14 @@ async fn webhook_secrets(webhooks: &WebhookSettings, platform: &Platform) -> Fin
 
 async fn scim_tokens(platform: &Platform, id: &str) -> Finding {
     match secret::<TokenHashes>(platform, id).await {
+        Ok(hashes) if hashes.is_empty() => {
+            let text = format!("the secret {id} holds no token, so SCIM answers every request with 401");
+            Finding::warning(
+                "scim",
+                text,
+                "if an identity system uses SCIM, write what flexgate scim token prints to it",
+            )
+        }
         Ok(_) => Finding::ok("scim", format!("the secret {id} holds the hashes of its tokens")),
         Err(error) => {
             let remedy = "write what flexgate scim token prints to it";

@@ -21,6 +21,11 @@ impl Failure {
         Self(Problem::new(kinds::TOKEN_INVALID, detail))
     }
 
+    /// The caller gets the same answer as with a wrong token. Only the log contains the reason.
+    pub(super) fn no_token_is_valid(secret_id: &str) -> Self {
+        Self(Self::unproven().0.noting(format_args!("the secret {secret_id} contains no token")))
+    }
+
     pub(super) fn unsupported() -> Self {
         Self(Problem::new(kinds::SCIM_UNSUPPORTED, "Flexgate does not support this. See ServiceProviderConfig."))
     }

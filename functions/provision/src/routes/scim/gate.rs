@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::answer::About;
 use super::failure::Failure;
 use crate::scim::protocol::Document;
-use crate::scim::{Refusal, Scim};
+use crate::scim::{Refusal, Scim, Verified};
 
 pub(super) async fn gate(
     State(scim): State<Arc<Scim>>,
@@ -30,8 +30,9 @@ pub(super) async fn gate(
     let route = format!("{} {}", known(request.method()), path.as_deref().unwrap_or("an unknown address"));
     let verified = scim.tokens.verify(request.headers(), request.uri(), context.deadline).await;
     let (caller, mut response) = match verified {
-        Ok(Some(token_id)) => (Some(token_id), next.run(request).await),
-        Ok(None) => (None, Failure::unproven().into_response()),
+        Ok(Verified::Token(id)) => (Some(id), next.run(request).await),
+        Ok(Verified::No) => (None, Failure::unproven().into_response()),
+        Ok(Verified::NoneIsValid) => (None, Failure::no_token_is_valid(scim.tokens.secret_id()).into_response()),
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
     // The extractor of path parameters refuses a malformed path with a problem. SCIM has its own error format.
