@@ -185,12 +185,12 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
 
 /// Splits a string into names, unless it is a known name as a whole. If the string may be a single name (`is_list` is
 /// false), splits it only if each piece is a known name. Otherwise, somebody could name a group `x,supervisor`.
-fn pieces<'c>(
-    text: &'c str,
+fn pieces(
+    text: &str,
     is_separator: impl Fn(char) -> bool,
     is_known: impl Fn(&str) -> bool,
     is_list: bool,
-) -> Vec<&'c str> {
+) -> Vec<&str> {
     let pieces: Vec<_> = text.split(is_separator).map(str::trim).filter(|piece| !piece.is_empty()).collect();
     let splits = is_list || pieces.iter().all(|piece| is_known(piece));
     if splits && !is_known(text) { pieces } else { vec![text] }
