@@ -95,7 +95,7 @@ pub enum SecretError {
 }
 
 impl SecretError {
-    /// Whether the next read can give the same result only: until an operator changes the secret or the permission.
+    /// Whether the error lasts until an operator changes the secret or a permission.
     fn is_definite(&self) -> bool {
         match self {
             Self::Malformed { .. } => true,

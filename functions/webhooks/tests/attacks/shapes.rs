@@ -114,6 +114,11 @@ async fn w16_without_good_secrets_it_does_not_start_and_says_which_variable() {
         json!({ "standard": "whsec_not base64, whatever it is" }),
         json!({ "standard": [good, ""] }),
         json!({ "okta": SECRET }),
+        json!({}),
+        json!(null),
+        json!({ "standard": null }),
+        json!({ "standard": good, "okta": "changeme" }),
+        json!({ "standard": good, "Okta EU": SECRET }),
         json!({ "standard": 7 }),
         json!([]),
     ] {
