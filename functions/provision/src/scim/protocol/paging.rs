@@ -47,7 +47,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Creates a cursor that is valid for [`CURSOR_TIME`].
+    /// Creates a cursor that is valid for `CURSOR_TIME`.
     #[must_use]
     pub fn new(token: String, skip: u64, now: OffsetDateTime) -> Self {
         Self { token, skip, expires: (now + CURSOR_TIME).unix_timestamp() }
