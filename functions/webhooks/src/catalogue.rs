@@ -93,7 +93,7 @@ pub(crate) const OKTA: &[Row] = &[
     row(
         &["application.lifecycle.activate"],
         Ignored,
-        "who was assigned before comes back with their next event. Assign them again, or use SCIM",
+        "people who were assigned before come back with their next event. Assign them again, or use SCIM",
     ),
     row(
         &["group.application_assignment.remove", "group.application_assignment.add"],
@@ -228,7 +228,7 @@ pub(crate) const ZITADEL: &[Row] = &[
             "user.grant.reactivated",
         ],
         Ignored,
-        "Zitadel's webhooks name no roles by name. Take roles from the tokens: `roles_claim`",
+        "Zitadel's webhooks do not contain the names of roles. Take roles from the tokens: `roles_claim`",
     ),
 ];
 

@@ -94,7 +94,8 @@ pub struct IssuerSettings {
     /// during SCIM provisioning. Default false.
     #[serde(default)]
     pub scim_external_id: bool,
-    /// Only for the preset `google`, and required there: the accepted Workspace domains (`hd`).
+    /// The Workspace domains (`hd`) whose accounts Flexgate accepts. The preset `google` requires this field. Other
+    /// presets refuse it.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }

@@ -15,7 +15,7 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes in the error. The error counts the others.
+/// The maximum number of mistakes that the error message lists. It gives the number of the remaining mistakes.
 const SHOWN: usize = 50;
 
 /// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or
