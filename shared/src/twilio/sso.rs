@@ -48,7 +48,7 @@ pub struct Authorization<'a> {
     pub code_verifier: &'a SecretString,
     /// The `state` that the sign-in function created.
     pub state: &'a str,
-    /// The OpenID Connect parameter `prompt`, such as `login`. Twilio may ignore it.
+    /// The OIDC parameter `prompt`, such as `login`. Twilio may ignore it.
     pub prompt: Option<&'a str>,
 }
 
