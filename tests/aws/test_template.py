@@ -127,9 +127,8 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Sign-in uses single sessions, and adds each session to its user's list. It never needs all sessions of a
-            # user, so its role allows no queries.
-            "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
+            # Sign-in uses single sessions. It ends all sessions of a person who has left, and finds them by a query.
+            "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             # Mint uses bindings, counters and the people ledger. The ledger ends sessions and removes bindings.
             "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             # Provision uses bindings, sessions and the SCIM directory.
