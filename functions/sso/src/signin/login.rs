@@ -283,9 +283,11 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty(), earlier_session: None })
     }
 
-    /// Records the login as used. Of several identical callbacks, only one gets `true` and sends the code to Twilio.
+    /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code to
+    /// Twilio.
     ///
-    /// A callback without a number may be forged. Such a callback uses up only its own code, not the pending login.
+    /// A callback without a number may be forged. Such a callback uses up only its own code, not the pending login. A
+    /// login allows only a few of them, because each sends a request to Twilio.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let until = now + LOGIN_LIFETIME;
