@@ -121,6 +121,34 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_finished_although_its_client_leaves() {
+    let world = World::start().await;
+    let process = Process::live(BINARY, &world);
+    let token = world.token(&json!({ "sub": "hr", "scope": "flexgate.users.write" })).await;
+    let slow = json!({ "service": "flex-api", "method": "GET", "kind": "delay", "delay_ms": 700, "times": "always" });
+    world.fault(&slow).await;
+    let body = json!({ "username": "katherine", "email": "k@example.com", "full_name": "K", "roles": ["agent"] });
+    let body = body.to_string();
+    let head = format!(
+        "POST /users HTTP/1.1\r\nhost: localhost:9000\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = stream_from(OTHER, process.port()).await.unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let began = Instant::now();
+    while world.journal("Users").await.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "the request does not arrive");
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(stream);
+    while world.twilio_user("katherine").await.is_none() {
+        assert!(began.elapsed() < PATIENCE, "the request stopped in the middle");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The form of a token exchange (RFC 8693) with a token that is not valid.
 const EXCHANGE: &str = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c\
     &subject_token_type=urn:ietf:params:oauth:token-type:jwt";
