@@ -56,7 +56,11 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         let reply = browser.call("/sso/token").await;
         assert_eq!(reply.status, 200, "{refusal}: {}", reply.text);
         assert_eq!(reply.body["access_token"], first);
-        // Wait until the lease ends.
+        // The next request gets the token at once, without another attempt.
+        let (began, asked) = (tokio::time::Instant::now(), refreshes(&world).await);
+        assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
+        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(refreshes(&world).await, asked);
         world.advance(Duration::seconds(11)).await;
     }
     assert!(refreshes(&world).await >= refusals_of_others().len());
