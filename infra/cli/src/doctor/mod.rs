@@ -25,7 +25,8 @@ use parameters::{Format, Parameters};
 
 /// What to check, and how to report.
 #[derive(Debug, Args)]
-#[command(after_help = "By itself, doctor checks the set-up in the environment variables of flexgate serve --live. With \
+#[command(
+    after_help = "By itself, doctor checks the set-up in the environment variables of flexgate serve --live. With \
     --template-parameters or --aws, it checks these instead. --aws looks at the table that FLEXGATE_STORE names. Exits 1 \
     if a check failed.\n\n\
     FILE is a JSON object of the template's parameters. A list may be an array, and a JSON setting may be real JSON:\n  \
@@ -37,7 +38,8 @@ use parameters::{Format, Parameters};
     flexgate doctor --template-parameters prod.json\n  \
     gh variable set SAM_PARAMETERS --env prod \\\n    \
     --body \"$(flexgate doctor --template-parameters prod.json --format github)\"\n  \
-    flexgate doctor --aws --template-parameters prod.json")]
+    flexgate doctor --aws --template-parameters prod.json"
+)]
 pub struct Doctor {
     /// Check the parameters of a deployment (docs/deploy.md), and print them as sam deploy needs them
     #[arg(long, value_name = "FILE")]

@@ -29,7 +29,7 @@ pub(super) async fn check(parameters: Option<&Parameters>, clock: &ClockRng) -> 
     let http = http_client(&[])?;
     let aws = Aws::new(http.clone());
     let config = aws.config().await;
-    let Some(region) = config.region().map(ToString::to_string) else {
+    let Some(region) = config.region().map(ToString::to_string).filter(|name| !name.is_empty()) else {
         return Ok(vec![Finding::failure(CHECK, "no region is set", format!("set AWS_REGION, or {SIGN_IN}"))]);
     };
     let path = "/2016-08-19/account-settings";

@@ -55,7 +55,9 @@ fn plain(text: String) -> Result<Given, String> {
 
 fn list(items: &[Value], default: &str) -> Result<String, String> {
     if items.is_empty() && !default.is_empty() {
-        return Err(format!("is an empty list, which would mean the default ({default}): write \"none\" or leave it out"));
+        return Err(format!(
+            "is an empty list, which would mean the default ({default}): write \"none\" or leave it out"
+        ));
     }
     let item = |item: &Value| scalar(item).filter(|text| !text.is_empty() && !text.contains(','));
     let items: Option<Vec<_>> = items.iter().map(item).collect();

@@ -31,40 +31,46 @@ pub(super) struct Mistake {
 /// Returns the mistakes in one function's settings. `value` returns the value of a parameter.
 pub(super) fn mistakes<'v>(function: &Function, value: impl Fn(&str) -> &'v str) -> Vec<Mistake> {
     let source = |variable: &str| match function.variables.get(variable)?.as_deref()? {
-        "PublicUrl" if variable == PUBLIC_URL && value("PublicUrl").is_empty() => {
-            (!value("DomainName").is_empty()).then_some("DomainName")
-        }
+        "PublicUrl" if value("PublicUrl").is_empty() => (!value("DomainName").is_empty()).then_some("DomainName"),
         parameter => Some(parameter),
     };
-    let of = |(variable, parameter): (&String, &Option<String>)| {
+    // A message may name another variable.
+    let named = |text: String, variable: &String| match source(variable) {
+        Some(parameter) => text.replace(variable, parameter),
+        None => text,
+    };
+    let mistake = |mistake: VariableError| {
+        let problem = function.variables.keys().rev().fold(mistake.problem, named);
+        Mistake { parameter: source(mistake.variable).map(str::to_owned), problem }
+    };
+    read(function, &environment(function, &value)).into_iter().map(mistake).collect()
+}
+
+/// Finds the function with the largest environment. If Lambda would refuse this environment, returns the mistake in the
+/// parameter with the longest value.
+pub(super) fn too_large<'v>(functions: &[&Function], value: impl Fn(&str) -> &'v str) -> Option<Mistake> {
+    let size = |function: &&&Function| {
+        environment(function, &value).iter().map(|(name, text)| name.len() + text.len()).sum::<usize>()
+    };
+    let largest = functions.iter().max_by_key(size)?;
+    let size = size(&largest);
+    let parameters = largest.variables.values().flatten();
+    let parameter = parameters.max_by_key(|parameter| value(parameter).len()).cloned();
+    let problem = format!(
+        "makes the environment of the function {} too large: about {size} bytes, and Lambda accepts {LARGEST_ENVIRONMENT}",
+        largest.name
+    );
+    (size > LARGEST_ENVIRONMENT).then_some(Mistake { parameter, problem })
+}
+
+/// The environment that the template gives the function.
+fn environment<'v>(function: &Function, value: impl Fn(&str) -> &'v str) -> BTreeMap<String, String> {
+    let text = |(variable, parameter): (&String, &Option<String>)| {
         let given = parameter.as_deref().map_or("", &value);
         let text = if given.is_empty() { stand_in(variable, value("DomainName")) } else { given.to_owned() };
         (variable.clone(), text)
     };
-    let variables: BTreeMap<String, String> = function.variables.iter().map(of).collect();
-    let mut found: Vec<Mistake> = Vec::new();
-    for mistake in read(function, &variables) {
-        // A message may name another variable.
-        let named = |text: String, variable: &String| match source(variable) {
-            Some(parameter) => text.replace(variable, parameter),
-            None => text,
-        };
-        let problem = function.variables.keys().rev().fold(mistake.problem, named);
-        found.push(Mistake { parameter: source(mistake.variable).map(str::to_owned), problem });
-    }
-    let size: usize = variables.iter().map(|(name, text)| name.len() + text.len()).sum();
-    if size > LARGEST_ENVIRONMENT {
-        let largest = variables.iter().filter(|(name, _)| source(name).is_some()).max_by_key(|(_, text)| text.len());
-        found.push(Mistake {
-            parameter: largest.and_then(|(name, _)| source(name)).map(str::to_owned),
-            problem: format!(
-                "makes the environment of the function {} too large: about {size} bytes, and Lambda accepts \
-                 {LARGEST_ENVIRONMENT}",
-                function.name
-            ),
-        });
-    }
-    found
+    function.variables.iter().map(text).collect()
 }
 
 /// Runs the function's reader. A reader skips some settings if others are wrong, so this also runs the reader without

@@ -13,9 +13,12 @@ pub use written::Format;
 
 use super::finding::Finding;
 use file::Given;
-use template::Template;
+use template::{Function, Template};
 
 const CHECK: &str = "parameters";
+
+/// The parameters with Flexgate's own origins.
+const ORIGINS: [&str; 3] = ["AllowedOrigins", "PublicUrl", "DomainName"];
 
 /// The parameters in a file, checked.
 pub(super) struct Parameters {
@@ -83,13 +86,19 @@ impl Parameters {
             }
         }
         let unreadable: Vec<String> = found.problems.iter().map(|(name, _)| name.clone()).collect();
-        for function in &self.template.functions {
-            if function.deployed_if.as_deref().is_some_and(|parameter| self.value(parameter).is_empty()) {
-                continue;
-            }
+        let is_unreadable = |name: &str| unreadable.iter().any(|unreadable| unreadable == name);
+        // The address after sign-in depends on the origins.
+        let is_unclear = |name: &str| {
+            is_unreadable(name) || name == "DefaultReturnTo" && ORIGINS.iter().any(|origin| is_unreadable(origin))
+        };
+        let is_deployed = |function: &&Function| {
+            function.deployed_if.as_deref().is_none_or(|parameter| !self.value(parameter).is_empty())
+        };
+        let functions: Vec<_> = self.template.functions.iter().filter(is_deployed).collect();
+        for function in &functions {
             for mistake in functions::mistakes(function, |name| self.value(name)) {
                 match mistake.parameter.as_deref() {
-                    Some(name) if unreadable.iter().any(|unreadable| unreadable == name) => {}
+                    Some(name) if is_unclear(name) => {}
                     Some(name) if self.given.get(name).is_some_and(|given| given.is_structured) => {
                         found.add(name, without_place(&mistake.problem));
                     }
@@ -106,6 +115,9 @@ impl Parameters {
             if let Some(problem) = problem {
                 found.add_rule(&parameter.name, problem);
             }
+        }
+        if let Some(mistake) = functions::too_large(&functions, |name| self.value(name)) {
+            found.add_rule(&mistake.parameter.unwrap_or_default(), mistake.problem);
         }
         if !self.value("DomainName").is_empty() && self.value("CertificateArn").is_empty() {
             found.add("CertificateArn", "is missing, and DomainName needs it".to_owned());
@@ -161,7 +173,9 @@ impl Found {
 /// Removes the position at the end of a message about JSON. It is a position in a text that the person has not written.
 fn without_place(problem: &str) -> String {
     match problem.rsplit_once(" at line ") {
-        Some((before, place)) if place.chars().all(|c| c.is_ascii_digit() || " ,column".contains(c)) => before.to_owned(),
+        Some((before, place)) if place.chars().all(|c| c.is_ascii_digit() || " ,column".contains(c)) => {
+            before.to_owned()
+        }
         _ => problem.to_owned(),
     }
 }
