@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what `flexgate doctor --template-parameters` knows of infra/template.yaml: the rules of each parameter, and the
-environment variables that each function gets from the parameters.
+"""Writes what `flexgate doctor --template-parameters` knows of infra/template.yaml: the parameters, the rules that they
+must follow, and the environment variables that each function gets from them.
 
     target/tools/aws/bin/python infra/parameters.py
 
@@ -72,6 +72,17 @@ def function(name, resource, template):
     return {key: value for key, value in found.items() if value is not None}
 
 
+def rule(rules):
+    """A rule of the form: if the one parameter is not empty, the other must not have a certain value."""
+    match rules:
+        case {
+            "RuleCondition": {"Fn::Not": [{"Fn::Equals": [{"Ref": given}, ""]}]},
+            "Assertions": [{"Assert": {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, wrong]}]}, "AssertDescription": problem}],
+        }:
+            return {"given": given, "parameter": parameter, "wrong": text(wrong), "problem": problem}
+    raise SystemExit(f"flexgate doctor knows no rule like {rules}: describe it in infra/parameters.py")
+
+
 def described(template):
     functions = [
         function(name, resource, template)
@@ -79,6 +90,7 @@ def described(template):
     ]
     return {
         "parameters": [parameter(name, rules) for name, rules in template["Parameters"].items()],
+        "rules": [rule(rules) for rules in template.get("Rules", {}).values()],
         "functions": functions,
     }
 

@@ -131,7 +131,7 @@ fn a_mistake_says_what_to_do() {
     );
     only_mistake(
         &changed(&json!({ "DomainName": "gate.example.com" })),
-        &["CertificateArn is missing, and DomainName needs it"],
+        &["CertificateArn breaks a rule: DomainName needs CertificateArn"],
     );
 }
 

@@ -119,8 +119,10 @@ impl Parameters {
         if let Some(mistake) = functions::too_large(&functions, |name| self.value(name)) {
             found.add_rule(&mistake.parameter.unwrap_or_default(), mistake.problem);
         }
-        if !self.value("DomainName").is_empty() && self.value("CertificateArn").is_empty() {
-            found.add("CertificateArn", "is missing, and DomainName needs it".to_owned());
+        for rule in &self.template.rules {
+            if !self.value(&rule.given).is_empty() && self.value(&rule.parameter) == rule.wrong {
+                found.add_rule(&rule.parameter, format!("breaks a rule: {}", rule.problem));
+            }
         }
         Ok(found.in_order(&self.template))
     }

@@ -12,10 +12,11 @@ const LONGEST_VALUE: usize = 4_096;
 /// The minimum similarity (Jaro-Winkler) of a suggested name.
 const ALIKE: f64 = 0.8;
 
-/// The template: its parameters in their order, and its functions.
+/// The template: its parameters in their order, the rules about several parameters, and its functions.
 #[derive(Debug, Deserialize)]
 pub(super) struct Template {
     pub(super) parameters: Vec<Parameter>,
+    pub(super) rules: Vec<Rule>,
     pub(super) functions: Vec<Function>,
 }
 
@@ -39,6 +40,15 @@ pub(super) struct Parameter {
     allowed: Vec<String>,
     min: Option<f64>,
     max: Option<f64>,
+}
+
+/// If the parameter `given` is not empty, `parameter` must not be `wrong`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rule {
+    pub(super) given: String,
+    pub(super) parameter: String,
+    pub(super) wrong: String,
+    pub(super) problem: String,
 }
 
 /// A function with its environment.
