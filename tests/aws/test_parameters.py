@@ -36,8 +36,9 @@ GIVEN = {
     "Canary": False,
     "SweepSchedule": "cron(0 6 * * ? *)",
 }
-# What must be deployed, with the JSON settings parsed.
-DEPLOYED = GIVEN | {
+# What must be deployed, with the JSON settings parsed. SAM CLI would not set a parameter that is left out to its default.
+DEFAULTS = {one["name"]: one["default"] for one in json.loads(parameters.written())["parameters"]}
+DEPLOYED = DEFAULTS | GIVEN | {
     "AllowedOrigins": "https://desk.example.com",
     "ScimGroupRoles": {'A "B" C=D': "agent"},
     "TrustedProxies": "1",
@@ -47,7 +48,7 @@ DOCUMENTS = ("Issuers", "WebhookSources", "ScimGroupRoles")
 
 
 def parsed(deployed):
-    return {name: json.loads(value) if name in DOCUMENTS else value for name, value in deployed.items()}
+    return {name: json.loads(value) if name in DOCUMENTS and value else value for name, value in deployed.items()}
 
 
 class Parameters(unittest.TestCase):
@@ -57,9 +58,9 @@ class Parameters(unittest.TestCase):
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_bytes((ROOT / name).read_bytes())
 
-    def doctor(self, given, form):
+    def doctor(self, given, *options):
         (self.folder / "prod.json").write_text(json.dumps(given))
-        command = [FLEXGATE, "doctor", "--template-parameters", "prod.json", "--format", form]
+        command = [FLEXGATE, "doctor", "--template-parameters", "prod.json", *options]
         done = subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""), given)
         return done.stdout.removesuffix("\n")
@@ -78,12 +79,21 @@ class Parameters(unittest.TestCase):
         advice = "run target/tools/aws/bin/python infra/parameters.py"
         self.assertEqual(parameters.FILE.read_text(), parameters.written(), advice)
 
-    def test_sam_reads_the_shell_form(self):
-        written = self.doctor(GIVEN, "shell")
-        self.assertEqual(parsed(self.run_in_shell(f"sam deploy -t infra/template.yaml --stack-name a {written}")), DEPLOYED)
+    def deployed_by(self, option):
+        return parsed(self.run_in_shell(f"sam deploy -t infra/template.yaml --stack-name a {option}"))
+
+    def test_sam_reads_the_option_that_doctor_shows(self):
+        option = self.doctor(GIVEN).split("\n")[-1]
+        self.assertTrue(option.startswith("--parameter-overrides '"))
+        self.assertEqual(self.deployed_by(option), DEPLOYED)
+
+    def test_sam_reads_what_a_script_passes_on(self):
+        doctor = shlex.join([str(FLEXGATE), "doctor", "--template-parameters", "prod.json", "--format", "sam"])
+        self.doctor(GIVEN)
+        self.assertEqual(self.deployed_by(f'--parameter-overrides "$({doctor})"'), DEPLOYED)
 
     def test_sam_reads_the_line_for_samconfig(self):
-        section = "[prod.deploy.parameters]\nstack_name = 'a'\n" + self.doctor(GIVEN, "samconfig")
+        section = "[prod.deploy.parameters]\nstack_name = 'a'\n" + self.doctor(GIVEN, "--format", "samconfig")
         tomllib.loads(section)
         (self.folder / "infra/samconfig.toml").write_text(f"version = 0.1\n{section}\n")
         self.assertEqual(parsed(self.run_in_shell("cd infra && sam deploy --config-env prod")), DEPLOYED)
@@ -95,11 +105,11 @@ class Parameters(unittest.TestCase):
         (self.folder / "target/packaged").mkdir(parents=True)
         (self.folder / "target/packaged/template.yaml").write_bytes((ROOT / "infra/template.yaml").read_bytes())
         for stage in ("staging", "prod"):
-            deployed = self.run_in_shell(step["run"], STAGE=stage, PARAMETERS=self.doctor(GIVEN, "github"))
+            deployed = self.run_in_shell(step["run"], STAGE=stage, PARAMETERS=self.doctor(GIVEN, "--format", "sam"))
             self.assertEqual(parsed(deployed), DEPLOYED)
 
     def test_cloudformation_reads_its_parameters_file(self):
-        entries = json.loads(self.doctor(GIVEN, "cloudformation"))
+        entries = json.loads(self.doctor(GIVEN, "--format", "cloudformation"))
         self.assertEqual(parsed({one["ParameterKey"]: one["ParameterValue"] for one in entries}), DEPLOYED)
 
     def test_no_text_in_a_document_changes_on_its_way_through_sam(self):
@@ -110,9 +120,8 @@ class Parameters(unittest.TestCase):
         groups = {f"{number} {name}": "agent" for number, name in enumerate(sorted(names))}
         for start in range(0, len(groups), 40):
             roles = dict(list(groups.items())[start : start + 40])
-            written = self.doctor(GIVEN | {"ScimGroupRoles": roles}, "shell")
-            deployed = parsed(self.run_in_shell(f"sam deploy -t infra/template.yaml --stack-name a {written}"))
-            self.assertEqual(deployed, DEPLOYED | {"ScimGroupRoles": roles})
+            option = self.doctor(GIVEN | {"ScimGroupRoles": roles}).split("\n")[-1]
+            self.assertEqual(self.deployed_by(option), DEPLOYED | {"ScimGroupRoles": roles})
 
 
 if __name__ == "__main__":

@@ -94,6 +94,15 @@ async fn examine(
     answers: impl IntoIterator<Item = (&'static str, (u16, Value))>,
     variables: &[(&str, &str)],
 ) -> (Option<i32>, Vec<String>, Vec<String>) {
+    examine_with(answers, variables, &[]).await
+}
+
+/// The same, with more options of the command.
+async fn examine_with(
+    answers: impl IntoIterator<Item = (&'static str, (u16, Value))>,
+    variables: &[(&str, &str)],
+    options: &[&str],
+) -> (Option<i32>, Vec<String>, Vec<String>) {
     let account = Account { answers: Arc::new(answers.into_iter().collect()), ..Account::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -101,7 +110,7 @@ async fn examine(
     let router = Router::new().fallback(answer).with_state(account);
     let served = tokio::spawn(async move { axum::serve(listener, router).await });
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
-    command.args(["doctor", "--aws", "--json"]).env_clear();
+    command.args(["doctor", "--aws", "--json"]).args(options).env_clear();
     command.env("AWS_REGION", "eu-central-1").env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
     command
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -141,6 +150,33 @@ async fn a_new_account_is_told_to_ask_for_more() {
 async fn functions_that_share_what_others_leave_are_a_warning() {
     let (_, findings, _) = examine([("GetAccountSettings", limits(1_000, 100))], &[]).await;
     assert!(findings[1].starts_with("warning: functions have reserved 900 of 1000"), "{findings:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_concurrency_that_lambda_would_refuse_is_seen_before_the_deployment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prod.json");
+    for (limit, unreserved, status, says) in [
+        (10, 10, "failure", "leave out SsoConcurrency, MintConcurrency"),
+        (300, 300, "failure", "lower SsoConcurrency, MintConcurrency to 200 together"),
+        (350, 300, "warning", "if this stack has reserved them already"),
+        (350, 350, "ok", ""),
+    ] {
+        let parameters = json!({
+            "TwilioAccountSid": "AC00000000000000000000000000000001",
+            "TwilioInstanceSid": "GO00000000000000000000000000000001",
+            "SsoProfiles": "default=JQ00000000000000000000000000000001",
+            "DefaultReturnTo": "/health",
+            "SsoConcurrency": 150, "MintConcurrency": "100",
+        });
+        std::fs::write(&file, parameters.to_string()).unwrap();
+        let options = ["--template-parameters", file.to_str().unwrap()];
+        let (code, findings, _) =
+            examine_with([("GetAccountSettings", limits(limit, unreserved))], &[], &options).await;
+        assert_eq!(code, Some(i32::from(status == "failure")), "{findings:#?}");
+        assert!(findings.iter().any(|one| one.starts_with(status) && one.contains(says)), "{findings:#?}");
+        assert!(findings[0].starts_with("ok: all 6 are well formed"), "{findings:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,8 +36,9 @@ use parameters::{Format, Parameters};
     flexgate doctor\n  \
     flexgate doctor --json | jq '.checks[] | select(.status != \"ok\")'\n  \
     flexgate doctor --template-parameters prod.json\n  \
+    sam deploy --parameter-overrides \"$(flexgate doctor --template-parameters prod.json --format sam)\"\n  \
     gh variable set SAM_PARAMETERS --env prod \\\n    \
-    --body \"$(flexgate doctor --template-parameters prod.json --format github)\"\n  \
+    --body \"$(flexgate doctor --template-parameters prod.json --format sam)\"\n  \
     flexgate doctor --aws --template-parameters prod.json"
 )]
 pub struct Doctor {
@@ -87,7 +88,7 @@ pub async fn run(options: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
         })?;
         if let Some(parameters) = good {
             say("\nPass this to sam deploy (for other forms, see --format):\n")?;
-            say(&parameters.written(Format::Shell))?;
+            say(&parameters.option())?;
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

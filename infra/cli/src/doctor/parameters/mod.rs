@@ -48,13 +48,19 @@ impl Parameters {
         Ok(checked)
     }
 
-    /// Writes the parameters.
+    /// Writes all parameters of the template, also those that the file leaves out: SAM CLI would not set them to their
+    /// defaults, but keep their values of the last deployment.
     pub(super) fn written(&self, format: Format) -> String {
-        let in_order = self.template.parameters.iter().filter_map(|parameter| {
-            let given = self.given.get(&parameter.name)?;
-            Some((parameter.name.as_str(), given.deployed.as_str()))
+        let in_order = self.template.parameters.iter().map(|parameter| {
+            let deployed = self.given.get(&parameter.name).map_or(&parameter.default, |given| &given.deployed);
+            (parameter.name.as_str(), deployed.as_str())
         });
         written::write(&in_order.collect::<Vec<_>>(), format)
+    }
+
+    /// Writes the parameters as an option of sam deploy, for a shell.
+    pub(super) fn option(&self) -> String {
+        format!("--parameter-overrides {}", written::quoted(&self.written(Format::Sam)))
     }
 
     /// The parameters with reserved concurrency, and how many concurrent executions they reserve together.

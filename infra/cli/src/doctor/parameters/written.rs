@@ -6,10 +6,8 @@ use serde_json::{Value, json};
 /// For which program `flexgate doctor` writes the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The option --parameter-overrides of sam deploy, quoted for a shell
-    Shell,
-    /// The variable SAM_PARAMETERS of the GitHub workflow deploy.yml
-    Github,
+    /// For sam deploy --parameter-overrides, and for the variable `SAM_PARAMETERS` of the GitHub workflow deploy.yml
+    Sam,
     /// The line for a section like [prod.deploy.parameters] in samconfig.toml
     Samconfig,
     /// A parameters file of CloudFormation
@@ -19,8 +17,7 @@ pub enum Format {
 /// Writes the parameters, each a name and a value.
 pub(super) fn write(parameters: &[(&str, &str)], format: Format) -> String {
     match format {
-        Format::Shell => format!("--parameter-overrides '{}'", pairs(parameters).replace('\'', r"'\''")),
-        Format::Github => pairs(parameters),
+        Format::Sam => pairs(parameters),
         // A JSON string is a TOML string too.
         Format::Samconfig => format!("parameter_overrides = {}", Value::from(pairs(parameters))),
         Format::Cloudformation => {
@@ -28,6 +25,11 @@ pub(super) fn write(parameters: &[(&str, &str)], format: Format) -> String {
             format!("{:#}", parameters.iter().map(entry).collect::<Value>())
         }
     }
+}
+
+/// Quotes a text for a shell.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The form that SAM CLI reads: pairs with spaces between them. Values are in double quotes, so that they may contain
