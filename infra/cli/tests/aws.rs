@@ -43,7 +43,7 @@ async fn answer(
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Whether the request has a signature of version 4 with the secret key.
@@ -58,7 +58,7 @@ fn is_signed(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bo
     let (credential, names, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));
     let Some((_key, scope)) = credential.split_once('/') else { return false };
     let sha256 = |text: &[u8]| hex(digest::digest(&digest::SHA256, text).as_ref());
-    let signed: String = names.split(';').map(|name| format!("{name}:{}\n", header(name).trim())).collect();
+    let signed = names.split(';').map(|name| format!("{name}:{}\n", header(name).trim())).collect::<Vec<_>>().concat();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let canonical = format!("{method}\n{path}\n{query}\n{signed}\n{names}\n{}", sha256(body));
     let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", header("x-amz-date"), sha256(canonical.as_bytes()));

@@ -36,9 +36,8 @@ use parameters::{Format, Parameters};
     flexgate doctor\n  \
     flexgate doctor --json | jq '.checks[] | select(.status != \"ok\")'\n  \
     flexgate doctor --template-parameters prod.json\n  \
-    sam deploy --parameter-overrides \"$(flexgate doctor --template-parameters prod.json --format sam)\"\n  \
-    gh variable set SAM_PARAMETERS --env prod \\\n    \
-    --body \"$(flexgate doctor --template-parameters prod.json --format sam)\"\n  \
+    PARAMETERS=\"$(flexgate doctor --template-parameters prod.json --format sam)\" &&\n    \
+    sam deploy --parameter-overrides \"$PARAMETERS\"\n  \
     flexgate doctor --aws --template-parameters prod.json"
 )]
 pub struct Doctor {

@@ -65,11 +65,19 @@ impl Parameters {
 
     /// The parameters with reserved concurrency, and how many concurrent executions they reserve together.
     pub(super) fn reserved(&self) -> (Vec<&str>, u64) {
-        let names = self.template.functions.iter().filter_map(|function| function.reserved.as_deref());
+        let names = self.deployed().filter_map(|function| function.reserved.as_deref());
         let number = |name: &str| self.value(name).parse::<u64>().ok().filter(|number| *number > 0);
         let reserved: Vec<_> = names.filter_map(|name| Some((name, number(name)?))).collect();
         let total = reserved.iter().map(|(_, number)| number).sum();
         (reserved.into_iter().map(|(name, _)| name).collect(), total)
+    }
+
+    /// The functions that the template deploys with these parameters.
+    fn deployed(&self) -> impl Iterator<Item = &Function> {
+        let is_deployed = |function: &&Function| {
+            function.deployed_if.as_deref().is_none_or(|parameter| !self.value(parameter).is_empty())
+        };
+        self.template.functions.iter().filter(is_deployed)
     }
 
     /// The value that the functions see.
@@ -97,10 +105,7 @@ impl Parameters {
         let is_unclear = |name: &str| {
             is_unreadable(name) || name == "DefaultReturnTo" && ORIGINS.iter().any(|origin| is_unreadable(origin))
         };
-        let is_deployed = |function: &&Function| {
-            function.deployed_if.as_deref().is_none_or(|parameter| !self.value(parameter).is_empty())
-        };
-        let functions: Vec<_> = self.template.functions.iter().filter(is_deployed).collect();
+        let functions: Vec<_> = self.deployed().collect();
         for function in &functions {
             for mistake in functions::mistakes(function, |name| self.value(name)) {
                 match mistake.parameter.as_deref() {
