@@ -11,8 +11,11 @@ const LARGEST_ENVIRONMENT: usize = 4_096;
 
 const PUBLIC_URL: &str = "FLEXGATE_PUBLIC_URL";
 
+/// Reads a function's settings, and keeps only the mistakes.
+type ReadSettings = fn(&mut Reader);
+
 /// Each function with its own settings reader.
-const READERS: [(&str, fn(&mut Reader)); 6] = [
+const READERS: [(&str, ReadSettings); 6] = [
     ("sso", |reader| drop(flexgate_sso::Settings::read(reader))),
     ("mint", |reader| drop(flexgate_mint::Settings::read(reader))),
     ("provision", |reader| drop(flexgate_provision::Settings::read(reader))),

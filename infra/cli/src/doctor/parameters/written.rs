@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// For which program `flexgate doctor` writes the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For sam deploy --parameter-overrides, and for the variable `SAM_PARAMETERS` of the GitHub workflow deploy.yml
+    /// For sam deploy --parameter-overrides, and for the GitHub workflow deploy.yml
     Sam,
     /// The line for a section like [prod.deploy.parameters] in samconfig.toml
     Samconfig,
