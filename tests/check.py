@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks house rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
 
+import json
 import re
 import subprocess
 import sys
@@ -125,6 +126,12 @@ def main() -> int:
     template = (ROOT / "infra/template.yaml").read_text()
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
+
+    # Doctor knows the template's parameters. tests/aws/test_parameters.py compares everything.
+    section = template.split("\nParameters:\n")[1].split("\n\n")[0]
+    known = json.loads((ROOT / "infra/cli/src/doctor/parameters/template.json").read_text())["parameters"]
+    names = set(re.findall(r"^  (\w+):$", section, re.M)) ^ {one["name"] for one in known}
+    rule(not names, f"doctor/parameters/template.json: differs in {sorted(names)}; run target/tools/aws/bin/python infra/parameters.py")
 
     # Workflows name each action by commit, because the action's owner could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):

@@ -144,6 +144,10 @@ async fn a_new_account_is_told_to_ask_for_more() {
     assert!(findings[0].starts_with("warning: Lambda runs at most 10 requests at once"), "{findings:#?}");
     assert!(findings[0].contains("aws service-quotas request-service-quota-increase"), "{findings:#?}");
     assert!(findings[1].contains("FLEXGATE_STORE=dynamodb:TABLE"), "{findings:#?}");
+    for (limit, status) in [(99, "warning"), (100, "ok")] {
+        let (_, findings, _) = examine([("GetAccountSettings", limits(limit, limit))], &[]).await;
+        assert!(findings.len() == 2 && findings[0].starts_with(status), "{findings:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,6 +172,8 @@ async fn reserved_concurrency_that_lambda_would_refuse_is_seen_before_the_deploy
             "SsoProfiles": "default=JQ00000000000000000000000000000001",
             "DefaultReturnTo": "/health",
             "SsoConcurrency": 150, "MintConcurrency": "100",
+            // Without sources, there is no function webhooks.
+            "WebhooksConcurrency": 900,
         });
         std::fs::write(&file, parameters.to_string()).unwrap();
         let options = ["--template-parameters", file.to_str().unwrap()];
@@ -175,7 +181,7 @@ async fn reserved_concurrency_that_lambda_would_refuse_is_seen_before_the_deploy
             examine_with([("GetAccountSettings", limits(limit, unreserved))], &[], &options).await;
         assert_eq!(code, Some(i32::from(status == "failure")), "{findings:#?}");
         assert!(findings.iter().any(|one| one.starts_with(status) && one.contains(says)), "{findings:#?}");
-        assert!(findings[0].starts_with("ok: all 6 are well formed"), "{findings:#?}");
+        assert!(findings[0].starts_with("ok: all 7 are well formed"), "{findings:#?}");
     }
 }
 

@@ -155,6 +155,7 @@ fn json_in_a_text_is_the_same_as_json_and_its_mistakes_have_a_place() {
         &["WebhookSources is not JSON: EOF", "column 12"],
     );
     only_mistake(&changed(&json!({ "ScimGroupRoles": "{'A': 'agent'}" })), &["ScimGroupRoles is not JSON", "column 2"]);
+    assert_eq!(mistakes(&format!("\u{feff}{}", good())), Vec::<String>::new(), "a byte order mark");
     // A position in a text that nobody wrote would mislead.
     let found = mistakes(&changed(&json!({ "WebhookSources": { "okta": { "secret": "x" } } })));
     assert!(found[0].contains("unknown field `secret`") && !found[0].contains("line 1"), "{found:?}");

@@ -22,9 +22,11 @@ pub(super) struct Given {
 /// Reads the file. The error completes the sentence "the file …".
 pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    // Some editors write a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     // serde_json says what it expected, and the strict parser finds repeated members.
-    serde_json::from_slice::<Value>(&bytes).map_err(|error| format!("is not JSON: {error}"))?;
-    match strict_json::parse(&bytes).map_err(|error| format!("is {error}"))? {
+    serde_json::from_slice::<Value>(bytes).map_err(|error| format!("is not JSON: {error}"))?;
+    match strict_json::parse(bytes).map_err(|error| format!("is {error}"))? {
         Value::Object(parameters) => Ok(parameters),
         _ => Err("must be a JSON object, like {\"TwilioAccountSid\": \"AC…\"}".to_owned()),
     }
