@@ -29,17 +29,9 @@ NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
     "FLEXGATE_CA_FILE": "Lambda trusts the public roots",
-    "FLEXGATE_GRAPH_LOGIN_URL": "only for national clouds; to become a parameter if somebody needs it",
-    "FLEXGATE_GRAPH_URL": "only for national clouds; to become a parameter if somebody needs it",
-    "FLEXGATE_MAX_TTL_SECONDS": "to become a parameter",
-    "FLEXGATE_MINTS_PER_MINUTE": "to become a parameter",
     "FLEXGATE_PREWARM_MILLISECONDS": "its default is measured for Lambda",
     "FLEXGATE_REQUEST_SECONDS": "Lambda's own deadline counts",
-    "FLEXGATE_SCIM_ATTRIBUTES": "to become a parameter",
-    "FLEXGATE_SCIM_LAST_ADMIN": "to become a parameter",
     "FLEXGATE_SECRETS": "its default is Secrets Manager",
-    "FLEXGATE_SESSION_IDLE_SECONDS": "to become a parameter",
-    "FLEXGATE_SESSION_SECONDS": "to become a parameter",
 }
 DOMAIN_MAY_USE = {"serde", "serde_json", "thiserror", "time", "unicode-normalization"}
 

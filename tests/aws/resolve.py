@@ -1,4 +1,4 @@
-"""Evaluates a template after SAM's transform as CloudFormation does, as far as infra/template.yaml needs it."""
+"""Evaluates a template after SAM's transform as CloudFormation does, as far as the templates in infra need it."""
 
 import hashlib
 import json
@@ -62,6 +62,12 @@ class Stack:
             if kind == "Fn::Sub":
                 text, own = operand if isinstance(operand, list) else (operand, {})
                 return self.text(text, {name: self.value(one) for name, one in own.items()})
+            if kind == "Fn::Join":
+                separator, parts = self.value(operand)
+                return separator.join([parts] if isinstance(parts, str) else parts)
+            if kind == "Fn::FindInMap":
+                table, row, column = operand
+                return self.template["Mappings"][table][row][column]
             assert not kind.startswith("Fn::"), kind
         found = {name: self.value(one) for name, one in value.items()}
         return {name: one for name, one in found.items() if one != "<AWS::NoValue>"}

@@ -1,4 +1,4 @@
-//! Tests each client's budget of failures, with client addresses from API Gateway's events.
+//! Tests each client's budget of failures, and a CDN in front, with client addresses from API Gateway's events.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -165,4 +165,45 @@ async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
     };
     assert_eq!(status(&function, &script("https://evil.example")).await, 429);
     assert_eq!(status(&function, &script("https://desk.example")).await, 400, "a listed origin");
+}
+
+/// The SHA-256 of `not-a-word-in-a-log`.
+const CDN_SECRET_HASH: &str = "15b6b8d53a5a5bc0c0dc1871a7687da80d8c2d34d1fa75c18ea00532adbda20d";
+
+#[tokio::test]
+async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
+    let world = World::on_one_clock().await;
+    let settings = [("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH), ("FLEXGATE_TRUSTED_PROXIES", "1")];
+    let function = function(&world, &settings);
+    let routes =
+        [("GET", "/health"), ("GET", LOGIN), ("POST", VALIDATE), ("OPTIONS", "/sso/token"), ("GET", "/nowhere")];
+    for (method, path) in routes {
+        for headers in [json!({}), json!({ "x-flexgate-cdn": "abd" }), json!({ "x-forwarded-for": "192.0.2.9" })] {
+            let log = Log::start();
+            let refused = send(&function, &event(method, path, "192.0.2.1", &headers)).await;
+            assert_eq!(refused.status().as_u16(), 403, "{method} {path} {headers}");
+            let Body::Text(text) = refused.body() else { unreachable!("{refused:?}") };
+            let problem: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(problem["code"], "cdn_required", "{method} {path}");
+            assert!(log.text().contains("cdn_required"), "the refusal is in the log");
+        }
+        let log = Log::start();
+        let headers = json!({ "x-flexgate-cdn": "not-a-word-in-a-log", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
+        let answer = send(&function, &event(method, path, "192.0.2.1", &headers)).await;
+        assert_ne!(answer.status().as_u16(), 403, "{method} {path}");
+        assert!(!log.text().contains("not-a-word"), "the secret is not in the log");
+    }
+    // Direct requests do not use up a budget of failures.
+    for _ in 0..310 {
+        assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &json!({}))).await, 403);
+    }
+}
+
+#[tokio::test]
+async fn a_cdn_must_be_counted_as_a_proxy() {
+    let world = World::on_one_clock().await;
+    let mut reader = world.reader().with([("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
+    let settings = Settings::read(&mut reader);
+    let problem = reader.finish(settings).unwrap_err().to_string();
+    assert!(problem.contains("FLEXGATE_TRUSTED_PROXIES must count the CDN"), "{problem}");
 }

@@ -12,7 +12,7 @@ use crate::store::{Queues, StoreAt};
 use crate::telemetry::Log;
 use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
 use crate::users::PolicySettings;
-use crate::web::ClientSettings;
+use crate::web::{CdnSettings, ClientSettings};
 
 /// The settings of every function.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Common {
     pub allowed_origins: Vec<Url>,
     /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how clients are told apart.
     pub clients: ClientSettings,
+    /// `FLEXGATE_CDN_SECRET_SHA256`: whether every request must come through the CDN.
+    pub cdn: CdnSettings,
     /// `FLEXGATE_SECRETS`: the source of secrets.
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`: the store.
@@ -69,7 +71,14 @@ impl Common {
                 .map(|url| origin_url(reader, "FLEXGATE_ALLOWED_ORIGINS", url))
                 .collect::<Option<Vec<_>>>()
         });
-        let clients = ClientSettings::read(reader);
+        let (clients, cdn) = (ClientSettings::read(reader), CdnSettings::read(reader));
+        let cdn = match (&clients, cdn) {
+            (Some(clients), Some(cdn)) if cdn.is_required() && clients.trusted_proxies() == 0 => reader.wrong(
+                "FLEXGATE_TRUSTED_PROXIES",
+                "must count the CDN that FLEXGATE_CDN_SECRET_SHA256 requires: 1 or more",
+            ),
+            (_, cdn) => cdn,
+        };
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to store data: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);
@@ -91,6 +100,7 @@ impl Common {
             public_url: public_url?,
             allowed_origins: allowed_origins?,
             clients: clients?,
+            cdn: cdn?,
             secrets: secrets?,
             store: store?,
             queues: queues?,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::budget::FailureBudgets;
+use super::cdn::CdnSettings;
 use super::client::Peer;
 use super::context::Context;
 use super::cors::Origins;
@@ -37,6 +38,7 @@ pub struct Edge {
     time: Duration,
     clock_rng: ClockRng,
     budgets: FailureBudgets,
+    cdn: CdnSettings,
     page_policy: HeaderValue,
 }
 
@@ -50,6 +52,7 @@ impl Edge {
             origins: Origins::new(settings),
             secure: settings.public_url.scheme() == "https",
             time: settings.request_time,
+            cdn: settings.cdn.clone(),
             budgets: FailureBudgets::new(settings.clients.clone(), clock_rng.clone()),
             clock_rng,
             page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
@@ -86,7 +89,8 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let asked = request.headers().clone();
     let preflight = Origins::is_preflight(&method, &asked);
-    let account = if preflight {
+    let came_through_cdn = edge.cdn.accepts(&asked);
+    let account = if preflight || !came_through_cdn {
         None
     } else {
         let peer = request.extensions().get::<Peer>().copied();
@@ -96,7 +100,9 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
         Ok(ticket) => ticket,
         Err(wait) => return edge.refuse(wait, &request_id, &asked),
     };
-    let mut response = if preflight {
+    let mut response = if !came_through_cdn {
+        Problem::new(kinds::CDN_REQUIRED, "Call Flexgate at its public address.").into_response()
+    } else if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
         let answered = telemetry::metered(timeout_at(deadline.instant(), next.run(request)));

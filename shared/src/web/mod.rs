@@ -5,6 +5,7 @@
 
 mod body;
 mod budget;
+mod cdn;
 mod client;
 mod context;
 mod cors;
@@ -16,6 +17,7 @@ mod problem;
 mod query;
 
 pub use body::{Fields, MAX_BODY, form, raw_json};
+pub use cdn::CdnSettings;
 pub use client::{ClientNetwork, ClientSettings, Peer};
 pub use context::Context;
 pub use cors::Origins;

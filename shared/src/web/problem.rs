@@ -93,6 +93,8 @@ kinds! {
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks a required header.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
+    /// The request did not come through the CDN, and the settings require that.
+    CDN_REQUIRED = FORBIDDEN "cdn_required" "This address does not answer directly";
     /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
