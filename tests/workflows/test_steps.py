@@ -73,7 +73,7 @@ class Release(Steps):
             sys.stdout = shown
         # The archives contain the bootstraps only zipped.
         expected = {path.name: path.read_bytes() for path in packaged.iterdir() if path.name not in map(str.lower, package.FUNCTIONS)}
-        self.assertEqual(len(expected), 2 * len(package.FUNCTIONS) + 1)
+        self.assertEqual(len(expected), 2 * len(package.FUNCTIONS) + 2)
         for architecture in ("arm64", "x86_64"):
             done = self.run_step("release.yml", "build", "archive", GITHUB_REF_NAME="v1.2.3", ARCHITECTURE=architecture)
             self.assertEqual(done.returncode, 0, done.stderr)
