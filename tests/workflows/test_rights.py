@@ -103,7 +103,7 @@ class Packages(unittest.TestCase):
                     self.assertRegex(entry, r"^[\w.-]+==\S+ [^\n]*\\\n    --hash=sha256:[0-9a-f]{64}")
 
     def test_all_installations_are_locked(self):
-        for name in ("tests/run", "tests/bench/run"):
+        for name in ("tests/run", "tests/bench/run", "tests/lock"):
             for line in (ROOT / name).read_text().split("\n"):
                 with self.subTest(f"{name}: {line.strip()}"):
                     if re.search(r"/pip\W+install", line):
