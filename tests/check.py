@@ -133,10 +133,10 @@ def main() -> int:
     names = set(re.findall(r"^  (\w+):$", section, re.M)) ^ {one["name"] for one in known}
     rule(not names, f"doctor/parameters/template.json: differs in {sorted(names)}; run target/tools/aws/bin/python infra/parameters.py")
 
-    # Workflows name each action by commit, because the action's owner could move a tag to other code.
+    # Workflows name each foreign action by commit, because the action's owner could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
-            rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
+            rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|\./\S+", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
     # Links between pages must lead to existing pages and headings.
     for path in tracked("*.md"):
