@@ -136,6 +136,17 @@ fn a_mistake_says_what_to_do() {
 }
 
 #[test]
+fn an_origin_with_a_mistake_does_not_make_the_address_after_sign_in_look_wrong() {
+    for (name, value) in
+        [("AllowedOrigins", json!(["desk.example.com"])), ("PublicUrl", json!("http://gate.example.com"))]
+    {
+        only_mistake(&changed(&json!({ name: value })), &[&format!("{name} ")]);
+    }
+    let domain = json!({ "DomainName": "a b", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1" });
+    only_mistake(&changed(&domain), &["DomainName "]);
+}
+
+#[test]
 fn a_misspelt_parameter_is_a_mistake_because_sam_would_ignore_it() {
     let (name, variable) = ("AlowedOrigins", "FLEXGATE_SSO_PROFILES");
     only_mistake(&changed(&json!({ name: "https://a.example" })), &[name, "is AllowedOrigins meant?", "SAM ignores"]);
