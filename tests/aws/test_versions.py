@@ -38,6 +38,8 @@ OTHER = {
     "DisableDefaultEndpoint": "false",
     "WebhookSources": '{"workos": {}}',
     "GraphSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:graph",
+    "ApplyConcurrency": "20",
+    "BulkConcurrency": "10",
     "SweepSchedule": "rate(1 hour)",
     "TwilioSecretType": "TwilioApiKey",
     "RotationRoleArn": "arn:aws:iam::123456789012:role/rotation",
@@ -52,7 +54,7 @@ OTHER = {
 }
 # Parameters that change other resources only.
 NOT_A_SETTING = {
-    "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationDays",
+    "CertificateArn", "DisableDefaultEndpoint", "ApplyConcurrency", "BulkConcurrency", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationDays",
     "DeletionProtection", "PermissionsBoundaryArn", "AlarmTopicArn", "Canary", "LogRetentionDays",
 }
 
