@@ -190,6 +190,37 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 
+#[tokio::test]
+async fn messages_come_again_after_their_own_pause() {
+    let client = aws_sdk_sqs::Client::new(aws().config().await);
+    let url = new_queue(&client, "pauses").await;
+    let queue = SqsQueue::new(Queues { events: None, bulk: Some(url.clone()) }, aws());
+    let arn = format!("arn:aws:sqs:us-east-1:123456789012:{}", url.rsplit('/').next().unwrap());
+    let job = |version| Message::FanOut { group: format!("g{version}"), version, part: 0, members: Vec::new() };
+    queue.send(&(0..12).map(job).collect::<Vec<_>>(), NOW).await.unwrap();
+    let received = async || {
+        let mut handles = Vec::new();
+        loop {
+            let some = client.receive_message().queue_url(&url).max_number_of_messages(10).visibility_timeout(360);
+            let some = some.send().await.unwrap().messages.unwrap_or_default();
+            if some.is_empty() {
+                return handles;
+            }
+            handles.extend(some.into_iter().map(|one| one.receipt_handle.unwrap()));
+        }
+    };
+    let first = received().await;
+    let mut pauses: Vec<_> = first.into_iter().map(|handle| (handle, Duration::ZERO)).collect();
+    pauses[0].1 = Duration::from_secs(300);
+    queue.redeliver(&arn, &pauses).await.unwrap();
+    assert_eq!(received().await.len(), 11);
+
+    let unknown = queue.redeliver("arn:aws:sqs:us-east-1:123456789012:other.fifo", &pauses).await;
+    assert!(matches!(unknown, Err(StoreError::Unavailable(_))));
+    let refused = queue.redeliver(&arn, &[("no handle".to_owned(), Duration::ZERO)]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+}
+
 /// This test writes the item in the form from before the people ledger.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {

@@ -208,6 +208,20 @@ async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
 }
 
 #[tokio::test]
+async fn a_count_that_is_forgotten_begins_anew_and_no_other_does() {
+    let store = store().await;
+    for (what, times) in [("a", 1), ("a", 2), ("b", 1)] {
+        assert_eq!(store.one.count("tries", &[what], NOW, Duration::MINUTE).await.unwrap().times, times);
+    }
+    for _ in 0..2 {
+        store.other.forget("tries", &["a"]).await.unwrap();
+    }
+    for (what, times) in [("a", 1), ("b", 2)] {
+        assert_eq!(store.one.count("tries", &[what], NOW, Duration::MINUTE).await.unwrap().times, times);
+    }
+}
+
+#[tokio::test]
 async fn an_identity_and_a_user_are_bound_to_each_other_alone() {
     let store = store().await;
     let (ada, eve) = (identity("ada"), identity("eve"));

@@ -24,8 +24,8 @@ def asked(target, body):
         resource = next(write["TableName"] for item in document["TransactItems"] for write in item.values())
     elif operation == "BatchGetItem":
         resource = next(iter(document["RequestItems"]))
-    elif operation == "SendMessageBatch":
-        operations = {"SendMessage"}
+    elif operation in ("SendMessageBatch", "ChangeMessageVisibilityBatch"):
+        operations = {operation.removesuffix("Batch")}
     return {f"{service}:{one}" for one in operations}, resource
 
 

@@ -278,13 +278,22 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            self.assertGreater(queue["RedrivePolicy"]["maxReceiveCount"], 50, "FLEXGATE_APPLY_TRIES")
+            # SQS also counts deliveries without a try, at most ten for each try (the size of a batch).
+            self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Only the queue of jobs has a concurrency limit.
-            self.assertEqual("ScalingConfig" in one, name == "Bulk")
+            limit = {"Events": "ApplyConcurrency", "Bulk": "BulkConcurrency"}[name]
+            self.assertEqual(one["ScalingConfig"], {"MaximumConcurrency": {"Ref": limit}})
+            self.assertEqual((self.parameters[limit]["MinValue"], self.parameters[limit]["MaxValue"]), (2, 1000), "AWS's limits")
         self.assertEqual(len(mappings), 2)
+
+    def test_apply_may_change_when_a_message_of_each_queue_comes_again(self):
+        self.assertIn("sqs:ChangeMessageVisibility", self.actions("Apply", "Queue"))
+        self.assertEqual(self.statements("Apply")["Queue"]["Resource"], [{"Fn::GetAtt": [name, "Arn"]} for name in ("Events", "Bulk")])
+        variables = self.resources["ApplyFunction"]["Properties"]["Environment"]["Variables"]
+        for variable, queue in (("FLEXGATE_QUEUE", "Events"), ("FLEXGATE_BULK_QUEUE", "Bulk")):
+            self.assertEqual(variables[variable], {"Fn::Sub": "sqs:${%s}" % queue})
 
     def test_without_webhooks_there_are_queues_and_their_consumer_still(self):
         conditional = {name for name, one in self.resources.items() if one.get("Condition") == "Webhooks"}

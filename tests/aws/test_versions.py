@@ -47,6 +47,8 @@ OTHER = {
     "GraphSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:graph",
     "GraphUrl": "https://graph.microsoft.us",
     "GraphLoginUrl": "https://login.microsoftonline.us",
+    "ApplyConcurrency": "20",
+    "BulkConcurrency": "10",
     "SweepSchedule": "rate(1 hour)",
     "SignInRate": "300",
     "SignInBurst": "600",
@@ -71,7 +73,7 @@ OTHER = {
 NOT_A_SETTING = {
     "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationDays",
     "DeletionProtection", "PermissionsBoundaryArn", "AlarmTopicArn", "Canary", "LogRetentionDays", "SignInRate", "SignInBurst",
-    "DefaultRate", "DefaultBurst",
+    "DefaultRate", "DefaultBurst", "ApplyConcurrency", "BulkConcurrency",
 }
 
 

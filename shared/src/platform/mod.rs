@@ -135,6 +135,16 @@ impl Platform {
         }
     }
 
+    /// Returns the SQS queues. `None` if the store contains the queue itself.
+    #[must_use]
+    pub fn sqs(&self) -> Option<SqsQueue> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(_) => None,
+            Store::DynamoDb(_, queue) => Some(queue.clone()),
+        }
+    }
+
     /// Builds the client for Flex, which uses the account's credential.
     #[must_use]
     pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {

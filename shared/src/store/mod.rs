@@ -201,6 +201,9 @@ pub trait Counters: fmt::Debug + Send + Sync {
         now: OffsetDateTime,
         span: Duration,
     ) -> Result<Counted, StoreError>;
+
+    /// Removes the counter of `what`, of the kind `kind`. Does nothing if there is no such counter.
+    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError>;
 }
 
 /// The outcome of binding an identity to a Flex user.

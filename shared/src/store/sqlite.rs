@@ -290,8 +290,7 @@ impl OnceOnly for SqliteStore {
 #[async_trait]
 impl Counters for SqliteStore {
     async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
-        let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-        let counter = fingerprint(&parts);
+        let counter = counter_key(kind, what);
         let count = move |db: &Connection| {
             let (now, until) = (now.unix_timestamp(), (now + span).truncate_to_second());
             let more = db
@@ -311,6 +310,19 @@ impl Counters for SqliteStore {
         // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
         self.worker.ask(Keep::Soon, count).await
     }
+
+    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError> {
+        let counter = counter_key(kind, what);
+        let forget = move |db: &Connection| {
+            db.prepare_cached("DELETE FROM counters WHERE counter = ?1")?.execute([counter]).map(drop)
+        };
+        self.worker.ask(Keep::Soon, forget).await
+    }
+}
+
+fn counter_key(kind: &str, what: &[&str]) -> String {
+    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+    fingerprint(&parts)
 }
 
 #[async_trait]
