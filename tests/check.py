@@ -28,7 +28,6 @@ RETIRED = {
 # Variables that the CloudFormation template does not set, each with a reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
-    "FLEXGATE_APPLY_TRIES": "to become a parameter",
     "FLEXGATE_CA_FILE": "Lambda trusts the public roots",
     "FLEXGATE_PREWARM_MILLISECONDS": "its default is measured for Lambda",
     "FLEXGATE_REQUEST_SECONDS": "Lambda's own deadline counts",

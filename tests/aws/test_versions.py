@@ -49,6 +49,7 @@ OTHER = {
     "GraphLoginUrl": "https://login.microsoftonline.us",
     "ApplyConcurrency": "20",
     "BulkConcurrency": "10",
+    "ApplyTries": "20",
     "SweepSchedule": "rate(1 hour)",
     "SignInRate": "300",
     "SignInBurst": "600",
