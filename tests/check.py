@@ -73,6 +73,7 @@ def main() -> int:
 
     for path in tracked("*.rs", "*.md", "*.yaml"):
         name = path.relative_to(ROOT)
+        rule(not re.search(r"^(<<<<<<<|>>>>>>>) ", path.read_text(), re.M), f"{name}: a conflict of a merge is left")
         for word, instead in RETIRED.items():
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
