@@ -1,24 +1,34 @@
 //! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
 //! Flexgate can end all sessions of a user.
 //!
-//! One transaction writes both items, so every session has a mark. A mark can outlive its session, which does no
-//! harm.
+//! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
+//! the table's TTL removes it.
+//!
+//! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
+//! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, Transacted};
-use super::{item_of, moment, n, number, parsed, refused, s, seconds, text};
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
+use super::{item_of, moment, n, number, parsed, refused, s, seconds, text, unavailable};
 use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
 const SESSION: &str = "session";
+/// The prefix of a session's partition key, and of the sort key of its mark.
+const PREFIX: &str = "session#";
 
 fn pk(key: &SessionKey) -> String {
-    format!("session#{}", key.as_str())
+    format!("{PREFIX}{}", key.as_str())
 }
 
-fn user_pk(user: &FlexUserSid) -> String {
+fn marks_pk(user: &FlexUserSid) -> String {
+    format!("sessions_of#{user}")
+}
+
+/// The partition key of the marks of version 0.2.0.
+fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
@@ -41,11 +51,13 @@ impl Sessions for DynamoStore {
             ],
         );
         let ends_at = (EXPIRES_AT, seconds(session.ends_at));
-        let mark = item_of(&user_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
-        let writes = vec![self.put(item, Some("attribute_not_exists(pk)"))?, self.put(mark, None)?];
-        match self.transact(writes).await? {
-            Transacted::Yes => Ok(()),
-            Transacted::No => Err(StoreError::Unavailable("a session of that key exists".into())),
+        let mark = item_of(&marks_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(mark));
+        request.send().await.map_err(unavailable)?;
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
+        match refused(request.condition_expression("attribute_not_exists(pk)").send().await)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Unavailable("a session of that key exists".into())),
         }
     }
 
@@ -112,7 +124,7 @@ impl Sessions for DynamoStore {
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
         if let Some(was) = self.remove(&pk(key), SESSION).await? {
             let user: FlexUserSid = parsed(&was, "flex_user_sid")?;
-            self.remove(&user_pk(&user), &pk(key)).await?;
+            self.remove(&marks_pk(&user), &pk(key)).await?;
         }
         Ok(())
     }
@@ -127,12 +139,18 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
+    /// Keeps the mark of a session that does not exist, because a sign-in may be about to write that session.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
-        for mark in self.items(&user_pk(user), "session#").await? {
+        for mark in self.items(&old_marks_pk(user), PREFIX).await? {
+            ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
+        }
+        for mark in self.items(&marks_pk(user), PREFIX).await? {
             let session = text(&mark, SK)?;
-            ended += u64::from(self.remove(session, SESSION).await?.is_some());
-            self.remove(&user_pk(user), session).await?;
+            if self.remove(session, SESSION).await?.is_some() {
+                ended += 1;
+                self.remove(&marks_pk(user), session).await?;
+            }
         }
         Ok(ended)
     }
