@@ -186,7 +186,7 @@ class Template(unittest.TestCase):
             self.assertEqual(writers[kind], only, kind)
         self.assertEqual(self.table("Webhooks"), {})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # A session's tokens are read by sign-in alone. The others only end sessions.
+        # The others only end sessions.
         for name in reconcilers:
             self.assertEqual(self.table(name)["session"], {"DeleteItem"})
 

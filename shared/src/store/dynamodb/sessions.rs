@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
-use super::{item_of, moment, n, number, parsed, refused, s, seconds, text, unavailable};
+use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
 use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
@@ -41,7 +41,7 @@ impl Sessions for DynamoStore {
             [
                 ("profile_name", s(session.profile.as_str())),
                 ("flex_user_sid", s(session.flex_user_sid.as_str())),
-                ("sealed_tokens", s(session.sealed)),
+                ("sealed_tokens", s(&session.sealed)),
                 ("session_version", n(session.version)),
                 ("created_at", seconds(session.created_at)),
                 ("used_at", seconds(session.used_at)),
@@ -54,10 +54,12 @@ impl Sessions for DynamoStore {
         let mark = item_of(&marks_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(mark));
         request.send().await.map_err(unavailable)?;
-        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
-        match refused(request.condition_expression("attribute_not_exists(pk)").send().await)? {
-            Some(_) => Ok(()),
-            None => Err(StoreError::Unavailable("a session of that key exists".into())),
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
+        let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
+        if inserted.is_some() || self.item(&pk(&session.key), SESSION).await? == Some(item) {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("a session of that key exists".into()))
         }
     }
 
@@ -84,8 +86,10 @@ impl Sessions for DynamoStore {
     ) -> Result<Lease, StoreError> {
         let request =
             self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let number = request_number();
         let request = request
-            .update_expression("SET leased_until = :until")
+            .update_expression("SET leased_until = :until, lease_number = :number")
+            .expression_attribute_values(":number", number.clone())
             .condition_expression("attribute_exists(pk) AND session_version = :version AND leased_until <= :now")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":version", n(version))
@@ -93,8 +97,12 @@ impl Sessions for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(Lease::Granted);
         }
-        let same = self.get(key).await?.is_some_and(|session| session.version == version);
-        Ok(if same { Lease::Held } else { Lease::Moved })
+        let Some(item) = self.item(&pk(key), SESSION).await? else { return Ok(Lease::Moved) };
+        Ok(match session(key, &item)?.version {
+            now if now != version => Lease::Moved,
+            _ if item.get("lease_number") == Some(&number) => Lease::Granted,
+            _ => Lease::Held,
+        })
     }
 
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
@@ -118,7 +126,12 @@ impl Sessions for DynamoStore {
             .expression_attribute_values(":next", n(version + 1))
             .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
-        Ok(refused(request.send().await)?.is_some())
+        if refused(request.send().await)?.is_some() {
+            return Ok(true);
+        }
+        // Sealing is random, so nobody else can have stored the same text.
+        let now = self.get(key).await?;
+        Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))
     }
 
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
 
-#[path = "common/dynamodb.rs"]
+#[path = "../common/dynamodb.rs"]
 mod dynamodb;
-#[path = "common/proxy.rs"]
+#[path = "../common/proxy.rs"]
 mod proxy;
+
+mod lost_answers;
 
 use std::time::Duration;
 
@@ -102,17 +104,6 @@ async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
     for id in &acknowledged {
         assert_eq!(store.get(&SessionKey::of(id)).await.unwrap(), Some(session(id)));
     }
-}
-
-#[tokio::test]
-async fn the_answer_to_an_insert_that_is_lost_makes_no_second_session() {
-    let proxy = Proxy::to(&endpoint()).await;
-    let store = dynamodb::table(&proxy.url()).await;
-    proxy.lose_next_answer();
-    let written = store.insert(session("ada")).await;
-    let found = store.get(&SessionKey::of("ada")).await.unwrap();
-    assert!(written.is_err() || found.is_some(), "acknowledged means kept");
-    assert_eq!(store.end_all_of(&session("ada").flex_user_sid).await.unwrap(), u64::from(found.is_some()));
 }
 
 /// This test writes the items in the form of version 0.2.0.
