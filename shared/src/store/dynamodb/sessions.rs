@@ -1,24 +1,34 @@
 //! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
 //! Flexgate can end all sessions of a user.
 //!
-//! One transaction writes both items, so every session has a mark. A mark can outlive its session, which does no
-//! harm.
+//! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
+//! the table's TTL removes it.
+//!
+//! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
+//! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, Transacted};
-use super::{item_of, moment, n, number, parsed, refused, s, seconds, text};
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
+use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
 use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
 const SESSION: &str = "session";
+/// The prefix of a session's partition key, and of the sort key of its mark.
+const PREFIX: &str = "session#";
 
 fn pk(key: &SessionKey) -> String {
-    format!("session#{}", key.as_str())
+    format!("{PREFIX}{}", key.as_str())
 }
 
-fn user_pk(user: &FlexUserSid) -> String {
+fn marks_pk(user: &FlexUserSid) -> String {
+    format!("sessions_of#{user}")
+}
+
+/// The partition key of the marks of version 0.2.0.
+fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
@@ -31,7 +41,7 @@ impl Sessions for DynamoStore {
             [
                 ("profile_name", s(session.profile.as_str())),
                 ("flex_user_sid", s(session.flex_user_sid.as_str())),
-                ("sealed_tokens", s(session.sealed)),
+                ("sealed_tokens", s(&session.sealed)),
                 ("session_version", n(session.version)),
                 ("created_at", seconds(session.created_at)),
                 ("used_at", seconds(session.used_at)),
@@ -41,11 +51,15 @@ impl Sessions for DynamoStore {
             ],
         );
         let ends_at = (EXPIRES_AT, seconds(session.ends_at));
-        let mark = item_of(&user_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
-        let writes = vec![self.put(item, Some("attribute_not_exists(pk)"))?, self.put(mark, None)?];
-        match self.transact(writes).await? {
-            Transacted::Yes => Ok(()),
-            Transacted::No => Err(StoreError::Unavailable("a session of that key exists".into())),
+        let mark = item_of(&marks_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(mark));
+        request.send().await.map_err(unavailable)?;
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
+        let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
+        if inserted.is_some() || self.item(&pk(&session.key), SESSION).await? == Some(item) {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("a session of that key exists".into()))
         }
     }
 
@@ -72,8 +86,10 @@ impl Sessions for DynamoStore {
     ) -> Result<Lease, StoreError> {
         let request =
             self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let number = request_number();
         let request = request
-            .update_expression("SET leased_until = :until")
+            .update_expression("SET leased_until = :until, lease_number = :number")
+            .expression_attribute_values(":number", number.clone())
             .condition_expression("attribute_exists(pk) AND session_version = :version AND leased_until <= :now")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":version", n(version))
@@ -81,8 +97,12 @@ impl Sessions for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(Lease::Granted);
         }
-        let same = self.get(key).await?.is_some_and(|session| session.version == version);
-        Ok(if same { Lease::Held } else { Lease::Moved })
+        let Some(item) = self.item(&pk(key), SESSION).await? else { return Ok(Lease::Moved) };
+        Ok(match session(key, &item)?.version {
+            now if now != version => Lease::Moved,
+            _ if item.get("lease_number") == Some(&number) => Lease::Granted,
+            _ => Lease::Held,
+        })
     }
 
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
@@ -106,13 +126,18 @@ impl Sessions for DynamoStore {
             .expression_attribute_values(":next", n(version + 1))
             .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
-        Ok(refused(request.send().await)?.is_some())
+        if refused(request.send().await)?.is_some() {
+            return Ok(true);
+        }
+        // Sealing is random, so nobody else can have stored the same text.
+        let now = self.get(key).await?;
+        Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))
     }
 
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
         if let Some(was) = self.remove(&pk(key), SESSION).await? {
             let user: FlexUserSid = parsed(&was, "flex_user_sid")?;
-            self.remove(&user_pk(&user), &pk(key)).await?;
+            self.remove(&marks_pk(&user), &pk(key)).await?;
         }
         Ok(())
     }
@@ -127,12 +152,18 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
+    /// Keeps the mark of a session that does not exist, because a sign-in may be about to write that session.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
-        for mark in self.items(&user_pk(user), "session#").await? {
+        for mark in self.items(&old_marks_pk(user), PREFIX).await? {
+            ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
+        }
+        for mark in self.items(&marks_pk(user), PREFIX).await? {
             let session = text(&mark, SK)?;
-            ended += u64::from(self.remove(session, SESSION).await?.is_some());
-            self.remove(&user_pk(user), session).await?;
+            if self.remove(session, SESSION).await?.is_some() {
+                ended += 1;
+                self.remove(&marks_pk(user), session).await?;
+            }
         }
         Ok(ended)
     }

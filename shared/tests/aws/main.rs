@@ -4,21 +4,23 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
 
-#[path = "common/dynamodb.rs"]
+#[path = "../common/dynamodb.rs"]
 mod dynamodb;
-#[path = "common/proxy.rs"]
+#[path = "../common/proxy.rs"]
 mod proxy;
+
+mod lost_answers;
 
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use flexgate::base::outbound::{Deadline, http_client};
-use flexgate::domain::{History, Moment};
+use flexgate::domain::{History, Identity, Moment};
 use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
-    Backlog, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly, Queues, Session,
-    SessionKey, Sessions, SqsQueue, StoreError,
+    Backlog, Bindings, Bound, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly,
+    Queues, Session, SessionKey, Sessions, SqsQueue, StoreError,
 };
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -104,15 +106,49 @@ async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
     }
 }
 
+/// This test writes the items in the form of version 0.2.0.
 #[tokio::test]
-async fn the_answer_to_an_insert_that_is_lost_makes_no_second_session() {
-    let proxy = Proxy::to(&endpoint()).await;
-    let store = dynamodb::table(&proxy.url()).await;
-    proxy.lose_next_answer();
-    let written = store.insert(session("ada")).await;
-    let found = store.get(&SessionKey::of("ada")).await.unwrap();
-    assert!(written.is_err() || found.is_some(), "acknowledged means kept");
-    assert_eq!(store.end_all_of(&session("ada").flex_user_sid).await.unwrap(), u64::from(found.is_some()));
+async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let (old, new) = (session("old"), session("new"));
+    for session in [&old, &new] {
+        store.insert(session.clone()).await.unwrap();
+    }
+    let user = old.flex_user_sid.clone();
+    let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
+    let sk = text(format!("session#{}", old.key.as_str()));
+    let remove = client.delete_item().table_name(&table).key("pk", text(format!("sessions_of#{user}")));
+    remove.key("sk", sk.clone()).send().await.unwrap();
+    let put = client.put_item().table_name(&table).item("pk", text(format!("user#{user}"))).item("sk", sk);
+    put.send().await.unwrap();
+    let ada = Identity { issuer: "https://idp.example".into(), subject: "ada".into() };
+    assert_eq!(store.bind(&ada, &user, NOW).await.unwrap(), Bound::Yes);
+
+    assert_eq!(store.end_all_of(&user).await.unwrap(), 2);
+    assert_eq!(store.get(&old.key).await.unwrap(), None);
+    assert_eq!(store.get(&new.key).await.unwrap(), None);
+    assert_eq!(store.end_all_of(&user).await.unwrap(), 0);
+    assert_eq!(store.user_of(&ada).await.unwrap(), Some(user), "the binding beside the mark stays");
+}
+
+/// A sign-in writes the mark before the session.
+#[tokio::test]
+async fn a_session_that_is_written_while_all_others_end_can_still_be_ended() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let ada = session("ada");
+    store.insert(ada.clone()).await.unwrap();
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let key = format!("session#{}", ada.key.as_str());
+    let get = client.get_item().table_name(&table).key("pk", text(&key)).key("sk", text("session"));
+    let item = get.send().await.unwrap().item.unwrap();
+    let remove = client.delete_item().table_name(&table).key("pk", text(&key)).key("sk", text("session"));
+    remove.send().await.unwrap();
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 0);
+    client.put_item().table_name(&table).set_item(Some(item)).send().await.unwrap();
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 1);
+    assert_eq!(store.get(&ada.key).await.unwrap(), None);
 }
 
 fn message(id: &str) -> Message {
