@@ -15,10 +15,9 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use flexgate::base::outbound::{Deadline, http_client};
-use flexgate::lambda::Aws;
 use flexgate::platform::Platform;
 use flexgate_apply::{App, Settings, batch};
-use flexgate_test_support::{Log, World};
+use flexgate_test_support::{Log, World, patient_aws};
 use serde_json::{Value, json};
 
 /// How long a test waits. This is far less than the queue's visibility timeout of six minutes.
@@ -54,7 +53,7 @@ async fn new_queue(sqs: &Client) -> (String, String) {
 impl Queue {
     async fn start(variables: &[(&str, &str)]) -> Self {
         let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap();
-        let aws = Aws::new(http_client(&[]).unwrap());
+        let aws = patient_aws(http_client(&[]).unwrap());
         let sqs = Client::new(aws.config().await);
         let (url, arn) = new_queue(&sqs).await;
         let (table, _, _) = dynamodb::new_table(&endpoint).await;

@@ -17,11 +17,12 @@ use aws_sdk_secretsmanager::Client;
 use flexgate::base::outbound::{Deadline, http_client};
 use flexgate::domain::{History, Identity, Moment};
 use flexgate::lambda::Aws;
-use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
+use flexgate::secrets::{FetchError, SecretSource, SecretValue, SecretsManager, Stage};
 use flexgate::store::{
     Backlog, Bindings, Bound, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly,
     Queues, Session, SessionKey, Sessions, SqsQueue, StoreError,
 };
+use flexgate_test_support::patient_aws;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -35,11 +36,18 @@ fn endpoint() -> String {
 }
 
 fn aws() -> Aws {
-    Aws::new(http_client(&[]).unwrap())
+    patient_aws(http_client(&[]).unwrap())
 }
 
-fn deadline() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+/// Fetches a secret. Tries again if the emulator is too slow, as on a busy machine.
+async fn fetch(secrets: &SecretsManager, id: &str, stage: Stage) -> Result<SecretValue, FetchError> {
+    for _ in 0..20 {
+        match secrets.fetch(id, stage, Deadline::after(Duration::from_mins(1))).await {
+            Err(FetchError::Unavailable(_)) => {}
+            done => return done,
+        }
+    }
+    unreachable!("the emulator does not answer")
 }
 
 fn session(id: &str) -> Session {
@@ -63,20 +71,20 @@ async fn a_secret_and_the_one_a_rotation_is_about_to_put_in_force_are_read() {
     client.create_secret().name(&id).secret_string("the current one").send().await.unwrap();
     let secrets = SecretsManager::new(aws);
 
-    let current = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    let current = fetch(&secrets, &id, Stage::Current).await.unwrap();
     assert_eq!(current.text.expose_secret(), "the current one");
-    let none = secrets.fetch(&id, Stage::Pending, deadline()).await;
+    let none = fetch(&secrets, &id, Stage::Pending).await;
     assert!(matches!(none, Err(FetchError::NotFound)), "nothing is pending");
 
     let put = client.put_secret_value().secret_id(&id).secret_string("the next one").version_stages("AWSPENDING");
     put.send().await.unwrap();
-    let pending = secrets.fetch(&id, Stage::Pending, deadline()).await.unwrap();
+    let pending = fetch(&secrets, &id, Stage::Pending).await.unwrap();
     assert_eq!(pending.text.expose_secret(), "the next one");
     assert_ne!(pending.version, current.version);
-    let still = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    let still = fetch(&secrets, &id, Stage::Current).await.unwrap();
     assert_eq!(still.version, current.version, "the current one is still in force");
 
-    let missing = secrets.fetch("flexgate/none", Stage::Current, deadline()).await;
+    let missing = fetch(&secrets, "flexgate/none", Stage::Current).await;
     assert!(matches!(missing, Err(FetchError::NotFound)));
 }
 

@@ -11,6 +11,9 @@ use flexgate::base::outbound::http_client;
 use flexgate::lambda::Aws;
 use flexgate::store::DynamoStore;
 
+/// How long a request may take. An emulator on a busy machine may need seconds.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
 pub fn client(endpoint: &str, aws: &Aws) -> Client {
@@ -26,7 +29,7 @@ fn config(endpoint: &str, aws: &Aws) -> aws_sdk_dynamodb::config::Builder {
         .endpoint_url(endpoint)
         .http_client(aws.http_client())
         .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(20)))
-        .timeout_config(TimeoutConfig::builder().operation_timeout(std::time::Duration::from_secs(15)).build())
+        .timeout_config(TimeoutConfig::builder().read_timeout(PATIENCE).operation_timeout(3 * PATIENCE).build())
 }
 
 /// Creates a table. Returns a store in it that may do what some role in `infra/template.yaml` allows
