@@ -312,6 +312,37 @@ class Template(unittest.TestCase):
             dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
             self.assertIn(("ApproximateAgeOfOldestMessage", json.dumps(dimensions)), watched)
 
+    def test_a_failed_sweep_is_not_tried_again_by_lambda(self):
+        (config,) = self.of_type("AWS::Lambda::EventInvokeConfig").values()
+        self.assertEqual(config["Properties"]["FunctionName"], {"Ref": "SweepFunction"})
+        self.assertEqual(config["Properties"]["MaximumRetryAttempts"], 0)
+
+    def test_lambda_does_not_stop_a_chain_of_jobs(self):
+        functions = resolved().exist("AWS::Lambda::Function")
+        self.assertEqual({name for name, one in functions.items() if "RecursiveLoop" in one}, {"ApplyFunction"})
+        self.assertEqual(functions["ApplyFunction"]["RecursiveLoop"], "Allow")
+
+    def test_r77_a_managed_secret_has_the_fields_and_the_rotation_of_its_type(self):
+        role = {"RotationRoleArn": "arn:aws:iam::123456789012:role/rotation"}
+        admin = {"RotationAdminSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin"}
+        for kind, change, fields, metadata in [
+            ("none", {}, ["accountSid", "authToken"], None),
+            ("TwilioAuthToken", role, ["accountSid", "authToken"], None),
+            ("TwilioApiKey", role | admin, ["accountSid", "apiKeySid", "apiKeySecret"],
+             [{"Key": "adminSecretArn", "Value": admin["RotationAdminSecretArn"]}]),
+        ]:
+            with self.subTest(kind):
+                stack = resolved({"TwilioSecretType": kind} | change)
+                secret = stack.exist("AWS::SecretsManager::Secret")["TwilioSecret"]
+                self.assertEqual(secret.get("Type", "none"), kind)
+                self.assertEqual(list(json.loads(secret["SecretString"])), fields)
+                rotations = list(stack.exist("AWS::SecretsManager::RotationSchedule").values())
+                self.assertEqual(len(rotations), 0 if kind == "none" else 1)
+                for rotation in rotations:
+                    # A first rotation at once would rotate the placeholder.
+                    self.assertIs(rotation["RotateImmediatelyOnUpdate"], False)
+                    self.assertEqual(rotation.get("ExternalSecretRotationMetadata"), metadata)
+
     def test_an_alarm_is_on_if_no_sweep_has_run_for_a_day(self):
         alarm = self.resources["SweepIdleAlarm"]["Properties"]
         self.assertEqual((alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]), ("Invocations", "${AWS::StackName}-sweep"))
@@ -358,7 +389,7 @@ class Template(unittest.TestCase):
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 13)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 14)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
 
@@ -375,7 +406,7 @@ class Template(unittest.TestCase):
         (transformation,) = filtered["Properties"]["MetricTransformations"]
         self.assertEqual(transformation["MetricNamespace"], {"Fn::Sub": "Flexgate/${AWS::StackName}"})
         from_logs = {transformation["MetricName"]}
-        from_code = {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active"}
+        from_code = {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active", "failing_for"}
         self.assertEqual(set(own.values()), from_code | from_logs)
         self.assertLessEqual(from_code, undimensioned)
         namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]

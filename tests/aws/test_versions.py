@@ -61,6 +61,7 @@ OTHER = {
     "WebhooksConcurrency": "10",
     "TwilioSecretType": "TwilioApiKey",
     "RotationRoleArn": "arn:aws:iam::123456789012:role/rotation",
+    "RotationAdminSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin",
     "RotationDays": "7",
     "DeletionProtection": "true",
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
@@ -72,7 +73,8 @@ OTHER = {
 }
 # Parameters that change other resources only.
 NOT_A_SETTING = {
-    "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationDays",
+    "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationAdminSecretArn",
+    "RotationDays",
     "DeletionProtection", "PermissionsBoundaryArn", "AlarmTopicArn", "Canary", "LogRetentionDays", "SignInRate", "SignInBurst",
     "DefaultRate", "DefaultBurst", "ApplyConcurrency", "BulkConcurrency",
 }

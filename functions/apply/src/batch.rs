@@ -4,13 +4,14 @@
 //! SQS delivers a failed message again after the queue's visibility timeout, which is minutes long. So Flexgate shortens
 //! this timeout for each failed message to a pause that grows with the number of tries, as the local queue does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::store::DeadLetter;
+use flexgate::telemetry;
 
 use crate::app::{App, Handled};
 
@@ -28,7 +29,11 @@ const RESERVED: Duration = Duration::from_secs(1);
 /// them in order, because a message in flight blocks the later messages of its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
-    let mut waiting = VecDeque::from(event.records);
+    let mut waiting = event.records;
+    // If a message ends the process, the whole batch comes again only after minutes. So groups that came before go last.
+    let again: BTreeSet<_> = waiting.iter().filter(|one| received(one) > 1).map(|one| group(one).to_owned()).collect();
+    waiting.sort_by_key(|message| again.contains(group(message)));
+    let mut waiting = VecDeque::from(waiting);
     let mut response = SqsBatchResponse::default();
     while let Some(message) = waiting.pop_front() {
         if deadline.remaining() < WORTH_TRYING {
@@ -41,6 +46,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
         }
         let (rest, others) = waiting.into_iter().partition(|one: &SqsMessage| group(one) == group(&message));
         waiting = others;
+        telemetry::try_failed(age(app, &message));
         let count = app.tries.failed(id(&message), received(&message));
         tokio::join!(redeliver(app, &message, &rest, app.pause(attempts), deadline), in_time(deadline, count));
         response.batch_item_failures.extend(std::iter::once(&message).chain(&rest).map(failure));
@@ -69,6 +75,13 @@ fn group(message: &SqsMessage) -> &str {
 /// Returns how often SQS has delivered the message, including this time.
 fn received(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// Returns how long ago the message was sent.
+fn age(app: &App, message: &SqsMessage) -> Duration {
+    let sent = message.attributes.get("SentTimestamp").and_then(|millis| millis.parse::<i128>().ok());
+    let age = sent.map(|sent| app.clock_rng.now().unix_timestamp_nanos() / 1_000_000 - sent);
+    Duration::from_millis(age.and_then(|age| u64::try_from(age).ok()).unwrap_or_default())
 }
 
 /// Handles a message. Returns whether SQS may delete the message.
