@@ -12,7 +12,7 @@ use flexgate::lambda::Aws;
 use flexgate::store::DynamoStore;
 
 /// How long a request may take. An emulator on a busy machine may need seconds.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 

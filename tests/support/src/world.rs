@@ -41,7 +41,7 @@ pub struct World {
 /// Returns a configuration of the AWS clients with long timeouts, because an emulator on a busy machine may need seconds.
 #[must_use]
 pub fn patient_aws(http: reqwest::Client) -> Aws {
-    let attempt = std::time::Duration::from_secs(60);
+    let attempt = std::time::Duration::from_mins(1);
     Aws::new(http).with_timeouts(attempt, 3 * attempt)
 }
 
