@@ -47,12 +47,15 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
         let (rest, others) = waiting.into_iter().partition(|one: &SqsMessage| group(one) == group(&message));
         waiting = others;
         telemetry::try_failed(age(app, &message));
-        let count = app.tries.failed(id(&message), received(&message));
-        tokio::join!(redeliver(app, &message, &rest, app.pause(attempts), deadline), in_time(deadline, count));
+        let recorded = async {
+            let counted = app.tries.failed(id(&message), received(&message));
+            tokio::join!(redeliver(app, &message, &rest, app.pause(attempts)), counted);
+        };
+        in_time(deadline, recorded).await;
         response.batch_item_failures.extend(std::iter::once(&message).chain(&rest).map(failure));
     }
     if let Some(first) = waiting.pop_front() {
-        redeliver(app, &first, &waiting, Duration::ZERO, deadline).await;
+        in_time(deadline, redeliver(app, &first, &waiting, Duration::ZERO)).await;
         response.batch_item_failures.extend(std::iter::once(&first).chain(&waiting).map(failure));
     }
     response
@@ -90,7 +93,7 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
     let time = Deadline::after(deadline.remaining().saturating_sub(RESERVED));
     match app.handle(body, attempts, time).await {
         Handled::Done => {
-            app.tries.succeeded(id(message), received(message)).await;
+            in_time(deadline, app.tries.succeeded(id(message), received(message))).await;
             true
         }
         Handled::Again => false,
@@ -110,28 +113,22 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
 }
 
 /// Makes SQS deliver `first` again after `pause`, and `rest` after `first`.
-async fn redeliver(app: &App, first: &SqsMessage, rest: &VecDeque<SqsMessage>, pause: Duration, deadline: Deadline) {
+async fn redeliver(app: &App, first: &SqsMessage, rest: &VecDeque<SqsMessage>, pause: Duration) {
     let Some(sqs) = &app.sqs else { return };
     let handle = |message: &SqsMessage| message.receipt_handle.clone().unwrap_or_default();
     let rest = rest.iter().map(|message| (handle(message), Duration::ZERO));
     let messages: Vec<_> = std::iter::once((handle(first), pause)).chain(rest).collect();
     let queue = first.event_source_arn.as_deref().unwrap_or_default();
-    let redelivered = async {
-        // Box the future, because it is large.
-        if let Err(error) = Box::pin(sqs.redeliver(queue, &messages)).await {
-            late(&with_causes(&error));
-        }
-    };
-    in_time(deadline, redelivered).await;
+    // Box the future, because it is large.
+    if let Err(error) = Box::pin(sqs.redeliver(queue, &messages)).await {
+        let fault = with_causes(&error);
+        tracing::warn!(target: "flexgate::apply", fault, "failed messages come again only after the queue's visibility timeout");
+    }
 }
 
 /// Does the work, but gives up at the deadline.
 async fn in_time(deadline: Deadline, work: impl Future<Output = ()>) {
     if tokio::time::timeout(deadline.remaining(), work).await.is_err() {
-        late("no time is left");
+        tracing::warn!(target: "flexgate::apply", "no time is left to record the outcome of a message");
     }
-}
-
-fn late(fault: &str) {
-    tracing::warn!(target: "flexgate::apply", fault, "failed messages come again only after the queue's visibility timeout");
 }
