@@ -78,9 +78,14 @@ async fn use_is_noted_and_never_moves_back() {
     let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
-    store.one.touch(&ada.key, NOW + Duration::minutes(5)).await.unwrap();
-    store.other.touch(&ada.key, NOW + Duration::minutes(2)).await.unwrap();
+    store.one.touch(&ada, NOW + Duration::minutes(5)).await.unwrap();
+    store.other.touch(&ada, NOW + Duration::minutes(2)).await.unwrap();
     assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, NOW + Duration::minutes(5));
+    assert!(store.one.refreshed(&ada.key, 0, "v1.1.next").await.unwrap());
+    assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, NOW + Duration::minutes(5));
+    store.one.end(&ada.key).await.unwrap();
+    store.other.touch(&ada, NOW + Duration::minutes(6)).await.unwrap();
+    assert_eq!(store.one.get(&ada.key).await.unwrap(), None, "a use does not bring a session back");
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ class Template(unittest.TestCase):
     def test_sign_in_writes_sessions_and_logins_and_nothing_else(self):
         read = {"GetItem"}
         self.assertEqual(self.table("Sso"), {
-            "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem"},
+            "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
             "sessions_of": {"PutItem", "DeleteItem", "Query"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.

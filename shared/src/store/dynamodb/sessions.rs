@@ -1,6 +1,10 @@
 //! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
 //! Flexgate can end all sessions of a user.
 //!
+//! The time of the last use is in a third item, because a write costs by the size of its item, and the tokens are large.
+//! This item can outlive its session, too. A session without it was last used when it was made, or, if version 0.2.0
+//! has recorded a use, at the time in the session itself.
+//!
 //! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
 //! the table's TTL removes it.
 //!
@@ -16,6 +20,8 @@ use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
 const SESSION: &str = "session";
+/// The sort key of the last use. It begins like that of the session, so that one query reads both.
+const USE: &str = "session_use";
 /// The prefix of a session's partition key, and of the sort key of its mark.
 const PREFIX: &str = "session#";
 
@@ -47,6 +53,7 @@ impl Sessions for DynamoStore {
                 ("used_at", seconds(session.used_at)),
                 ("ends_at", seconds(session.ends_at)),
                 ("leased_until", n(0)),
+                ("insert_number", request_number()),
                 (EXPIRES_AT, seconds(session.ends_at)),
             ],
         );
@@ -64,16 +71,24 @@ impl Sessions for DynamoStore {
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.item(&pk(key), SESSION).await?.map(|item| session(key, &item)).transpose()
+        let items = self.items(&pk(key), SESSION).await?;
+        let find = |sk: &str| items.iter().find(|item| text(item, SK).is_ok_and(|found| found == sk));
+        let Some(found) = find(SESSION) else { return Ok(None) };
+        let mut found = session(key, found)?;
+        if let Some(last) = find(USE) {
+            found.used_at = found.used_at.max(moment(last, "used_at")?);
+        }
+        Ok(Some(found))
     }
 
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
         let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(&session.key))).key(SK, s(USE));
         let request = request
-            .update_expression("SET used_at = :at")
-            .condition_expression("attribute_exists(pk) AND used_at < :at")
-            .expression_attribute_values(":at", seconds(at));
+            .update_expression("SET used_at = :at, expires_at = :ends")
+            .condition_expression("attribute_not_exists(pk) OR used_at < :at")
+            .expression_attribute_values(":at", seconds(at))
+            .expression_attribute_values(":ends", seconds(session.ends_at));
         refused(request.send().await).map(drop)
     }
 
