@@ -149,10 +149,16 @@ class Template(unittest.TestCase):
                     for key in one.keys:
                         self.assertRegex(key, r"^[a-z_]+(#\*)?$", name)
 
+    def test_no_policy_is_longer_than_iam_allows(self):
+        # IAM counts the characters of a role's inline policies without white space. The longest ARN is a secret's.
+        for name, role in resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role").items():
+            text = json.dumps([one["PolicyDocument"] for one in role.get("Policies", [])], separators=(",", ":"))
+            self.assertLess(len(re.sub(r"<[\w.]+>", "x" * 140, text)), 10_240, name)
+
     def test_sign_in_writes_sessions_and_logins_and_nothing_else(self):
         read = {"GetItem"}
         self.assertEqual(self.table("Sso"), {
-            "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem"},
+            "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
             "sessions_of": {"PutItem", "DeleteItem", "Query"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.

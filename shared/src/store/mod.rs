@@ -131,7 +131,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
     /// Records that the session was used at `at`.
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Requests a lease: no other process may refresh the session from version `version` before `until`.
     async fn lease(

@@ -168,8 +168,8 @@ impl Sessions for SqliteStore {
         .await
     }
 
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
-        let key = key.clone();
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
+        let key = session.key.clone();
         self.write(move |db| {
             db.prepare_cached("UPDATE sessions SET used_at = max(used_at, ?2) WHERE key = ?1")?
                 .execute(params![key.as_str(), at.unix_timestamp()])

@@ -90,7 +90,7 @@ async fn refreshed_tokens_are_stored_once_and_only_ones_own() {
 async fn a_use_and_an_end_of_a_session_are_stored() {
     let table = with_session().await;
     let key = session().key;
-    table.losing("UpdateItem", async |store| store.touch(&key, UNTIL).await.unwrap()).await;
+    table.losing("UpdateItem", async |store| store.touch(&session(), UNTIL).await.unwrap()).await;
     table.losing("UpdateItem", async |store| store.end_at(&key, UNTIL).await.unwrap()).await;
     let stored = table.store.get(&key).await.unwrap().unwrap();
     assert_eq!((stored.used_at, stored.ends_at), (UNTIL, UNTIL));

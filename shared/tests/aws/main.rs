@@ -140,6 +140,24 @@ async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     assert_eq!(store.user_of(&ada).await.unwrap(), Some(user), "the binding beside the mark stays");
 }
 
+/// Version 0.2.0 records the last use in the session itself.
+#[tokio::test]
+async fn a_use_that_an_earlier_version_recorded_counts() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let ada = session("ada");
+    store.insert(ada.clone()).await.unwrap();
+    let (then, later) = (NOW + time::Duration::MINUTE, NOW + time::Duration::HOUR);
+    let update = client.update_item().table_name(&table).update_expression("SET used_at = :at");
+    let key = aws_sdk_dynamodb::types::AttributeValue::S(format!("session#{}", ada.key.as_str()));
+    let update = update.key("pk", key).key("sk", aws_sdk_dynamodb::types::AttributeValue::S("session".to_owned()));
+    let at = aws_sdk_dynamodb::types::AttributeValue::N(then.unix_timestamp().to_string());
+    update.expression_attribute_values(":at", at).send().await.unwrap();
+    assert_eq!(store.get(&ada.key).await.unwrap().unwrap().used_at, then);
+    store.touch(&ada, later).await.unwrap();
+    assert_eq!(store.get(&ada.key).await.unwrap().unwrap().used_at, later);
+}
+
 /// A sign-in writes the mark before the session.
 #[tokio::test]
 async fn a_session_that_is_written_while_all_others_end_can_still_be_ended() {

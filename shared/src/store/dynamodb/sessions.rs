@@ -1,6 +1,10 @@
 //! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
 //! Flexgate can end all sessions of a user.
 //!
+//! The time of the last use and the lease are in a third item, because a write costs by the size of its item, and the
+//! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
+//! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
+//!
 //! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
 //! the table's TTL removes it.
 //!
@@ -16,6 +20,8 @@ use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
 const SESSION: &str = "session";
+/// The sort key of the last use and the lease. It begins like that of the session, so that one query reads both.
+const USE: &str = "session_use";
 /// The prefix of a session's partition key, and of the sort key of its mark.
 const PREFIX: &str = "session#";
 
@@ -56,6 +62,7 @@ impl Sessions for DynamoStore {
         request.send().await.map_err(unavailable)?;
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
         let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
+        // If the answer was lost, the stored item is this one. Nobody else can seal the same text.
         if inserted.is_some() || self.item(&pk(&session.key), SESSION).await? == Some(item) {
             Ok(())
         } else {
@@ -64,19 +71,28 @@ impl Sessions for DynamoStore {
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.item(&pk(key), SESSION).await?.map(|item| session(key, &item)).transpose()
+        let items = self.items(&pk(key), SESSION).await?;
+        let Some(found) = find(&items, SESSION) else { return Ok(None) };
+        let mut found = session(key, found)?;
+        if let Some(last) = find(&items, USE).filter(|last| last.contains_key("used_at")) {
+            found.used_at = found.used_at.max(moment(last, "used_at")?);
+        }
+        Ok(Some(found))
     }
 
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
         let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(&session.key))).key(SK, s(USE));
         let request = request
-            .update_expression("SET used_at = :at")
-            .condition_expression("attribute_exists(pk) AND used_at < :at")
-            .expression_attribute_values(":at", seconds(at));
+            .update_expression("SET used_at = :at, expires_at = :ends")
+            .condition_expression("attribute_not_exists(used_at) OR used_at < :at")
+            .expression_attribute_values(":at", seconds(at))
+            .expression_attribute_values(":ends", seconds(session.ends_at));
         refused(request.send().await).map(drop)
     }
 
+    /// Reads both items after the write. So the version is one from after the lease was granted, and a lost answer of the
+    /// write does not matter.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -84,33 +100,37 @@ impl Sessions for DynamoStore {
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError> {
-        let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
-        let number = request_number();
+        let request = self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(USE));
+        let request_number = request_number();
         let request = request
-            .update_expression("SET leased_until = :until, lease_number = :number")
-            .expression_attribute_values(":number", number.clone())
-            .condition_expression("attribute_exists(pk) AND session_version = :version AND leased_until <= :now")
+            .update_expression(
+                "SET lease_version = :version, leased_until = :until, lease_number = :number, \
+                 expires_at = if_not_exists(expires_at, :until)",
+            )
+            .condition_expression(
+                "attribute_not_exists(lease_version) OR lease_version < :version OR \
+                 (lease_version = :version AND leased_until <= :now)",
+            )
+            .expression_attribute_values(":number", request_number.clone())
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":version", n(version))
             .expression_attribute_values(":now", seconds(now));
-        if refused(request.send().await)?.is_some() {
-            return Ok(Lease::Granted);
-        }
-        let Some(item) = self.item(&pk(key), SESSION).await? else { return Ok(Lease::Moved) };
-        Ok(match session(key, &item)?.version {
+        refused(request.send().await)?;
+        let items = self.items(&pk(key), SESSION).await?;
+        let Some(session) = find(&items, SESSION) else { return Ok(Lease::Moved) };
+        let is_own = find(&items, USE).is_some_and(|item| item.get("lease_number") == Some(&request_number));
+        Ok(match number::<u64>(session, "session_version")? {
             now if now != version => Lease::Moved,
-            _ if item.get("lease_number") == Some(&number) => Lease::Granted,
+            _ if is_own => Lease::Granted,
             _ => Lease::Held,
         })
     }
 
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
-        let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(USE));
         let request = request
             .update_expression("SET leased_until = :never")
-            .condition_expression("attribute_exists(pk) AND session_version = :version")
+            .condition_expression("lease_version = :version")
             .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
         refused(request.send().await).map(drop)
@@ -120,11 +140,10 @@ impl Sessions for DynamoStore {
         let request =
             self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
         let request = request
-            .update_expression("SET sealed_tokens = :sealed, session_version = :next, leased_until = :never")
+            .update_expression("SET sealed_tokens = :sealed, session_version = :next")
             .condition_expression("attribute_exists(pk) AND session_version = :version")
             .expression_attribute_values(":sealed", s(sealed))
             .expression_attribute_values(":next", n(version + 1))
-            .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
         if refused(request.send().await)?.is_some() {
             return Ok(true);
@@ -172,6 +191,10 @@ impl Sessions for DynamoStore {
     async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)
     }
+}
+
+fn find<'a>(items: &'a [Item], sk: &str) -> Option<&'a Item> {
+    items.iter().find(|item| text(item, SK).is_ok_and(|found| found == sk))
 }
 
 fn session(key: &SessionKey, item: &Item) -> Result<Session, StoreError> {
