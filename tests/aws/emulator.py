@@ -65,7 +65,7 @@ DynamoDBBackend.transact_write_items = transact_write_items
 
 def roles():
     exist = resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role")
-    found = {name.lower(): list(statements(exist[f"{name}Role"])) for name in ALL}
+    found = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in ALL}
     operator = [Statement(frozenset(f"dynamodb:{one}" for one in actions), frozenset({"Table"}), keys) for actions, keys in OPERATOR]
     return found | {"any": [one for some in found.values() for one in some] + operator}
 

@@ -431,7 +431,7 @@ def main(packaged, target):
     log = open(work / "log", "w")
     # The parameters of the stack below make every condition in the roles false, and so do the defaults here.
     exist = resolved().exist("AWS::IAM::Role")
-    roles = {name.lower(): list(statements(exist[f"{name}Role"])) for name in FUNCTIONS}
+    roles = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in FUNCTIONS}
     names = {}
     policies = Policies(AWS, lambda function: roles.get(function, []), names)
     guard = policies.start(GUARD)

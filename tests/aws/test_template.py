@@ -60,7 +60,7 @@ class Template(unittest.TestCase):
         return {name: one for name, one in self.resources.items() if one["Type"] == kind}
 
     def statements(self, function):
-        policies = self.resources[f"{function}Role"]["Properties"]["Policies"]
+        policies = self.resources[f"{function}ExecutionRole"]["Properties"]["Policies"]
         self.assertEqual(len(policies), 1)
         # `Fn::If` contains a condition, a statement and nothing.
         found = [one.get("Fn::If", [None, one])[1] for one in policies[0]["PolicyDocument"]["Statement"]]
@@ -89,7 +89,7 @@ class Template(unittest.TestCase):
 
     def test_every_function_has_a_role_of_its_own_that_only_lambda_assumes(self):
         roles = [self.resources[f"{name}Function"]["Properties"]["Role"]["Fn::GetAtt"][0] for name in ALL]
-        self.assertEqual(roles, [f"{name}Role" for name in ALL])
+        self.assertEqual(roles, [f"{name}ExecutionRole" for name in ALL])
         for name in roles:
             role = self.resources[name]["Properties"]
             self.assertNotIn("ManagedPolicyArns", role)
@@ -113,7 +113,7 @@ class Template(unittest.TestCase):
 
     def test_sso_cannot_read_the_twilio_secret(self):
         self.assertEqual(self.secrets("Sso"), {"CookieKeys"})
-        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoRole"]))
+        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoExecutionRole"]))
         self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoFunction"]))
 
     def test_webhooks_can_only_send_to_the_queue_and_read_its_secrets(self):
@@ -131,7 +131,7 @@ class Template(unittest.TestCase):
     def table(self, function, change=None):
         """What a function may do to the table: the actions for each kind of item."""
         found = {}
-        for one in statements(resolved(change).exist("AWS::IAM::Role")[f"{function}Role"]):
+        for one in statements(resolved(change).exist("AWS::IAM::Role")[f"{function}ExecutionRole"]):
             if one.resources == {"Table"}:
                 for key in one.keys:
                     actions = {action.removeprefix("dynamodb:") for action in one.actions}
@@ -142,7 +142,7 @@ class Template(unittest.TestCase):
         # Each of these actions always has a partition key. The condition is also true for a request without keys.
         keyed = {f"dynamodb:{one}" for one in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")}
         for name in ALL:
-            for one in statements(resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role")[f"{name}Role"]):
+            for one in statements(resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role")[f"{name}ExecutionRole"]):
                 if any(action.startswith("dynamodb:") for action in one.actions):
                     self.assertEqual(one.resources, {"Table"}, name)
                     self.assertLessEqual(one.actions, keyed, name)
@@ -381,7 +381,7 @@ class Template(unittest.TestCase):
 
     def test_without_webhooks_there_are_queues_and_their_consumer_still(self):
         conditional = {name for name, one in self.resources.items() if one.get("Condition") == "Webhooks"}
-        self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyRole"})
+        self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyExecutionRole"})
 
     def test_jobs_are_sent_to_the_queue_of_bulk_work_alone(self):
         for name, sid in (("Provision", "Queue"), ("Apply", "Jobs"), ("Sweep", "Jobs")):
