@@ -23,7 +23,7 @@ use aws_types::SdkConfig;
 use aws_types::{app_name::AppName, region::Region};
 use tokio::sync::OnceCell;
 
-use crate::base::outbound::{self, Deadline, SendError};
+use crate::base::outbound::{self, Deadline, HttpClient, SendError};
 
 /// The timeout of one attempt, including connecting. DynamoDB, SQS and Secrets Manager usually answer in tens of
 /// milliseconds.
@@ -39,14 +39,14 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// The configuration of every AWS client. The first use reads the environment, and all clones share the result.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    http: reqwest::Client,
+    http: HttpClient,
     config: Arc<OnceCell<SdkConfig>>,
 }
 
 impl Aws {
     /// Makes a configuration that sends requests through `http`. The environment is not read yet.
     #[must_use]
-    pub fn new(http: reqwest::Client) -> Self {
+    pub fn new(http: HttpClient) -> Self {
         Self { http, config: Arc::default() }
     }
 
@@ -125,7 +125,7 @@ mod environment {
 
 /// Sends the SDK's requests with Flexgate's HTTP client.
 #[derive(Debug)]
-struct Connector(reqwest::Client);
+struct Connector(HttpClient);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -134,7 +134,7 @@ impl HttpConnector for Connector {
     }
 }
 
-async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+async fn exchange(http: &HttpClient, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
     // Every operation that Flexgate uses has a request body in memory, never a stream.

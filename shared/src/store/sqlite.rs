@@ -7,6 +7,8 @@
 mod activity;
 mod event_tables;
 mod events;
+#[cfg(feature = "simulation")]
+mod inline;
 mod logins;
 mod note_tables;
 mod people;
@@ -31,6 +33,8 @@ use super::{
     Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint,
 };
 use crate::domain::{FlexUserSid, Identity};
+#[cfg(feature = "simulation")]
+pub use inline::{Database, StoreFaults};
 use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
@@ -90,18 +94,17 @@ impl SqliteStore {
     /// Opens the file. Creates the file and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let mut connection = Connection::open(path).map_err(failure)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
-        connection.execute_batch(SCHEMA).map_err(failure)?;
-        event_tables::prepare(&mut connection).map_err(failure)?;
-        scim_tables::prepare(&mut connection).map_err(failure)?;
-        connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+        let connection = prepared(Connection::open(path).map_err(failure)?)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
+    }
+
+    /// Opens a database in memory, on the caller's thread. `faults` decides what happens to each of this store's jobs.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn inline(database: &Database, faults: Arc<dyn StoreFaults>) -> Self {
+        let worker = Worker::inline(inline::Inline::new(database.clone(), faults));
+        Self { worker: Arc::new(worker), arrivals: Arc::default() }
     }
 
     /// Runs `work`, which must only read, and returns its result.
@@ -121,6 +124,20 @@ impl SqliteStore {
     {
         self.worker.ask(Keep::AtOnce, work).await
     }
+}
+
+/// Creates the missing tables, and sets the connection up.
+fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
+    connection.execute_batch(SCHEMA).map_err(failure)?;
+    event_tables::prepare(&mut connection).map_err(failure)?;
+    scim_tables::prepare(&mut connection).map_err(failure)?;
+    connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+    Ok(connection)
 }
 
 /// Creates a missing file with access for its owner only. SQLite gives the same access rights to its other files.

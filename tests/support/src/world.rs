@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{Clock as _, ClockRng, ManualClock, SystemClock, SystemRng};
-use flexgate::base::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::outbound::{Answer, Deadline, HttpClient, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::{OwnerSettings, Platform};
 use flexgate::users::Provisioning;
@@ -33,7 +33,7 @@ pub struct World {
     /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
-    pub http: reqwest::Client,
+    pub http: HttpClient,
     folder: TempDir,
 }
 
