@@ -44,6 +44,12 @@ impl InProcess {
         self.world.issuer()
     }
 
+    /// Returns the username of the Flex user to whom a token of this simulator belongs.
+    #[must_use]
+    pub fn owner_of(&self, token: &str) -> Option<String> {
+        self.world.token_key.open(token).map(|claims| claims.username)
+    }
+
     /// Answers a request, or returns `None` if a fault breaks the connection.
     pub async fn answer(&self, request: Request<Bytes>) -> Option<Response<Bytes>> {
         let (parts, body) = request.into_parts();
