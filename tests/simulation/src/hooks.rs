@@ -131,8 +131,8 @@ pub(crate) async fn okta(world: Arc<World>, systems: Arc<Systems>, name: String,
         world.model().person(&name).begin(Source::Okta, Says { active: Some(active), supervisor: None });
     }
     let (at, id) = systems.next(&world);
-    let mut targets = vec![json!({ "id": format!("00u_{name}"), "type": "User", "alternateId": name,
-        "displayName": format!("{name} Example") })];
+    let mut targets = vec![json!({ "id": format!("00u_{name}"), "type": "User", "login": name,
+        "alternateId": format!("{name}@example.com"), "displayName": format!("{name} Example") })];
     if let Okta::Joins(group) | Okta::Leaves(group) = change {
         targets.push(json!({ "id": group, "type": "UserGroup", "displayName": group }));
     }
@@ -154,7 +154,9 @@ pub(crate) async fn okta(world: Arc<World>, systems: Arc<Systems>, name: String,
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hr {
     /// Hires the person, or changes the job.
-    Job { supervisor: bool },
+    Job {
+        supervisor: bool,
+    },
     /// The address changes, and nothing else.
     Moves,
     Leaves,

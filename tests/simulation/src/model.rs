@@ -42,7 +42,9 @@ pub(crate) struct Person {
     pub(crate) by_hand: bool,
     /// Somebody else writes the Flex user too, like Twilio at each sign-in. Flexgate repairs only some of it.
     pub(crate) disturbed: bool,
-    /// The person has a role that Flexgate cannot give, and nothing has ever deactivated the person.
+    /// The person has a role that Flexgate cannot give. Flexgate then changes no other role.
+    pub(crate) has_wfo: bool,
+    /// Nothing has ever deactivated the person, so that role must stay.
     pub(crate) keeps_wfo: bool,
 }
 
@@ -127,8 +129,9 @@ impl Person {
     }
 
     pub(crate) fn must_be_supervisor(&self) -> bool {
-        let certain = self.words.iter().any(|(source, word)| *source != Source::Token && word.supervisor == [true].into())
-            || self.groups.values().any(|member| *member == [true].into());
-        self.must_be_active() && certain
+        let certain =
+            self.words.iter().any(|(source, word)| *source != Source::Token && word.supervisor == [true].into())
+                || self.groups.values().any(|member| *member == [true].into());
+        !self.has_wfo && self.must_be_active() && certain
     }
 }

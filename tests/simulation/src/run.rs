@@ -66,7 +66,11 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     let script = script::draw(&world.chance);
     let odds = Odds::drawn(&world.chance);
     let wfo = upkeep::seed_wfo(&world, "wes").await;
-    world.model().person(&wfo).keeps_wfo = true;
+    {
+        let mut model = world.model();
+        let person = model.person(&wfo);
+        (person.has_wfo, person.keeps_wfo) = (true, true);
+    }
     world.tell(format!("seed {seed}: {} steps, {odds:?}", script.len()));
     world.weather.set(odds);
 

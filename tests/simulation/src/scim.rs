@@ -83,7 +83,8 @@ pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: S
     if done.reply.status == 409 {
         // Flexgate may have created the user although its answer was lost.
         let filter = format!("/Users?filter=userName%20eq%20%22{name}%22");
-        let found = world.insist(Function::Provision, &what, async || request(&world, "GET", &filter, &Value::Null)).await;
+        let found =
+            world.insist(Function::Provision, &what, async || request(&world, "GET", &filter, &Value::Null)).await;
         id = found.and_then(|found| found.reply.body["Resources"][0]["id"].as_str().map(str::to_owned));
         let Some(id) = &id else {
             world.tell(format!("{what}: refused"));
@@ -110,7 +111,13 @@ pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: S
 }
 
 /// Changes a user whom the client has created. A deactivation must never be refused.
-pub(crate) async fn change(world: Arc<World>, directory: Arc<Directory>, name: String, says: Says, email: Option<String>) {
+pub(crate) async fn change(
+    world: Arc<World>,
+    directory: Arc<Directory>,
+    name: String,
+    says: Says,
+    email: Option<String>,
+) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;
     let Some(id) = directory.id(&name) else { return };
@@ -134,6 +141,8 @@ pub(crate) async fn change(world: Arc<World>, directory: Arc<Directory>, name: S
     };
     match done.reply.status {
         200 | 204 => world.model().person(&name).settle(Source::Scim, says),
+        // Flexgate cannot change the roles of somebody with a role that it cannot give.
+        400 if world.model().person(&name).has_wfo => {}
         status if says.active == Some(false) => world.complain(format!("{what}: refused with {status}")),
         409 if !done.repeated => world.model().person(&name).refuse(Source::Scim, before),
         409 => {}
@@ -208,7 +217,8 @@ pub(crate) async fn members(
         let members: Vec<Value> = known.iter().map(|(_, id)| json!({ "value": id })).collect();
         vec![json!({ "op": "add", "path": "members", "value": members })]
     } else {
-        let remove = |(_, id): &(String, String)| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
+        let remove =
+            |(_, id): &(String, String)| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
         known.iter().map(remove).collect()
     };
     let (path, body) = (format!("/Groups/{id}"), patch(&json!(operations)));

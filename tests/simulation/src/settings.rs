@@ -29,7 +29,7 @@ pub(crate) struct Settings {
 fn variables() -> Vec<(&'static str, String)> {
     let issuers = json!([{ "issuer": format!("{TWILIO}/idp"), "audiences": [AUDIENCE], "roles_claim": "roles" }]);
     let webhooks = json!({
-        "okta": { "members_of": ["group-a", "group-b"] },
+        "okta": { "members_of": ["group-a", "group-b"], "map": { "username": "/login" } },
         "hr": { "kind": "generic", "events": { "hired": "upsert", "changed": "refresh", "left": "deactivate" },
                 "role_map": { "lead": "supervisor" },
                 "map": { "type": "/what", "subject": "/who/number", "occurred_at": "/when", "username": "/who/login",

@@ -19,21 +19,24 @@ const HIDDEN: Span = Span::seconds(30);
 /// Applies messages, as SQS and its consumers do, until `until` says that it is over. Messages about one subject come
 /// one after another. A consumer that dies leaves its message to the next one.
 pub(crate) async fn consume(world: Arc<World>, until: impl Fn() -> bool) {
+    let mut worker = Arc::new(world.worker());
     while !until() {
-        let worker = Arc::new(world.worker());
-        if world.chance.thousandths(world.weather.now().dies) {
-            worker.life.doom(1 + i64::try_from(world.chance.below(60)).unwrap_or_default());
-        }
         let now = world.now();
         let lane = if world.chance.half() { Lane::Events } else { Lane::Bulk };
         let taken = worker.inbox.take(lane, 4, now, now + HIDDEN).await.unwrap_or_default();
+        if !taken.is_empty() && world.chance.thousandths(world.weather.now().dies) {
+            worker.life.doom(1 + i64::try_from(world.chance.below(60)).unwrap_or_default());
+        }
         let work = futures(&world, &worker, taken);
         tokio::select! {
             biased;
-            () = worker.life.end() => world.tell("a consumer dies"),
+            () = worker.life.end() => {
+                world.tell("a consumer dies");
+                worker = Arc::new(world.worker());
+            }
             () = work => {}
         }
-        tokio::time::sleep(Duration::from_millis(100 + world.chance.below(400) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(200 + world.chance.below(800) as u64)).await;
     }
 }
 
@@ -92,7 +95,7 @@ pub(crate) async fn promote_by_hand(world: Arc<World>, name: String) {
     {
         let mut model = world.model();
         let person = model.person(&name);
-        person.by_hand = true;
+        (person.by_hand, person.keeps_wfo) = (true, false);
     }
     let wanted = json!({ "username": name, "email": user["email"], "full_name": user["full_name"],
         "roles": ["agent", "supervisor"], "worker": {} });
@@ -116,7 +119,11 @@ pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
 pub(crate) async fn activate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == true) else { return };
     world.tell(format!("the Console activates {name}"));
-    world.model().person(&name).disturbed = true;
+    {
+        let mut model = world.model();
+        let person = model.person(&name);
+        (person.disturbed, person.keeps_wfo) = (true, false);
+    }
     let wanted = json!({ "username": name, "email": user["email"], "full_name": user["full_name"],
         "roles": ["agent"], "worker": {} });
     world.ask(Method::POST, &users("/Provision"), &wanted).await;

@@ -65,8 +65,7 @@ impl World {
         let weather = Arc::new(Weather::default());
         let seen = clock.clone();
         let trusted = vec![format!("{GATEWAY}/sso/default/callback")];
-        let simulator =
-            InProcess::new(chance.number(), TWILIO, trusted, move || seen.now().unix_timestamp()).unwrap();
+        let simulator = InProcess::new(chance.number(), TWILIO, trusted, move || seen.now().unix_timestamp()).unwrap();
         let vault = Vault::new(chance.clone(), weather.clone());
         let scim = NewToken::generate("sim", &chance);
         vault.put("twilio", &json!({ "accountSid": ACCOUNT_SID, "authToken": AUTH_TOKEN }));
@@ -83,13 +82,8 @@ impl World {
             spy: spy.clone(),
         };
         let clock_rng = ClockRng { clock: Arc::new(clock.clone()), rng: Arc::new(chance.clone()) };
-        let parts = Parts {
-            settings: Settings::read(),
-            clock_rng,
-            database: database.clone(),
-            vault: vault.clone(),
-            boundary,
-        };
+        let parts =
+            Parts { settings: Settings::read(), clock_rng, database: database.clone(), vault: vault.clone(), boundary };
         Arc::new(Self {
             chance,
             clock,
