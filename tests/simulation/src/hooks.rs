@@ -191,10 +191,9 @@ pub(crate) async fn hr(world: Arc<World>, systems: Arc<Systems>, name: String, c
     let mut who = json!({ "number": format!("hr-{name}-{}", employee.number), "login": name,
         "mail": format!("{name}.{id}@example.com"), "name": format!("{name} Example") });
     match change {
-        Hr::Job { .. } | Hr::Successor => {
-            who["job"] = if employee.supervisor { json!(["lead"]) } else { json!([]) };
-        }
-        Hr::Moves | Hr::Leaves => {}
+        Hr::Job { supervisor } => who["job"] = if supervisor { json!(["lead"]) } else { json!([]) },
+        // Nothing is said about the successor's job, so nothing that was said about the previous owner's may count.
+        Hr::Successor | Hr::Moves | Hr::Leaves => {}
     }
     let body = json!({ "what": event, "when": at.format(&Rfc3339).unwrap(), "who": who });
     let what = format!("HR: {name} {change:?}, number {} ({id})", employee.number);

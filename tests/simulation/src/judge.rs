@@ -18,8 +18,7 @@ pub(crate) async fn at_rest(world: &World, systems: &Systems, queue: &Worker, lo
         world.complain("a delivery was never accepted");
     }
     let texts = world.database.texts().unwrap_or_default();
-    systems.conclude(world, &subjects_of_dead_letters(&queue.dead_letters().await, world));
-    people(world).await;
+    people(world, systems, queue, true).await;
     sealed(world, &texts, log);
 }
 
@@ -45,7 +44,9 @@ fn collect_subjects(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-async fn people(world: &World) {
+/// Before the first sweep (`after_sweeps` is false), people whom somebody else has changed in Flex are not judged.
+pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, after_sweeps: bool) {
+    systems.conclude(world, &subjects_of_dead_letters(&queue.dead_letters().await, world));
     let mut users: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for user in world.flex_users().await {
         let name = user["username"].as_str().unwrap_or_default().to_owned();
@@ -53,7 +54,7 @@ async fn people(world: &World) {
     }
     let model = world.model();
     let mut wrong = Vec::new();
-    for (name, person) in &model.people {
+    for (name, person) in model.people.iter().filter(|(_, person)| after_sweeps || !person.is_touched()) {
         let active = users.get(name).into_iter().flatten().find(|user| user["deactivated"] == false);
         let roles: Vec<&str> = active
             .and_then(|user| user["roles"].as_array())
@@ -81,7 +82,7 @@ async fn people(world: &World) {
     }
     drop(model);
     for what in wrong {
-        world.complain(what);
+        world.complain(if after_sweeps { what } else { format!("before the first sweep, {what}") });
     }
 }
 

@@ -117,6 +117,11 @@ impl Person {
         self.words.values().any(|word| word.active == [Some(false)].into())
     }
 
+    /// Whether somebody has changed the Flex user without Flexgate.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.disturbed || self.by_hand
+    }
+
     pub(crate) fn must_be_active(&self) -> bool {
         let nobody_objects = self.words.values().all(|word| !word.active.contains(&Some(false)));
         !self.disturbed && nobody_objects && self.words.values().any(|word| word.active == [Some(true)].into())

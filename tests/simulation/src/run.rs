@@ -102,6 +102,8 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
         world.complain("a client still waits for an answer, hours after the last fault");
     }
     let queue = world.worker();
+    settle(&world, &queue).await;
+    judge::people(&world, &systems, &queue, false).await;
     for _ in 0..SWEEPS {
         settle(&world, &queue).await;
         world.clock.jump(3_600);

@@ -47,15 +47,13 @@ pub(crate) struct Step {
 
 /// Draws the script of a run.
 pub(crate) fn draw(chance: &Chance) -> Vec<Step> {
-    let length = 10 + chance.below(50);
+    let length = 10 + chance.below(40);
     // Each run prefers some kinds of actions, so that rare combinations meet.
-    let mut weights: Vec<usize> = KINDS.iter().map(|_| chance.below(4)).collect();
-    weights[0] += 2;
-    weights[1] += 2;
-    let total: usize = weights.iter().sum();
+    let weights: Vec<usize> = KINDS.iter().map(|_| chance.below(8).saturating_sub(3)).collect();
+    let total: usize = weights.iter().sum::<usize>().max(1);
     // Each run is about a few people, so that their changes meet.
     let cast = Cast::drawn(chance);
-    let mut steps = Vec::new();
+    let mut steps = cast.opening(chance);
     for number in 0..length {
         let mut ticket = chance.below(total);
         let kind = KINDS.iter().zip(&weights).find(|(_, weight)| {
@@ -87,10 +85,20 @@ impl Cast {
     fn drawn(chance: &Chance) -> Self {
         let some = |all: &[&'static str]| {
             let first = chance.below(all.len());
-            let count = 1 + chance.below(all.len());
+            let count = 1 + chance.below(2);
             (0..count).map(|place| all[(first + place) % all.len()]).collect()
         };
         Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API) }
+    }
+
+    /// Most runs begin with people who are there already.
+    fn opening(&self, chance: &Chance) -> Vec<Step> {
+        let scim = self.scim.iter().map(|&name| Action::ScimCreates { name, supervisor: false });
+        let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });
+        let hr = self.hr.iter().map(|&name| Action::Hr { name, change: Hr::Job { supervisor: chance.half() } });
+        let all: Vec<Action> = scim.chain(okta).chain(hr).collect();
+        let kept = all.into_iter().filter(|_| chance.thousandths(700));
+        kept.map(|action| Step { pause: chance.below(3_000) as u64, action }).collect()
     }
 
     fn anybody(&self, chance: &Chance) -> &'static str {
@@ -107,7 +115,8 @@ const KINDS: [Kind; 12] = [
     scim_change,
     |chance, cast, _| {
         let names = if chance.half() { cast.scim.clone() } else { vec![chance.one_of(&cast.scim)] };
-        Action::ScimMembers { group: chance.one_of(&GROUPS), names, joins: chance.thousandths(600) }
+        let group = if chance.thousandths(800) { GROUPS[0] } else { GROUPS[1] };
+        Action::ScimMembers { group, names, joins: chance.half() }
     },
     |chance, cast, _| Action::ScimDeletes { name: chance.one_of(&cast.scim) },
     |chance, cast, _| {
