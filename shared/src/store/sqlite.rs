@@ -85,9 +85,39 @@ CREATE TABLE IF NOT EXISTS bindings (
 /// The store in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    worker: Arc<Worker>,
+    jobs: Arc<Jobs>,
     /// Wakes this process's consumer when another part of this process queues events.
     arrivals: Arc<Notify>,
+}
+
+/// Where the store's jobs run.
+#[derive(Debug)]
+enum Jobs {
+    OnThread(Worker),
+    #[cfg(feature = "simulation")]
+    Inline(inline::Inline),
+}
+
+impl Jobs {
+    async fn ask<T, F>(&self, keep: Keep, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match self {
+            Self::OnThread(worker) => worker.ask(keep, work).await,
+            #[cfg(feature = "simulation")]
+            Self::Inline(inline) => inline.ask(keep != Keep::Nothing, work).await,
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Database {
+    /// Makes an empty database.
+    pub fn new() -> Result<Self, StoreError> {
+        Ok(Self::over(prepared(Connection::open_in_memory().map_err(failure)?)?))
+    }
 }
 
 impl SqliteStore {
@@ -96,15 +126,15 @@ impl SqliteStore {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let connection = prepared(Connection::open(path).map_err(failure)?)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
-        Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
+        Ok(Self { jobs: Arc::new(Jobs::OnThread(worker)), arrivals: Arc::default() })
     }
 
     /// Opens a database in memory, on the caller's thread. `faults` decides what happens to each of this store's jobs.
     #[cfg(feature = "simulation")]
     #[must_use]
     pub fn inline(database: &Database, faults: Arc<dyn StoreFaults>) -> Self {
-        let worker = Worker::inline(inline::Inline::new(database.clone(), faults));
-        Self { worker: Arc::new(worker), arrivals: Arc::default() }
+        let jobs = Jobs::Inline(inline::Inline::new(database.clone(), faults));
+        Self { jobs: Arc::new(jobs), arrivals: Arc::default() }
     }
 
     /// Runs `work`, which must only read, and returns its result.
@@ -113,7 +143,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.ask(Keep::Nothing, work).await
+        self.jobs.ask(Keep::Nothing, work).await
     }
 
     /// Runs `work` in a transaction that has the write lock. Returns the result once the writes are on disk.
@@ -122,7 +152,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.ask(Keep::AtOnce, work).await
+        self.jobs.ask(Keep::AtOnce, work).await
     }
 }
 
@@ -326,7 +356,7 @@ impl Counters for SqliteStore {
             Ok(Counted { times: 1, until })
         };
         // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
-        self.worker.ask(Keep::Soon, count).await
+        self.jobs.ask(Keep::Soon, count).await
     }
 }
 

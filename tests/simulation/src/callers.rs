@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::model::{Says, Source};
+use crate::model::{Minted, Says, Source};
 use crate::process::Function;
 use crate::world::World;
 
@@ -82,13 +82,13 @@ pub(crate) async fn deprovision(world: Arc<World>, name: String) {
 
 /// A person asks for a token, once. The token must be the person's own, and nobody who has left may get one.
 pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
-    let says = Says { active: None, supervisor: Some(supervisor) };
+    let issued_at = world.now().unix_timestamp();
     let what = format!("{name} mints, supervisor: {supervisor}");
     world.tell(&what);
     let (before, gone) = {
         let mut model = world.model();
         let person = model.person(&name);
-        (person.begin(Source::Token, says), person.must_be_inactive())
+        (person.mints(issued_at, supervisor), person.must_be_inactive())
     };
     let claims = json!({
         "sub": format!("00u-{name}"), "preferred_username": name, "scope": "flexgate.token",
@@ -99,20 +99,19 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
     let reply = world.send(Function::Mint, request).await;
     let status = reply.as_ref().map_or(0, |reply| reply.status);
     world.tell(format!("{what}: {status} {}", reply.as_ref().map_or(&Value::Null, |reply| &reply.body["code"])));
-    match reply {
+    let done = match reply {
         Some(reply) if reply.status == 201 => {
             if gone {
                 world.complain(format!("{what}: got a token although a source had said inactive before"));
             }
             owns(&world, &what, &name, &reply.body["access_token"]);
-            world.model().person(&name).settle(Source::Token, says);
+            Minted::Yes
         }
         // A refusal that comes before the ledger leaves no statement.
-        Some(reply) if matches!(reply.status, 401 | 403 | 429) => {
-            world.model().person(&name).refuse(Source::Token, before);
-        }
-        _ => {}
-    }
+        Some(reply) if matches!(reply.status, 401 | 403 | 429) => Minted::No(before),
+        _ => Minted::Perhaps,
+    };
+    world.model().person(&name).minted(issued_at, done);
 }
 
 /// Complains unless the token is the person's.

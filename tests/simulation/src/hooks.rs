@@ -36,7 +36,7 @@ pub(crate) struct Known {
 #[derive(Default, Clone)]
 struct Member {
     groups: BTreeSet<&'static str>,
-    was_member: bool,
+    has_joined: bool,
     suspended: bool,
 }
 
@@ -78,7 +78,7 @@ impl Systems {
             if dead.contains(&format!("00u_{name}")) {
                 let said = [true, false].map(|active| Says { active: Some(active), supervisor: None });
                 person.cloud(Source::Okta, &said);
-            } else if member.was_member {
+            } else if member.has_joined {
                 person.settle(Source::Okta, Says { active: Some(active), supervisor: None });
             }
         }
@@ -119,7 +119,7 @@ pub(crate) async fn okta(world: Arc<World>, systems: Arc<Systems>, name: String,
         if !changed {
             return;
         }
-        member.was_member |= !member.groups.is_empty();
+        member.has_joined |= !member.groups.is_empty();
         match change {
             Okta::Joins(_) => "group.user_membership.add",
             Okta::Leaves(_) => "group.user_membership.remove",
@@ -223,6 +223,8 @@ async fn deliver(
     world.tell(what);
     systems.known().under_way += 1;
     let text = body.to_string();
+    // Flexgate counts a time in the future as the time of receipt, and events of one instant are some milliseconds apart.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     // Sometimes the first delivery is late, so that a later event overtakes it.
     if world.chance.thousandths(200) {
         tokio::time::sleep(std::time::Duration::from_secs(world.chance.below(120) as u64)).await;

@@ -2,7 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "it prints what it finds")]
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
 use flexgate_simulation::{run, steps};
@@ -51,16 +54,32 @@ fn wanted() -> Option<Wanted> {
 #[expect(clippy::disallowed_methods, reason = "it prints how long the seeds took")]
 fn many(from: u64, count: u64) -> std::io::Result<ExitCode> {
     let began = Instant::now();
-    let mut failed = 0;
-    for seed in from..from + count {
-        let outcome = run(seed, None)?;
-        if !outcome.complaints.is_empty() {
-            failed += 1;
-            report(seed, &outcome.complaints);
+    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
+    let work = || -> std::io::Result<()> {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                return Ok(());
+            }
+            let outcome = run(seed, None)?;
+            if !outcome.complaints.is_empty() {
+                failed.fetch_add(1, Ordering::Relaxed);
+                report(seed, &outcome.complaints);
+            }
         }
-    }
+    };
+    // Each seed has one thread, so different seeds can run side by side.
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        (0..threads).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().try_for_each(joined)
+    })?;
+    let failed = failed.into_inner();
     println!("{count} seeds from {from}: {failed} failed, in {} s", began.elapsed().as_secs());
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn joined(thread: thread::ScopedJoinHandle<'_, std::io::Result<()>>) -> std::io::Result<()> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Leaves out steps one by one while the first complaint remains, and prints the story of what is left.

@@ -33,11 +33,24 @@ pub(crate) struct Says {
     pub(crate) supervisor: Option<bool>,
 }
 
+/// The end of a mint.
+pub(crate) enum Minted {
+    Yes,
+    /// Flexgate refused the mint. The word is what was known before.
+    No(Option<Word>),
+    Perhaps,
+}
+
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Person {
     words: BTreeMap<Source, Word>,
     /// Whether each SCIM group that gives the supervisor's role may list the person.
     groups: BTreeMap<&'static str, BTreeSet<bool>>,
+    /// The tokens with which the person has tried to mint: when each was issued, and whether it names the role. Of two
+    /// tokens of the same second, either may count in the end.
+    minted: Vec<(i64, bool)>,
+    minting: u32,
     /// Somebody gave the supervisor's role by hand.
     pub(crate) by_hand: bool,
     /// Somebody else writes the Flex user too, like Twilio at each sign-in. Flexgate repairs only some of it.
@@ -97,6 +110,27 @@ impl Person {
         }
         word.active.insert(None);
         word.supervisor.insert(false);
+    }
+
+    /// The person begins to mint. Returns what was known before, if nothing else is under way.
+    pub(crate) fn mints(&mut self, issued_at: i64, supervisor: bool) -> Option<Word> {
+        self.minted.push((issued_at, supervisor));
+        self.minting += 1;
+        let before = self.begin(Source::Token, Says { active: None, supervisor: Some(supervisor) });
+        (self.minting == 1).then_some(before)
+    }
+
+    /// The mint is over. If it succeeded, only its claims, later ones and those of the same second can still count.
+    pub(crate) fn minted(&mut self, issued_at: i64, done: Minted) {
+        self.minting -= 1;
+        match done {
+            Minted::Yes => {
+                let possible = self.minted.iter().filter(|(at, _)| *at >= issued_at).map(|(_, supervisor)| *supervisor);
+                self.words.entry(Source::Token).or_default().supervisor = possible.collect();
+            }
+            Minted::No(Some(before)) if self.minting == 0 => drop(self.words.insert(Source::Token, before)),
+            Minted::No(_) | Minted::Perhaps => {}
+        }
     }
 
     pub(crate) fn member(&mut self, group: &'static str, possible: &[bool]) {

@@ -21,7 +21,7 @@ use crate::weather::Odds;
 use crate::world::{World, cookie_key};
 
 /// How long everything that is under way may take once the faults have stopped.
-const CONVERGES_WITHIN: Duration = Duration::from_secs(6 * 3_600);
+const CONVERGES_WITHIN: Duration = Duration::from_hours(6);
 /// A sweep of the deployment's schedule.
 const SWEEPS: usize = 3;
 

@@ -190,26 +190,7 @@ pub(crate) async fn members(
     let listed: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
     let what = format!("SCIM {} {group}: {}", if joins { "adds to" } else { "removes from" }, listed.join(", "));
     world.tell(&what);
-    let id = match directory.id(group) {
-        Some(id) => id,
-        None => {
-            let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": group });
-            let send = async || request(&world, "POST", "/Groups", &body);
-            let Some(made) = world.insist(Function::Provision, &what, send).await else { return };
-            let mut id = made.reply.body["id"].as_str().map(str::to_owned);
-            if made.reply.status == 409 {
-                let filter = format!("/Groups?filter=displayName%20eq%20%22{group}%22");
-                let send = async || request(&world, "GET", &filter, &Value::Null);
-                let found = world.insist(Function::Provision, &what, send).await;
-                id = found.and_then(|found| found.reply.body["Resources"][0]["id"].as_str().map(str::to_owned));
-            }
-            let Some(id) = id else {
-                return world.complain(format!("{what}: the group cannot be made"));
-            };
-            directory.learn(group, Some(&id));
-            id
-        }
-    };
+    let Some(id) = group_id(&world, &directory, group, &what).await else { return };
     for (name, _) in &known {
         world.model().person(name).may_join(group, joins);
     }
@@ -238,6 +219,28 @@ pub(crate) async fn members(
         400 | 404 => {}
         status => world.complain(format!("{what}: refused with {status}")),
     }
+}
+
+/// Returns the group's id. Creates the group if the client has not done so yet.
+async fn group_id(world: &Arc<World>, directory: &Directory, group: &str, what: &str) -> Option<String> {
+    if let Some(id) = directory.id(group) {
+        return Some(id);
+    }
+    let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": group });
+    let send = async || request(world, "POST", "/Groups", &body);
+    let made = world.insist(Function::Provision, what, send).await?;
+    let mut id = made.reply.body["id"].as_str().map(str::to_owned);
+    if made.reply.status == 409 {
+        let filter = format!("/Groups?filter=displayName%20eq%20%22{group}%22");
+        let send = async || request(world, "GET", &filter, &Value::Null);
+        let found = world.insist(Function::Provision, what, send).await;
+        id = found.and_then(|found| found.reply.body["Resources"][0]["id"].as_str().map(str::to_owned));
+    }
+    match &id {
+        Some(id) => directory.learn(group, Some(id)),
+        None => world.complain(format!("{what}: the group cannot be made")),
+    }
+    id
 }
 
 fn briefly(says: Says, email: Option<&str>) -> String {

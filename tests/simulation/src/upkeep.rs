@@ -80,7 +80,7 @@ pub(crate) async fn sweep(world: Arc<World>) {
     let swept = tokio::select! {
         biased;
         () = worker.life.end() => "dies on the way".to_owned(),
-        swept = worker.sweep.sweep(Deadline::after(Duration::from_secs(300))) => match swept {
+        swept = worker.sweep.sweep(Deadline::after(Duration::from_mins(5))) => match swept {
             Ok(found) => format!("queues {}, drifted {}", found["queued"], found["drifted"]),
             Err(_) => "fails".to_owned(),
         },

@@ -63,9 +63,10 @@ impl World {
     pub(crate) fn start(seed: u64) -> Arc<Self> {
         let (chance, clock) = (Chance::new(seed), WorldClock::start());
         let weather = Arc::new(Weather::default());
-        let seen = clock.clone();
+        let twilio_clock = clock.clone();
         let trusted = vec![format!("{GATEWAY}/sso/default/callback")];
-        let simulator = InProcess::new(chance.number(), TWILIO, trusted, move || seen.now().unix_timestamp()).unwrap();
+        let simulator =
+            InProcess::new(chance.number(), TWILIO, trusted, move || twilio_clock.now().unix_timestamp()).unwrap();
         let vault = Vault::new(chance.clone(), weather.clone());
         let scim = NewToken::generate("sim", &chance);
         vault.put("twilio", &json!({ "accountSid": ACCOUNT_SID, "authToken": AUTH_TOKEN }));

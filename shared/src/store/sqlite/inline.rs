@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result};
 
-use super::prepared;
 use super::values::failure;
-use super::worker::Keep;
 use crate::store::StoreError;
 
 /// Decides what happens to each job of a store.
@@ -34,10 +32,8 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Makes an empty database.
-    pub fn new() -> std::result::Result<Self, StoreError> {
-        let connection = prepared(Connection::open_in_memory().map_err(failure)?)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+    pub(super) fn over(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -70,6 +66,7 @@ impl Database {
 }
 
 /// The database, with one process's faults.
+#[derive(Debug)]
 pub(super) struct Inline {
     database: Database,
     faults: Arc<dyn StoreFaults>,
@@ -80,11 +77,10 @@ impl Inline {
         Self { database, faults }
     }
 
-    pub(super) async fn ask<T, F>(&self, keep: Keep, work: F) -> std::result::Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, writes: bool, work: F) -> std::result::Result<T, StoreError>
     where
         F: FnOnce(&Connection) -> Result<T>,
     {
-        let writes = keep != Keep::Nothing;
         self.faults.before(writes).await?;
         let result = self.run(writes, work).map_err(failure)?;
         self.faults.after(writes).await?;

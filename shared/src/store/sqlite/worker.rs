@@ -138,9 +138,6 @@ impl Waiting {
 pub(super) struct Worker {
     waiting: Arc<Waiting>,
     thread: Option<JoinHandle<()>>,
-    /// Runs the jobs in place of the thread.
-    #[cfg(feature = "simulation")]
-    inline: Option<super::inline::Inline>,
 }
 
 impl Worker {
@@ -148,18 +145,7 @@ impl Worker {
         let waiting = Arc::new(Waiting::new());
         let file = File { connection, synced: Keep::Nothing, waiting: Arc::clone(&waiting) };
         let thread = Builder::new().name("store".to_owned()).spawn(move || file.serve())?;
-        Ok(Self {
-            waiting,
-            thread: Some(thread),
-            #[cfg(feature = "simulation")]
-            inline: None,
-        })
-    }
-
-    /// Makes a worker without a thread.
-    #[cfg(feature = "simulation")]
-    pub(super) fn inline(inline: super::inline::Inline) -> Self {
-        Self { waiting: Arc::new(Waiting::new()), thread: None, inline: Some(inline) }
+        Ok(Self { waiting, thread: Some(thread) })
     }
 
     /// Runs `work` on the thread. Returns the result once the writes are as durable as `keep` requires.
@@ -168,10 +154,6 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        #[cfg(feature = "simulation")]
-        if let Some(inline) = &self.inline {
-            return inline.ask(keep, work).await;
-        }
         let (tell, told) = oneshot::channel();
         self.waiting.add(keep, Box::new(Asked { work: Some(work), result: None, told: tell }));
         told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
