@@ -87,12 +87,14 @@ impl Person {
 
     /// Flexgate has accepted the statement.
     pub(crate) fn settle(&mut self, source: Source, says: Says) {
+        // Flexgate takes a role that SCIM names for a repetition of what it showed, if another source gives the role.
+        let may_be_shown = source == Source::Scim && self.may_be_supervisor_beside(source);
         let word = self.words.entry(source).or_default();
         if let Some(active) = says.active {
             word.active = [Some(active)].into();
         }
         if let Some(supervisor) = says.supervisor {
-            word.supervisor = [supervisor].into();
+            word.supervisor = if supervisor && may_be_shown { [true, false].into() } else { [supervisor].into() };
         }
     }
 
@@ -162,8 +164,13 @@ impl Person {
     }
 
     pub(crate) fn may_be_supervisor(&self) -> bool {
+        self.words.values().any(|word| word.supervisor.contains(&true)) || self.may_be_supervisor_beside(Source::Scim)
+    }
+
+    fn may_be_supervisor_beside(&self, source: Source) -> bool {
+        let others = self.words.iter().filter(|(other, _)| **other != source);
         self.by_hand
-            || self.words.values().any(|word| word.supervisor.contains(&true))
+            || others.map(|(_, word)| word).any(|word| word.supervisor.contains(&true))
             || self.groups.values().any(|member| member.contains(&true))
     }
 
