@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::outbound::{Answer, Deadline, SendError, send};
+use flexgate::base::outbound::{Answer, Deadline, HttpClient, SendError, send};
 use flexgate::base::settings::Reader;
 use flexgate::domain::{Action, IdentityEvent, PersonProfile};
 use flexgate::platform::Platform;
@@ -118,7 +118,7 @@ struct TokenAnswer {
 /// Looks users up.
 pub(crate) struct Graph {
     settings: GraphSettings,
-    http: reqwest::Client,
+    http: HttpClient,
     credential: CachedSecret<Credential>,
     token: Mutex<Option<Arc<Token>>>,
     clock_rng: ClockRng,

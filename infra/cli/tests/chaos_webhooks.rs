@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{ClockRng, SystemClock};
-use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, HttpClient, http_client, send};
 use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_test_support::{Process, World, free_port};
 use http::{HeaderValue, Method};
@@ -75,7 +75,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
 }
 
 /// Delivers the event once. Returns whether the gateway acknowledged the event.
-async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
+async fn deliver(http: &HttpClient, port: u16, sent: &Sent) -> bool {
     let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;
     let message = format!("{id}.{time}.{}", sent.body);
@@ -101,7 +101,7 @@ async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
 }
 
 /// Delivers the event until the gateway acknowledges it, as webhook senders do.
-async fn insist(http: &reqwest::Client, port: u16, sent: &Sent) {
+async fn insist(http: &HttpClient, port: u16, sent: &Sent) {
     for _ in 0..400 {
         if deliver(http, port, sent).await {
             return;

@@ -28,7 +28,7 @@ pub(crate) async fn handle(
     wire: &Wire,
     request: Request<Incoming>,
 ) -> Result<Response, Cut> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -36,6 +36,16 @@ pub(crate) async fn handle(
         }
         Err(_) => return Err(Cut),
     };
+    answer(world, wire, parts, body).await
+}
+
+/// Answers a request whose body has arrived.
+pub(crate) async fn answer(
+    world: &std::sync::Arc<World>,
+    wire: &Wire,
+    mut parts: Parts,
+    body: Bytes,
+) -> Result<Response, Cut> {
     let call = Call::new(&parts, body, wire);
     let started = tokio::time::Instant::now();
     let mut response = if call.service == Service::Control {

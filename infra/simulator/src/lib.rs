@@ -12,6 +12,7 @@ mod database;
 mod faults;
 mod gate;
 mod idp;
+mod in_process;
 mod journal;
 mod lasting;
 mod listener;
@@ -28,6 +29,7 @@ mod web;
 mod world;
 
 pub use idp::keys::rsa_pkcs8;
+pub use in_process::InProcess;
 pub use simulator::{Account, Config, Simulator, StartError};
 pub use switches::{Deactivated, OverTtl, Reactivation, StateMember, Switches};
 

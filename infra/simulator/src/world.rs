@@ -80,6 +80,16 @@ impl World {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let keys = KeyRing::load_or_generate(&store)?;
+        Self::with_keys(url, store, trusted_urls, stop, keys)
+    }
+
+    pub(crate) fn with_keys(
+        url: String,
+        store: Store,
+        trusted_urls: Vec<String>,
+        stop: watch::Receiver<bool>,
+        keys: KeyRing,
+    ) -> Result<Self, StartError> {
         let token_key = TokenKey::load_or_generate(&store)?;
         let mut state = State::initial(trusted_urls.clone(), keys.clone());
         if let Some((database, lasting)) = Database::open(&store)? {

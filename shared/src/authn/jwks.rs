@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -19,7 +19,7 @@ use super::fault::{CallerError, TokenFault};
 use super::keys::{Key, KeySet};
 use super::settings::{is_loopback, web_address};
 use crate::base::clock_rng::ClockRng;
-use crate::base::outbound::{self, Deadline, SendError};
+use crate::base::outbound::{self, Deadline, HttpClient, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
@@ -48,7 +48,7 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 pub(super) struct Keys {
     issuer: Box<str>,
     jwks_uri: Option<Url>,
-    http: reqwest::Client,
+    http: HttpClient,
     clock_rng: ClockRng,
     /// Held only briefly, because every request reads the state.
     state: RwLock<State>,
@@ -89,8 +89,6 @@ impl Found {
 pub(super) enum FetchError {
     #[error("no answer from the issuer")]
     Send(#[from] SendError),
-    #[error("the request cannot be built")]
-    Request(#[source] reqwest::Error),
     #[error("the issuer answered with status {0}")]
     Status(StatusCode),
     #[error("the document cannot be read")]
@@ -104,7 +102,7 @@ pub(super) enum FetchError {
 }
 
 impl Keys {
-    pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
+    pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: HttpClient, clock_rng: ClockRng) -> Self {
         Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
     }
 
@@ -252,7 +250,8 @@ impl Keys {
     }
 
     async fn get(&self, uri: Url, deadline: Deadline) -> Result<(HeaderMap, Value), FetchError> {
-        let request = self.http.get(uri).header(ACCEPT, "application/json").build().map_err(FetchError::Request)?;
+        let mut request = reqwest::Request::new(Method::GET, uri);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let answer = outbound::send(&self.http, request, deadline, MAX_DOCUMENT).await?;
         if answer.status != StatusCode::OK {
             return Err(FetchError::Status(answer.status));

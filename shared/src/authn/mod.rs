@@ -31,7 +31,7 @@ pub use settings::{CallerSettings, ExternalIdError, Issuer, IssuerSettings, issu
 pub use token::{RELIED_UPON_PARAMETERS, TokenType};
 
 use crate::base::clock_rng::ClockRng;
-use crate::base::outbound::Deadline;
+use crate::base::outbound::{Deadline, HttpClient};
 use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
@@ -52,7 +52,7 @@ impl Verifier {
     /// Creates a verifier that trusts only `issuers`. Fetches no keys yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
-    pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
+    pub fn new(issuers: Vec<Issuer>, http: HttpClient, clock_rng: ClockRng) -> Self {
         let with_keys = |issuer: Issuer| {
             let keys = Keys::new(issuer.name.clone(), issuer.jwks_uri.clone(), http.clone(), clock_rng.clone());
             (issuer, Arc::new(keys))

@@ -1,8 +1,10 @@
-//! Outbound HTTP. Every request to an upstream service uses a client from [`http_client`], and [`send`].
+//! Outbound HTTP. Every request to an upstream service uses a client from [`http_client`], and [`send`]. In the simulated
+//! world of `tests/simulation`, [`HttpClient::in_process`] takes the network's place.
 //!
 //! The client never follows redirects, trusts the public roots in this program, and connects within two seconds.
 //! `send` stops at the deadline, and refuses a body that is larger than its caller allows.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,9 +67,37 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
+/// The HTTP client. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct HttpClient(Way);
+
+#[derive(Debug, Clone)]
+enum Way {
+    Network(reqwest::Client),
+    #[cfg(feature = "simulation")]
+    InProcess(Arc<dyn Transport>),
+}
+
+/// Answers requests in the process of the caller, in place of the network.
+#[cfg(feature = "simulation")]
+#[async_trait::async_trait]
+pub trait Transport: std::fmt::Debug + Send + Sync {
+    /// Answers `request`.
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError>;
+}
+
+#[cfg(feature = "simulation")]
+impl HttpClient {
+    /// Makes a client whose requests go to `transport`.
+    #[must_use]
+    pub fn in_process(transport: Arc<dyn Transport>) -> Self {
+        Self(Way::InProcess(transport))
+    }
+}
+
 /// Builds the HTTP client. It trusts the public roots and `extra_roots`. Tests pass the simulator's root in
 /// `extra_roots`.
-pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::Client, ClientError> {
+pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<HttpClient, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for root in extra_roots {
         roots.add(root.clone()).map_err(ClientError::Root)?;
@@ -86,6 +116,7 @@ pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::C
         .pool_idle_timeout(IDLE_TIMEOUT)
         .user_agent(concat!("flexgate/", env!("CARGO_PKG_VERSION")))
         .build()
+        .map(|client| HttpClient(Way::Network(client)))
         .map_err(ClientError::Http)
 }
 
@@ -105,10 +136,10 @@ pub struct Answer {
 pub enum SendError {
     /// Connecting failed. Nothing was sent, so a retry is safe.
     #[error("cannot connect")]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The connection broke. The upstream service may have received the request.
     #[error("the connection broke before the answer was complete")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
     /// The deadline passed. The upstream service may have received the request.
     #[error("no answer in time")]
     Timeout,
@@ -122,7 +153,7 @@ pub enum SendError {
 
 /// Sends `request` and reads the whole answer before `deadline`. Refuses an answer of more than `limit` bytes.
 pub async fn send(
-    client: &reqwest::Client,
+    client: &HttpClient,
     request: reqwest::Request,
     deadline: Deadline,
     limit: usize,
@@ -131,13 +162,21 @@ pub async fn send(
     telemetry::upstream(answered).await.unwrap_or(Err(SendError::Timeout))
 }
 
-async fn exchange(client: &reqwest::Client, mut request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {
+async fn exchange(client: &HttpClient, mut request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {
     if let Some(trace) = telemetry::trace_header() {
         request.headers_mut().insert(telemetry::X_AMZN_TRACE_ID, trace);
     }
+    let too_large = SendError::TooLarge { limit };
+    let client = match &client.0 {
+        Way::Network(client) => client,
+        #[cfg(feature = "simulation")]
+        Way::InProcess(transport) => {
+            let answer = transport.exchange(request).await?;
+            return if answer.body.len() > limit { Err(too_large) } else { Ok(answer) };
+        }
+    };
     #[expect(clippy::disallowed_methods, reason = "this is the one sender")]
     let mut response = client.execute(request).await.map_err(failure)?;
-    let too_large = SendError::TooLarge { limit };
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(too_large);
     }
@@ -154,10 +193,10 @@ async fn exchange(client: &reqwest::Client, mut request: reqwest::Request, limit
 fn failure(error: reqwest::Error) -> SendError {
     let error = error.without_url();
     if error.is_connect() {
-        SendError::Connect(error)
+        SendError::Connect(error.into())
     } else if error.is_timeout() {
         SendError::Timeout
     } else {
-        SendError::Broken(error)
+        SendError::Broken(error.into())
     }
 }

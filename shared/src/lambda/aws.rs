@@ -23,7 +23,7 @@ use aws_types::SdkConfig;
 use aws_types::{app_name::AppName, region::Region};
 use tokio::sync::OnceCell;
 
-use crate::base::outbound::{self, Deadline, SendError};
+use crate::base::outbound::{self, Deadline, HttpClient, SendError};
 
 /// The timeout of one attempt, including connecting. DynamoDB, SQS and Secrets Manager usually answer in tens of
 /// milliseconds.
@@ -39,7 +39,7 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// The configuration of every AWS client. The first use reads the environment, and all clones share the result.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    http: reqwest::Client,
+    http: HttpClient,
     /// The timeouts of one attempt, and of all attempts together.
     timeouts: (Duration, Duration),
     config: Arc<OnceCell<SdkConfig>>,
@@ -48,7 +48,7 @@ pub struct Aws {
 impl Aws {
     /// Makes a configuration that sends requests through `http`. The environment is not read yet.
     #[must_use]
-    pub fn new(http: reqwest::Client) -> Self {
+    pub fn new(http: HttpClient) -> Self {
         Self { http, timeouts: (TRY, OPERATION), config: Arc::default() }
     }
 
@@ -140,7 +140,7 @@ mod environment {
 /// Sends the SDK's requests with Flexgate's HTTP client.
 #[derive(Debug)]
 struct Connector {
-    http: reqwest::Client,
+    http: HttpClient,
     attempt: Duration,
 }
 
@@ -151,11 +151,7 @@ impl HttpConnector for Connector {
     }
 }
 
-async fn exchange(
-    http: &reqwest::Client,
-    request: HttpRequest,
-    deadline: Deadline,
-) -> Result<HttpResponse, ConnectorError> {
+async fn exchange(http: &HttpClient, request: HttpRequest, deadline: Deadline) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
     // Every operation that Flexgate uses has a request body in memory, never a stream.

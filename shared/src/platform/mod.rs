@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub use settings::{Common, OwnerSettings};
 
 use crate::base::clock_rng::ClockRng;
-use crate::base::outbound::{ClientError, http_client};
+use crate::base::outbound::{ClientError, HttpClient, http_client};
 use crate::lambda::Aws;
 use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, TwilioCredentials};
 #[cfg(feature = "local")]
@@ -27,7 +27,7 @@ pub struct Platform {
     /// The clock and the random generator.
     pub clock_rng: ClockRng,
     /// The only HTTP client of the process.
-    pub http: reqwest::Client,
+    pub http: HttpClient,
     /// The source of secrets.
     pub secrets: Arc<dyn SecretSource>,
     store: Store,
@@ -103,12 +103,7 @@ impl Platform {
     }
 
     /// Builds the platform that the settings describe, with this HTTP client and this configuration of the AWS clients.
-    pub fn with_aws(
-        settings: &Common,
-        clock_rng: ClockRng,
-        http: reqwest::Client,
-        aws: Aws,
-    ) -> Result<Self, PlatformError> {
+    pub fn with_aws(settings: &Common, clock_rng: ClockRng, http: HttpClient, aws: Aws) -> Result<Self, PlatformError> {
         let secrets: Arc<dyn SecretSource> = match &settings.secrets {
             SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
@@ -122,6 +117,18 @@ impl Platform {
             }
         };
         Ok(Self { clock_rng, http, secrets, store })
+    }
+
+    /// Builds a platform from these parts, for the simulated world of `tests/simulation`.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn simulated(
+        clock_rng: ClockRng,
+        http: HttpClient,
+        secrets: Arc<dyn SecretSource>,
+        store: SqliteStore,
+    ) -> Self {
+        Self { clock_rng, http, secrets, store: Store::Sqlite(Arc::new(store)) }
     }
 
     /// Returns the queue of identity events and jobs.

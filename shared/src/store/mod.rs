@@ -38,6 +38,8 @@ pub use scim::ScimStore;
 pub use settings::{Queues, StoreAt};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
+#[cfg(feature = "simulation")]
+pub use sqlite::{Database, StoreFaults};
 pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};

@@ -7,6 +7,8 @@
 mod activity;
 mod event_tables;
 mod events;
+#[cfg(feature = "simulation")]
+mod inline;
 mod logins;
 mod note_tables;
 mod people;
@@ -31,6 +33,8 @@ use super::{
     Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint,
 };
 use crate::domain::{FlexUserSid, Identity};
+#[cfg(feature = "simulation")]
+pub use inline::{Database, StoreFaults};
 use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
@@ -81,27 +85,56 @@ CREATE TABLE IF NOT EXISTS bindings (
 /// The store in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    worker: Arc<Worker>,
+    jobs: Arc<Jobs>,
     /// Wakes this process's consumer when another part of this process queues events.
     arrivals: Arc<Notify>,
+}
+
+/// Where the store's jobs run.
+#[derive(Debug)]
+enum Jobs {
+    OnThread(Worker),
+    #[cfg(feature = "simulation")]
+    Inline(inline::Inline),
+}
+
+impl Jobs {
+    async fn ask<T, F>(&self, keep: Keep, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match self {
+            Self::OnThread(worker) => worker.ask(keep, work).await,
+            #[cfg(feature = "simulation")]
+            Self::Inline(inline) => inline.ask(keep != Keep::Nothing, work).await,
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Database {
+    /// Makes an empty database.
+    pub fn new() -> Result<Self, StoreError> {
+        Ok(Self::over(prepared(Connection::open_in_memory().map_err(failure)?)?))
+    }
 }
 
 impl SqliteStore {
     /// Opens the file. Creates the file and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let mut connection = Connection::open(path).map_err(failure)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
-        connection.execute_batch(SCHEMA).map_err(failure)?;
-        event_tables::prepare(&mut connection).map_err(failure)?;
-        scim_tables::prepare(&mut connection).map_err(failure)?;
-        connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+        let connection = prepared(Connection::open(path).map_err(failure)?)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
-        Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
+        Ok(Self { jobs: Arc::new(Jobs::OnThread(worker)), arrivals: Arc::default() })
+    }
+
+    /// Opens a database in memory, on the caller's thread. `faults` decides what happens to each of this store's jobs.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn inline(database: &Database, faults: Arc<dyn StoreFaults>) -> Self {
+        let jobs = Jobs::Inline(inline::Inline::new(database.clone(), faults));
+        Self { jobs: Arc::new(jobs), arrivals: Arc::default() }
     }
 
     /// Runs `work`, which must only read, and returns its result.
@@ -110,7 +143,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.ask(Keep::Nothing, work).await
+        self.jobs.ask(Keep::Nothing, work).await
     }
 
     /// Runs `work` in a transaction that has the write lock. Returns the result once the writes are on disk.
@@ -119,8 +152,22 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.ask(Keep::AtOnce, work).await
+        self.jobs.ask(Keep::AtOnce, work).await
     }
+}
+
+/// Creates the missing tables, and sets the connection up.
+fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
+    connection.execute_batch(SCHEMA).map_err(failure)?;
+    event_tables::prepare(&mut connection).map_err(failure)?;
+    scim_tables::prepare(&mut connection).map_err(failure)?;
+    connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+    Ok(connection)
 }
 
 /// Creates a missing file with access for its owner only. SQLite gives the same access rights to its other files.
@@ -308,7 +355,7 @@ impl Counters for SqliteStore {
             Ok(Counted { times: 1, until })
         };
         // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
-        self.worker.ask(Keep::Soon, count).await
+        self.jobs.ask(Keep::Soon, count).await
     }
 
     async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError> {
@@ -316,7 +363,7 @@ impl Counters for SqliteStore {
         let forget = move |db: &Connection| {
             db.prepare_cached("DELETE FROM counters WHERE counter = ?1")?.execute([counter]).map(drop)
         };
-        self.worker.ask(Keep::Soon, forget).await
+        self.jobs.ask(Keep::Soon, forget).await
     }
 }
 

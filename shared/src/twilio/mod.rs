@@ -30,7 +30,7 @@ pub use users::{Instance, UserPage, UserUpdate};
 pub use workers::{WorkerPage, WorkerStatus};
 
 use crate::base::clock_rng::ClockRng;
-use crate::base::outbound::Deadline;
+use crate::base::outbound::{Deadline, HttpClient};
 use crate::domain::{AccountSid, InstanceSid};
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
@@ -48,7 +48,7 @@ impl Flex {
     /// Creates a client for one instance of one account. Sends nothing.
     #[must_use]
     pub fn new(
-        http: reqwest::Client,
+        http: HttpClient,
         endpoints: Endpoints,
         clock_rng: ClockRng,
         credentials: Arc<TwilioCredentials>,
@@ -95,7 +95,7 @@ impl Sso {
     /// Creates a client for one instance of one account. Sends nothing.
     #[must_use]
     pub fn new(
-        http: reqwest::Client,
+        http: HttpClient,
         endpoints: Endpoints,
         clock_rng: ClockRng,
         account: AccountSid,

@@ -10,7 +10,7 @@ use url::Url;
 use super::endpoints::{Endpoints, Service};
 use super::error::{TwilioError as Error, TwilioError, refusal};
 use crate::base::clock_rng::ClockRng;
-use crate::base::outbound::{self, Answer, Deadline};
+use crate::base::outbound::{self, Answer, Deadline, HttpClient};
 
 /// The maximum size of an answer, in bytes. A page of 1,000 users has some hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -86,14 +86,14 @@ pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::H
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    http: reqwest::Client,
+    http: HttpClient,
     endpoints: Endpoints,
     clock_rng: ClockRng,
     max_attempts: u32,
 }
 
 impl Sender {
-    pub(super) fn new(http: reqwest::Client, endpoints: Endpoints, clock_rng: ClockRng) -> Self {
+    pub(super) fn new(http: HttpClient, endpoints: Endpoints, clock_rng: ClockRng) -> Self {
         Self { http, endpoints, clock_rng, max_attempts: MAX_ATTEMPTS }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, HttpClient, http_client, send};
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, INSTANCE_SID};
 use http::{HeaderValue, Method};
 use rustls::pki_types::CertificateDer;
@@ -71,7 +71,7 @@ fn post(url: &str, headers: &[(&'static str, &str)], body: &Value) -> reqwest::R
     request
 }
 
-async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Duration {
+async fn exchange(client: &HttpClient, request: reqwest::Request) -> Duration {
     let began = Instant::now();
     let answer = send(client, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await.unwrap();
     assert!(answer.status.is_success(), "{}", answer.status);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, HttpClient, http_client, send};
 use http::{HeaderValue, Method};
 use tokio::time::{Instant, sleep};
 
@@ -137,7 +137,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn mint(client: &reqwest::Client, url: &str, bearer: &str) -> f64 {
+async fn mint(client: &HttpClient, url: &str, bearer: &str) -> f64 {
     let mut request = reqwest::Request::new(Method::POST, url.parse().unwrap());
     let value = HeaderValue::from_str(&format!("Bearer {bearer}")).unwrap();
     request.headers_mut().insert("authorization", value);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, HttpClient, http_client, send};
 use flexgate_simulator::{ACCOUNT_SID, AUDIENCE, AUTH_TOKEN, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use http::{HeaderValue, Method};
 use ring::digest;
@@ -34,7 +34,7 @@ pub struct Upstream {
     /// A PEM file with both CA certificates.
     pub ca: PathBuf,
     pub issuer: String,
-    client: reqwest::Client,
+    client: HttpClient,
 }
 
 /// Runs the upstream services until standard input ends.

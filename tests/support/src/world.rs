@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{Clock as _, ClockRng, ManualClock, SystemClock, SystemRng};
-use flexgate::base::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::outbound::{Answer, Deadline, HttpClient, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::lambda::Aws;
 use flexgate::platform::{Common, OwnerSettings, Platform};
@@ -34,13 +34,13 @@ pub struct World {
     /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
-    pub http: reqwest::Client,
+    pub http: HttpClient,
     folder: TempDir,
 }
 
 /// Returns a configuration of the AWS clients with long timeouts, because an emulator on a busy machine may need seconds.
 #[must_use]
-pub fn patient_aws(http: reqwest::Client) -> Aws {
+pub fn patient_aws(http: HttpClient) -> Aws {
     let attempt = std::time::Duration::from_mins(1);
     Aws::new(http).with_timeouts(attempt, 3 * attempt)
 }

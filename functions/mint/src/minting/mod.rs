@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::Caller;
-use flexgate::domain::policy::{MintGrant, MintRequest, Policy};
+use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
+use flexgate::domain::{Caller, FlexUser, FlexUserSid};
 use flexgate::store::{Counters, Deactivations};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
@@ -110,6 +110,9 @@ impl Minting {
         admit(&grant, &user)?;
         let done = |token| Minted { token, grant: grant.clone(), found };
         match self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await {
+            Ok(token) if found == MatchedBy::Remembered && self.follows_others(&grant, &token, &user) => {
+                self.mint_after_others(caller, grant, user.flex_user_sid, deadline).await
+            }
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
@@ -132,6 +135,29 @@ impl Minting {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the token shows that another process has changed the roles of the cached user, although the user must
+    /// follow this caller's claims. The claims were then compared with the cache, and not with the ledger.
+    fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
+        grant.just_in_time == JustInTime::CreateAndSync
+            && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)
+    }
+
+    /// Updates the user from the claims, and mints again. The caller does not get the first token.
+    async fn mint_after_others(
+        &self,
+        caller: &Caller,
+        grant: MintGrant,
+        user: FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Minted, MintError> {
+        self.recent_users.forget(&caller.identity);
+        let (user, found) = self.own_user(caller, &grant, Some(user), deadline).await?;
+        admit(&grant, &user)?;
+        let token = self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await?;
+        check::check(&token.info, &user, grant.ttl, self.clock_rng.now()).map_err(MintError::WrongToken)?;
+        Ok(Minted { token, grant, found })
     }
 
     /// Refuses a mint if a source has reported the person as inactive. The Flex user may be active even so, for example

@@ -56,6 +56,25 @@ impl Gate {
     }
 }
 
+/// The simulation found this, with seed 155.
+#[tokio::test]
+async fn a_role_that_another_process_gave_goes_with_the_next_claims_although_this_process_has_seen_them_before() {
+    let gate = Gate::with(SYNC).await;
+    let twin = gate.twin().await;
+    let plain = json!({ "roles": ["agent"] });
+    assert_eq!(gate.mint_with("ada", plain.clone()).await["roles"], json!(["agent"]));
+    gate.world.advance(Duration::seconds(10)).await;
+    let token = gate.token_of("ada", json!({ "roles": ["supervisor"] })).await;
+    gate.send_to(&twin, &[&format!("Bearer {token}")], "{}".to_owned()).await.is(201);
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
+    gate.world.advance(Duration::seconds(10)).await;
+
+    let token = gate.token_of("ada", plain).await;
+    let minted = gate.mint(&token, json!({})).await.is(201);
+    assert_eq!(minted["token_info"]["roles"], json!(["agent"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
+}
+
 #[tokio::test]
 async fn a_role_goes_with_the_claims_that_gave_it_unless_another_source_gives_it_too() {
     let gate = Gate::with(SYNC).await;

@@ -6,7 +6,7 @@ use crate::terminal::{Paint, paint, say};
 
 /// State shared by the steps.
 pub(super) struct Stage {
-    pub(super) http: reqwest::Client,
+    pub(super) http: flexgate::base::outbound::HttpClient,
     pub(super) gateway: String,
     pub(super) simulator: String,
     pub(super) issuer: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{ClockRng, SystemRng};
-use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, HttpClient, http_client, send};
 use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_provision::NewToken;
 use flexgate_test_support::{Process, World, free_port};
@@ -36,7 +36,7 @@ pub struct Scim {
 
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: HttpClient,
     port: u16,
     token: String,
 }

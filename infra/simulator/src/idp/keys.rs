@@ -19,6 +19,8 @@ use crate::simulator::StartError;
 use crate::{random, web};
 
 const FILE: &str = "idp-keys.json";
+/// How many keys in-process simulators can rotate to without generating one.
+const SPARE: usize = 2;
 
 #[derive(Clone)]
 pub(crate) struct KeyRing {
@@ -28,6 +30,8 @@ pub(crate) struct KeyRing {
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
+    /// Keys that a rotation takes before it generates one.
+    spare: Vec<Arc<SigningKey>>,
     /// A key that the provider never publishes.
     unknown: Arc<OnceLock<Option<Arc<SigningKey>>>>,
 }
@@ -71,10 +75,25 @@ impl KeyRing {
             previous_published: true,
             ec: Arc::new(SigningKey::ec()?),
             ed25519: Arc::new(SigningKey::ed25519()?),
+            spare: Vec::new(),
             unknown: Arc::default(),
         };
         ring.save(store)?;
         Ok(ring)
+    }
+
+    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than a
+    /// simulated week.
+    pub(crate) fn shared() -> Result<Self, StartError> {
+        static SHARED: OnceLock<Option<KeyRing>> = OnceLock::new();
+        let made = || {
+            let mut ring = Self::load_or_generate(&Store::default()).ok()?;
+            for _ in 0..SPARE {
+                ring.spare.push(Arc::new(SigningKey::rsa().ok()?));
+            }
+            Some(ring)
+        };
+        SHARED.get_or_init(made).clone().ok_or(StartError::Keys)
     }
 
     fn restore(text: &str) -> Option<Self> {
@@ -88,6 +107,7 @@ impl KeyRing {
             previous_published: kept.previous_published,
             ec: Arc::new(SigningKey::restore(&kept.ec, Kind::Ec)?),
             ed25519: Arc::new(SigningKey::restore(&kept.ed25519, Kind::Ed25519)?),
+            spare: Vec::new(),
             unknown: Arc::default(),
         })
     }
@@ -107,7 +127,7 @@ impl KeyRing {
 
     /// Generates a new RSA key, with which the provider signs from now on.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
-        let fresh = Arc::new(SigningKey::rsa()?);
+        let fresh = self.spare.pop().map_or_else(|| SigningKey::rsa().map(Arc::new), Ok)?;
         self.previous = Some(std::mem::replace(&mut self.current, fresh));
         self.previous_published = publish_previous;
         Ok(())

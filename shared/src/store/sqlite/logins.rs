@@ -24,7 +24,7 @@ impl ReturnAddresses for SqliteStore {
         let login = login.to_owned();
         // A crash that loses the address costs little: the person then goes to the default address. So the write does
         // not wait for an fsync.
-        self.worker
+        self.jobs
             .ask(Keep::Soon, move |db| {
                 db.prepare_cached("DELETE FROM return_addresses WHERE until < ?1")?.execute([now.unix_timestamp()])?;
                 db.prepare_cached(

@@ -7,7 +7,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
-use flexgate::base::outbound::{Deadline, SendError, send};
+use flexgate::base::outbound::{Deadline, HttpClient, SendError, send};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -34,7 +34,7 @@ fn unsigned(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AwsEr
 
 /// Gets `path` from Lambda, in the region and with the credentials of `config`. `now` is the time of the signature.
 pub(super) async fn get_lambda(
-    http: &reqwest::Client,
+    http: &HttpClient,
     config: &SdkConfig,
     path: &str,
     now: SystemTime,

@@ -1,0 +1,101 @@
+//! Runs the store's jobs on the caller's thread, for the simulated world of `tests/simulation`. A thread of its own would
+//! let paused time run ahead while a job is under way.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Result};
+
+use super::values::failure;
+use crate::store::StoreError;
+
+/// Decides what happens to each job of a store.
+#[async_trait]
+pub trait StoreFaults: fmt::Debug + Send + Sync {
+    /// Called before a job. An error is the job's result, and the job does not run.
+    async fn before(&self, writes: bool) -> std::result::Result<(), StoreError>;
+
+    /// Called after a job that succeeded. An error replaces its result, like an answer that is lost.
+    async fn after(&self, writes: bool) -> std::result::Result<(), StoreError>;
+}
+
+/// A database in memory. Clones are the same database.
+#[derive(Clone)]
+pub struct Database(Arc<Mutex<Connection>>);
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    pub(super) fn over(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns every stored text, in the order of tables and rows. The simulation looks for secrets in it.
+    pub fn texts(&self) -> std::result::Result<Vec<String>, StoreError> {
+        let connection = self.connection();
+        let read = || -> Result<Vec<String>> {
+            let mut names = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+            let names = names.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
+            let mut texts = Vec::new();
+            for name in names {
+                let mut statement = connection.prepare(&format!("SELECT * FROM \"{name}\""))?;
+                let columns = statement.column_count();
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    for column in 0..columns {
+                        if let ValueRef::Text(text) | ValueRef::Blob(text) = row.get_ref(column)? {
+                            texts.push(String::from_utf8_lossy(text).into_owned());
+                        }
+                    }
+                }
+            }
+            Ok(texts)
+        };
+        read().map_err(failure)
+    }
+}
+
+/// The database, with one process's faults.
+#[derive(Debug)]
+pub(super) struct Inline {
+    database: Database,
+    faults: Arc<dyn StoreFaults>,
+}
+
+impl Inline {
+    pub(super) fn new(database: Database, faults: Arc<dyn StoreFaults>) -> Self {
+        Self { database, faults }
+    }
+
+    pub(super) async fn ask<T, F>(&self, writes: bool, work: F) -> std::result::Result<T, StoreError>
+    where
+        F: FnOnce(&Connection) -> Result<T>,
+    {
+        self.faults.before(writes).await?;
+        let result = self.run(writes, work).map_err(failure)?;
+        self.faults.after(writes).await?;
+        Ok(result)
+    }
+
+    /// Runs a writing job in a transaction of its own, like the thread does.
+    fn run<T>(&self, writes: bool, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut connection = self.database.connection();
+        if !writes {
+            return work(&connection);
+        }
+        let transaction = connection.transaction()?;
+        let result = work(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,123 @@
+//! Callers with a token: a service that manages users, and people who mint for themselves.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::model::{Minted, Says, Source};
+use crate::process::Function;
+use crate::world::World;
+
+async fn with_token(world: &World, claims: &Value, method: Method, path: &str, body: &Value) -> Request<Body> {
+    let token = world.jwt(claims).await;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .header(CONTENT_TYPE, "application/json");
+    request.body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) }).unwrap()
+}
+
+fn service() -> Value {
+    json!({ "sub": "service", "scope": "flexgate.users.read flexgate.users.write" })
+}
+
+/// Calls `POST /users`.
+pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool) {
+    let says = Says { active: Some(true), supervisor: Some(supervisor) };
+    let what = format!("the service provisions {name}, supervisor: {supervisor}");
+    world.tell(&what);
+    let before = world.model().person(&name).begin(Source::Api, says);
+    let roles = if supervisor { json!(["agent", "supervisor"]) } else { json!(["agent"]) };
+    let body = json!({ "username": name, "email": format!("{name}@example.com"),
+        "full_name": format!("{name} Example"), "roles": roles });
+    let claims = service();
+    let mut repeated = false;
+    loop {
+        let send = async || with_token(&world, &claims, Method::POST, "/users", &body).await;
+        let Some(done) = world.insist(Function::Provision, &what, send).await else { return };
+        repeated |= done.repeated;
+        match done.reply.status {
+            200 | 201 => {
+                if done.reply.body["username"] != name.as_str() || done.reply.body["deactivated"] == true {
+                    world.complain(format!("{what}: Flexgate answered with another user, or a deactivated one"));
+                }
+                return world.model().person(&name).settle(Source::Api, says);
+            }
+            // The key that signed the token may be new, and Flexgate looks for new keys only once a minute.
+            401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
+            409 => {
+                if !repeated {
+                    world.model().person(&name).refuse(Source::Api, before);
+                }
+                return;
+            }
+            status => return world.complain(format!("{what}: refused with {status}: {}", done.reply.body)),
+        }
+    }
+}
+
+/// Calls `DELETE /users/{sid}`.
+pub(crate) async fn deprovision(world: Arc<World>, name: String) {
+    let Some(user) = world.flex_user(&name).await else { return };
+    let Some(sid) = user["flex_user_sid"].as_str().map(str::to_owned) else { return };
+    let says = Says { active: Some(false), supervisor: None };
+    let what = format!("the service deprovisions {name}");
+    world.tell(&what);
+    world.model().person(&name).begin(Source::Api, says);
+    let (claims, path) = (service(), format!("/users/{sid}"));
+    loop {
+        let send = async || with_token(&world, &claims, Method::DELETE, &path, &Value::Null).await;
+        let Some(done) = world.insist(Function::Provision, &what, send).await else { return };
+        match done.reply.status {
+            204 => return world.model().person(&name).settle(Source::Api, says),
+            401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
+            status => return world.complain(format!("{what}: refused with {status}: {}", done.reply.body)),
+        }
+    }
+}
+
+/// A person asks for a token, once. The token must be the person's own, and nobody who has left may get one.
+pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
+    let issued_at = world.now().unix_timestamp();
+    let what = format!("{name} mints, supervisor: {supervisor}");
+    world.tell(&what);
+    let (before, gone) = {
+        let mut model = world.model();
+        let person = model.person(&name);
+        (person.mints(issued_at, supervisor), person.must_be_inactive())
+    };
+    let claims = json!({
+        "sub": format!("00u-{name}"), "preferred_username": name, "scope": "flexgate.token",
+        "name": format!("{name} Example"), "email": format!("{name}@example.com"), "email_verified": true,
+        "roles": if supervisor { json!(["supervisor"]) } else { json!([]) },
+    });
+    let request = with_token(&world, &claims, Method::POST, "/token", &json!({})).await;
+    let reply = world.send(Function::Mint, request).await;
+    let status = reply.as_ref().map_or(0, |reply| reply.status);
+    world.tell(format!("{what}: {status} {}", reply.as_ref().map_or(&Value::Null, |reply| &reply.body["code"])));
+    let done = match reply {
+        Some(reply) if reply.status == 201 => {
+            if gone {
+                world.complain(format!("{what}: got a token although a source had said inactive before"));
+            }
+            owns(&world, &what, &name, &reply.body["access_token"]);
+            Minted::Yes
+        }
+        // A refusal that comes before the ledger leaves no statement.
+        Some(reply) if matches!(reply.status, 401 | 403 | 429) => Minted::No(before),
+        _ => Minted::Perhaps,
+    };
+    world.model().person(&name).minted(issued_at, done);
+}
+
+/// Complains unless the token is the person's.
+pub(crate) fn owns(world: &World, what: &str, name: &str, token: &Value) {
+    let owner = token.as_str().and_then(|token| world.simulator.owner_of(token));
+    if owner.as_deref() != Some(name) {
+        world.complain(format!("{what}: the token is for {owner:?}"));
+    }
+}

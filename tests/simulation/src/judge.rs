@@ -1,0 +1,106 @@
+//! What must hold at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::hooks::Systems;
+use crate::log::Log;
+use crate::process::Worker;
+use crate::upkeep;
+use crate::world::World;
+
+pub(crate) async fn at_rest(world: &World, systems: &Systems, queue: &Worker, log: &Log) {
+    if upkeep::waiting(queue).await > 0 {
+        world.complain("messages are still waiting");
+    }
+    if systems.under_way() > 0 {
+        world.complain("a delivery was never accepted");
+    }
+    let texts = world.database.texts().unwrap_or_default();
+    people(world, systems, queue, true).await;
+    sealed(world, &texts, log);
+}
+
+/// The subjects about whom a message could not be applied. Complains about a dead letter without a reason.
+fn subjects_of_dead_letters(letters: &[flexgate::store::DeadLetter], world: &World) -> BTreeSet<String> {
+    let mut subjects = BTreeSet::new();
+    for letter in letters {
+        if letter.reason.is_empty() {
+            world.complain(format!("a dead letter has no reason: {}", letter.event_id));
+        }
+        let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
+        collect_subjects(&body, &mut subjects);
+    }
+    subjects
+}
+
+fn collect_subjects(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.starts_with("hr-") || text.starts_with("00u_") => drop(into.insert(text.clone())),
+        Value::Array(values) => values.iter().for_each(|value| collect_subjects(value, into)),
+        Value::Object(members) => members.values().for_each(|value| collect_subjects(value, into)),
+        _ => {}
+    }
+}
+
+/// Before the first sweep (`after_sweeps` is false), people whom somebody else has changed in Flex are not judged.
+pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, after_sweeps: bool) {
+    systems.conclude(world, &subjects_of_dead_letters(&queue.dead_letters().await, world));
+    let mut users: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for user in world.flex_users().await {
+        let name = user["username"].as_str().unwrap_or_default().to_owned();
+        users.entry(name).or_default().push(user);
+    }
+    let model = world.model();
+    let mut wrong = Vec::new();
+    for (name, person) in model.people.iter().filter(|(_, person)| after_sweeps || !person.is_touched()) {
+        let active = users.get(name).into_iter().flatten().find(|user| user["deactivated"] == false);
+        let roles: Vec<&str> = active
+            .and_then(|user| user["roles"].as_array())
+            .map(|roles| roles.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let supervisor = roles.contains(&"supervisor");
+        if active.is_some() && person.must_be_inactive() {
+            wrong.push(format!("{name} is active in Flex, although a source says inactive"));
+        }
+        if active.is_none() && person.must_be_active() {
+            wrong.push(format!("{name} is not active in Flex, although every source says active"));
+        }
+        if supervisor && !person.may_be_supervisor() {
+            wrong.push(format!("{name} is a supervisor, and nobody says so"));
+        }
+        if active.is_some() && !supervisor && person.must_be_supervisor() {
+            wrong.push(format!("{name} is no supervisor, although a source says so"));
+        }
+        if active.is_some() && person.keeps_wfo && !roles.contains(&"wfo.full_access") {
+            wrong.push(format!("{name} has lost the role wfo.full_access"));
+        }
+        if roles.contains(&"admin") {
+            wrong.push(format!("{name} is an administrator"));
+        }
+    }
+    drop(model);
+    for what in wrong {
+        world.complain(if after_sweeps { what } else { format!("before the first sweep, {what}") });
+    }
+}
+
+/// No token, code or verifier may be readable in the store or in the log.
+fn sealed(world: &World, texts: &[String], log: &Log) {
+    let secrets = std::mem::take(&mut world.spy.seen().secrets);
+    let logged = log.text();
+    for secret in secrets.iter().filter(|secret| secret.len() >= 16) {
+        // The end of a token differs between tokens even where the beginning is the same.
+        let part = &secret[secret.len() - 16..];
+        if texts.iter().any(|text| text.contains(part)) {
+            world.complain("the store contains a secret in the clear");
+        }
+        if logged.contains(part) {
+            world.complain("the log contains a secret");
+        }
+    }
+    if logged.contains("@example.com") {
+        world.complain("the log contains an e-mail address");
+    }
+}

@@ -1,0 +1,109 @@
+//! The processes of the deployment. A function has two processes, with their own caches and connections.
+
+use std::sync::Arc;
+
+use axum::Router;
+use flexgate::base::clock_rng::ClockRng;
+use flexgate::base::outbound::HttpClient;
+use flexgate::platform::Platform;
+use flexgate::store::{Database, DeadLetter, DeadLetters, Inbox, SqliteStore};
+use flexgate::web::Edge;
+
+use crate::boundary::{Boundary, Life};
+use crate::settings::Settings;
+use crate::vault::Vault;
+
+/// A function that answers requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Function {
+    Sso,
+    Mint,
+    Provision,
+    Webhooks,
+}
+
+/// A process that answers requests.
+pub(crate) struct Server {
+    pub(crate) life: Arc<Life>,
+    pub(crate) router: Router,
+}
+
+/// A process that applies messages or sweeps.
+pub(crate) struct Worker {
+    pub(crate) life: Arc<Life>,
+    pub(crate) inbox: Arc<dyn Inbox>,
+    dead_letters: Arc<dyn DeadLetters>,
+    pub(crate) apply: Arc<flexgate_apply::App>,
+    pub(crate) sweep: flexgate_sweep::App,
+}
+
+impl Worker {
+    pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.dead_letters.list(1_000).await.unwrap_or_default()
+    }
+}
+
+/// Everything from which a process is made.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) clock_rng: ClockRng,
+    pub(crate) database: Database,
+    pub(crate) vault: Vault,
+    pub(crate) boundary: Boundary,
+}
+
+impl Parts {
+    fn platform(&self) -> (Arc<Life>, Platform) {
+        let life = Arc::new(Life::default());
+        let boundary = Arc::new(Boundary { life: life.clone(), ..self.boundary.clone() });
+        let store = SqliteStore::inline(&self.database, boundary.clone());
+        let http = HttpClient::in_process(boundary);
+        (life, Platform::simulated(self.clock_rng.clone(), http, Arc::new(self.vault.clone()), store))
+    }
+
+    pub(crate) fn serve(&self, function: Function) -> Server {
+        let (life, platform) = self.platform();
+        let settings = &self.settings;
+        let (name, routes) = match function {
+            Function::Sso => ("sso", flexgate_sso::router(flexgate_sso::App::new(&settings.sso, &platform))),
+            Function::Mint => ("mint", flexgate_mint::router(flexgate_mint::App::new(&settings.mint, &platform))),
+            Function::Provision => {
+                let app = flexgate_provision::App::new(&settings.provision, &platform);
+                ("provision", flexgate_provision::router(app))
+            }
+            Function::Webhooks => {
+                let app = flexgate_webhooks::App::new(&settings.webhooks.webhooks, &platform);
+                ("webhooks", flexgate_webhooks::router(app))
+            }
+        };
+        let edge = Edge::new(name, &settings.mint.common, self.clock_rng.clone());
+        Server { life, router: edge.assemble(routes) }
+    }
+
+    pub(crate) fn work(&self) -> Worker {
+        let (life, platform) = self.platform();
+        let queue = SqliteStore::inline(&self.database, Arc::new(Calm));
+        Worker {
+            life,
+            inbox: queue.inbox(),
+            dead_letters: Arc::new(queue),
+            apply: flexgate_apply::App::new(&self.settings.apply, &platform),
+            sweep: flexgate_sweep::App::new(&self.settings.sweep, &platform),
+        }
+    }
+}
+
+/// The queue service, which has no faults of its own. Its deliveries have.
+#[derive(Debug)]
+pub(crate) struct Calm;
+
+#[async_trait::async_trait]
+impl flexgate::store::StoreFaults for Calm {
+    async fn before(&self, _writes: bool) -> Result<(), flexgate::store::StoreError> {
+        Ok(())
+    }
+
+    async fn after(&self, _writes: bool) -> Result<(), flexgate::store::StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! What happens in a run, as a list that follows from the seed. A part of the list can be replayed.
+
+use crate::chance::Chance;
+use crate::hooks::{Hr, Okta};
+use crate::model::Says;
+
+/// Who belongs to which systems. The username of the last one ends in digits because the simulator made it.
+pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
+pub(crate) const API: [&str; 2] = ["cy", "ida"];
+pub(crate) const OKTA: [&str; 2] = ["dan", "eve"];
+pub(crate) const HR: [&str; 3] = ["fay", "gus", "hal"];
+/// People about whom no source but their own token says anything.
+pub(crate) const TOKEN: [&str; 1] = ["jon"];
+pub(crate) const GROUPS: [&str; 2] = ["Leads", "Chiefs"];
+const OKTA_GROUPS: [&str; 2] = ["group-a", "group-b"];
+
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    ScimCreates { name: &'static str, supervisor: bool },
+    ScimSays { name: &'static str, says: Says, email: Option<u32> },
+    ScimDeletes { name: &'static str },
+    ScimMembers { group: &'static str, names: Vec<&'static str>, joins: bool },
+    Okta { name: &'static str, change: Okta },
+    Hr { name: &'static str, change: Hr },
+    ApiProvisions { name: &'static str, supervisor: bool },
+    ApiDeprovisions { name: &'static str },
+    SignsIn { name: &'static str },
+    AsksForToken { name: &'static str, tabs: usize },
+    Mints { name: &'static str, supervisor: bool },
+    ConsolePromotes { name: &'static str },
+    ConsoleDeactivates { name: &'static str },
+    ConsoleActivates { name: &'static str },
+    Sweep,
+    Deploy,
+    RotateIssuerKeys,
+    RotateCredential,
+    RotateCookieKeys { number: u8 },
+    Jump { seconds: i64 },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// How long nothing new happens before this step, in milliseconds.
+    pub(crate) pause: u64,
+    pub(crate) action: Action,
+}
+
+/// Draws the script of a run.
+pub(crate) fn draw(chance: &Chance) -> Vec<Step> {
+    let length = 10 + chance.below(40);
+    // Each run prefers some kinds of actions, so that rare combinations meet.
+    let weights: Vec<usize> = KINDS.iter().map(|_| chance.below(8).saturating_sub(3)).collect();
+    let total: usize = weights.iter().sum::<usize>().max(1);
+    // Each run is about a few people, so that their changes meet.
+    let cast = Cast::drawn(chance);
+    let mut steps = cast.opening(chance);
+    for number in 0..length {
+        let mut ticket = chance.below(total);
+        let kind = KINDS.iter().zip(&weights).find(|(_, weight)| {
+            let hit = ticket < **weight;
+            ticket = ticket.saturating_sub(**weight);
+            hit
+        });
+        let Some((kind, _)) = kind else { continue };
+        let action = kind(chance, &cast, u32::try_from(number).unwrap_or_default());
+        let pause = match chance.below(4) {
+            0 => 0,
+            1 => chance.below(200) as u64,
+            2 => chance.below(5_000) as u64,
+            _ => chance.below(60_000) as u64,
+        };
+        steps.push(Step { pause, action });
+    }
+    steps
+}
+
+struct Cast {
+    scim: Vec<&'static str>,
+    okta: Vec<&'static str>,
+    hr: Vec<&'static str>,
+    api: Vec<&'static str>,
+}
+
+impl Cast {
+    fn drawn(chance: &Chance) -> Self {
+        let some = |all: &[&'static str]| {
+            let first = chance.below(all.len());
+            let count = 1 + chance.below(2);
+            (0..count).map(|place| all[(first + place) % all.len()]).collect()
+        };
+        Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API) }
+    }
+
+    /// Most runs begin with people who are there already.
+    fn opening(&self, chance: &Chance) -> Vec<Step> {
+        let scim = self.scim.iter().map(|&name| Action::ScimCreates { name, supervisor: false });
+        let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });
+        let hr = self.hr.iter().map(|&name| Action::Hr { name, change: Hr::Job { supervisor: chance.half() } });
+        let all: Vec<Action> = scim.chain(okta).chain(hr).collect();
+        let kept = all.into_iter().filter(|_| chance.thousandths(700));
+        kept.map(|action| Step { pause: chance.below(3_000) as u64, action }).collect()
+    }
+
+    fn anybody(&self, chance: &Chance) -> &'static str {
+        let all: Vec<&'static str> =
+            [&self.scim, &self.okta, &self.hr, &self.api].into_iter().flatten().copied().chain(TOKEN).collect();
+        chance.one_of(&all)
+    }
+}
+
+type Kind = fn(&Chance, &Cast, u32) -> Action;
+
+const KINDS: [Kind; 12] = [
+    |chance, cast, _| Action::ScimCreates { name: chance.one_of(&cast.scim), supervisor: chance.thousandths(250) },
+    scim_change,
+    |chance, cast, _| {
+        let names = if chance.half() { cast.scim.clone() } else { vec![chance.one_of(&cast.scim)] };
+        let group = if chance.thousandths(800) { GROUPS[0] } else { GROUPS[1] };
+        Action::ScimMembers { group, names, joins: chance.half() }
+    },
+    |chance, cast, _| Action::ScimDeletes { name: chance.one_of(&cast.scim) },
+    |chance, cast, _| {
+        let group = chance.one_of(&OKTA_GROUPS);
+        let change = match chance.below(6) {
+            0..=2 => Okta::Joins(group),
+            3 => Okta::Leaves(group),
+            4 => Okta::Suspends,
+            _ => Okta::Unsuspends,
+        };
+        Action::Okta { name: chance.one_of(&cast.okta), change }
+    },
+    |chance, cast, _| {
+        let change = match chance.below(6) {
+            0..=2 => Hr::Job { supervisor: chance.half() },
+            3 => Hr::Moves,
+            4 => Hr::Leaves,
+            _ => Hr::Successor,
+        };
+        Action::Hr { name: chance.one_of(&cast.hr), change }
+    },
+    |chance, cast, _| {
+        let name = chance.one_of(&cast.api);
+        if chance.thousandths(600) {
+            Action::ApiProvisions { name, supervisor: chance.half() }
+        } else {
+            Action::ApiDeprovisions { name }
+        }
+    },
+    |chance, cast, _| Action::SignsIn { name: cast.anybody(chance) },
+    |chance, cast, _| Action::AsksForToken { name: cast.anybody(chance), tabs: 1 + chance.below(2) },
+    |chance, cast, _| Action::Mints { name: cast.anybody(chance), supervisor: chance.thousandths(300) },
+    |chance, cast, _| {
+        let name = cast.anybody(chance);
+        match chance.below(8) {
+            0 => Action::ConsolePromotes { name },
+            1 => Action::ConsoleDeactivates { name },
+            2 => Action::ConsoleActivates { name },
+            _ => Action::Sweep,
+        }
+    },
+    |chance, _, number| match chance.below(6) {
+        0 => Action::Deploy,
+        1 => Action::RotateIssuerKeys,
+        2 => Action::RotateCredential,
+        3 => Action::RotateCookieKeys { number: u8::try_from(number).unwrap_or_default() },
+        _ => Action::Jump { seconds: [60, 3_600, 6 * 3_600][chance.below(3)] },
+    },
+];
+
+fn scim_change(chance: &Chance, cast: &Cast, number: u32) -> Action {
+    let name = chance.one_of(&cast.scim);
+    let (mut says, mut email) = (Says::default(), None);
+    match chance.below(4) {
+        0 | 1 => says.active = Some(chance.thousandths(600)),
+        2 => says.supervisor = Some(chance.half()),
+        _ => email = Some(number),
+    }
+    if chance.thousandths(150) {
+        says.supervisor = Some(chance.half());
+    }
+    Action::ScimSays { name, says, email }
+}

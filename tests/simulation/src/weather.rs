@@ -1,0 +1,49 @@
+//! How often something goes wrong at a boundary.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::chance::Chance;
+
+/// Probabilities in thousandths, for each call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Odds {
+    /// The store fails before it does anything.
+    pub store_fails: u32,
+    /// The store commits, and its answer is lost.
+    pub store_loses: u32,
+    /// The store or Twilio takes long.
+    pub slow: u32,
+    /// Twilio or the identity provider cannot be reached.
+    pub unreachable: u32,
+    /// Twilio answers 429 or 503, or something that is not its answer.
+    pub refused: u32,
+    /// Twilio does what it was asked, and its answer is lost.
+    pub lost: u32,
+    /// A request makes its process die somewhere on the way.
+    pub dies: u32,
+}
+
+/// The odds that apply now.
+#[derive(Debug, Default)]
+pub struct Weather(Mutex<Odds>);
+
+impl Weather {
+    pub(crate) fn now(&self) -> Odds {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, odds: Odds) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = odds;
+    }
+}
+
+impl Odds {
+    /// Odds of a run. A third of all runs has no faults, so that mistakes in the rules are not hidden by them.
+    pub(crate) fn drawn(chance: &Chance) -> Self {
+        match chance.below(3) {
+            0 => Self::default(),
+            1 => Self { store_fails: 3, store_loses: 3, slow: 30, unreachable: 5, refused: 10, lost: 10, dies: 20 },
+            _ => Self { store_fails: 15, store_loses: 15, slow: 80, unreachable: 20, refused: 40, lost: 40, dies: 100 },
+        }
+    }
+}

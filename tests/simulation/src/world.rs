@@ -1,0 +1,221 @@
+//! The simulated world: the deployment, Twilio, the identity provider, and the time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flexgate::base::clock_rng::{Clock as _, ClockRng};
+use flexgate::store::Database;
+use flexgate_provision::NewToken;
+use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, InProcess};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tower::ServiceExt as _;
+
+use crate::boundary::Boundary;
+use crate::chance::Chance;
+use crate::clock::WorldClock;
+use crate::model::Model;
+use crate::process::{Function, Parts, Server, Worker};
+use crate::settings::{GATEWAY, Settings, TWILIO};
+use crate::spy::Spy;
+use crate::vault::Vault;
+use crate::weather::Weather;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The processes of one function.
+const PROCESSES: usize = 2;
+pub(crate) const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
+pub(crate) const OKTA_SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
+
+/// An answer of Flexgate.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Value,
+}
+
+pub(crate) struct World {
+    pub(crate) chance: Chance,
+    pub(crate) clock: WorldClock,
+    pub(crate) weather: Arc<Weather>,
+    pub(crate) simulator: InProcess,
+    pub(crate) spy: Arc<Spy>,
+    pub(crate) scim_token: String,
+    pub(crate) vault: Vault,
+    pub(crate) database: Database,
+    auth_token: Mutex<String>,
+    parts: Parts,
+    servers: Mutex<BTreeMap<(Function, usize), Arc<Server>>>,
+    model: Mutex<Model>,
+    trace: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn start(seed: u64) -> Arc<Self> {
+        let (chance, clock) = (Chance::new(seed), WorldClock::start());
+        let weather = Arc::new(Weather::default());
+        let twilio_clock = clock.clone();
+        let trusted = vec![format!("{GATEWAY}/sso/default/callback")];
+        let simulator =
+            InProcess::new(chance.number(), TWILIO, trusted, move || twilio_clock.now().unix_timestamp()).unwrap();
+        let vault = Vault::new(chance.clone(), weather.clone());
+        let scim = NewToken::generate("sim", &chance);
+        vault.put("twilio", &json!({ "accountSid": ACCOUNT_SID, "authToken": AUTH_TOKEN }));
+        vault.put("cookie-keys", &json!({ "current": "1", "keys": { "1": cookie_key(7) } }));
+        vault.put("scim-tokens", &serde_json::to_value(&scim.hashes).unwrap());
+        let whsec = format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY));
+        vault.put("webhook-secrets", &json!({ "hr": whsec, "okta": OKTA_SECRET }));
+        let (spy, database) = (Arc::new(Spy::default()), Database::new().unwrap());
+        let boundary = Boundary {
+            life: Arc::default(),
+            weather: weather.clone(),
+            chance: chance.clone(),
+            simulator: simulator.clone(),
+            spy: spy.clone(),
+        };
+        let clock_rng = ClockRng { clock: Arc::new(clock.clone()), rng: Arc::new(chance.clone()) };
+        let parts =
+            Parts { settings: Settings::read(), clock_rng, database: database.clone(), vault: vault.clone(), boundary };
+        Arc::new(Self {
+            chance,
+            clock,
+            weather,
+            simulator,
+            spy,
+            scim_token: scim.token.expose_secret().to_owned(),
+            vault,
+            database,
+            auth_token: Mutex::new(AUTH_TOKEN.to_owned()),
+            parts,
+            servers: Mutex::default(),
+            model: Mutex::default(),
+            trace: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line to the story of this run.
+    pub(crate) fn tell(&self, line: impl AsRef<str>) {
+        let elapsed = self.now() - WorldClock::at_start();
+        let seconds = elapsed.whole_milliseconds();
+        let line = format!("{:>9}.{:03} s  {}", seconds / 1000, seconds % 1000, line.as_ref());
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    /// Records that something happened that must not happen.
+    pub(crate) fn complain(&self, what: impl AsRef<str>) {
+        self.tell(format!("WRONG: {}", what.as_ref()));
+        self.spy.seen().complaints.push(what.as_ref().to_owned());
+    }
+
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a request to a process of the function. Returns `None` if no answer comes: the process dies, or takes too
+    /// long.
+    pub(crate) async fn send(&self, function: Function, request: Request<Body>) -> Option<Reply> {
+        let slot = (function, self.chance.below(PROCESSES));
+        let server = {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            servers.entry(slot).or_insert_with(|| Arc::new(self.parts.serve(function))).clone()
+        };
+        let is_doomed = self.chance.thousandths(self.weather.now().dies);
+        if is_doomed {
+            server.life.doom(1 + i64::try_from(self.chance.below(30)).unwrap_or_default());
+        }
+        let answered = async {
+            let response = server.router.clone().oneshot(request).await.ok()?;
+            let (parts, body) = response.into_parts();
+            let body: Bytes = body.collect().await.ok()?.to_bytes();
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        };
+        let reply = tokio::select! {
+            biased;
+            () = server.life.end() => None,
+            reply = tokio::time::timeout(PATIENCE, answered) => reply.ok().flatten(),
+        };
+        if reply.is_none() {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            if servers.get(&slot).is_some_and(|current| Arc::ptr_eq(current, &server)) {
+                servers.remove(&slot);
+            }
+        }
+        reply
+    }
+
+    /// Starts every process anew, with empty caches.
+    pub(crate) fn deploy(&self) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(crate) fn worker(&self) -> Worker {
+        self.parts.work()
+    }
+
+    /// Sends a request to Twilio or the identity provider, past Flexgate.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
+        let token = self.auth_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let basic = STANDARD.encode(format!("{ACCOUNT_SID}:{token}"));
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{TWILIO}{path}"))
+            .header(AUTHORIZATION, format!("Basic {basic}"))
+            .header(CONTENT_TYPE, "application/json");
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let response = self.simulator.answer(request.body(body).unwrap()).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {} {:?}", response.status(), response.body());
+        serde_json::from_slice(response.body()).unwrap_or_default()
+    }
+
+    /// Replaces the account's auth token at Twilio, and in the vault.
+    pub(crate) async fn rotate_credential(&self) {
+        let answer = self.ask(Method::POST, "/__sim/credentials", &json!({ "keep_old": true })).await;
+        let token = answer["auth_token"].as_str().unwrap_or_default().to_owned();
+        self.vault.put("twilio", &json!({ "accountSid": ACCOUNT_SID, "authToken": token }));
+        *self.auth_token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// The Flex users, as Twilio shows them.
+    pub(crate) async fn flex_users(&self) -> Vec<Value> {
+        let users = self.ask(Method::GET, "/__sim/users", &Value::Null).await;
+        users["users"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The Flex user with this username. An active one comes before a deactivated one.
+    pub(crate) async fn flex_user(&self, username: &str) -> Option<Value> {
+        let mut users = self.flex_users().await;
+        users.retain(|user| user["username"] == username);
+        users.sort_by_key(|user| user["deactivated"] == true);
+        users.into_iter().next()
+    }
+
+    /// A token of the identity provider.
+    pub(crate) async fn jwt(&self, claims: &Value) -> String {
+        let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
+        answer["token"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+pub(crate) fn cookie_key(byte: u8) -> String {
+    let mut bytes = [byte; 32];
+    bytes[0] ^= 0x55;
+    STANDARD.encode(bytes)
+}
