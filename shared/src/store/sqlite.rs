@@ -5,6 +5,7 @@
 //! rate limits.
 
 mod activity;
+mod counters;
 mod event_tables;
 mod events;
 #[cfg(feature = "simulation")]
@@ -26,12 +27,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use time::{Duration as Span, OffsetDateTime};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::{
-    Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint,
-};
+use super::{Bindings, Bound, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint};
 use crate::domain::{FlexUserSid, Identity};
 #[cfg(feature = "simulation")]
 pub use inline::{Database, StoreFaults};
@@ -332,44 +331,6 @@ impl OnceOnly for SqliteStore {
         })
         .await
     }
-}
-
-#[async_trait]
-impl Counters for SqliteStore {
-    async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
-        let counter = counter_key(kind, what);
-        let count = move |db: &Connection| {
-            let (now, until) = (now.unix_timestamp(), (now + span).truncate_to_second());
-            let more = db
-                .prepare_cached(
-                    "UPDATE counters SET times = times + 1 WHERE counter = ?1 AND until > ?2 RETURNING times, until",
-                )?
-                .query_row(params![counter, now], |row| Ok(Counted { times: row.get(0)?, until: moment(row, 1)? }))
-                .optional()?;
-            if let Some(more) = more {
-                return Ok(more);
-            }
-            db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now])?;
-            db.prepare_cached("INSERT INTO counters (counter, times, until) VALUES (?1, 1, ?2)")?
-                .execute(params![counter, until.unix_timestamp()])?;
-            Ok(Counted { times: 1, until })
-        };
-        // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
-        self.jobs.ask(Keep::Soon, count).await
-    }
-
-    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError> {
-        let counter = counter_key(kind, what);
-        let forget = move |db: &Connection| {
-            db.prepare_cached("DELETE FROM counters WHERE counter = ?1")?.execute([counter]).map(drop)
-        };
-        self.jobs.ask(Keep::Soon, forget).await
-    }
-}
-
-fn counter_key(kind: &str, what: &[&str]) -> String {
-    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-    fingerprint(&parts)
 }
 
 #[async_trait]
