@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Packages the built bootstraps and the template for `sam deploy`. Writes a bill of materials for each bootstrap and
+"""Packages the built bootstraps and the templates for a deployment. Writes a bill of materials for each bootstrap and
 prints its size. Fails if a bootstrap exceeds its size budget.
 
     infra/package.py BUILT OUT     BUILT is cargo-lambda's folder, such as target/lambda; OUT is deleted and recreated
@@ -75,6 +75,7 @@ def main(built, out):
         heavy += [name] if raw > MOST[0] or small > MOST[1] else []
         print(f"{name.lower():12}{raw / 1e6:>10.2f}{small / 1e6:>12.2f}")
     (out / "template.yaml").write_text(with_code((HERE / "template.yaml").read_text(), lambda name: f"{name}.zip"))
+    shutil.copy(HERE / "edge.yaml", out)
     print(f"{'at most':12}{MOST[0] / 1e6:>10.2f}{MOST[1] / 1e6:>12.2f}")
     if heavy:
         raise SystemExit(f"larger than they may be: {', '.join(heavy)}")

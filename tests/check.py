@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks house rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
 
+import json
 import re
 import subprocess
 import sys
@@ -27,7 +28,6 @@ RETIRED = {
 # Variables that the CloudFormation template does not set, each with a reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
-    "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
     "FLEXGATE_CA_FILE": "Lambda trusts the public roots",
     "FLEXGATE_PREWARM_MILLISECONDS": "its default is measured for Lambda",
     "FLEXGATE_REQUEST_SECONDS": "Lambda's own deadline counts",
@@ -73,6 +73,7 @@ def main() -> int:
 
     for path in tracked("*.rs", "*.md", "*.yaml"):
         name = path.relative_to(ROOT)
+        rule(not re.search(r"^(<<<<<<<|>>>>>>>) ", path.read_text(), re.M), f"{name}: a conflict of a merge is left")
         for word, instead in RETIRED.items():
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
@@ -126,10 +127,16 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Workflows name each action by commit, because the action's owner could move a tag to other code.
+    # Doctor knows the template's parameters. tests/aws/test_parameters.py compares everything.
+    section = template.split("\nParameters:\n")[1].split("\n\n")[0]
+    known = json.loads((ROOT / "infra/cli/src/doctor/parameters/template.json").read_text())["parameters"]
+    names = set(re.findall(r"^  (\w+):$", section, re.M)) ^ {one["name"] for one in known}
+    rule(not names, f"doctor/parameters/template.json: differs in {sorted(names)}; run target/tools/aws/bin/python infra/parameters.py")
+
+    # Workflows name each foreign action by commit, because the action's owner could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
-            rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
+            rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|\./\S+", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
     # Links between pages must lead to existing pages and headings.
     for path in tracked("*.md"):

@@ -67,7 +67,9 @@ async fn a_session_is_kept_as_it_was_for_every_process() {
     store.one.insert(ada.clone()).await.unwrap();
     assert_eq!(store.other.get(&ada.key).await.unwrap(), Some(ada.clone()));
     assert_eq!(store.one.get(&SessionKey::of("nobody")).await.unwrap(), None);
-    assert!(store.one.insert(ada.clone()).await.is_err(), "an identifier is never given twice");
+    let other = Session { sealed: "v1.1.other".into(), ..ada.clone() };
+    assert!(store.other.insert(other).await.is_err(), "an identifier is never given twice");
+    assert_eq!(store.other.get(&ada.key).await.unwrap(), Some(ada.clone()));
     store.one.end(&ada.key).await.unwrap();
     store.one.end(&ada.key).await.unwrap();
     assert_eq!(store.other.get(&ada.key).await.unwrap(), None);
@@ -78,9 +80,14 @@ async fn use_is_noted_and_never_moves_back() {
     let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
-    store.one.touch(&ada.key, NOW + Duration::minutes(5)).await.unwrap();
-    store.other.touch(&ada.key, NOW + Duration::minutes(2)).await.unwrap();
+    store.one.touch(&ada, NOW + Duration::minutes(5)).await.unwrap();
+    store.other.touch(&ada, NOW + Duration::minutes(2)).await.unwrap();
     assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, NOW + Duration::minutes(5));
+    assert!(store.one.refreshed(&ada.key, 0, "v1.1.next").await.unwrap());
+    assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, NOW + Duration::minutes(5));
+    store.one.end(&ada.key).await.unwrap();
+    store.other.touch(&ada, NOW + Duration::minutes(6)).await.unwrap();
+    assert_eq!(store.one.get(&ada.key).await.unwrap(), None, "a use does not bring a session back");
 }
 
 #[tokio::test]
@@ -116,6 +123,23 @@ async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
     assert_eq!((now.version, now.sealed.as_str()), (1, "v1.1.next"));
     assert_eq!(store.other.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Moved);
     assert_eq!(store.other.lease(&ada.key, 1, NOW, until).await.unwrap(), Lease::Granted);
+}
+
+#[tokio::test]
+async fn a_process_that_knows_an_old_version_gets_no_lease_and_disturbs_none() {
+    let store = store().await;
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    let (until, later) = (NOW + Duration::seconds(10), NOW + Duration::seconds(20));
+    assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
+    assert!(store.one.refreshed(&ada.key, 0, "v1.1.next").await.unwrap());
+    assert_eq!(store.other.lease(&ada.key, 0, until, later).await.unwrap(), Lease::Moved, "the old lease is over");
+    assert_eq!(store.one.lease(&ada.key, 1, until, later).await.unwrap(), Lease::Granted);
+    assert_eq!(store.other.lease(&ada.key, 0, later, later).await.unwrap(), Lease::Moved);
+    store.other.release(&ada.key, 0).await.unwrap();
+    store.other.touch(&ada, until).await.unwrap();
+    assert_eq!(store.other.lease(&ada.key, 1, until, later).await.unwrap(), Lease::Held);
+    assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, until);
 }
 
 #[tokio::test]
@@ -205,6 +229,20 @@ async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
     let last = until - Duration::SECOND;
     assert_eq!(count("mint", &["a", "b"], last).await, Counted { times: 2, until });
     assert_eq!(count("mint", &["a", "b"], until).await, Counted { times: 1, until: until + Duration::MINUTE });
+}
+
+#[tokio::test]
+async fn a_count_that_is_forgotten_begins_anew_and_no_other_does() {
+    let store = store().await;
+    for (what, times) in [("a", 1), ("a", 2), ("b", 1)] {
+        assert_eq!(store.one.count("tries", &[what], NOW, Duration::MINUTE).await.unwrap().times, times);
+    }
+    for _ in 0..2 {
+        store.other.forget("tries", &["a"]).await.unwrap();
+    }
+    for (what, times) in [("a", 1), ("b", 2)] {
+        assert_eq!(store.one.count("tries", &[what], NOW, Duration::MINUTE).await.unwrap().times, times);
+    }
 }
 
 #[tokio::test]

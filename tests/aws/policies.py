@@ -1,56 +1,114 @@
-"""A proxy between the functions and the local AWS. The local AWS ignores the roles in the template, so this proxy
-enforces them: it refuses every action that the function's role does not allow. It also records which actions each
-function uses.
+"""Enforces the roles in the template, which a local AWS ignores: a request is refused if it needs an action, or a kind
+of item in the table, that the function's role does not allow. Also records what each function uses.
 """
 
+import fnmatch
 import http.client
 import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 # The IAM action for each kind of write in a DynamoDB transaction.
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "secretsmanager": "secretsmanager"}
+LEADING_KEYS = "dynamodb:LeadingKeys"
+AGENT = re.compile(r"\bapp/flexgate-(\w+)")
+
+
+class Statement(NamedTuple):
+    """A statement of a role: actions, resources by their names in the template, and patterns for the partition keys.
+    `None` allows every key.
+    """
+
+    actions: frozenset
+    resources: frozenset
+    keys: tuple | None = None
+
+    def allows(self, action, resource, keys):
+        matches = lambda key: any(fnmatch.fnmatchcase(key, pattern) for pattern in self.keys)  # noqa: E731
+        return action in self.actions and resource in self.resources and (self.keys is None or all(map(matches, keys)))
+
+
+def statements(role):
+    """The statements of a role, whose properties `Stack.exist` has evaluated."""
+    for one in role["Policies"][0]["PolicyDocument"]["Statement"]:
+        actions = {one["Action"]} if isinstance(one["Action"], str) else one["Action"]
+        resources = {one["Resource"]} if isinstance(one["Resource"], str) else one["Resource"]
+        condition = one.get("Condition", {"ForAllValues:StringLike": {}})
+        assert set(condition) == {"ForAllValues:StringLike"} and set(condition["ForAllValues:StringLike"]) <= {LEADING_KEYS}
+        keys = condition["ForAllValues:StringLike"].get(LEADING_KEYS)
+        names = {re.split(r"[.>]", resource.removeprefix("<"))[0] for resource in resources}
+        yield Statement(frozenset(actions), frozenset(names), keys and tuple(keys))
+
+
+def keys_of(document):
+    """The partition keys of a read or a write of the table."""
+    if "RequestItems" in document:
+        return [key["pk"]["S"] for table in document["RequestItems"].values() for key in table["Keys"]]
+    if "KeyConditionExpression" in document:
+        name = re.match(r"pk = (:\w+)", document["KeyConditionExpression"]).group(1)
+        return [document["ExpressionAttributeValues"][name]["S"]]
+    item = document.get("Key") or document.get("Item") or {}
+    return [item["pk"]["S"]] if "pk" in item else []
 
 
 def asked(target, body):
-    """The actions that a request needs, and the resource that the request names."""
+    """The actions that a request needs, the resource that it names, and the partition keys.
+
+    AWS does not document whether the condition of a transaction's write sees the keys of all writes. So each action
+    of a transaction must be allowed for all keys.
+    """
     service, operation = target.split(".")
     service, document = SERVICES.get(service, service), json.loads(body or b"{}")
     operations, resource = {operation}, document.get("TableName") or document.get("QueueUrl") or document.get("SecretId")
+    keys = keys_of(document)
     if operation == "TransactWriteItems":
-        operations = {WRITES[kind] for item in document["TransactItems"] for kind in item}
-        resource = next(write["TableName"] for item in document["TransactItems"] for write in item.values())
+        writes = [(kind, write) for item in document["TransactItems"] for kind, write in item.items()]
+        operations = {WRITES[kind] for kind, _ in writes}
+        resource = writes[0][1]["TableName"]
+        keys = [key for _, write in writes for key in keys_of(write)]
     elif operation == "BatchGetItem":
         resource = next(iter(document["RequestItems"]))
-    elif operation == "SendMessageBatch":
-        operations = {"SendMessage"}
-    return {f"{service}:{one}" for one in operations}, resource
+    elif operation in ("SendMessageBatch", "ChangeMessageVisibilityBatch"):
+        operations = {operation.removesuffix("Batch")}
+    return {f"{service}:{one}" for one in operations}, resource, keys
+
+
+def prefix(key):
+    """The kind of an item: the part of its partition key that the patterns name."""
+    return re.sub(r"#.*", "#*", key, flags=re.S)
+
+
+def verdict(who, allowed, actions, resource, keys):
+    """Why these statements do not allow the request, or `None`."""
+    for action in sorted(actions):
+        if not any(statement.allows(action, resource, keys) for statement in allowed):
+            return " ".join([f"{who} may not {action} on {resource}", *sorted(set(map(prefix, keys)))])
+    return None
 
 
 class Policies:
-    """The proxy. `allowed(function)` returns what the function's role allows, as pairs of a set of actions and an
-    ARN.
+    """A proxy in front of a local AWS. `allowed(function)` returns the statements of the function's role. `names` has
+    the template's name for each physical resource, by the last part of its ARN or URL.
     """
 
-    def __init__(self, upstream, allowed):
-        self.upstream, self.allowed = upstream, allowed
+    def __init__(self, upstream, allowed, names):
+        self.upstream, self.allowed, self.names = upstream, allowed, names
         self.used, self.refused, self.lock = {}, [], threading.Lock()
 
-    def verdict(self, function, actions, resource):
-        last = re.split(r"[:/]", str(resource))[-1]
-        for action in sorted(actions):
-            if not any(action in some and last == re.split(r"[:/]", arn)[-1] for some, arn in self.allowed(function)):
-                return f"{function} may not {action} on {last}"
-        return None
-
-    def note(self, function, actions, problem):
+    def problem(self, function, target, body):
+        actions, resource, keys = asked(target, body)
+        resource = self.names.get(re.split(r"[:/]", str(resource))[-1], resource)
+        problem = verdict(function, self.allowed(function), actions, resource, keys)
         with self.lock:
             if problem:
                 self.refused.append(problem)
             else:
-                self.used.setdefault(function, set()).update(actions)
+                kinds = set(map(prefix, keys)) or {None}
+                self.used.setdefault(function, set()).update((action, kind) for action in actions for kind in kinds)
+        return problem
 
     def start(self, port):
         server = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
@@ -67,12 +125,10 @@ class Policies:
             def forward(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 agent = self.headers.get("x-amz-user-agent") or self.headers.get("user-agent") or ""
-                function = re.search(r"\bapp/flexgate-(\w+)", agent)
+                function = AGENT.search(agent)
                 target = self.headers.get("x-amz-target")
                 if function and target:
-                    actions, resource = asked(target, body)
-                    problem = policies.verdict(function.group(1), actions, resource)
-                    policies.note(function.group(1), actions, problem)
+                    problem = policies.problem(function.group(1), target, body)
                     if problem:
                         refusal = json.dumps({"__type": "AccessDeniedException", "message": problem}).encode()
                         return self.answer(400, [("content-type", "application/x-amz-json-1.0")], refusal)

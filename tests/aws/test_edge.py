@@ -1,10 +1,12 @@
 """Tests infra/edge.yaml, the stack with CloudFront and AWS WAF in front of Flexgate."""
 
 import fnmatch
-import ipaddress
 import json
+import posixpath
 import re
+import subprocess
 import unittest
+import urllib.parse
 
 from resolve import Stack
 from samtranslator.yaml_helper import yaml_parse
@@ -26,9 +28,12 @@ def distribution(change=None):
     return edge(change).exist("AWS::CloudFront::Distribution")["Distribution"]["DistributionConfig"]
 
 
-def rate_rule(change=None):
-    (rule,) = edge(change).exist("AWS::WAFv2::WebACL")["WebAcl"]["Rules"]
-    return rule
+def rules(change=None):
+    return edge(change).exist("AWS::WAFv2::WebACL")["WebAcl"]["Rules"]
+
+
+def rate_rules(change=None):
+    return {rule["Name"]: rule["Statement"]["RateBasedStatement"] for rule in rules(change)}
 
 
 def routes():
@@ -59,7 +64,7 @@ class Edge(unittest.TestCase):
 
     def test_cloudfront_proves_itself_to_flexgate_and_to_nobody_else(self):
         source = (ROOT / "shared/src/web/cdn.rs").read_text()
-        (header,) = re.findall(r'HeaderName = HeaderName::from_static\("([^"]+)"\)', source)
+        header = re.search(r'X_FLEXGATE_CDN: HeaderName = HeaderName::from_static\("([^"]+)"\)', source).group(1)
         origins = {one["Id"]: one for one in distribution({"PageHost": "page.example.com"})["Origins"]}
         sent = {"HeaderName": header, "HeaderValue": "{{resolve:secretsmanager:<CdnSecret>}}"}
         self.assertEqual(origins["flexgate"]["OriginCustomHeaders"], [sent])
@@ -75,37 +80,84 @@ class Edge(unittest.TestCase):
                 kind = one["Type"]
                 self.assertEqual(edge().exist(kind)[name], after.exist(kind)[name], name)
 
-    def test_the_web_acl_limits_each_address_but_no_trusted_network_and_no_identity_provider(self):
+    def test_every_route_counts_in_one_of_the_rate_rules_however_its_path_is_spelled(self):
         self.assertEqual(distribution()["WebACLId"], "<WebAcl.Arn>")
-        rule = rate_rule({"RateLimit": "500"})
-        self.assertEqual(rule["Action"]["Block"]["CustomResponse"]["ResponseCode"], 429)
-        rate = rule["Statement"]["RateBasedStatement"]
-        self.assertEqual((rate["AggregateKeyType"], rate["Limit"], rate["EvaluationWindowSec"]), ("IP", "500", 300))
-        exempt = rate["ScopeDownStatement"]["NotStatement"]["Statement"]["OrStatement"]["Statements"]
-        sets = {one["IPSetReferenceStatement"]["Arn"] for one in exempt if "IPSetReferenceStatement" in one}
-        self.assertEqual(sets, {"<TrustedAddresses.Arn>", "<TrustedAddressesIpv6.Arn>"})
-        paths = {one["ByteMatchStatement"]["SearchString"] for one in exempt if "ByteMatchStatement" in one}
-        self.assertEqual(paths, {"/scim/", "/webhooks/"})
+        spellings = lambda path: [path, path.replace("/", "/x/../", 1), "/%2e/".join(path.split("/", 1))]  # noqa: E731
+        transform = {"NONE": lambda path: path, "URL_DECODE": urllib.parse.unquote, "NORMALIZE_PATH": posixpath.normpath}
+        rules = rate_rules({"RateLimit": "500", "DirectoryRateLimit": "7000"})
+        self.assertEqual({name: rule["Limit"] for name, rule in rules.items()}, {"people": "500", "directory": "7000"})
+
+        def counts(name, path):
+            _, any_of = rules[name]["ScopeDownStatement"]["AndStatement"]["Statements"]
+            for one in any_of["OrStatement"]["Statements"]:
+                match, seen = one["RegexMatchStatement"], path
+                for step in sorted(match["TextTransformations"], key=lambda step: step["Priority"]):
+                    seen = transform[step["Type"]](seen)
+                if re.search(match["RegexString"], seen):
+                    return True
+            return False
+
+        for _, route in routes():
+            directory = route.startswith(("/scim/", "/webhooks/"))
+            for path in spellings(re.sub(r"\{\w+\+?\}", "x", route)):
+                self.assertEqual(counts("directory", path), directory, path)
+                self.assertEqual(counts("people", path), not directory, path)
+        # A path that pretends to be a directory's counts as what it is.
+        self.assertTrue(counts("people", "/scim/../token") and counts("people", "/webhooks/%2e%2e/sso/default/login"))
+        # The files of a page do not count.
+        self.assertFalse(any(counts(name, "/assets/desk.js") or counts(name, "/") for name in rules))
+
+    def test_a_rate_rule_limits_each_address_but_no_trusted_network(self):
+        for name, rule in rate_rules().items():
+            self.assertEqual((rule["AggregateKeyType"], rule["EvaluationWindowSec"]), ("IP", 300), name)
+            trusted, _ = rule["ScopeDownStatement"]["AndStatement"]["Statements"]
+            self.assertEqual(trusted["NotStatement"]["Statement"]["IPSetReferenceStatement"]["Arn"], "<TrustedAddresses.Arn>")
+        # The rules count single addresses, and a client has billions of IPv6 addresses.
+        self.assertFalse(distribution()["IPV6Enabled"])
+
+    def test_no_error_is_cached(self):
+        # CloudFront caches these errors for ten seconds by default, whatever their headers say.
+        by_default = {400, 403, 404, 405, 414, 500, 501, 502, 503, 504}
+        responses = distribution()["CustomErrorResponses"]
+        self.assertEqual({one["ErrorCode"] for one in responses}, by_default)
+        self.assertEqual({one["ErrorCachingMinTTL"] for one in responses}, {0})
+
+    def test_cloudfront_names_the_client_and_answers_only_at_the_domain(self):
+        code = edge().exist("AWS::CloudFront::Function")["Client"]["FunctionCode"]
+        source = (ROOT / "shared/src/web/cdn.rs").read_text()
+        header = re.search(r'X_FLEXGATE_CLIENT: HeaderName = HeaderName::from_static\("([^"]+)"\)', source).group(1)
+        event = {"viewer": {"ip": "198.51.100.7"}, "request": {"headers": {header: {"value": "1.2.3.4"}}}}
+
+        def run(host):
+            event["request"]["headers"]["host"] = {"value": host}
+            script = f"{code}\nconsole.log(JSON.stringify(handler({json.dumps(event)})))"
+            done = subprocess.run(["node", "--eval", script], capture_output=True, text=True, check=True)
+            return json.loads(done.stdout)
+
+        self.assertEqual(run("app.example.com")["headers"][header], {"value": "198.51.100.7"})
+        self.assertEqual(run("d111111abcdef8.cloudfront.net")["statusCode"], 404)
+        config = distribution({"PageHost": "page.example.com"})
+        for one in config["CacheBehaviors"]:
+            association = {"EventType": "viewer-request", "FunctionARN": "<Client.FunctionARN>"}
+            self.assertEqual(one["FunctionAssociations"], [association], one["PathPattern"])
 
     def test_trusted_networks_may_be_empty(self):
-        for name in ("TrustedNetworks", "TrustedNetworksIpv6"):
-            self.assertEqual(edge().template["Parameters"][name]["Default"], "")
-        addresses = lambda stack: [one["Addresses"] for one in stack.exist("AWS::WAFv2::IPSet").values()]  # noqa: E731
-        self.assertEqual(addresses(edge()), [[], []])
-        ours = {"TrustedNetworks": ["203.0.113.0/24"], "TrustedNetworksIpv6": ["2001:db8::/48"]}
-        self.assertEqual(addresses(edge(ours)), list(ours.values()))
-        for (network,) in ours.values():
-            ipaddress.ip_network(network)
+        self.assertEqual(edge().template["Parameters"]["TrustedNetworks"]["Default"], "")
+        addresses = lambda change: edge(change).exist("AWS::WAFv2::IPSet")["TrustedAddresses"]["Addresses"]  # noqa: E731
+        self.assertEqual(addresses(None), [])
+        self.assertEqual(addresses({"TrustedNetworks": ["203.0.113.0/24"]}), ["203.0.113.0/24"])
 
     def test_the_firewalls_429_is_the_problem_document_of_flexgates(self):
         bodies = edge().exist("AWS::WAFv2::WebACL")["WebAcl"]["CustomResponseBodies"]
-        response = rate_rule()["Action"]["Block"]["CustomResponse"]
-        body = json.loads(bodies[response["CustomResponseBodyKey"]]["Content"])
         title = re.search(r'"too_many_requests" "([^"]+)"', (ROOT / "shared/src/web/problem.rs").read_text()).group(1)
-        self.assertEqual((body["code"], body["status"], body["title"]), ("too_many_requests", 429, title))
-        self.assertEqual(body["type"], "urn:flexgate:problem:too_many_requests")
-        headers = {one["Name"] for one in response["ResponseHeaders"]}
-        self.assertEqual(headers, {"retry-after", "cache-control"})
+        for rule in rules():
+            response = rule["Action"]["Block"]["CustomResponse"]
+            self.assertEqual(response["ResponseCode"], 429)
+            body = json.loads(bodies[response["CustomResponseBodyKey"]]["Content"])
+            self.assertEqual((body["code"], body["status"], body["title"]), ("too_many_requests", 429, title))
+            self.assertEqual(body["type"], "urn:flexgate:problem:too_many_requests")
+            headers = {one["Name"] for one in response["ResponseHeaders"]}
+            self.assertEqual(headers, {"retry-after", "cache-control"})
 
     def test_nothing_logs_the_query_of_a_callback(self):
         self.assertNotIn("Logging", distribution())
@@ -116,11 +168,10 @@ class Edge(unittest.TestCase):
     def test_the_stacks_fit_together(self):
         outputs = edge().outputs()
         self.assertEqual(outputs["PublicUrl"], "https://app.example.com")
-        gateway = resolved({"PublicUrl": outputs["PublicUrl"], "TrustedProxies": "1", "CdnSecretSha256": "0" * 64})
+        gateway = resolved({"PublicUrl": outputs["PublicUrl"], "CdnSecretSha256": "0" * 64})
         self.assertRegex(gateway.outputs()["ApiHost"].replace("<", "").replace(">", "").lower(), r"^[a-z0-9:.-]+$")
         for function in gateway.exist("AWS::Lambda::Function").values():
-            variables = function["Environment"]["Variables"]
-            self.assertEqual((variables["FLEXGATE_CDN_SECRET_SHA256"], variables["FLEXGATE_TRUSTED_PROXIES"]), ("0" * 64, "1"))
+            self.assertEqual(function["Environment"]["Variables"]["FLEXGATE_CDN_SECRET_SHA256"], "0" * 64)
 
 
 if __name__ == "__main__":

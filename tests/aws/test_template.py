@@ -8,6 +8,7 @@ import re
 import tomllib
 import unittest
 
+from policies import statements
 from resolve import Stack
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
@@ -59,9 +60,11 @@ class Template(unittest.TestCase):
         return {name: one for name, one in self.resources.items() if one["Type"] == kind}
 
     def statements(self, function):
-        policies = self.resources[f"{function}Role"]["Properties"]["Policies"]
+        policies = self.resources[f"{function}ExecutionRole"]["Properties"]["Policies"]
         self.assertEqual(len(policies), 1)
-        return {one["Sid"]: one for one in policies[0]["PolicyDocument"]["Statement"]}
+        # `Fn::If` contains a condition, a statement and nothing.
+        found = [one.get("Fn::If", [None, one])[1] for one in policies[0]["PolicyDocument"]["Statement"]]
+        return {one["Sid"]: one for one in found}
 
     def actions(self, function, sid):
         statement = self.statements(function).get(sid)
@@ -78,6 +81,7 @@ class Template(unittest.TestCase):
         for name, role in self.of_type("AWS::IAM::Role").items():
             for policy in role["Properties"].get("Policies", []):
                 for one in policy["PolicyDocument"]["Statement"]:
+                    one = one.get("Fn::If", [None, one])[1]
                     self.assertEqual(one["Effect"], "Allow")
                     if one["Resource"] == "*":
                         self.assertEqual({a.split(":")[0] for a in one["Action"]}, {"xray"}, name)
@@ -85,7 +89,7 @@ class Template(unittest.TestCase):
 
     def test_every_function_has_a_role_of_its_own_that_only_lambda_assumes(self):
         roles = [self.resources[f"{name}Function"]["Properties"]["Role"]["Fn::GetAtt"][0] for name in ALL]
-        self.assertEqual(roles, [f"{name}Role" for name in ALL])
+        self.assertEqual(roles, [f"{name}ExecutionRole" for name in ALL])
         for name in roles:
             role = self.resources[name]["Properties"]
             self.assertNotIn("ManagedPolicyArns", role)
@@ -109,7 +113,7 @@ class Template(unittest.TestCase):
 
     def test_sso_cannot_read_the_twilio_secret(self):
         self.assertEqual(self.secrets("Sso"), {"CookieKeys"})
-        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoRole"]))
+        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoExecutionRole"]))
         self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoFunction"]))
 
     def test_webhooks_can_only_send_to_the_queue_and_read_its_secrets(self):
@@ -124,24 +128,73 @@ class Template(unittest.TestCase):
             self.assertEqual(self.secrets(name), named, name)
             self.assertIn(self.actions(name, "Secrets"), [set(), {"secretsmanager:GetSecretValue"}])
 
-    def test_each_function_may_do_to_the_table_what_its_code_does(self):
-        dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
-        expected = {
-            # Sign-in uses single sessions. It ends all sessions of a person who has left, and finds them by a query.
-            "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Mint uses bindings, counters and the people ledger. The ledger ends sessions and removes bindings.
-            "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Provision uses bindings, sessions and the SCIM directory.
-            "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Sweep reads people and the SCIM directory, and writes the index of usernames.
-            "Sweep": dynamodb("BatchGetItem", "PutItem", "Query"),
-            "Webhooks": set(),
-        }
-        for name, actions in expected.items():
-            self.assertEqual(self.actions(name, "Table"), actions, name)
-            if actions:
-                self.assertEqual(self.statements(name)["Table"]["Resource"], {"Fn::GetAtt": ["Table", "Arn"]})
+    def table(self, function, change=None):
+        """What a function may do to the table: the actions for each kind of item."""
+        found = {}
+        for one in statements(resolved(change).exist("AWS::IAM::Role")[f"{function}ExecutionRole"]):
+            if one.resources == {"Table"}:
+                for key in one.keys:
+                    actions = {action.removeprefix("dynamodb:") for action in one.actions}
+                    found.setdefault(key.removesuffix("#*"), set()).update(actions)
+        return found
+
+    def test_every_statement_about_the_table_names_the_kinds_of_item(self):
+        # Each of these actions always has a partition key. The condition is also true for a request without keys.
+        keyed = {f"dynamodb:{one}" for one in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")}
+        for name in ALL:
+            for one in statements(resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role")[f"{name}ExecutionRole"]):
+                if any(action.startswith("dynamodb:") for action in one.actions):
+                    self.assertEqual(one.resources, {"Table"}, name)
+                    self.assertLessEqual(one.actions, keyed, name)
+                    for key in one.keys:
+                        self.assertRegex(key, r"^[a-z_]+(#\*)?$", name)
+
+    def test_no_policy_is_longer_than_iam_allows(self):
+        # IAM counts the characters of a role's inline policies without white space. The longest ARN is a secret's.
+        for name, role in resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role").items():
+            text = json.dumps([one["PolicyDocument"] for one in role.get("Policies", [])], separators=(",", ":"))
+            self.assertLess(len(re.sub(r"<[\w.]+>", "x" * 140, text)), 10_240, name)
+
+    def test_sign_in_writes_sessions_and_logins_and_nothing_else(self):
+        read = {"GetItem"}
+        self.assertEqual(self.table("Sso"), {
+            "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
+            "sessions_of": {"PutItem", "DeleteItem", "Query"},
+            "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
+            # The marks of version 0.2.0 lie beside the bindings.
+            "user": {"Query"},
+            "person": read, "username": read, "flex_user": read,
+        })
+
+    def test_each_function_writes_the_statements_of_its_own_sources(self):
+        kinds = {"scim", "claims", "webhook", "api", "operator"}
+        written = lambda name, change=None: {kind for kind, actions in self.table(name, change).items()  # noqa: E731
+                                             if kind in kinds and actions & {"PutItem", "UpdateItem", "DeleteItem"}}
+        # Whoever reconciles copies what the SCIM groups say, and takes back the claims of a mint that went wrong.
+        self.assertEqual(written("Mint"), {"scim", "claims"})
+        self.assertEqual(written("Provision"), {"scim", "claims", "api"})
+        self.assertEqual(written("Apply"), {"scim", "claims", "webhook"})
+        self.assertEqual(written("Sweep"), set())
+        self.assertEqual(written("Sweep", {"OrphanDays": "30"}), {"operator"})
+
+    def test_only_those_who_need_it_write_other_kinds_of_item(self):
+        writers = {}
+        for name in ALL:
+            for kind, actions in self.table(name).items():
+                if actions & {"PutItem", "UpdateItem", "DeleteItem"}:
+                    writers.setdefault(kind, set()).add(name)
+        reconcilers = {"Mint", "Provision", "Apply"}
+        for kind in ("identity", "user", "person", "people", "username", "flex_user", "subject_of", "scim_user", "scim_group"):
+            self.assertEqual(writers[kind], reconcilers, kind)
+        for kind, only in {"counter": {"Mint", "Apply"}, "claim": {"Sso"}, "login": {"Sso"}, "dead_letters": {"Apply"},
+                           "notes": {"Provision", "Apply"}, "walk": {"Sweep"}, "scim_marks": {"Provision"},
+                           "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
+            self.assertEqual(writers[kind], only, kind)
+        self.assertEqual(self.table("Webhooks"), {})
+        self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
+        # The others only end sessions.
+        for name in reconcilers:
+            self.assertEqual(self.table(name)["session"], {"DeleteItem"})
 
     def test_every_route_leads_to_a_function_that_the_api_may_call(self):
         for name, route in self.of_type("AWS::ApiGatewayV2::Route").items():
@@ -265,6 +318,37 @@ class Template(unittest.TestCase):
             dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
             self.assertIn(("ApproximateAgeOfOldestMessage", json.dumps(dimensions)), watched)
 
+    def test_a_failed_sweep_is_not_tried_again_by_lambda(self):
+        (config,) = self.of_type("AWS::Lambda::EventInvokeConfig").values()
+        self.assertEqual(config["Properties"]["FunctionName"], {"Ref": "SweepFunction"})
+        self.assertEqual(config["Properties"]["MaximumRetryAttempts"], 0)
+
+    def test_lambda_does_not_stop_a_chain_of_jobs(self):
+        functions = resolved().exist("AWS::Lambda::Function")
+        self.assertEqual({name for name, one in functions.items() if "RecursiveLoop" in one}, {"ApplyFunction"})
+        self.assertEqual(functions["ApplyFunction"]["RecursiveLoop"], "Allow")
+
+    def test_r77_a_managed_secret_has_the_fields_and_the_rotation_of_its_type(self):
+        role = {"RotationRoleArn": "arn:aws:iam::123456789012:role/rotation"}
+        admin = {"RotationAdminSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin"}
+        for kind, change, fields, metadata in [
+            ("none", {}, ["accountSid", "authToken"], None),
+            ("TwilioAuthToken", role, ["accountSid", "authToken"], None),
+            ("TwilioApiKey", role | admin, ["accountSid", "apiKeySid", "apiKeySecret"],
+             [{"Key": "adminSecretArn", "Value": admin["RotationAdminSecretArn"]}]),
+        ]:
+            with self.subTest(kind):
+                stack = resolved({"TwilioSecretType": kind} | change)
+                secret = stack.exist("AWS::SecretsManager::Secret")["TwilioSecret"]
+                self.assertEqual(secret.get("Type", "none"), kind)
+                self.assertEqual(list(json.loads(secret["SecretString"])), fields)
+                rotations = list(stack.exist("AWS::SecretsManager::RotationSchedule").values())
+                self.assertEqual(len(rotations), 0 if kind == "none" else 1)
+                for rotation in rotations:
+                    # A first rotation at once would rotate the placeholder.
+                    self.assertIs(rotation["RotateImmediatelyOnUpdate"], False)
+                    self.assertEqual(rotation.get("ExternalSecretRotationMetadata"), metadata)
+
     def test_an_alarm_is_on_if_no_sweep_has_run_for_a_day(self):
         alarm = self.resources["SweepIdleAlarm"]["Properties"]
         self.assertEqual((alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]), ("Invocations", "${AWS::StackName}-sweep"))
@@ -278,17 +362,26 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            self.assertGreater(queue["RedrivePolicy"]["maxReceiveCount"], 50, "FLEXGATE_APPLY_TRIES")
+            # SQS also counts deliveries without a try, at most ten for each try (the size of a batch).
+            self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Only the queue of jobs has a concurrency limit.
-            self.assertEqual("ScalingConfig" in one, name == "Bulk")
+            limit = {"Events": "ApplyConcurrency", "Bulk": "BulkConcurrency"}[name]
+            self.assertEqual(one["ScalingConfig"], {"MaximumConcurrency": {"Ref": limit}})
+            self.assertEqual((self.parameters[limit]["MinValue"], self.parameters[limit]["MaxValue"]), (2, 1000), "AWS's limits")
         self.assertEqual(len(mappings), 2)
+
+    def test_apply_may_change_when_a_message_of_each_queue_comes_again(self):
+        self.assertIn("sqs:ChangeMessageVisibility", self.actions("Apply", "Queue"))
+        self.assertEqual(self.statements("Apply")["Queue"]["Resource"], [{"Fn::GetAtt": [name, "Arn"]} for name in ("Events", "Bulk")])
+        variables = self.resources["ApplyFunction"]["Properties"]["Environment"]["Variables"]
+        for variable, queue in (("FLEXGATE_QUEUE", "Events"), ("FLEXGATE_BULK_QUEUE", "Bulk")):
+            self.assertEqual(variables[variable], {"Fn::Sub": "sqs:${%s}" % queue})
 
     def test_without_webhooks_there_are_queues_and_their_consumer_still(self):
         conditional = {name for name, one in self.resources.items() if one.get("Condition") == "Webhooks"}
-        self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyRole"})
+        self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyExecutionRole"})
 
     def test_jobs_are_sent_to_the_queue_of_bulk_work_alone(self):
         for name, sid in (("Provision", "Queue"), ("Apply", "Jobs"), ("Sweep", "Jobs")):
@@ -302,7 +395,7 @@ class Template(unittest.TestCase):
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 13)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 14)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
 
@@ -319,7 +412,7 @@ class Template(unittest.TestCase):
         (transformation,) = filtered["Properties"]["MetricTransformations"]
         self.assertEqual(transformation["MetricNamespace"], {"Fn::Sub": "Flexgate/${AWS::StackName}"})
         from_logs = {transformation["MetricName"]}
-        from_code = {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active"}
+        from_code = {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active", "failing_for"}
         self.assertEqual(set(own.values()), from_code | from_logs)
         self.assertLessEqual(from_code, undimensioned)
         namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]

@@ -47,6 +47,9 @@ OTHER = {
     "GraphSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:graph",
     "GraphUrl": "https://graph.microsoft.us",
     "GraphLoginUrl": "https://login.microsoftonline.us",
+    "ApplyConcurrency": "20",
+    "BulkConcurrency": "10",
+    "ApplyTries": "20",
     "SweepSchedule": "rate(1 hour)",
     "SignInRate": "300",
     "SignInBurst": "600",
@@ -58,6 +61,7 @@ OTHER = {
     "WebhooksConcurrency": "10",
     "TwilioSecretType": "TwilioApiKey",
     "RotationRoleArn": "arn:aws:iam::123456789012:role/rotation",
+    "RotationAdminSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin",
     "RotationDays": "7",
     "DeletionProtection": "true",
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
@@ -69,9 +73,10 @@ OTHER = {
 }
 # Parameters that change other resources only.
 NOT_A_SETTING = {
-    "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationDays",
+    "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationAdminSecretArn",
+    "RotationDays",
     "DeletionProtection", "PermissionsBoundaryArn", "AlarmTopicArn", "Canary", "LogRetentionDays", "SignInRate", "SignInBurst",
-    "DefaultRate", "DefaultBurst",
+    "DefaultRate", "DefaultBurst", "ApplyConcurrency", "BulkConcurrency",
 }
 
 

@@ -32,6 +32,7 @@ PORTS = ("9000", "9010", "9443")
 # Labels of command blocks that the test must not run. A labelled block must match the label's pattern.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
+    "needs-github": re.compile(r"\bgh "),
     "needs-twilio": re.compile(r"--live\b"),
     "needs-idp": re.compile(r"https://gate\.example\.com\b.*\$TOKEN"),
     "needs-a-quiet-machine": re.compile(r"\A *tests/bench/run "),

@@ -9,7 +9,7 @@ use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
-use flexgate::store::{DeadLetters, Message, Note, Noted, Notes};
+use flexgate::store::{DeadLetters, Message, Note, Noted, Notes, SqsQueue};
 use flexgate::telemetry::{self, RequestId};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Ledger, LedgerError};
@@ -20,9 +20,13 @@ use crate::graph::{Graph, GraphError};
 use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
+use crate::tries::Tries;
 
 /// The time limit for handling one message. A consumer's lease must be longer than this limit.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
+
+/// The longest pause between two tries of a message.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// What handling a message needs.
 #[derive(Debug)]
@@ -32,7 +36,9 @@ pub struct App {
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     notes: Arc<dyn Notes>,
     graph: Option<Graph>,
-    tries: u32,
+    pub(crate) tries: Tries,
+    /// The queue to which failed messages return. `None` if the store contains the queue itself.
+    pub(crate) sqs: Option<SqsQueue>,
     pub(crate) clock_rng: ClockRng,
 }
 
@@ -100,7 +106,8 @@ impl App {
             dead_letters: platform.dead_letters(),
             notes: platform.notes(),
             graph: settings.graph.clone().map(|graph| Graph::new(graph, platform)),
-            tries: settings.tries,
+            tries: Tries { counters: platform.counters(), clock_rng: clock_rng.clone(), limit: settings.tries },
+            sqs: platform.sqs(),
             clock_rng,
         })
     }
@@ -110,7 +117,14 @@ impl App {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Handles a message. `attempts` counts every delivery of the message, including this one.
+    /// Returns a random pause after the try number `attempts` of a message, so that messages that failed together do
+    /// not retry together. The longest possible pause doubles with each try, up to [`LONGEST_PAUSE`].
+    pub(crate) fn pause(&self, attempts: u32) -> Duration {
+        let span = Duration::from_secs(1 << attempts.min(10)).min(LONGEST_PAUSE);
+        span / 4 + self.clock_rng.jitter(span * 3 / 4)
+    }
+
+    /// Handles a message. `attempts` is the number of this try.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         // Box the future, because it is large and a batch creates many.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
@@ -128,7 +142,7 @@ impl App {
             // A newer version of Flexgate may have sent the message during a deployment.
             let reason =
                 if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
-            if is_newer(body) && attempts < self.tries {
+            if is_newer(body) && attempts < self.tries.limit {
                 tracing::warn!(target: "flexgate::apply", request_id = id.as_str(), attempts, fault = reason, "not applied yet");
                 return Handled::Again;
             }
@@ -136,6 +150,12 @@ impl App {
             return Handled::Dead(reason.to_owned());
         };
         let this = Try::new(id, &message, attempts);
+        if attempts > self.tries.limit {
+            // A failed try makes a dead letter when it reaches the limit, unless the try ended the process.
+            let reason = "its tries ended without a result, like those of a message that ends the process";
+            this.dead(reason);
+            return Handled::Dead(reason.to_owned());
+        }
         let done = match &message {
             Message::Event(event) => self.event(&this, event, deadline).await,
             Message::Consequence { event, ended } => {
@@ -212,7 +232,7 @@ impl App {
     fn panicked(&self, attempts: u32) -> Handled {
         let fault = "a fault of Flexgate's own: applying it panicked";
         tracing::error!(target: "flexgate::apply", attempts, fault, "event not applied");
-        if attempts < self.tries { Handled::Again } else { Handled::Dead(fault.to_owned()) }
+        if attempts < self.tries.limit { Handled::Again } else { Handled::Dead(fault.to_owned()) }
     }
 
     fn failed(&self, this: &Try<'_>, attempts: u32, error: &Failure) -> Handled {
@@ -220,7 +240,7 @@ impl App {
             Failure::Ledger(error) => with_causes(error),
             Failure::Graph(error) => with_causes(error),
         };
-        if error.is_transient() && attempts < self.tries {
+        if error.is_transient() && attempts < self.tries.limit {
             this.again(&reason);
             return Handled::Again;
         }

@@ -1,57 +1,134 @@
-//! Handles batches from an SQS FIFO queue. The response lists the failed messages (`ReportBatchItemFailures`). SQS
-//! delivers the failed messages again and deletes the rest.
+//! Handles batches from an SQS FIFO queue. The response lists the failed messages (`ReportBatchItemFailures`), and SQS
+//! deletes the rest.
+//!
+//! SQS delivers a failed message again after the queue's visibility timeout, which is minutes long. So Flexgate shortens
+//! this timeout for each failed message to a pause that grows with the number of tries, as the local queue does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::store::DeadLetter;
+use flexgate::telemetry;
 
 use crate::app::{App, Handled};
 
 /// With less time than this left, Flexgate starts no further message.
-const WORTH_TRYING: Duration = Duration::from_secs(2);
+const WORTH_TRYING: Duration = Duration::from_secs(3);
 
-/// Handles a batch and returns the failed messages. A message also counts as failed if no time is left before
-/// `deadline`. After a failure, the rest of the same message group counts as failed, so the group's order stays the
-/// same.
+/// The time reserved for what follows a failed try: the count of tries, and the change of the visibility timeout. If
+/// the function ran out of time instead, the whole batch would come again after the queue's visibility timeout.
+const RESERVED: Duration = Duration::from_secs(1);
+
+/// Handles a batch and returns the failed messages.
+///
+/// After a failure, the rest of the same message group counts as failed too, so the group's order stays the same. This
+/// rest and the messages for which no time is left were not tried, so they become visible at once. SQS still delivers
+/// them in order, because a message in flight blocks the later messages of its group.
+/// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
-    let mut waiting: BTreeSet<String> = BTreeSet::new();
-    let mut failures = Vec::new();
-    for message in event.records {
-        let group = message.attributes.get("MessageGroupId").cloned().unwrap_or_default();
-        let too_late = deadline.remaining() < WORTH_TRYING;
-        if too_late || waiting.contains(&group) || !done(app, &message, deadline).await {
-            waiting.insert(group);
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message.message_id.unwrap_or_default();
-            failures.push(failure);
-        }
-    }
+    let mut waiting = event.records;
+    // If a message ends the process, the whole batch comes again only after minutes. So groups that came before go last.
+    let again: BTreeSet<_> = waiting.iter().filter(|one| received(one) > 1).map(|one| group(one).to_owned()).collect();
+    waiting.sort_by_key(|message| again.contains(group(message)));
+    let mut waiting = VecDeque::from(waiting);
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failures;
+    while let Some(message) = waiting.pop_front() {
+        if deadline.remaining() < WORTH_TRYING {
+            waiting.push_front(message);
+            break;
+        }
+        let attempts = app.tries.begin(id(&message), received(&message)).await;
+        if done(app, &message, attempts, deadline).await {
+            continue;
+        }
+        let (rest, others) = waiting.into_iter().partition(|one: &SqsMessage| group(one) == group(&message));
+        waiting = others;
+        telemetry::try_failed(age(app, &message));
+        let recorded = async {
+            let counted = app.tries.failed(id(&message), received(&message));
+            tokio::join!(redeliver(app, &message, &rest, app.pause(attempts)), counted);
+        };
+        in_time(deadline, recorded).await;
+        response.batch_item_failures.extend(std::iter::once(&message).chain(&rest).map(failure));
+    }
+    if let Some(first) = waiting.pop_front() {
+        in_time(deadline, redeliver(app, &first, &waiting, Duration::ZERO)).await;
+        response.batch_item_failures.extend(std::iter::once(&first).chain(&waiting).map(failure));
+    }
     response
 }
 
+fn failure(message: &SqsMessage) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    id(message).clone_into(&mut failure.item_identifier);
+    failure
+}
+
+fn id(message: &SqsMessage) -> &str {
+    message.message_id.as_deref().unwrap_or_default()
+}
+
+fn group(message: &SqsMessage) -> &str {
+    message.attributes.get("MessageGroupId").map(String::as_str).unwrap_or_default()
+}
+
+/// Returns how often SQS has delivered the message, including this time.
+fn received(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// Returns how long ago the message was sent.
+fn age(app: &App, message: &SqsMessage) -> Duration {
+    let sent = message.attributes.get("SentTimestamp").and_then(|millis| millis.parse::<i128>().ok());
+    let age = sent.map(|sent| app.clock_rng.now().unix_timestamp_nanos() / 1_000_000 - sent);
+    Duration::from_millis(age.and_then(|age| u64::try_from(age).ok()).unwrap_or_default())
+}
+
 /// Handles a message. Returns whether SQS may delete the message.
-async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
+async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
-    let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
-    match app.handle(body, attempts, deadline).await {
-        Handled::Done => true,
+    let time = Deadline::after(deadline.remaining().saturating_sub(RESERVED));
+    match app.handle(body, attempts, time).await {
+        Handled::Done => {
+            in_time(deadline, app.tries.succeeded(id(message), received(message))).await;
+            true
+        }
         Handled::Again => false,
         Handled::Dead(reason) => {
             let letter = DeadLetter::of(body, attempts, reason, app.clock_rng.now());
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // SQS delivers the message again. After the last try, SQS moves the message to a dead-letter queue
-                    // of SQS.
+                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to a
+                    // dead-letter queue of SQS.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }
             }
         }
+    }
+}
+
+/// Makes SQS deliver `first` again after `pause`, and `rest` after `first`.
+async fn redeliver(app: &App, first: &SqsMessage, rest: &VecDeque<SqsMessage>, pause: Duration) {
+    let Some(sqs) = &app.sqs else { return };
+    let handle = |message: &SqsMessage| message.receipt_handle.clone().unwrap_or_default();
+    let rest = rest.iter().map(|message| (handle(message), Duration::ZERO));
+    let messages: Vec<_> = std::iter::once((handle(first), pause)).chain(rest).collect();
+    let queue = first.event_source_arn.as_deref().unwrap_or_default();
+    // Box the future, because it is large.
+    if let Err(error) = Box::pin(sqs.redeliver(queue, &messages)).await {
+        let fault = with_causes(&error);
+        tracing::warn!(target: "flexgate::apply", fault, "failed messages come again only after the queue's visibility timeout");
+    }
+}
+
+/// Does the work, but gives up at the deadline.
+async fn in_time(deadline: Deadline, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(deadline.remaining(), work).await.is_err() {
+        tracing::warn!(target: "flexgate::apply", "no time is left to record the outcome of a message");
     }
 }

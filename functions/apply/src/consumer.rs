@@ -26,9 +26,6 @@ const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10
 /// How often the consumer checks the queue for messages from other processes.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The longest pause between two tries of a message.
-const LONGEST_PAUSE: Duration = Duration::minutes(5);
-
 /// Applies messages until `stop` is cancelled. Then finishes the messages in progress.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
@@ -79,20 +76,11 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
     let now = app.clock_rng.now();
     let settled = match handled {
         Handled::Done => Settled::Applied,
-        Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
+        Handled::Again => Settled::Later(now + app.pause(message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
     // If settling fails, the queue delivers the message again. Applying a message twice is safe.
     report(inbox.settle(&message, settled, now).await);
-}
-
-/// Returns a random pause before the next try, so that messages that failed together do not retry together. The longest
-/// possible pause doubles with each attempt, up to [`LONGEST_PAUSE`].
-fn pause(app: &App, attempts: u32) -> Duration {
-    let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
-    let span = span.min(LONGEST_PAUSE);
-    let most = std::time::Duration::try_from(span * 3 / 4).unwrap_or_default();
-    span / 4 + app.clock_rng.jitter(most)
 }
 
 fn report(done: Result<(), StoreError>) {

@@ -57,11 +57,17 @@ impl Apply {
     /// Handles a batch of messages, each with id, group and body. Returns the ids of the messages that SQS must deliver
     /// again.
     async fn batch(&self, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
+        self.batch_again(1, messages, deadline).await
+    }
+
+    /// Like [`Apply::batch`], for messages that SQS has delivered `received` times.
+    async fn batch_again(&self, received: u32, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
         let record = |(id, group, body): &(&str, &str, String)| {
             let mut message = SqsMessage::default();
             message.message_id = Some((*id).to_owned());
             message.body = Some(body.clone());
             message.attributes.insert("MessageGroupId".to_owned(), (*group).to_owned());
+            message.attributes.insert("ApproximateReceiveCount".to_owned(), received.to_string());
             message
         };
         let mut event = SqsEvent::default();
@@ -176,6 +182,42 @@ async fn what_there_is_no_time_for_comes_again_untried() {
     let late = Deadline::after(Duration::from_millis(500));
     assert_eq!(apply.batch(&messages, late).await, ["a", "b"]);
     assert_eq!(apply.world.calls("flex-api").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn deliveries_without_a_try_make_no_dead_letter() {
+    let apply = Apply::with(&[("FLEXGATE_APPLY_TRIES", "2")]).await;
+    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
+    let ada = [("a", "ada", begins("1", "ada"))];
+    assert_eq!(apply.batch_again(40, &ada, soon()).await, ["a"], "the first try");
+    assert_eq!(apply.batch_again(41, &ada, Deadline::after(Duration::ZERO)).await, ["a"], "no try");
+    assert_eq!(apply.dead_letters().await, 0);
+    assert_eq!(apply.batch_again(42, &ada, soon()).await, [""; 0], "the second try");
+    assert_eq!(apply.dead_letters().await, 1);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_count_makes_no_dead_letter() {
+    let apply = Apply::with(&[("FLEXGATE_APPLY_TRIES", "2")]).await;
+    apply.world.sql("CREATE TRIGGER broken BEFORE INSERT ON counters BEGIN SELECT RAISE(ABORT, 'broken'); END;");
+    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
+    let ada = [("a", "ada", begins("1", "ada"))];
+    for received in 1..=4 {
+        assert_eq!(apply.batch_again(received, &ada, soon()).await, ["a"]);
+    }
+    assert_eq!(apply.dead_letters().await, 0);
+    apply.world.no_faults().await;
+    assert_eq!(apply.batch_again(5, &ada, soon()).await, [""; 0]);
+    assert!(apply.world.twilio_user("ada").await.is_some());
+}
+
+#[tokio::test]
+async fn a_message_whose_tries_all_ended_the_process_is_dead_without_another_try() {
+    let apply = Apply::with(&[("FLEXGATE_APPLY_TRIES", "3")]).await;
+    let log = Log::start();
+    assert!(matches!(apply.handle(&begins("1", "ada"), 4).await, Handled::Dead(_)));
+    assert_eq!(apply.world.calls("flex-api").await, [""; 0]);
+    assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use flexgate::web::kinds;
 use flexgate::web::openapi::{BODY, UPSTREAM, link, problems};
 use utoipa::OpenApi;
 
-use crate::routes::{explain, scim, users};
+use crate::routes::{explain, listing, scim, users};
 
 #[derive(OpenApi)]
-#[openapi(paths(users::provision, users::list, users::show, users::deprovision, explain::explain))]
+#[openapi(paths(users::provision, listing::list, users::show, users::deprovision, explain::explain))]
 struct Document;
 
 /// This function's part of the OpenAPI document.

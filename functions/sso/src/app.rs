@@ -18,6 +18,8 @@ pub struct App {
     /// Validates tokens from hosted Flex (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
+    /// Whether every request comes through the CDN, at the public URL.
+    pub(crate) behind_cdn: bool,
 }
 
 impl App {
@@ -43,6 +45,7 @@ impl App {
             })),
             sso: platform.sso(common),
             origins: Origins::new(common),
+            behind_cdn: common.cdn.is_required(),
         })
     }
 

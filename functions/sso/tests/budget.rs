@@ -173,7 +173,7 @@ const CDN_SECRET_HASH: &str = "15b6b8d53a5a5bc0c0dc1871a7687da80d8c2d34d1fa75c18
 #[tokio::test]
 async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
     let world = World::on_one_clock().await;
-    let settings = [("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH), ("FLEXGATE_TRUSTED_PROXIES", "1")];
+    let settings = [("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)];
     let function = function(&world, &settings);
     let routes =
         [("GET", "/health"), ("GET", LOGIN), ("POST", VALIDATE), ("OPTIONS", "/sso/token"), ("GET", "/nowhere")];
@@ -200,10 +200,52 @@ async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cdn_must_be_counted_as_a_proxy() {
+async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     let world = World::on_one_clock().await;
-    let mut reader = world.reader().with([("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
-    let settings = Settings::read(&mut reader);
-    let problem = reader.finish(settings).unwrap_err().to_string();
-    assert!(problem.contains("FLEXGATE_TRUSTED_PROXIES must count the CDN"), "{problem}");
+    let function = function(&world, &[("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
+    // Every request comes from the same address of the CDN.
+    let from = |client: &str| {
+        let headers = json!({
+            "x-flexgate-cdn": "not-a-word-in-a-log", "x-flexgate-client": client, "content-type": "text/plain",
+            "x-forwarded-for": "203.0.113.7",
+        });
+        event("POST", VALIDATE, "192.0.2.1", &headers)
+    };
+    use_up(&function, &from("198.51.100.1")).await;
+    for other in ["198.51.100.2", "2001:db8::1", "not an address"] {
+        assert_eq!(status(&function, &from(other)).await, 400, "{other}");
+    }
+    // Without a CDN in the settings, a client cannot name itself.
+    let direct = self::function(&world, &[]);
+    let named = |client: &str| {
+        let headers = json!({ "x-flexgate-client": client, "content-type": "text/plain" });
+        event("POST", VALIDATE, "192.0.2.1", &headers)
+    };
+    use_up(&direct, &named("198.51.100.1")).await;
+    assert_eq!(status(&direct, &named("198.51.100.2")).await, 429);
+}
+
+#[tokio::test]
+async fn behind_a_cdn_that_replaces_the_host_a_login_is_not_redirected_to_the_public_url() {
+    let world = World::on_one_clock().await;
+    let headers = json!({ "x-flexgate-cdn": "not-a-word-in-a-log", "host": "api.execute-api.example" });
+    let login = event("GET", "/sso/default/login", "192.0.2.1", &headers);
+    let location = async |settings: &[(&str, &str)]| {
+        let answer = send(&function(&world, settings), &login).await;
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    };
+    let public = "http://localhost:9000/sso/default/login";
+    assert!(location(&[]).await.starts_with(public));
+    let behind_cdn = location(&[("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]).await;
+    assert!(!behind_cdn.starts_with(public), "{behind_cdn}");
+}
+
+#[tokio::test]
+async fn an_address_with_a_port_from_api_gateway_is_read() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[]);
+    let garbage = |source: &str| event("POST", VALIDATE, source, &json!({ "content-type": "text/plain" }));
+    use_up(&function, &garbage("10.1.22.195:32554")).await;
+    assert_eq!(status(&function, &garbage("10.1.22.195:40000")).await, 429);
+    assert_eq!(status(&function, &garbage("10.1.22.196:32554")).await, 400);
 }

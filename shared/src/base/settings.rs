@@ -73,7 +73,7 @@ impl Reader {
         self
     }
 
-    /// Makes a reader without variables, for tests.
+    /// Makes a reader without variables, to check other settings than this process's own.
     #[must_use]
     pub fn empty() -> Self {
         Self { variables: BTreeMap::new(), errors: Vec::new() }

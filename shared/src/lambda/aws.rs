@@ -40,6 +40,8 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Aws {
     http: HttpClient,
+    /// The timeouts of one attempt, and of all attempts together.
+    timeouts: (Duration, Duration),
     config: Arc<OnceCell<SdkConfig>>,
 }
 
@@ -47,34 +49,50 @@ impl Aws {
     /// Makes a configuration that sends requests through `http`. The environment is not read yet.
     #[must_use]
     pub fn new(http: HttpClient) -> Self {
-        Self { http, config: Arc::default() }
+        Self { http, timeouts: (TRY, OPERATION), config: Arc::default() }
+    }
+
+    /// Sets the timeouts of one attempt and of all attempts together. Tests use this for an emulator on a busy machine.
+    #[must_use]
+    pub fn with_timeouts(self, attempt: Duration, operation: Duration) -> Self {
+        Self { timeouts: (attempt, operation), ..self }
     }
 
     /// Returns the configuration of every AWS client.
     pub async fn config(&self) -> &SdkConfig {
-        self.config.get_or_init(|| load(self.http_client())).await
+        self.config.get_or_init(|| load(self.http_client(), self.timeouts())).await
     }
 
-    /// Returns the HTTP client in the type that the SDK expects.
+    /// Returns the HTTP client in the type that the SDK expects. The timeout of one attempt is the `read_timeout` in the
+    /// configuration of the AWS client.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(Connector(self.http.clone()));
-        http_client_fn(move |_, _| connector.clone())
+        let http = self.http.clone();
+        http_client_fn(move |settings, _| {
+            let attempt = settings.read_timeout().unwrap_or(TRY);
+            SharedHttpConnector::new(Connector { http: http.clone(), attempt })
+        })
+    }
+
+    fn timeouts(&self) -> TimeoutConfig {
+        let (attempt, operation) = self.timeouts;
+        let timeouts = TimeoutConfig::builder().read_timeout(attempt).operation_attempt_timeout(attempt);
+        timeouts.operation_timeout(operation).build()
     }
 }
 
 /// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the metadata of the
 /// container or the machine.
 #[cfg(feature = "local")]
-async fn load(http: SharedHttpClient) -> SdkConfig {
+async fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
-    loader.retry_config(retries()).timeout_config(timeouts()).load().await
+    loader.retry_config(retries()).timeout_config(timeouts).load().await
 }
 
 /// Reads the configuration from the environment, where Lambda puts the credentials and the region. The SDK's code for
 /// other places would be a tenth of a function's binary.
 #[cfg(not(feature = "local"))]
-fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
+fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
     let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
     let credentials = credentials
@@ -86,7 +104,7 @@ fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
         .service_config(environment::Endpoints)
         .http_client(http)
         .retry_config(retries())
-        .timeout_config(timeouts());
+        .timeout_config(timeouts);
     config.set_credentials_provider(credentials);
     config.set_app_name(variable("AWS_SDK_UA_APP_ID").and_then(|name| AppName::new(name).ok()));
     std::future::ready(config.build())
@@ -94,10 +112,6 @@ fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
 
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
-}
-
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build()
 }
 
 #[cfg(not(feature = "local"))]
@@ -125,23 +139,26 @@ mod environment {
 
 /// Sends the SDK's requests with Flexgate's HTTP client.
 #[derive(Debug)]
-struct Connector(HttpClient);
+struct Connector {
+    http: HttpClient,
+    attempt: Duration,
+}
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let http = self.0.clone();
-        HttpConnectorFuture::new(async move { exchange(&http, request).await })
+        let (http, deadline) = (self.http.clone(), Deadline::after(self.attempt));
+        HttpConnectorFuture::new(async move { exchange(&http, request, deadline).await })
     }
 }
 
-async fn exchange(http: &HttpClient, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+async fn exchange(http: &HttpClient, request: HttpRequest, deadline: Deadline) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
     // Every operation that Flexgate uses has a request body in memory, never a stream.
     let body = body.bytes().ok_or_else(|| ConnectorError::user("the request is a stream".into()))?.to_vec();
     let request = http::Request::from_parts(parts, body);
     let request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
-    let answer = outbound::send(http, request, Deadline::after(TRY), MAX_ANSWER).await.map_err(failure)?;
+    let answer = outbound::send(http, request, deadline, MAX_ANSWER).await.map_err(failure)?;
     let mut response = http::Response::new(SdkBody::from(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;

@@ -62,7 +62,7 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
 /// The address that connected to API Gateway.
 fn peer(request: &Request) -> Option<Peer> {
     let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else { return None };
-    context.http.source_ip.as_deref()?.parse().ok().map(Peer::of_api_gateway)
+    Peer::of_api_gateway(context.http.source_ip.as_deref()?)
 }
 
 /// Returns a deadline a little before `ends`, so that there is time to send the answer. Lambda ends the invocation at

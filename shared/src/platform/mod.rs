@@ -99,6 +99,16 @@ impl Platform {
     pub fn new(settings: &Common, clock_rng: ClockRng) -> Result<Self, PlatformError> {
         let http = http_client(&settings.extra_roots)?;
         let aws = Aws::new(http.clone());
+        Self::with_aws(settings, clock_rng, http, aws)
+    }
+
+    /// Builds the platform that the settings describe, with this HTTP client and this configuration of the AWS clients.
+    pub fn with_aws(
+        settings: &Common,
+        clock_rng: ClockRng,
+        http: HttpClient,
+        aws: Aws,
+    ) -> Result<Self, PlatformError> {
         let secrets: Arc<dyn SecretSource> = match &settings.secrets {
             SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
@@ -144,6 +154,16 @@ impl Platform {
             #[cfg(feature = "local")]
             Store::Sqlite(store) => Some(store.inbox()),
             Store::DynamoDb(..) => None,
+        }
+    }
+
+    /// Returns the SQS queues. `None` if the store contains the queue itself.
+    #[must_use]
+    pub fn sqs(&self) -> Option<SqsQueue> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(_) => None,
+            Store::DynamoDb(_, queue) => Some(queue.clone()),
         }
     }
 

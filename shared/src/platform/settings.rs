@@ -72,13 +72,6 @@ impl Common {
                 .collect::<Option<Vec<_>>>()
         });
         let (clients, cdn) = (ClientSettings::read(reader), CdnSettings::read(reader));
-        let cdn = match (&clients, cdn) {
-            (Some(clients), Some(cdn)) if cdn.is_required() && clients.trusted_proxies() == 0 => reader.wrong(
-                "FLEXGATE_TRUSTED_PROXIES",
-                "must count the CDN that FLEXGATE_CDN_SECRET_SHA256 requires: 1 or more",
-            ),
-            (_, cdn) => cdn,
-        };
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to store data: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);

@@ -133,7 +133,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
     /// Records that the session was used at `at`.
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Requests a lease: no other process may refresh the session from version `version` before `until`.
     async fn lease(
@@ -203,6 +203,9 @@ pub trait Counters: fmt::Debug + Send + Sync {
         now: OffsetDateTime,
         span: Duration,
     ) -> Result<Counted, StoreError>;
+
+    /// Removes the counter of `what`, of the kind `kind`. Does nothing if there is no such counter.
+    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError>;
 }
 
 /// The outcome of binding an identity to a Flex user.

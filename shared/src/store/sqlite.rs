@@ -215,8 +215,8 @@ impl Sessions for SqliteStore {
         .await
     }
 
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
-        let key = key.clone();
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
+        let key = session.key.clone();
         self.write(move |db| {
             db.prepare_cached("UPDATE sessions SET used_at = max(used_at, ?2) WHERE key = ?1")?
                 .execute(params![key.as_str(), at.unix_timestamp()])
@@ -337,8 +337,7 @@ impl OnceOnly for SqliteStore {
 #[async_trait]
 impl Counters for SqliteStore {
     async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
-        let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-        let counter = fingerprint(&parts);
+        let counter = counter_key(kind, what);
         let count = move |db: &Connection| {
             let (now, until) = (now.unix_timestamp(), (now + span).truncate_to_second());
             let more = db
@@ -358,6 +357,19 @@ impl Counters for SqliteStore {
         // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
         self.jobs.ask(Keep::Soon, count).await
     }
+
+    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError> {
+        let counter = counter_key(kind, what);
+        let forget = move |db: &Connection| {
+            db.prepare_cached("DELETE FROM counters WHERE counter = ?1")?.execute([counter]).map(drop)
+        };
+        self.jobs.ask(Keep::Soon, forget).await
+    }
+}
+
+fn counter_key(kind: &str, what: &[&str]) -> String {
+    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+    fingerprint(&parts)
 }
 
 #[async_trait]

@@ -1,13 +1,14 @@
-//! Sends messages to the queue on AWS, which consists of one SQS FIFO queue for each lane.
+//! The queue on AWS, which consists of one SQS FIFO queue for each lane.
 //!
 //! SQS accepts ten messages at a time. If SQS fails between two batches, the sender can safely send all messages
 //! again, because a message's key is its deduplication id.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
@@ -45,12 +46,50 @@ impl SqsQueue {
         Ok(())
     }
 
-    async fn open(&self, lane: Lane) -> Result<(&Client, &str), StoreError> {
-        let (url, missing) = match lane {
-            Lane::Events => (&self.urls.events, "FLEXGATE_QUEUE is not set"),
-            Lane::Bulk => (&self.urls.bulk, "FLEXGATE_BULK_QUEUE is not set"),
+    /// Makes SQS deliver messages of one queue again, each after its pause. A message is named by its receipt handle.
+    /// `arn` is the queue's ARN, as in the event with which Lambda delivered the messages.
+    pub async fn redeliver(&self, arn: &str, messages: &[(String, Duration)]) -> Result<(), StoreError> {
+        let is_at = |lane: &Lane| {
+            let name = arn.rsplit(':').next().filter(|name| !name.is_empty());
+            let url = self.url(*lane).and_then(|url| url.rsplit('/').next());
+            name.is_some() && name == url
         };
-        let url = url.as_deref().ok_or_else(|| StoreError::Unavailable(missing.into()))?;
+        let lane = Lane::ALL.into_iter().find(is_at);
+        let lane = lane.ok_or_else(|| StoreError::Unavailable("neither setting names this queue".into()))?;
+        let (client, url) = self.open(lane).await?;
+        for some in messages.chunks(BATCH) {
+            let mut request = client.change_message_visibility_batch().queue_url(url);
+            for (index, (handle, pause)) in some.iter().enumerate() {
+                let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(handle)
+                    .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+                    .build()
+                    .map_err(|error| StoreError::Unavailable(error.into()))?;
+                request = request.entries(entry);
+            }
+            let changed = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+            if let Some(failed) = changed.failed.first() {
+                return Err(StoreError::Unavailable(format!("SQS refused a message: {}", failed.code).into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn url(&self, lane: Lane) -> Option<&str> {
+        match lane {
+            Lane::Events => self.urls.events.as_deref(),
+            Lane::Bulk => self.urls.bulk.as_deref(),
+        }
+    }
+
+    async fn open(&self, lane: Lane) -> Result<(&Client, &str), StoreError> {
+        let missing = match lane {
+            Lane::Events => "FLEXGATE_QUEUE is not set",
+            Lane::Bulk => "FLEXGATE_BULK_QUEUE is not set",
+        };
+        let url = self.url(lane).ok_or_else(|| StoreError::Unavailable(missing.into()))?;
         let client = self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await;
         Ok((client, url))
     }

@@ -43,6 +43,12 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
+/// Reports how old a message is whose try failed. SQS's own metric of the oldest message leaves out messages that fail
+/// again and again.
+pub fn try_failed(age: std::time::Duration) {
+    write(&[Group { dimensions: &[], metrics: &[("failing_for", "Seconds", age.as_secs_f64())] }]);
+}
+
 /// Counts an event that Flexgate ignored although it may change who has access.
 pub fn ignored_event() {
     write(&[Group { dimensions: &[], metrics: &[("ignored_events", "Count", 1.0)] }]);

@@ -21,7 +21,7 @@ pub use audit::{Audit, Decision, alarm};
 pub use detached::detached;
 pub use line::request;
 pub use meter::{Meter, metered, upstream};
-pub use metrics::{credential_failed, dead_letter, ignored_event, refreshed, swept};
+pub use metrics::{credential_failed, dead_letter, ignored_event, refreshed, swept, try_failed};
 pub use request::{RequestId, RequestLine};
 pub(crate) use trace::header as trace_header;
 pub use trace::{Trace, X_AMZN_TRACE_ID, traced};

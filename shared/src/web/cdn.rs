@@ -2,17 +2,21 @@
 //!
 //! A CDN can stop floods only if nobody reaches Flexgate without it. So the CDN adds a secret header to every request,
 //! and Flexgate compares the SHA-256 of the header with a setting. The hash may be public: nobody can guess a random
-//! secret from it.
+//! secret from it. A second header contains the client's address.
 
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName};
 use ring::digest;
 
+use super::client::Peer;
 use crate::base::settings::Reader;
 
 /// The header with the secret. infra/edge.yaml sets it.
 const X_FLEXGATE_CDN: HeaderName = HeaderName::from_static("x-flexgate-cdn");
+
+/// The header with the client's address. infra/edge.yaml sets it.
+const X_FLEXGATE_CLIENT: HeaderName = HeaderName::from_static("x-flexgate-client");
 
 /// The maximum number of hashes. Two are enough to replace a secret.
 const MOST_SECRETS: usize = 4;
@@ -48,6 +52,20 @@ impl CdnSettings {
         }
         let mut sent = headers.get_all(X_FLEXGATE_CDN).iter().map(|value| SecretHash::of(value.as_bytes()));
         sent.any(|hash| self.secrets.contains(&hash))
+    }
+}
+
+impl CdnSettings {
+    /// Returns the client that the CDN names in an accepted request. `None` if no CDN is required, or if the CDN names no
+    /// client.
+    pub(super) fn client(&self, headers: &HeaderMap) -> Option<Peer> {
+        if !self.is_required() {
+            return None;
+        }
+        let mut named = headers.get_all(X_FLEXGATE_CLIENT).iter();
+        let (client, more) = (named.next()?, named.next());
+        // The CDN replaces the client's own header. With two headers, one of them may be the client's.
+        if more.is_some() { None } else { Peer::of_cdn(client.to_str().ok()?) }
     }
 }
 

@@ -22,22 +22,36 @@ const MOST_PROXIES: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
-    /// Whether `address` is also the last entry of `X-Forwarded-For`.
-    is_forwarded: bool,
+    source: PeerSource,
+}
+
+/// Where the address of a peer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PeerSource {
+    /// The TCP connection.
+    Connection,
+    /// API Gateway's event. The address is also the last entry of `X-Forwarded-For`.
+    ApiGateway,
+    /// A CDN with the secret. The peer is the client itself.
+    Cdn,
 }
 
 impl Peer {
     /// The other end of a TCP connection.
     #[must_use]
     pub fn of_connection(address: IpAddr) -> Self {
-        Self { address, is_forwarded: false }
+        Self { address, source: PeerSource::Connection }
     }
 
-    /// Creates the peer from the address that API Gateway reports. API Gateway also appends the address to
-    /// `X-Forwarded-For`.
+    /// Reads the peer's address from API Gateway's event. With mutual TLS, the address may have a port.
     #[must_use]
-    pub fn of_api_gateway(address: IpAddr) -> Self {
-        Self { address, is_forwarded: true }
+    pub fn of_api_gateway(source_ip: &str) -> Option<Self> {
+        Some(Self { address: unverified_address(source_ip)?, source: PeerSource::ApiGateway })
+    }
+
+    /// Reads the client's address from the header of a CDN. Only a request with the CDN's secret may use this.
+    pub(super) fn of_cdn(client: &str) -> Option<Self> {
+        Some(Self { address: unverified_address(client)?, source: PeerSource::Cdn })
     }
 }
 
@@ -109,11 +123,14 @@ impl ClientSettings {
     /// Returns the client's address: the entry of `X-Forwarded-For` from the outermost trusted proxy, or else the
     /// connection's address.
     fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        if peer.source == PeerSource::Cdn {
+            return peer.address;
+        }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
         // A line that is not text counts as one invalid entry.
         let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
         let mut entries = entries.map(|entry| unverified_address(entry.trim())).peekable();
-        if peer.is_forwarded && entries.peek() == Some(&Some(peer.address)) {
+        if peer.source == PeerSource::ApiGateway && entries.peek() == Some(&Some(peer.address)) {
             entries.next();
         }
         let from_proxy = self.trusted_proxies.checked_sub(1).and_then(|index| entries.nth(index));
@@ -194,7 +211,7 @@ mod tests {
 
     #[test]
     fn r75_api_gateway_appends_the_address_that_connected_to_it() {
-        let peer = Peer::of_api_gateway("198.51.100.7".parse().unwrap());
+        let peer = Peer::of_api_gateway("198.51.100.7").unwrap();
         let client = |proxies: &str, lines: &[&str]| {
             settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines)).unwrap().to_string()
         };

@@ -93,7 +93,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let account = if preflight || !came_through_cdn {
         None
     } else {
-        let peer = request.extensions().get::<Peer>().copied();
+        let peer = edge.cdn.client(&asked).or_else(|| request.extensions().get::<Peer>().copied());
         edge.budgets.account(route.as_deref(), wants_page(&asked), edge.origins.are_foreign_to(&asked), peer, &asked)
     };
     let ticket = match account.map(|account| edge.budgets.admit(account, &request_id)).transpose() {

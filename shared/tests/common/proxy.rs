@@ -1,7 +1,6 @@
 //! A TCP proxy. A test can cut and restore its connections, and can make it lose an answer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +10,16 @@ use tokio::sync::watch;
 pub struct Proxy {
     port: u16,
     whole: watch::Sender<bool>,
-    lose: Arc<AtomicBool>,
+    lose: Arc<Mutex<Lose>>,
+}
+
+/// Which answer the proxy loses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lose {
+    None,
+    /// The answer to the next request that contains this text.
+    To(&'static str),
+    Next,
 }
 
 impl Proxy {
@@ -21,7 +29,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (whole, seen) = watch::channel(true);
-        let lose = Arc::new(AtomicBool::new(false));
+        let lose = Arc::new(Mutex::new(Lose::None));
         let losing = lose.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -46,24 +54,32 @@ impl Proxy {
         self.whole.send_replace(true);
     }
 
-    /// Breaks the connection instead of returning the next answer.
-    pub fn lose_next_answer(&self) {
-        self.lose.store(true, Ordering::SeqCst);
+    /// Breaks the connection instead of returning the answer to the next request that contains this text.
+    pub fn lose_answer_to(&self, text: &'static str) {
+        *self.lose.lock().unwrap() = Lose::To(text);
+    }
+
+    /// Whether the proxy has lost the answer.
+    pub fn has_lost_it(&self) -> bool {
+        *self.lose.lock().unwrap() == Lose::None
     }
 }
 
-async fn carry(mut client: TcpStream, upstream: String, mut whole: watch::Receiver<bool>, lose: Arc<AtomicBool>) {
+async fn carry(mut client: TcpStream, upstream: String, mut whole: watch::Receiver<bool>, lose: Arc<Mutex<Lose>>) {
     let mut server = TcpStream::connect(upstream).await.unwrap();
     let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
     loop {
         let done = tokio::select! {
             () = broken(&mut whole) => true,
             read = client.read(&mut asked) => match read {
-                Ok(read) if read > 0 => server.write_all(&asked[..read]).await.is_err(),
+                Ok(read) if read > 0 => {
+                    lose_if_asked(&lose, &asked[..read]);
+                    server.write_all(&asked[..read]).await.is_err()
+                }
                 _ => true,
             },
             read = server.read(&mut answered) => match read {
-                Ok(_) if lose.swap(false, Ordering::SeqCst) => true,
+                Ok(_) if loses(&lose) => true,
                 Ok(read) if read > 0 => client.write_all(&answered[..read]).await.is_err(),
                 _ => true,
             },
@@ -72,6 +88,24 @@ async fn carry(mut client: TcpStream, upstream: String, mut whole: watch::Receiv
             return;
         }
     }
+}
+
+fn lose_if_asked(lose: &Mutex<Lose>, asked: &[u8]) {
+    let mut lose = lose.lock().unwrap();
+    if let Lose::To(text) = *lose
+        && asked.windows(text.len()).any(|part| part == text.as_bytes())
+    {
+        *lose = Lose::Next;
+    }
+}
+
+fn loses(lose: &Mutex<Lose>) -> bool {
+    let mut lose = lose.lock().unwrap();
+    let loses = *lose == Lose::Next;
+    if loses {
+        *lose = Lose::None;
+    }
+    loses
 }
 
 async fn broken(whole: &mut watch::Receiver<bool>) {

@@ -52,7 +52,7 @@ impl Fixture {
         ]);
         let settings = OwnerSettings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();
-        let platform = Platform::new(&settings.common, ClockRng::system()).unwrap();
+        let platform = flexgate_test_support::platform(&settings.common, ClockRng::system());
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);

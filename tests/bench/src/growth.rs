@@ -235,7 +235,7 @@ async fn fill(store: &SqliteStore, number: usize) {
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());
-    store.touch(&key, moment()).await.unwrap();
+    store.touch(&session(old), moment()).await.unwrap();
     assert_eq!(store.user_of(&identity(old)).await.unwrap(), Some(user(old)));
     store.count("mint", &[&old.to_string()], moment(), Duration::MINUTE).await.unwrap();
     let fresh = format!("new-{new}");

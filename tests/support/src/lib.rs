@@ -17,4 +17,4 @@ pub use client::{Client, router_from, stream_from};
 pub use log::Log;
 pub use process::{Process, free_port};
 pub use reply::Reply;
-pub use world::{GATEWAY, GATEWAY_HOST, World};
+pub use world::{GATEWAY, GATEWAY_HOST, World, patient_aws, platform};

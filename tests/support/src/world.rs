@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{Clock as _, ClockRng, ManualClock, SystemClock, SystemRng};
 use flexgate::base::outbound::{Answer, Deadline, HttpClient, http_client, send};
 use flexgate::base::settings::Reader;
-use flexgate::platform::{OwnerSettings, Platform};
+use flexgate::lambda::Aws;
+use flexgate::platform::{Common, OwnerSettings, Platform};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
@@ -35,6 +36,20 @@ pub struct World {
     /// A client for the simulator.
     pub http: HttpClient,
     folder: TempDir,
+}
+
+/// Returns a configuration of the AWS clients with long timeouts, because an emulator on a busy machine may need seconds.
+#[must_use]
+pub fn patient_aws(http: HttpClient) -> Aws {
+    let attempt = std::time::Duration::from_mins(1);
+    Aws::new(http).with_timeouts(attempt, 3 * attempt)
+}
+
+/// Builds the platform from `settings`, with [`patient_aws`].
+#[must_use]
+pub fn platform(settings: &Common, clock_rng: ClockRng) -> Platform {
+    let http = http_client(&settings.extra_roots).unwrap();
+    Platform::with_aws(settings, clock_rng, http.clone(), patient_aws(http)).unwrap()
 }
 
 impl World {
@@ -139,8 +154,8 @@ impl World {
 
     /// Builds the platform from `settings`, with this world's clock.
     #[must_use]
-    pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
-        Platform::new(settings, self.clock_rng()).unwrap()
+    pub fn platform(&self, settings: &Common) -> Platform {
+        platform(settings, self.clock_rng())
     }
 
     /// This world's clock, together with real randomness.

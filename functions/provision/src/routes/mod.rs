@@ -1,6 +1,7 @@
 //! The HTTP routes of this function.
 
 pub(crate) mod explain;
+pub(crate) mod listing;
 pub(crate) mod scim;
 pub(crate) mod users;
 
@@ -15,7 +16,7 @@ use crate::app::App;
 pub fn router(app: Arc<App>) -> Router {
     let scim = app.scim.clone().map(scim::router).unwrap_or_default();
     Router::new()
-        .route("/users", post(users::provision).get(users::list))
+        .route("/users", post(users::provision).get(listing::list))
         .route("/users/{flex_user_sid}", get(users::show).delete(users::deprovision))
         .route("/users/{flex_user_sid}/explain", get(explain::explain))
         .with_state(app)

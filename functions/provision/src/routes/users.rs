@@ -16,7 +16,7 @@ use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::{News, Outcome};
 use flexgate::web::openapi::{Email, Name};
-use flexgate::web::{Context, Fields, Path, Problem, Query, kinds};
+use flexgate::web::{Context, Fields, Path, Problem, kinds};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,9 +24,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::problem;
-
-const DEFAULT_PAGE: u16 = 50;
-const MAX_PAGE: u16 = 1_000;
 
 /// The desired state of a user.
 #[derive(ToSchema, Deserialize)]
@@ -73,22 +70,6 @@ enum Attribute {
     Text(String),
     Number(f64),
     Flag(bool),
-}
-
-/// How to find users.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-struct Listing {
-    /// Finds only the user with exactly this username. The other parameters are then ignored.
-    #[param(value_type = Option<Name>, example = "ada")]
-    username: Option<String>,
-    /// The number of users per page, 50 by default.
-    #[param(minimum = 1, maximum = 1000, example = 50)]
-    page_size: Option<u16>,
-    /// The `next_page_token` of the previous page.
-    #[param(max_length = 1024)]
-    page_token: Option<String>,
 }
 
 /// Which user.
@@ -150,15 +131,6 @@ impl From<FlexUser> for User {
     }
 }
 
-/// A page of users.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Users {
-    users: Vec<User>,
-    /// The token for the next page; null on the last page.
-    #[schema(required)]
-    next_page_token: Option<String>,
-}
-
 /// Provisions a user
 ///
 /// Creates the user, updates or reactivates an existing one, or leaves it unchanged. Idempotent.
@@ -208,46 +180,6 @@ pub(crate) async fn provision(
     let user = User::from(user);
     audit("provision", &caller, Some((&user.flex_user_sid, reason)), None, &context);
     Ok((status, axum::Json(user)).into_response())
-}
-
-/// Finds a user by username, or lists all users
-#[utoipa::path(
-    get,
-    path = "/users",
-    operation_id = "list_users",
-    tag = "provision",
-    params(Listing),
-    responses((status = 200, description = "A page of users, empty for an unknown username", body = Users)),
-    security(("bearer" = ["flexgate.users.read"])),
-)]
-pub(crate) async fn list(
-    State(app): State<Arc<App>>,
-    query: Query,
-    headers: HeaderMap,
-    context: Context,
-) -> Result<axum::Json<Users>, Problem> {
-    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
-    let flex = app.provisioning.flex();
-    let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
-    let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
-        Ok(size @ 1..=MAX_PAGE) => Ok(size),
-        _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
-    })?;
-    if token.is_some_and(|token| token.chars().count() > 1_024) {
-        return Err(Query::wrong("page_token", "must have 1024 characters at most"));
-    }
-    if let Some(username) = username {
-        let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
-        let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
-        return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
-    }
-    let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
-        // The page token is the only part of the request that Twilio can refuse.
-        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
-        error => problem::of(&error.into()),
-    })?;
-    let users = page.users.into_iter().map(User::from).collect();
-    Ok(axum::Json(Users { users, next_page_token: page.next_page_token }))
 }
 
 /// Shows a user
@@ -377,11 +309,6 @@ pub(super) fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
 
 fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
-}
-
-/// The problem for a page token that Twilio refuses. Only Twilio can tell whether the token was ever valid.
-fn no_page() -> Problem {
-    Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
 /// Converts an error about the user in the request's path. If Twilio does not know the user, the answer is 404.

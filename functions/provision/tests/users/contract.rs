@@ -65,7 +65,33 @@ async fn an_unknown_user_is_404_by_sid_and_an_empty_list_by_name() {
         assert_eq!(directory.call(Method::DELETE, &path, None).await.problem(), (404, "user_unknown".into()));
     }
     let found = directory.get("/users?username=nobody").await;
-    assert_eq!((found.status.as_u16(), found.body), (200, json!({ "users": [], "next_page_token": null })));
+    let hint = "Usernames are compared exactly, so upper and lower case count.";
+    let empty = json!({ "users": [], "username": "nobody", "hint": hint, "next_page_token": null });
+    assert_eq!((found.status.as_u16(), found.body), (200, empty));
+}
+
+#[tokio::test]
+async fn r79_an_answer_names_the_username_as_it_was_read() {
+    let directory = Directory::start().await;
+    let mut user = katherine();
+    user["username"] = "a+b@example.com".into();
+    directory.post(&user).await;
+    let query = async |text: &str| {
+        let answer = directory.get(&format!("/users?username={text}")).await;
+        assert_eq!(answer.status, 200, "{text}");
+        (answer.body["username"].clone(), answer.body["users"].as_array().unwrap().len(), answer.body["hint"].clone())
+    };
+    assert_eq!(query("a%2Bb@example.com").await, (json!("a+b@example.com"), 1, json!(null)));
+    for text in ["a+b@example.com", "a%20b@example.com"] {
+        let hint = "In a query, + means a space. Write %2B for a plus sign.";
+        assert_eq!(query(text).await, (json!("a b@example.com"), 0, json!(hint)));
+    }
+    let (username, found, hint) = query("A%2Bb@example.com").await;
+    assert_eq!((username, found), (json!("A+b@example.com"), 0));
+    assert!(hint.as_str().unwrap().contains("upper and lower case"));
+    // A list of all users names no username.
+    let all = directory.get("/users").await.body;
+    assert!(all.get("username").is_none() && all.get("hint").is_none());
 }
 
 #[tokio::test]

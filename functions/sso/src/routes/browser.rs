@@ -96,7 +96,9 @@ pub(crate) async fn login(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
-    if query.once(REDIRECTED)?.is_none() && !is_at(app.sign_in.public_url(), &uri, &headers) {
+    // A CDN replaces the host, and answers only at the public URL.
+    let is_elsewhere = !app.behind_cdn && !is_at(app.sign_in.public_url(), &uri, &headers);
+    if query.once(REDIRECTED)?.is_none() && is_elsewhere {
         // The browser would not send this host's login cookie to the callback at the public URL. So redirect the
         // browser to the public URL first.
         let separator = if uri.query().is_some_and(|query| !query.is_empty()) { "&" } else { "" };

@@ -258,7 +258,7 @@ impl SignIn {
     /// Records the use of the session. If that fails, the person gets their token nevertheless.
     async fn touch(&self, session: &Session, now: OffsetDateTime) {
         if now - session.used_at >= TOUCH_EVERY
-            && let Err(error) = self.parts.sessions.touch(&session.key, now).await
+            && let Err(error) = self.parts.sessions.touch(session, now).await
         {
             tracing::warn!(error = %error, "the use of a session was not recorded");
         }

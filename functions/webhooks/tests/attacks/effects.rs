@@ -202,23 +202,26 @@ async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_
 #[tokio::test]
 async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let hooks = Hooks::start().await;
+    let mut reader = hooks.world.reader().with([("FLEXGATE_APPLY_TRIES", "2")]);
+    let settings = flexgate_apply::Settings::read(&mut reader);
+    let app = flexgate_apply::App::new(&reader.finish(settings).unwrap(), &hooks.platform);
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
     let records = vec![
         record("a", "ada", &message("1", "ada"), 1),
         record("b", "ada", &message("2", "ada"), 1),
         record("c", "grace", &message("3", "grace"), 1),
     ];
-    let answer = flexgate_apply::batch::handle(hooks.apply(), batch(records), time()).await;
+    let answer = flexgate_apply::batch::handle(&app, batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
     assert_ne!(hooks.user("grace").await, Value::Null);
     // A failure at the last allowed try makes the message a dead letter.
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 0 })).await;
-    let last = vec![record("a", "ada", &message("1", "ada"), 50)];
-    assert_eq!(flexgate_apply::batch::handle(hooks.apply(), batch(last), time()).await.batch_item_failures.len(), 0);
+    let last = vec![record("a", "ada", &message("1", "ada"), 2)];
+    assert_eq!(flexgate_apply::batch::handle(&app, batch(last), time()).await.batch_item_failures.len(), 0);
     let dead = hooks.dead().await;
     assert!(dead[0].reason.contains("Twilio is failing (status 503"), "{}", dead[0].reason);
-    assert_eq!((dead[0].source.as_str(), dead[0].event_id.as_str(), dead[0].attempts), ("standard", "1", 50));
+    assert_eq!((dead[0].source.as_str(), dead[0].event_id.as_str(), dead[0].attempts), ("standard", "1", 2));
 }
 
 #[tokio::test]

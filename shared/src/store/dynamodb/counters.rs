@@ -9,6 +9,11 @@ use crate::store::{Counted, Counters, StoreError, fingerprint};
 
 const COUNTER: &str = "counter";
 
+fn key(kind: &str, what: &[&str]) -> String {
+    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+    format!("counter#{}", fingerprint(&parts))
+}
+
 #[async_trait]
 impl Counters for DynamoStore {
     async fn count(
@@ -18,8 +23,7 @@ impl Counters for DynamoStore {
         now: OffsetDateTime,
         span: Duration,
     ) -> Result<Counted, StoreError> {
-        let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-        let pk = format!("counter#{}", fingerprint(&parts));
+        let pk = key(kind, what);
         for _ in 0..TRIES {
             let request =
                 self.client().await.update_item().table_name(&*self.table).key(PK, s(&pk)).key(SK, s(COUNTER));
@@ -47,5 +51,9 @@ impl Counters for DynamoStore {
             }
         }
         Err(crowded())
+    }
+
+    async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError> {
+        self.remove(&key(kind, what), COUNTER).await.map(drop)
     }
 }

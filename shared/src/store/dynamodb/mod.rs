@@ -3,6 +3,10 @@
 //! Every item has the string keys `pk` and `sk`, and `expires_at` is the table's TTL attribute. Reads are strongly
 //! consistent, because nobody may find a session after its end.
 //!
+//! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token, but
+//! not a repeated write of one item, which then fails its own condition. So such a write leaves something by which its
+//! repetition is recognised: its content, its holder, or a [`request_number`].
+//!
 //! The table has no secondary index. If an item must also be found by another key, the same transaction writes a
 //! second item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
 
@@ -34,6 +38,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::OnceCell;
 
 use super::{Queues, SqsQueue, StoreError};
+use crate::base::clock_rng::{SystemRng, random};
 use crate::lambda::Aws;
 
 const PK: &str = "pk";
@@ -268,6 +273,11 @@ fn crowded() -> StoreError {
 /// Waits before another attempt. The pause grows with each attempt.
 async fn pause(tried: u32) {
     tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
+}
+
+/// Returns a random number for one request, by which its repetition is recognised.
+fn request_number() -> AttributeValue {
+    s(format!("{:032x}", u128::from_be_bytes(random(&SystemRng))))
 }
 
 fn s(text: impl Into<String>) -> AttributeValue {

@@ -1,14 +1,14 @@
 //! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item, which is written only if no unexpired item
 //! exists.
-//!
-//! The SDK repeats a write whose answer is lost, and DynamoDB refuses this repetition. In this rare case, no caller
-//! may do the action. Two callers can never both do it.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, item_of, refused, seconds};
+use super::{DynamoStore, EXPIRES_AT, item_of, refused, request_number, seconds};
 use crate::store::{OnceOnly, StoreError, fingerprint};
+
+const CLAIM: &str = "claim";
+const NUMBER: &str = "request_number";
 
 #[async_trait]
 impl OnceOnly for DynamoStore {
@@ -20,11 +20,16 @@ impl OnceOnly for DynamoStore {
         until: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let pk = format!("claim#{}", fingerprint(&[kind, what]));
-        let item = item_of(&pk, "claim", [(EXPIRES_AT, seconds(until))]);
+        let number = request_number();
+        let item = item_of(&pk, CLAIM, [(NUMBER, number.clone()), (EXPIRES_AT, seconds(until))]);
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
         let request = request
             .condition_expression("attribute_not_exists(pk) OR expires_at < :now")
             .expression_attribute_values(":now", seconds(now));
-        Ok(refused(request.send().await)?.is_some())
+        if refused(request.send().await)?.is_some() {
+            return Ok(true);
+        }
+        // The answer to this very request may have been lost.
+        Ok(self.item(&pk, CLAIM).await?.is_some_and(|claim| claim.get(NUMBER) == Some(&number)))
     }
 }

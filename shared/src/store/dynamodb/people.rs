@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use items::{HEAD, POINTER, Pointer, head_pk, inactive, pointers, shard, statement_key};
 
-use super::{DynamoStore, PK, SK, TRIES, crowded, item_of, n, number, pause, s, text, unavailable};
+use super::{DynamoStore, PK, SK, TRIES, crowded, item_of, n, number, pause, request_number, s, text, unavailable};
 use crate::domain::ledger::{Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
@@ -182,6 +182,7 @@ impl People for DynamoStore {
     }
 
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError> {
+        let released = request_number();
         let same = if version.is_some() { " AND person_version = :version" } else { "" };
         let mut request = self
             .client()
@@ -190,13 +191,19 @@ impl People for DynamoStore {
             .table_name(&*self.table)
             .key(PK, s(head_pk(person)))
             .key(SK, s(HEAD))
-            .update_expression("REMOVE lease_holder, leased_until")
+            .update_expression("SET release_number = :released REMOVE lease_holder, leased_until")
             .condition_expression(format!("lease_holder = :holder{same}"))
-            .expression_attribute_values(":holder", s(format!("{holder:032x}")));
+            .expression_attribute_values(":holder", s(format!("{holder:032x}")))
+            .expression_attribute_values(":released", released.clone());
         if let Some(version) = version {
             request = request.expression_attribute_values(":version", n(version));
         }
-        Ok(self.send_update(request).await?.is_some())
+        if self.send_update(request).await?.is_some() {
+            return Ok(true);
+        }
+        // The answer to this very request may have been lost.
+        let head = self.item(&head_pk(person), HEAD).await?;
+        Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))
     }
 
     async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError> {

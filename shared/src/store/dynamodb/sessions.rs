@@ -1,24 +1,40 @@
 //! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
 //! Flexgate can end all sessions of a user.
 //!
-//! One transaction writes both items, so every session has a mark. A mark can outlive its session, which does no
-//! harm.
+//! The time of the last use and the lease are in a third item, because a write costs by the size of its item, and the
+//! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
+//! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
+//!
+//! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
+//! the table's TTL removes it.
+//!
+//! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
+//! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, Transacted};
-use super::{item_of, moment, n, number, parsed, refused, s, seconds, text};
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
+use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
 use crate::domain::FlexUserSid;
 use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
 
 const SESSION: &str = "session";
+/// The sort key of the last use and the lease. It begins like that of the session, so that one query reads both.
+const USE: &str = "session_use";
+/// The prefix of a session's partition key, and of the sort key of its mark.
+const PREFIX: &str = "session#";
 
 fn pk(key: &SessionKey) -> String {
-    format!("session#{}", key.as_str())
+    format!("{PREFIX}{}", key.as_str())
 }
 
-fn user_pk(user: &FlexUserSid) -> String {
+fn marks_pk(user: &FlexUserSid) -> String {
+    format!("sessions_of#{user}")
+}
+
+/// The partition key of the marks of version 0.2.0.
+fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
@@ -31,7 +47,7 @@ impl Sessions for DynamoStore {
             [
                 ("profile_name", s(session.profile.as_str())),
                 ("flex_user_sid", s(session.flex_user_sid.as_str())),
-                ("sealed_tokens", s(session.sealed)),
+                ("sealed_tokens", s(&session.sealed)),
                 ("session_version", n(session.version)),
                 ("created_at", seconds(session.created_at)),
                 ("used_at", seconds(session.used_at)),
@@ -41,28 +57,42 @@ impl Sessions for DynamoStore {
             ],
         );
         let ends_at = (EXPIRES_AT, seconds(session.ends_at));
-        let mark = item_of(&user_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
-        let writes = vec![self.put(item, Some("attribute_not_exists(pk)"))?, self.put(mark, None)?];
-        match self.transact(writes).await? {
-            Transacted::Yes => Ok(()),
-            Transacted::No => Err(StoreError::Unavailable("a session of that key exists".into())),
+        let mark = item_of(&marks_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(mark));
+        request.send().await.map_err(unavailable)?;
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
+        let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
+        // If the answer was lost, the stored item is this one. Nobody else can seal the same text.
+        if inserted.is_some() || self.item(&pk(&session.key), SESSION).await? == Some(item) {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("a session of that key exists".into()))
         }
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        self.item(&pk(key), SESSION).await?.map(|item| session(key, &item)).transpose()
+        let items = self.items(&pk(key), SESSION).await?;
+        let Some(found) = find(&items, SESSION) else { return Ok(None) };
+        let mut found = session(key, found)?;
+        if let Some(last) = find(&items, USE).filter(|last| last.contains_key("used_at")) {
+            found.used_at = found.used_at.max(moment(last, "used_at")?);
+        }
+        Ok(Some(found))
     }
 
-    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
         let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(&session.key))).key(SK, s(USE));
         let request = request
-            .update_expression("SET used_at = :at")
-            .condition_expression("attribute_exists(pk) AND used_at < :at")
-            .expression_attribute_values(":at", seconds(at));
+            .update_expression("SET used_at = :at, expires_at = :ends")
+            .condition_expression("attribute_not_exists(used_at) OR used_at < :at")
+            .expression_attribute_values(":at", seconds(at))
+            .expression_attribute_values(":ends", seconds(session.ends_at));
         refused(request.send().await).map(drop)
     }
 
+    /// Reads both items after the write. So the version is one from after the lease was granted, and a lost answer of the
+    /// write does not matter.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -70,27 +100,37 @@ impl Sessions for DynamoStore {
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError> {
-        let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(USE));
+        let request_number = request_number();
         let request = request
-            .update_expression("SET leased_until = :until")
-            .condition_expression("attribute_exists(pk) AND session_version = :version AND leased_until <= :now")
+            .update_expression(
+                "SET lease_version = :version, leased_until = :until, lease_number = :number, \
+                 expires_at = if_not_exists(expires_at, :until)",
+            )
+            .condition_expression(
+                "attribute_not_exists(lease_version) OR lease_version < :version OR \
+                 (lease_version = :version AND leased_until <= :now)",
+            )
+            .expression_attribute_values(":number", request_number.clone())
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":version", n(version))
             .expression_attribute_values(":now", seconds(now));
-        if refused(request.send().await)?.is_some() {
-            return Ok(Lease::Granted);
-        }
-        let same = self.get(key).await?.is_some_and(|session| session.version == version);
-        Ok(if same { Lease::Held } else { Lease::Moved })
+        refused(request.send().await)?;
+        let items = self.items(&pk(key), SESSION).await?;
+        let Some(session) = find(&items, SESSION) else { return Ok(Lease::Moved) };
+        let is_own = find(&items, USE).is_some_and(|item| item.get("lease_number") == Some(&request_number));
+        Ok(match number::<u64>(session, "session_version")? {
+            now if now != version => Lease::Moved,
+            _ if is_own => Lease::Granted,
+            _ => Lease::Held,
+        })
     }
 
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
-        let request =
-            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(USE));
         let request = request
             .update_expression("SET leased_until = :never")
-            .condition_expression("attribute_exists(pk) AND session_version = :version")
+            .condition_expression("lease_version = :version")
             .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
         refused(request.send().await).map(drop)
@@ -100,19 +140,23 @@ impl Sessions for DynamoStore {
         let request =
             self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
         let request = request
-            .update_expression("SET sealed_tokens = :sealed, session_version = :next, leased_until = :never")
+            .update_expression("SET sealed_tokens = :sealed, session_version = :next")
             .condition_expression("attribute_exists(pk) AND session_version = :version")
             .expression_attribute_values(":sealed", s(sealed))
             .expression_attribute_values(":next", n(version + 1))
-            .expression_attribute_values(":never", n(0))
             .expression_attribute_values(":version", n(version));
-        Ok(refused(request.send().await)?.is_some())
+        if refused(request.send().await)?.is_some() {
+            return Ok(true);
+        }
+        // Sealing is random, so nobody else can have stored the same text.
+        let now = self.get(key).await?;
+        Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))
     }
 
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
         if let Some(was) = self.remove(&pk(key), SESSION).await? {
             let user: FlexUserSid = parsed(&was, "flex_user_sid")?;
-            self.remove(&user_pk(&user), &pk(key)).await?;
+            self.remove(&marks_pk(&user), &pk(key)).await?;
         }
         Ok(())
     }
@@ -127,12 +171,18 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
+    /// Keeps the mark of a session that does not exist, because a sign-in may be about to write that session.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
-        for mark in self.items(&user_pk(user), "session#").await? {
+        for mark in self.items(&old_marks_pk(user), PREFIX).await? {
+            ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
+        }
+        for mark in self.items(&marks_pk(user), PREFIX).await? {
             let session = text(&mark, SK)?;
-            ended += u64::from(self.remove(session, SESSION).await?.is_some());
-            self.remove(&user_pk(user), session).await?;
+            if self.remove(session, SESSION).await?.is_some() {
+                ended += 1;
+                self.remove(&marks_pk(user), session).await?;
+            }
         }
         Ok(ended)
     }
@@ -141,6 +191,10 @@ impl Sessions for DynamoStore {
     async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)
     }
+}
+
+fn find<'a>(items: &'a [Item], sk: &str) -> Option<&'a Item> {
+    items.iter().find(|item| text(item, SK).is_ok_and(|found| found == sk))
 }
 
 fn session(key: &SessionKey, item: &Item) -> Result<Session, StoreError> {

@@ -4,22 +4,25 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
 
-#[path = "common/dynamodb.rs"]
+#[path = "../common/dynamodb.rs"]
 mod dynamodb;
-#[path = "common/proxy.rs"]
+#[path = "../common/proxy.rs"]
 mod proxy;
+
+mod lost_answers;
 
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use flexgate::base::outbound::{Deadline, http_client};
-use flexgate::domain::{History, Moment};
+use flexgate::domain::{History, Identity, Moment};
 use flexgate::lambda::Aws;
-use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
+use flexgate::secrets::{FetchError, SecretSource, SecretValue, SecretsManager, Stage};
 use flexgate::store::{
-    Backlog, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly, Queues, Session,
-    SessionKey, Sessions, SqsQueue, StoreError,
+    Backlog, Bindings, Bound, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly,
+    Queues, Session, SessionKey, Sessions, SqsQueue, StoreError,
 };
+use flexgate_test_support::patient_aws;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -33,11 +36,18 @@ fn endpoint() -> String {
 }
 
 fn aws() -> Aws {
-    Aws::new(http_client(&[]).unwrap())
+    patient_aws(http_client(&[]).unwrap())
 }
 
-fn deadline() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+/// Fetches a secret. Tries again if the emulator is too slow, as on a busy machine.
+async fn fetch(secrets: &SecretsManager, id: &str, stage: Stage) -> Result<SecretValue, FetchError> {
+    for _ in 0..20 {
+        match secrets.fetch(id, stage, Deadline::after(Duration::from_mins(1))).await {
+            Err(FetchError::Unavailable(_)) => {}
+            done => return done,
+        }
+    }
+    unreachable!("the emulator does not answer")
 }
 
 fn session(id: &str) -> Session {
@@ -61,20 +71,20 @@ async fn a_secret_and_the_one_a_rotation_is_about_to_put_in_force_are_read() {
     client.create_secret().name(&id).secret_string("the current one").send().await.unwrap();
     let secrets = SecretsManager::new(aws);
 
-    let current = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    let current = fetch(&secrets, &id, Stage::Current).await.unwrap();
     assert_eq!(current.text.expose_secret(), "the current one");
-    let none = secrets.fetch(&id, Stage::Pending, deadline()).await;
+    let none = fetch(&secrets, &id, Stage::Pending).await;
     assert!(matches!(none, Err(FetchError::NotFound)), "nothing is pending");
 
     let put = client.put_secret_value().secret_id(&id).secret_string("the next one").version_stages("AWSPENDING");
     put.send().await.unwrap();
-    let pending = secrets.fetch(&id, Stage::Pending, deadline()).await.unwrap();
+    let pending = fetch(&secrets, &id, Stage::Pending).await.unwrap();
     assert_eq!(pending.text.expose_secret(), "the next one");
     assert_ne!(pending.version, current.version);
-    let still = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    let still = fetch(&secrets, &id, Stage::Current).await.unwrap();
     assert_eq!(still.version, current.version, "the current one is still in force");
 
-    let missing = secrets.fetch("flexgate/none", Stage::Current, deadline()).await;
+    let missing = fetch(&secrets, "flexgate/none", Stage::Current).await;
     assert!(matches!(missing, Err(FetchError::NotFound)));
 }
 
@@ -104,15 +114,67 @@ async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
     }
 }
 
+/// This test writes the items in the form of version 0.2.0.
 #[tokio::test]
-async fn the_answer_to_an_insert_that_is_lost_makes_no_second_session() {
-    let proxy = Proxy::to(&endpoint()).await;
-    let store = dynamodb::table(&proxy.url()).await;
-    proxy.lose_next_answer();
-    let written = store.insert(session("ada")).await;
-    let found = store.get(&SessionKey::of("ada")).await.unwrap();
-    assert!(written.is_err() || found.is_some(), "acknowledged means kept");
-    assert_eq!(store.end_all_of(&session("ada").flex_user_sid).await.unwrap(), u64::from(found.is_some()));
+async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let (old, new) = (session("old"), session("new"));
+    for session in [&old, &new] {
+        store.insert(session.clone()).await.unwrap();
+    }
+    let user = old.flex_user_sid.clone();
+    let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
+    let sk = text(format!("session#{}", old.key.as_str()));
+    let remove = client.delete_item().table_name(&table).key("pk", text(format!("sessions_of#{user}")));
+    remove.key("sk", sk.clone()).send().await.unwrap();
+    let put = client.put_item().table_name(&table).item("pk", text(format!("user#{user}"))).item("sk", sk);
+    put.send().await.unwrap();
+    let ada = Identity { issuer: "https://idp.example".into(), subject: "ada".into() };
+    assert_eq!(store.bind(&ada, &user, NOW).await.unwrap(), Bound::Yes);
+
+    assert_eq!(store.end_all_of(&user).await.unwrap(), 2);
+    assert_eq!(store.get(&old.key).await.unwrap(), None);
+    assert_eq!(store.get(&new.key).await.unwrap(), None);
+    assert_eq!(store.end_all_of(&user).await.unwrap(), 0);
+    assert_eq!(store.user_of(&ada).await.unwrap(), Some(user), "the binding beside the mark stays");
+}
+
+/// Version 0.2.0 records the last use in the session itself.
+#[tokio::test]
+async fn a_use_that_an_earlier_version_recorded_counts() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let ada = session("ada");
+    store.insert(ada.clone()).await.unwrap();
+    let (then, later) = (NOW + time::Duration::MINUTE, NOW + time::Duration::HOUR);
+    let update = client.update_item().table_name(&table).update_expression("SET used_at = :at");
+    let key = aws_sdk_dynamodb::types::AttributeValue::S(format!("session#{}", ada.key.as_str()));
+    let update = update.key("pk", key).key("sk", aws_sdk_dynamodb::types::AttributeValue::S("session".to_owned()));
+    let at = aws_sdk_dynamodb::types::AttributeValue::N(then.unix_timestamp().to_string());
+    update.expression_attribute_values(":at", at).send().await.unwrap();
+    assert_eq!(store.get(&ada.key).await.unwrap().unwrap().used_at, then);
+    store.touch(&ada, later).await.unwrap();
+    assert_eq!(store.get(&ada.key).await.unwrap().unwrap().used_at, later);
+}
+
+/// A sign-in writes the mark before the session.
+#[tokio::test]
+async fn a_session_that_is_written_while_all_others_end_can_still_be_ended() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let ada = session("ada");
+    store.insert(ada.clone()).await.unwrap();
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let key = format!("session#{}", ada.key.as_str());
+    let get = client.get_item().table_name(&table).key("pk", text(&key)).key("sk", text("session"));
+    let item = get.send().await.unwrap().item.unwrap();
+    let remove = client.delete_item().table_name(&table).key("pk", text(&key)).key("sk", text("session"));
+    remove.send().await.unwrap();
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 0);
+    client.put_item().table_name(&table).set_item(Some(item)).send().await.unwrap();
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 1);
+    assert_eq!(store.get(&ada.key).await.unwrap(), None);
 }
 
 fn message(id: &str) -> Message {
@@ -188,6 +250,37 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert_eq!((received, bodies.len()), (25, 25));
     let nowhere = SqsQueue::new(Queues::default(), aws()).send(&messages, NOW).await;
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn messages_come_again_after_their_own_pause() {
+    let client = aws_sdk_sqs::Client::new(aws().config().await);
+    let url = new_queue(&client, "pauses").await;
+    let queue = SqsQueue::new(Queues { events: None, bulk: Some(url.clone()) }, aws());
+    let arn = format!("arn:aws:sqs:us-east-1:123456789012:{}", url.rsplit('/').next().unwrap());
+    let job = |version| Message::FanOut { group: format!("g{version}"), version, part: 0, members: Vec::new() };
+    queue.send(&(0..12).map(job).collect::<Vec<_>>(), NOW).await.unwrap();
+    let received = async || {
+        let mut handles = Vec::new();
+        loop {
+            let some = client.receive_message().queue_url(&url).max_number_of_messages(10).visibility_timeout(360);
+            let some = some.send().await.unwrap().messages.unwrap_or_default();
+            if some.is_empty() {
+                return handles;
+            }
+            handles.extend(some.into_iter().map(|one| one.receipt_handle.unwrap()));
+        }
+    };
+    let first = received().await;
+    let mut pauses: Vec<_> = first.into_iter().map(|handle| (handle, Duration::ZERO)).collect();
+    pauses[0].1 = Duration::from_secs(300);
+    queue.redeliver(&arn, &pauses).await.unwrap();
+    assert_eq!(received().await.len(), 11);
+
+    let unknown = queue.redeliver("arn:aws:sqs:us-east-1:123456789012:other.fifo", &pauses).await;
+    assert!(matches!(unknown, Err(StoreError::Unavailable(_))));
+    let refused = queue.redeliver(&arn, &[("no handle".to_owned(), Duration::ZERO)]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
 /// This test writes the item in the form from before the people ledger.
