@@ -103,12 +103,7 @@ impl Platform {
     }
 
     /// Builds the platform that the settings describe, with this HTTP client and this configuration of the AWS clients.
-    pub fn with_aws(
-        settings: &Common,
-        clock_rng: ClockRng,
-        http: HttpClient,
-        aws: Aws,
-    ) -> Result<Self, PlatformError> {
+    pub fn with_aws(settings: &Common, clock_rng: ClockRng, http: HttpClient, aws: Aws) -> Result<Self, PlatformError> {
         let secrets: Arc<dyn SecretSource> = match &settings.secrets {
             SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
