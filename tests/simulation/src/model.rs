@@ -51,6 +51,8 @@ pub(crate) struct Person {
     /// tokens of the same second, either may count in the end.
     minted: Vec<(i64, bool)>,
     minting: u32,
+    /// Another source may have given the role when SCIM said something.
+    scim_saw_role: bool,
     /// Somebody gave the supervisor's role by hand.
     pub(crate) by_hand: bool,
     /// Somebody else writes the Flex user too, like Twilio at each sign-in. Flexgate repairs only some of it.
@@ -78,6 +80,7 @@ impl Person {
         if says.active == Some(false) {
             self.keeps_wfo = false;
         }
+        self.scim_saw_role |= source == Source::Scim && self.may_be_supervisor_beside(source);
         let word = self.words.entry(source).or_default();
         let before = word.clone();
         word.active.extend(says.active.map(Some));
@@ -88,7 +91,7 @@ impl Person {
     /// Flexgate has accepted the statement.
     pub(crate) fn settle(&mut self, source: Source, says: Says) {
         // Flexgate takes a role that SCIM names for a repetition of what it showed, if another source gives the role.
-        let may_be_shown = source == Source::Scim && self.may_be_supervisor_beside(source);
+        let may_be_shown = source == Source::Scim && (self.scim_saw_role || self.may_be_supervisor_beside(source));
         let word = self.words.entry(source).or_default();
         if let Some(active) = says.active {
             word.active = [Some(active)].into();

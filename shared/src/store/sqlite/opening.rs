@@ -1,0 +1,77 @@
+//! Opens the store's file, and creates its tables.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::values::failure;
+use super::{event_tables, note_tables, people_tables, scim_tables, username_tables};
+use crate::store::StoreError;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The size of the cache of prepared statements. It has room for all SQL statements of this program.
+const STATEMENTS: usize = 128;
+
+/// Tables with small rows are WITHOUT ROWID. With large rows, the B-tree of such a table would become deep and slow,
+/// because its inner pages contain whole rows too.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS sessions (
+    key           TEXT NOT NULL PRIMARY KEY,
+    profile       TEXT NOT NULL,
+    flex_user_sid TEXT NOT NULL,
+    sealed        TEXT NOT NULL,
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    used_at       INTEGER NOT NULL,
+    ends_at       INTEGER NOT NULL,
+    leased_until  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (flex_user_sid);
+CREATE INDEX IF NOT EXISTS sessions_by_end ON sessions (ends_at);
+CREATE TABLE IF NOT EXISTS claims (
+    claim         TEXT PRIMARY KEY,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
+CREATE TABLE IF NOT EXISTS return_addresses (
+    login         TEXT NOT NULL PRIMARY KEY,
+    sealed        TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS return_addresses_by_end ON return_addresses (until);
+CREATE TABLE IF NOT EXISTS counters (
+    counter       TEXT PRIMARY KEY,
+    times         INTEGER NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS counters_by_end ON counters (until);
+CREATE TABLE IF NOT EXISTS bindings (
+    identity      TEXT PRIMARY KEY,
+    flex_user_sid TEXT NOT NULL UNIQUE,
+    bound_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Creates the missing tables, and sets the connection up.
+pub(super) fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
+    connection.execute_batch(SCHEMA).map_err(failure)?;
+    event_tables::prepare(&mut connection).map_err(failure)?;
+    scim_tables::prepare(&mut connection).map_err(failure)?;
+    connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
+    connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+    Ok(connection)
+}
+
+/// Creates a missing file with access for its owner only. SQLite gives the same access rights to its other files.
+pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
