@@ -115,7 +115,10 @@ async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
     assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
     assert_eq!(store.other.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Held);
     assert_eq!(store.other.lease(&ada.key, 0, until, until + Duration::seconds(10)).await.unwrap(), Lease::Granted);
-    store.other.release(&ada.key, 0).await.unwrap();
+    // A late request of the first holder releases nothing.
+    store.one.release(&ada.key, 0, until).await.unwrap();
+    assert_eq!(store.one.lease(&ada.key, 0, until, until).await.unwrap(), Lease::Held);
+    store.other.release(&ada.key, 0, until + Duration::seconds(10)).await.unwrap();
     assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
 
     assert!(store.one.refreshed(&ada.key, 0, "v1.1.next").await.unwrap());
@@ -136,7 +139,7 @@ async fn a_process_that_knows_an_old_version_gets_no_lease_and_disturbs_none() {
     assert_eq!(store.other.lease(&ada.key, 0, until, later).await.unwrap(), Lease::Moved, "the old lease is over");
     assert_eq!(store.one.lease(&ada.key, 1, until, later).await.unwrap(), Lease::Granted);
     assert_eq!(store.other.lease(&ada.key, 0, later, later).await.unwrap(), Lease::Moved);
-    store.other.release(&ada.key, 0).await.unwrap();
+    store.other.release(&ada.key, 0, later).await.unwrap();
     store.other.touch(&ada, until).await.unwrap();
     assert_eq!(store.other.lease(&ada.key, 1, until, later).await.unwrap(), Lease::Held);
     assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, until);

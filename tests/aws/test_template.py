@@ -159,7 +159,7 @@ class Template(unittest.TestCase):
         read = {"GetItem"}
         self.assertEqual(self.table("Sso"), {
             "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
-            "sessions_of": {"PutItem", "DeleteItem", "Query"},
+            "sessions_of": {"PutItem", "Query"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.
             "user": {"Query"},

@@ -10,13 +10,16 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
-use flexgate::store::DeadLetter;
+use flexgate::store::{DeadLetter, StoreError};
 use flexgate::telemetry;
 
 use crate::app::{App, Handled};
 
 /// With less time than this left, Flexgate starts no further message.
 const WORTH_TRYING: Duration = Duration::from_secs(3);
+
+/// How long Flexgate waits for the count of tries.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time reserved for what follows a failed try: the count of tries, and the change of the visibility timeout. If
 /// the function ran out of time instead, the whole batch would come again after the queue's visibility timeout.
@@ -40,7 +43,8 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
             waiting.push_front(message);
             break;
         }
-        let attempts = app.tries.begin(id(&message), received(&message)).await;
+        let begun = tokio::time::timeout(PATIENCE, app.tries.begin(id(&message), received(&message))).await;
+        let attempts = begun.unwrap_or_else(|_| app.tries.guess(received(&message)));
         if done(app, &message, attempts, deadline).await {
             continue;
         }
@@ -99,7 +103,8 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
         Handled::Again => false,
         Handled::Dead(reason) => {
             let letter = DeadLetter::of(body, attempts, reason, app.clock_rng.now());
-            match app.dead_letters.bury(letter).await {
+            let buried = tokio::time::timeout(deadline.remaining(), app.dead_letters.bury(letter)).await;
+            match buried.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into()))) {
                 Ok(()) => true,
                 Err(error) => {
                     // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to a

@@ -41,9 +41,14 @@ impl Tries {
             Ok(tries) => tries,
             Err(error) => {
                 report(&error);
-                received.min(self.limit.saturating_sub(1)).max(1)
+                self.guess(received)
             }
         }
+    }
+
+    /// Stands in for a count that cannot be read.
+    pub(crate) fn guess(&self, received: u32) -> u32 {
+        received.min(self.limit.saturating_sub(1)).max(1)
     }
 
     /// Records that a try has failed.

@@ -167,6 +167,10 @@ async fn exchange(client: &HttpClient, mut request: reqwest::Request, limit: usi
         request.headers_mut().insert(telemetry::X_AMZN_TRACE_ID, trace);
     }
     let too_large = SendError::TooLarge { limit };
+    #[cfg_attr(
+        not(feature = "simulation"),
+        expect(clippy::infallible_destructuring_match, reason = "a simulation has a second way")
+    )]
     let client = match &client.0 {
         Way::Network(client) => client,
         #[cfg(feature = "simulation")]

@@ -144,8 +144,9 @@ pub trait Sessions: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError>;
 
-    /// Releases the lease without a refresh.
-    async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError>;
+    /// Releases the lease for `version` that ends at `until`, without a refresh. Does nothing if the lease has passed to
+    /// somebody else, because the request may arrive late or twice.
+    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Otherwise returns
     /// false.

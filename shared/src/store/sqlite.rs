@@ -185,11 +185,12 @@ impl Sessions for SqliteStore {
         .await
     }
 
-    async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
+    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError> {
         let key = key.clone();
         self.write(move |db| {
-            db.prepare_cached("UPDATE sessions SET leased_until = 0 WHERE key = ?1 AND version = ?2")?
-                .execute(params![key.as_str(), version.cast_signed()])
+            let sql = "UPDATE sessions SET leased_until = 0 WHERE key = ?1 AND version = ?2 AND leased_until = ?3";
+            db.prepare_cached(sql)?
+                .execute(params![key.as_str(), version.cast_signed(), until.unix_timestamp()])
                 .map(drop)
         })
         .await

@@ -38,7 +38,7 @@ impl SqsQueue {
     /// a duplicate with the old one.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
         let (group, lane) = Message::place(&letter.body);
-        let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
+        let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp_nanos().to_string()]);
         let (client, url) = self.open(lane).await?;
         let request = client.send_message().queue_url(url).message_body(&letter.body);
         let request = request.message_group_id(group).message_deduplication_id(again);

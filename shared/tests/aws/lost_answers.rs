@@ -71,7 +71,7 @@ async fn a_lease_on_a_session_is_granted_to_the_one_who_asked() {
         table.losing("UpdateItem", async |store| Sessions::lease(store, &key, 0, NOW, UNTIL).await.unwrap()).await;
     assert_eq!(lease, Lease::Granted);
     assert_eq!(Sessions::lease(&table.store, &key, 0, NOW, UNTIL).await.unwrap(), Lease::Held, "at the same moment");
-    table.losing("UpdateItem", async |store| Sessions::release(store, &key, 0).await.unwrap()).await;
+    table.losing("UpdateItem", async |store| Sessions::release(store, &key, 0, UNTIL).await.unwrap()).await;
     assert_eq!(Sessions::lease(&table.store, &key, 0, NOW, UNTIL).await.unwrap(), Lease::Granted);
 }
 

@@ -158,6 +158,31 @@ async fn a_use_that_an_earlier_version_recorded_counts() {
     assert_eq!(store.get(&ada.key).await.unwrap().unwrap().used_at, later);
 }
 
+/// If the answer to the write of a session is lost, the SDK may write the session again after its end.
+#[tokio::test]
+async fn a_session_that_is_written_again_after_its_end_can_still_be_ended() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let ada = session("ada");
+    store.insert(ada.clone()).await.unwrap();
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let key = text(&format!("session#{}", ada.key.as_str()));
+    let read = client.get_item().table_name(&table).key("pk", key).key("sk", text("session"));
+    let item = read.send().await.unwrap().item;
+    let again = async || {
+        let put = client.put_item().table_name(&table).set_item(item.clone());
+        put.condition_expression("attribute_not_exists(pk)").send().await.unwrap();
+    };
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 1);
+    again().await;
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 1);
+    again().await;
+    store.end(&ada.key).await.unwrap();
+    again().await;
+    assert_eq!(store.end_all_of(&ada.flex_user_sid).await.unwrap(), 1);
+    assert_eq!(store.get(&ada.key).await.unwrap(), None);
+}
+
 /// A sign-in writes the mark before the session.
 #[tokio::test]
 async fn a_session_that_is_written_while_all_others_end_can_still_be_ended() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
-use flexgate::domain::{Caller, FlexUser, FlexUserSid};
+use flexgate::domain::{Caller, FlexUser};
 use flexgate::store::{Counters, Deactivations};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
@@ -111,7 +111,7 @@ impl Minting {
         let done = |token| Minted { token, grant: grant.clone(), found };
         match self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await {
             Ok(token) if found == MatchedBy::Remembered && self.follows_others(&grant, &token, &user) => {
-                self.mint_after_others(caller, grant, user.flex_user_sid, deadline).await
+                self.mint_after_others(caller, grant, deadline).await
             }
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
@@ -149,11 +149,12 @@ impl Minting {
         &self,
         caller: &Caller,
         grant: MintGrant,
-        user: FlexUserSid,
         deadline: Deadline,
     ) -> Result<Minted, MintError> {
         self.recent_users.forget(&caller.identity);
-        let (user, found) = self.own_user(caller, &grant, Some(user), deadline).await?;
+        // The username may have passed to another person meanwhile.
+        let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
+        let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;
         let token = self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await?;
         check::check(&token.info, &user, grant.ttl, self.clock_rng.now()).map_err(MintError::WrongToken)?;

@@ -99,11 +99,12 @@ impl SignIn {
                 return Err(SessionError::Ended("Twilio does not extend it any more"));
             }
             let sessions = &self.parts.sessions;
-            match sessions.lease(&key, session.version, now, now + LEASE).await.map_err(Fault::from)? {
+            let until = now + LEASE;
+            match sessions.lease(&key, session.version, now, until).await.map_err(Fault::from)? {
                 Lease::Granted => {
                     // Twilio may replace the refresh token, so store the answer even if the client disconnects.
                     let this = self.clone();
-                    let refresh = async move { this.refresh(session, tokens, &keys.value, deadline).await };
+                    let refresh = async move { this.refresh(session, tokens, &keys.value, until, deadline).await };
                     if let Some(signed_in) = telemetry::detached(refresh).await? {
                         return Ok(signed_in);
                     }
@@ -155,13 +156,14 @@ impl SignIn {
         }
     }
 
-    /// Refreshes the tokens while holding the lease. After a failure, returns the old access token if it is still
+    /// Refreshes the tokens while holding the lease that ends at `until`. After a failure, returns the old access token if it is still
     /// valid. The session ends only if Twilio refuses to refresh and the old token has expired.
     async fn refresh(
         &self,
         session: Session,
         tokens: Tokens,
         keys: &KeyRing,
+        until: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Option<SignedIn>, SessionError> {
         let profile = self.profile_of(&session)?;
@@ -173,7 +175,7 @@ impl SignIn {
         let refresh_token = SecretString::from(tokens.refresh_token.clone());
         let answered = match is_inactive {
             Ok(_) => self.parts.sso.refresh(&profile.sid, &refresh_token, deadline.within(REFRESH_AT_MOST)).await,
-            Err(fault) => return self.serve_the_good(session, tokens, keys, fault).await,
+            Err(fault) => return self.serve_the_good(session, tokens, keys, until, fault).await,
         };
         telemetry::refreshed("session", answered.is_ok());
         let refreshed = match answered {
@@ -184,13 +186,13 @@ impl SignIn {
             }
             // The SSO settings in the Console have a mistake. This says nothing about the refresh token.
             Err(error @ TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. })) => {
-                return self.serve_the_good(session, tokens, keys, error.into()).await;
+                return self.serve_the_good(session, tokens, keys, until, error.into()).await;
             }
             Err(TwilioError::Refused(error)) => {
                 tracing::info!(error = %error, "Twilio refuses to refresh a session");
                 return self.serve_the_last(session, tokens, keys).await;
             }
-            Err(error) => return self.serve_the_good(session, tokens, keys, error.into()).await,
+            Err(error) => return self.serve_the_good(session, tokens, keys, until, error.into()).await,
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, tokens.logins.clone(), self.now());
         next.last = next.brings_no_more_time(&tokens);
@@ -210,6 +212,7 @@ impl SignIn {
         session: Session,
         mut tokens: Tokens,
         keys: &KeyRing,
+        until: OffsetDateTime,
         fault: Fault,
     ) -> Result<Option<SignedIn>, SessionError> {
         let now = self.now();
@@ -221,7 +224,7 @@ impl SignIn {
                 Ok(true) | Err(_) => self.signed_in(session, tokens).map(Some),
             };
         }
-        self.parts.sessions.release(&session.key, session.version).await.map_err(Fault::from)?;
+        self.parts.sessions.release(&session.key, session.version, until).await.map_err(Fault::from)?;
         Err(fault.into())
     }
 

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::{DynamoStore, EXPIRES_AT, Item, corrupt, item_of, moment, n, number, s, seconds, text};
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
+use super::{corrupt, item_of, moment, n, number, refused, request_number, s, seconds, text};
 use crate::domain::{History, Moment, SourceName, SubjectId};
 use crate::store::{DeadLetter, DeadLetters, EventHistory, StoreError, fingerprint};
 
 const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
+/// A random number for each time that the message died.
+const NUMBER: &str = "letter_number";
 
 /// How long a dead letter is stored. It contains personal data, so it is stored no longer than an operator may need
 /// it.
@@ -76,6 +79,7 @@ impl DeadLetters for DynamoStore {
                 ("dead_because", s(letter.reason)),
                 ("dead_since", seconds(letter.since)),
                 (EXPIRES_AT, seconds(letter.since + KEPT)),
+                (NUMBER, request_number()),
             ],
         );
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
@@ -95,11 +99,21 @@ impl DeadLetters for DynamoStore {
     }
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let Some(letter) = self.find(key).await? else { return Ok(false) };
+        let Some(item) = self.item(DEAD_LETTERS, &letter_sk(key)).await? else { return Ok(false) };
         // The message must be queued before the letter is removed. After a crash between these two steps, the message
         // is in both places. In the opposite order, it would be lost.
-        self.queue.revive(&letter, now).await?;
-        self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
+        self.queue.revive(&letter(&item)?, now).await?;
+        // The message may be dead again by now, or this request may be a repetition. So remove only this letter. Letters
+        // of version 0.2.0 have no number.
+        let request = self.client().await.delete_item().table_name(&*self.table);
+        let request = request.key(PK, s(DEAD_LETTERS)).key(SK, s(letter_sk(key)));
+        let request = match item.get(NUMBER) {
+            Some(number) => request
+                .condition_expression(format!("{NUMBER} = :number"))
+                .expression_attribute_values(":number", number.clone()),
+            None => request.condition_expression(format!("attribute_not_exists({NUMBER})")),
+        };
+        refused(request.send().await)?;
         Ok(true)
     }
 }

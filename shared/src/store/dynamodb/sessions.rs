@@ -5,14 +5,15 @@
 //! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
 //! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
 //!
-//! The mark is written before the session, so every session has a mark. A mark without a session does no harm, and
-//! the table's TTL removes it.
+//! The mark is written before the session, so every session has a mark. Nothing but the table's TTL removes a mark: if
+//! the answer to the write of a session is lost, the SDK may write the session again after its end, and the next call of
+//! `end_all_of` must find it.
 //!
 //! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
 //! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
 use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
@@ -24,6 +25,9 @@ const SESSION: &str = "session";
 const USE: &str = "session_use";
 /// The prefix of a session's partition key, and of the sort key of its mark.
 const PREFIX: &str = "session#";
+
+/// The longest life of a session. The item with the lease must not expire while a session may need it.
+const LONGEST: Duration = Duration::days(7);
 
 fn pk(key: &SessionKey) -> String {
     format!("{PREFIX}{}", key.as_str())
@@ -104,8 +108,7 @@ impl Sessions for DynamoStore {
         let request_number = request_number();
         let request = request
             .update_expression(
-                "SET lease_version = :version, leased_until = :until, lease_number = :number, \
-                 expires_at = if_not_exists(expires_at, :until)",
+                "SET lease_version = :version, leased_until = :until, lease_number = :number, expires_at = :later",
             )
             .condition_expression(
                 "attribute_not_exists(lease_version) OR lease_version < :version OR \
@@ -113,6 +116,7 @@ impl Sessions for DynamoStore {
             )
             .expression_attribute_values(":number", request_number.clone())
             .expression_attribute_values(":until", seconds(until))
+            .expression_attribute_values(":later", seconds(now + LONGEST))
             .expression_attribute_values(":version", n(version))
             .expression_attribute_values(":now", seconds(now));
         refused(request.send().await)?;
@@ -126,12 +130,13 @@ impl Sessions for DynamoStore {
         })
     }
 
-    async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
+    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError> {
         let request = self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(USE));
         let request = request
             .update_expression("SET leased_until = :never")
-            .condition_expression("lease_version = :version")
+            .condition_expression("lease_version = :version AND leased_until = :until")
             .expression_attribute_values(":never", n(0))
+            .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":version", n(version));
         refused(request.send().await).map(drop)
     }
@@ -154,11 +159,7 @@ impl Sessions for DynamoStore {
     }
 
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
-        if let Some(was) = self.remove(&pk(key), SESSION).await? {
-            let user: FlexUserSid = parsed(&was, "flex_user_sid")?;
-            self.remove(&marks_pk(&user), &pk(key)).await?;
-        }
-        Ok(())
+        self.remove(&pk(key), SESSION).await.map(drop)
     }
 
     async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
@@ -171,17 +172,11 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
-    /// Keeps the mark of a session that does not exist, because a sign-in may be about to write that session.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
-        for mark in self.items(&old_marks_pk(user), PREFIX).await? {
-            ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
-        }
-        for mark in self.items(&marks_pk(user), PREFIX).await? {
-            let session = text(&mark, SK)?;
-            if self.remove(session, SESSION).await?.is_some() {
-                ended += 1;
-                self.remove(&marks_pk(user), session).await?;
+        for marks in [old_marks_pk(user), marks_pk(user)] {
+            for mark in self.items(&marks, PREFIX).await? {
+                ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
             }
         }
         Ok(ended)
