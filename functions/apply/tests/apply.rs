@@ -96,6 +96,27 @@ async fn an_event_is_applied_and_a_second_delivery_asks_twilio_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_group_that_came_before_goes_last() {
+    let apply = Apply::start().await;
+    let log = Log::start();
+    let record = |id: &str, who: &str, received: &str| {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(id.to_owned());
+        message.body = Some(begins(id, who));
+        message.attributes.insert("MessageGroupId".to_owned(), who.to_owned());
+        message.attributes.insert("ApproximateReceiveCount".to_owned(), received.to_owned());
+        message
+    };
+    let mut event = SqsEvent::default();
+    event.records = vec![record("e-1", "ada", "2"), record("e-2", "ada", "1"), record("e-3", "ben", "1")];
+    assert_eq!(batch::handle(&apply.app, event, soon()).await.batch_item_failures.len(), 0);
+    let text = log.text();
+    let applied: Vec<_> = text.lines().filter(|line| line.contains("\"outcome\"")).collect();
+    let order = ["e-3", "e-1", "e-2"].map(|id| applied.iter().position(|line| line.contains(id)).unwrap());
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_message_is_dead_at_once() {
     let apply = Apply::start().await;
     let log = Log::start();

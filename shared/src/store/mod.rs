@@ -90,6 +90,12 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(context.finish())
 }
 
+/// Returns the key of a counter: the fingerprint of its kind and of what it counts.
+fn counter_key(kind: &str, what: &[&str]) -> String {
+    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+    fingerprint(&parts)
+}
+
 /// The session of a signed-in browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

@@ -5,13 +5,12 @@ use aws_sdk_dynamodb::types::ReturnValue;
 use time::{Duration, OffsetDateTime};
 
 use super::{DynamoStore, EXPIRES_AT, PK, SK, TRIES, crowded, item_of, moment, n, number, refused, s, seconds};
-use crate::store::{Counted, Counters, StoreError, fingerprint};
+use crate::store::{Counted, Counters, StoreError, counter_key};
 
 const COUNTER: &str = "counter";
 
 fn key(kind: &str, what: &[&str]) -> String {
-    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-    format!("counter#{}", fingerprint(&parts))
+    format!("counter#{}", counter_key(kind, what))
 }
 
 #[async_trait]

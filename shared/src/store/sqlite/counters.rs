@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::SqliteStore;
 use super::values::moment;
 use super::worker::Keep;
-use crate::store::{Counted, Counters, StoreError, fingerprint};
+use crate::store::{Counted, Counters, StoreError, counter_key};
 
 #[async_trait]
 impl Counters for SqliteStore {
@@ -46,9 +46,4 @@ impl Counters for SqliteStore {
         };
         self.jobs.ask(Keep::Soon, forget).await
     }
-}
-
-fn counter_key(kind: &str, what: &[&str]) -> String {
-    let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
-    fingerprint(&parts)
 }
