@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,14 @@ def wait(what, ready, patience=60):
             pass
         time.sleep(0.2)
     raise SystemExit(f"FAILED  {what} did not happen in {patience} s")
+
+
+def check_ports(*ports):
+    """Ends the run if something already listens at one of the ports. The tests would talk to a stranger."""
+    for port in ports:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                raise SystemExit(f"something already listens at port {port}: stop it, and run this again")
 
 
 def template(packaged, bucket, s3):
@@ -421,6 +430,7 @@ def dead_letters(outputs, clients):
 def main(packaged, target):
     global TARGET
     TARGET = target
+    check_ports(AWS, SIMULATOR, GUARD)
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     # lambda_http panics on a host name such as {api}.execute-api.127.0.0.1, so use localhost.
@@ -435,13 +445,12 @@ def main(packaged, target):
     names = {}
     policies = Policies(AWS, lambda function: roles.get(function, []), names)
     guard = policies.start(GUARD)
-    processes = [
-        subprocess.Popen([target / "examples/serve", f"127.0.0.1:{SIMULATOR}", "127.0.0.1:0", work / "simulator",
-                          f"{PUBLIC}/sso/default/callback"], stdout=log, stderr=log),
-        subprocess.Popen([pathlib.Path(sys.executable).parent / "ministack"], env=surroundings, stdout=log, stderr=log,
-                         cwd=work, start_new_session=True),
-    ]
+    processes = []
     try:
+        simulator = [target / "examples/serve", f"127.0.0.1:{SIMULATOR}", "127.0.0.1:0", work / "simulator", f"{PUBLIC}/sso/default/callback"]
+        processes.append(subprocess.Popen(simulator, stdout=log, stderr=log))
+        ministack = pathlib.Path(sys.executable).parent / "ministack"
+        processes.append(subprocess.Popen([ministack], env=surroundings, stdout=log, stderr=log, cwd=work, start_new_session=True))
         wait("the simulator's start", lambda: call(SIMULATOR, "GET", "/__sim")[0] == 200)
         wait("the local AWS's start", lambda: call(AWS, "GET", "/_ministack/health")[0] < 500)
         endpoint = f"http://127.0.0.1:{AWS}"

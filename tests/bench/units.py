@@ -214,6 +214,7 @@ def quiet(what, holds, seen=""):
 
 def main(target):
     stack.check = quiet
+    stack.check_ports(AWS, stack.AWS, stack.SIMULATOR)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-units-"))
     app = OneAtATime(DomainDispatcherApplication(create_backend_app))
