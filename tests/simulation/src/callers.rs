@@ -88,7 +88,7 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
     let (before, gone) = {
         let mut model = world.model();
         let person = model.person(&name);
-        (person.mints(issued_at, supervisor), person.must_be_inactive())
+        (person.mints(issued_at, supervisor), person.inactive_since())
     };
     let claims = json!({
         "sub": format!("00u-{name}"), "preferred_username": name, "scope": "flexgate.token",
@@ -101,7 +101,7 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
     world.tell(format!("{what}: {status} {}", reply.as_ref().map_or(&Value::Null, |reply| &reply.body["code"])));
     let done = match reply {
         Some(reply) if reply.status == 201 => {
-            if gone {
+            if gone.is_some() && gone == world.model().person(&name).inactive_since() {
                 world.complain(format!("{what}: got a token although a source had said inactive before"));
             }
             owns(&world, &what, &name, &reply.body["access_token"]);

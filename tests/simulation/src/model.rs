@@ -45,14 +45,14 @@ pub(crate) enum Minted {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Person {
     words: BTreeMap<Source, Word>,
+    /// How often a source has begun to say that the person is active.
+    said_active: u64,
     /// Whether each SCIM group that gives the supervisor's role may list the person.
     groups: BTreeMap<&'static str, BTreeSet<bool>>,
     /// The tokens with which the person has tried to mint: when each was issued, and whether it names the role. Of two
     /// tokens of the same second, either may count in the end.
     minted: Vec<(i64, bool)>,
     minting: u32,
-    /// Another source may have given the role when SCIM said something.
-    scim_saw_role: bool,
     /// Somebody gave the supervisor's role by hand.
     pub(crate) by_hand: bool,
     /// Somebody else writes the Flex user too, like Twilio at each sign-in. Flexgate repairs only some of it.
@@ -80,7 +80,7 @@ impl Person {
         if says.active == Some(false) {
             self.keeps_wfo = false;
         }
-        self.scim_saw_role |= source == Source::Scim && self.may_be_supervisor_beside(source);
+        self.said_active += u64::from(says.active == Some(true));
         let word = self.words.entry(source).or_default();
         let before = word.clone();
         word.active.extend(says.active.map(Some));
@@ -90,14 +90,12 @@ impl Person {
 
     /// Flexgate has accepted the statement.
     pub(crate) fn settle(&mut self, source: Source, says: Says) {
-        // Flexgate takes a role that SCIM names for a repetition of what it showed, if another source gives the role.
-        let may_be_shown = source == Source::Scim && (self.scim_saw_role || self.may_be_supervisor_beside(source));
         let word = self.words.entry(source).or_default();
         if let Some(active) = says.active {
             word.active = [Some(active)].into();
         }
         if let Some(supervisor) = says.supervisor {
-            word.supervisor = if supervisor && may_be_shown { [true, false].into() } else { [supervisor].into() };
+            word.supervisor = [supervisor].into();
         }
     }
 
@@ -108,6 +106,7 @@ impl Person {
 
     /// What the source last said is uncertain: everything in `said` is possible, and silence.
     pub(crate) fn cloud(&mut self, source: Source, said: &[Says]) {
+        self.said_active += u64::from(said.iter().any(|says| says.active == Some(true)));
         let word = self.words.entry(source).or_default();
         for says in said {
             word.active.extend(says.active.map(Some));
@@ -154,6 +153,12 @@ impl Person {
     /// Whether a source certainly says that the person is inactive. One is enough.
     pub(crate) fn must_be_inactive(&self) -> bool {
         self.words.values().any(|word| word.active == [Some(false)].into())
+    }
+
+    /// Returns `Some` if the person is certainly inactive. A person who is inactive before and after a request, with the
+    /// same value, was inactive all the time.
+    pub(crate) fn inactive_since(&self) -> Option<u64> {
+        self.must_be_inactive().then_some(self.said_active)
     }
 
     /// Whether somebody has changed the Flex user without Flexgate.

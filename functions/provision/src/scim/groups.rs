@@ -284,13 +284,17 @@ impl Groups {
                 return Ok(());
             }
             let mut later: &[Member] = &open;
+            let mut inactive = Vec::new();
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
-                match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
+                let report = match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
                     // Another process is changing this person. Jobs reconcile the remaining members, so the client need
                     // not wait.
                     Err(LedgerError::Busy(_)) => break,
-                    done => drop(done?),
+                    done => done?,
+                };
+                if report.and_then(|report| report.user).is_none_or(|user| !user.is_active()) {
+                    inactive.push(member.user.clone());
                 }
                 later = others;
             }
@@ -300,12 +304,26 @@ impl Groups {
                 let jobs = Message::fan_out(id, group.version, &later);
                 self.users.queue.send(&jobs, self.users.clock_rng.now()).await?;
             }
-            match self.scim().put_group(&self.users.group_roles.announced(group)).await? {
+            let mut announced = self.users.group_roles.announced(group);
+            self.remove_deleted(&mut announced, &inactive).await?;
+            match self.scim().put_group(&announced).await? {
                 GroupWritten::Yes => return Ok(()),
                 GroupWritten::Moved | GroupWritten::NameTaken => {}
             }
         }
         Err(Refusal::LOST_RACE)
+    }
+
+    /// Removes the users in `inactive` who are deleted. They were deleted after this write had read them, so the deletion
+    /// could not end their membership.
+    async fn remove_deleted(&self, group: &mut Group, inactive: &[FlexUserSid]) -> Result<(), Refusal> {
+        if inactive.is_empty() {
+            return Ok(());
+        }
+        let mut entries = self.scim().entries(inactive).await?;
+        entries.retain(|entry| entry.deleted);
+        group.members.retain(|member| entries.iter().all(|deleted| deleted.id != member.user));
+        Ok(())
     }
 
     /// Waits for a random time, so that two colliding writes do not collide again.

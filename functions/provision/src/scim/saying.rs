@@ -11,8 +11,9 @@ use super::protocol::Document;
 pub(super) enum Written<'a> {
     /// A `PUT`. This document replaces the previous one.
     Whole(&'a Document),
-    /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it.
-    Changed { active: Option<bool> },
+    /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it. `roles` are the roles that the
+    /// patch itself names.
+    Changed { active: Option<bool>, roles: &'a RoleSet },
 }
 
 /// The result of a write: SCIM's statement, what earlier data stays valid, and the roles that the client itself gives.

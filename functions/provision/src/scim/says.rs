@@ -12,7 +12,7 @@ use flexgate::users::ledger::{Earlier, News};
 use serde_json::Value;
 
 use super::person::{self, Person};
-use super::protocol::Document;
+use super::protocol::{Document, Operation, apply};
 use super::refusal::{self, Refusal};
 use super::resources::FLEX_USER;
 use super::saying::{Saying, Written};
@@ -70,7 +70,7 @@ impl Users {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
-            Written::Changed { active } => active.is_some(),
+            Written::Changed { active, .. } => active.is_some(),
         };
         // Another source may prevent the effect of SCIM's statement. Then repeat the statement, so that the ledger
         // refuses it and names that source.
@@ -88,7 +88,13 @@ impl Users {
         written: Written<'_>,
     ) -> Result<(RoleSet, Earlier), Refusal> {
         let own = person.own_roles();
-        if after.get("roles") == before.get("roles") {
+        // A client that patches roles has chosen the roles that it names, even if the user already has them from another
+        // source.
+        let named: RoleSet = match written {
+            Written::Changed { roles, .. } => roles.intersection(&self.policy.allowed_roles).copied().collect(),
+            Written::Whole(_) => RoleSet::new(),
+        };
+        if after.get("roles") == before.get("roles") && named.is_subset(&own) {
             return Ok((own, Earlier::Everything));
         }
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
@@ -103,7 +109,8 @@ impl Users {
         if let Some(role) = self.policy.forbidden_role(&added) {
             return Err(Refusal::RoleForbidden(role));
         }
-        let mut after: RoleSet = own.union(&added).filter(|role| asked.contains(role)).copied().collect();
+        let chosen = own.iter().chain(&added).chain(&named);
+        let mut after: RoleSet = chosen.filter(|role| asked.contains(role)).copied().collect();
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
@@ -115,6 +122,14 @@ impl Users {
         let taken: RoleSet = shown.difference(&asked).filter(by_hand).copied().collect();
         let earlier = if taken.is_empty() { Earlier::Everything } else { Earlier::AllBut(taken) };
         Ok((after, earlier))
+    }
+
+    /// Returns the roles that the operations of a patch name.
+    pub(super) fn named_roles(&self, before: &Document, operations: &[Operation]) -> RoleSet {
+        let mut without_roles = before.clone();
+        without_roles.remove("roles");
+        let named = apply(&self.schema, &without_roles, operations).ok();
+        named.and_then(|named| person::roles(named.get("roles")?).ok()).unwrap_or_default()
     }
 
     /// Returns the default roles. SCIM's statement contains them if the client gives no role. Otherwise, a group's role

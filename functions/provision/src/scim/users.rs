@@ -142,6 +142,12 @@ impl Users {
             Some(_) => return Err(Refusal::Uniqueness("Another user has this userName.".to_owned())),
             None => None,
         };
+        if let Some(entry) =
+            existing.as_ref().filter(|person| person.is_gone()).and_then(|person| person.entry.as_ref())
+        {
+            // A write to a group may have added the user while the user was being deleted.
+            self.scim.leave_all(&entry.id).await?;
+        }
         let earlier = match &existing {
             // A user who is not deleted comes from an earlier attempt that did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
@@ -237,11 +243,11 @@ impl Users {
                 person = self.load(id, deadline).await?;
             }
             let before = person.document(&self.base);
-            let (after, document) = match change {
+            let (after, document, roles) = match change {
                 Change::Replace => {
                     let document = self.schema.read(body)?;
                     person::username(&document)?;
-                    (person::replaced(&before, &document), document)
+                    (person::replaced(&before, &document), document, RoleSet::new())
                 }
                 Change::Patch => {
                     let operations = operations(body)?;
@@ -250,12 +256,12 @@ impl Users {
                     if !names("displayName", None) {
                         person::follow_name(&before, &mut after, names("name", Some("formatted")));
                     }
-                    (after, Document::new())
+                    (after, Document::new(), self.named_roles(&before, &operations))
                 }
             };
             let written = match change {
                 Change::Replace => Written::Whole(&document),
-                Change::Patch => Written::Changed { active },
+                Change::Patch => Written::Changed { active, roles: &roles },
             };
             self.same_name(&person, &after, deadline).await?;
             let saying = self.says(&person, &before, &after, written)?;
@@ -303,6 +309,8 @@ impl Users {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
             if self.scim.put_entry(&entry, None).await? {
+                // A write to a group that read the entry before may have added the user since.
+                self.scim.leave_all(&sid).await?;
                 self.scim.forget_marks().await?;
                 return Ok(());
             }

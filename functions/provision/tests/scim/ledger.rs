@@ -234,6 +234,31 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
 }
 
 #[tokio::test]
+async fn a_patch_that_names_a_role_gives_the_role_even_if_a_group_gives_it_already() {
+    let scim = scim().await;
+    for (name, op) in [("ada", "add"), ("grace", "replace")] {
+        let id = scim.user(name).await;
+        let group = group(&scim, &[&id]).await;
+        let value = json!([{ "value": "agent" }, { "value": "supervisor" }]);
+        scim.patch(&format!("/Users/{id}"), json!([{ "op": op, "path": "roles", "value": value }])).await.is(200);
+        scim.delete(&group).await.is(204);
+        assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]), "{op}");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_of_something_else_states_no_role_that_a_group_gives() {
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    let group = group(&scim, &[&id]).await;
+    for (path, value) in [("displayName", json!("Ada L")), ("active", json!(true))] {
+        scim.patch(&format!("/Users/{id}"), json!([{ "op": "replace", "path": path, "value": value }])).await.is(200);
+    }
+    scim.delete(&group).await.is(204);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
+}
+
+#[tokio::test]
 async fn a_role_that_another_source_gives_is_not_scims_to_take_and_one_made_by_hand_is() {
     let scim = scim().await;
     let id = scim.world.at_twilio("ada", &["agent", "supervisor"]).await;
@@ -283,6 +308,33 @@ async fn a_user_who_is_created_again_begins_with_the_defaults() {
     scim.delete(&format!("/Users/{id}")).await.is(204);
     assert_eq!(scim.user("ada").await, id);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
+}
+
+/// Stores the user as a member, as a write to the group does that has read the user before the user was deleted.
+fn adds_late(scim: &Scim, group: &str, user: &str) {
+    let group = group.trim_start_matches("/Groups/");
+    scim.world.sql(&format!("INSERT INTO scim_members VALUES ('{group}', '{user}', 1, NULL)"));
+}
+
+#[tokio::test]
+async fn a_user_who_is_created_again_is_in_no_group_that_a_late_write_added() {
+    let scim = scim().await;
+    let (id, group) = (scim.user("ada").await, group(&scim, &[]).await);
+    scim.delete(&format!("/Users/{id}")).await.is(204);
+    adds_late(&scim, &group, &id);
+    assert_eq!(scim.user("ada").await, id);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
+    assert_eq!(scim.get(&group).await.is(200)["members"], json!([]));
+}
+
+#[tokio::test]
+async fn a_write_to_a_group_removes_a_member_who_was_deleted_meanwhile() {
+    let scim = scim().await;
+    let (id, other, group) = (scim.user("ada").await, scim.user("grace").await, group(&scim, &[]).await);
+    scim.delete(&format!("/Users/{id}")).await.is(204);
+    adds_late(&scim, &group, &id);
+    let members = scim.patch(&group, joins(&other)).await.is(200)["members"].clone();
+    assert_eq!((members.as_array().unwrap().len(), &members[0]["value"]), (1, &json!(other)));
 }
 
 #[tokio::test]
