@@ -11,9 +11,29 @@ use super::protocol::Document;
 pub(super) enum Written<'a> {
     /// A `PUT`. This document replaces the previous one.
     Whole(&'a Document),
-    /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it. `roles` are the roles that the
-    /// patch itself names.
-    Changed { active: Option<bool>, roles: &'a RoleSet },
+    /// A `PATCH`.
+    Changed(&'a Patched),
+}
+
+/// What a patch itself contains.
+#[derive(Debug)]
+pub(super) struct Patched {
+    /// The new value of `active`.
+    pub(super) active: Option<bool>,
+    /// The roles that the patch names.
+    pub(super) roles: RoleSet,
+    /// The fields that the patch sets, in the spelling of a plan of changes.
+    pub(super) fields: Vec<&'static str>,
+}
+
+impl Written<'_> {
+    /// The fields that the client set on purpose, even to values that Flexgate already knew.
+    pub(super) fn fields(&self) -> &[&'static str] {
+        match self {
+            Self::Whole(_) => &[],
+            Self::Changed(patched) => &patched.fields,
+        }
+    }
 }
 
 /// The result of a write: SCIM's statement, what earlier data stays valid, and the roles that the client itself gives.

@@ -12,10 +12,10 @@ use flexgate::users::ledger::{Earlier, News};
 use serde_json::Value;
 
 use super::person::{self, Person};
-use super::protocol::{Document, Operation, apply};
+use super::protocol::{Document, Operation, apply, names};
 use super::refusal::{self, Refusal};
 use super::resources::FLEX_USER;
-use super::saying::{Saying, Written};
+use super::saying::{Patched, Saying, Written};
 use super::users::Users;
 
 impl Users {
@@ -60,7 +60,7 @@ impl Users {
         statement.active = Self::says_active(person, after, written).map(|active| Said::access(at, &id, active));
         let (own_roles, earlier) = self.own_roles(person, before, after, written)?;
         if own_roles != person.own_roles() {
-            statement.roles = Some(Said::new(at, &id, names(&own_roles)));
+            statement.roles = Some(Said::new(at, &id, role_names(&own_roles)));
         }
         Ok(Saying { statement, earlier, own_roles })
     }
@@ -70,7 +70,7 @@ impl Users {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
-            Written::Changed { active, .. } => active.is_some(),
+            Written::Changed(patched) => patched.active.is_some(),
         };
         // Another source may prevent the effect of SCIM's statement. Then repeat the statement, so that the ledger
         // refuses it and names that source.
@@ -91,7 +91,7 @@ impl Users {
         // A client that patches roles has chosen the roles that it names, even if the user already has them from another
         // source.
         let named: RoleSet = match written {
-            Written::Changed { roles, .. } => roles.intersection(&self.policy.allowed_roles).copied().collect(),
+            Written::Changed(patched) => patched.roles.intersection(&self.policy.allowed_roles).copied().collect(),
             Written::Whole(_) => RoleSet::new(),
         };
         if after.get("roles") == before.get("roles") && named.is_subset(&own) {
@@ -124,12 +124,16 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// Returns the roles that the operations of a patch name.
-    pub(super) fn named_roles(&self, before: &Document, operations: &[Operation]) -> RoleSet {
+    /// Returns what the operations of a patch contain. `before` is the user before the patch.
+    pub(super) fn patched(&self, before: &Document, operations: &[Operation], active: Option<bool>) -> Patched {
         let mut without_roles = before.clone();
         without_roles.remove("roles");
         let named = apply(&self.schema, &without_roles, operations).ok();
-        named.and_then(|named| person::roles(named.get("roles")?).ok()).unwrap_or_default()
+        let roles = named.and_then(|named| person::roles(named.get("roles")?).ok()).unwrap_or_default();
+        let sets = |name: &str| names(&self.schema, operations, name, None);
+        let fields = [("roles", "roles"), ("full_name", "name"), ("full_name", "displayName")];
+        let fields = fields.into_iter().filter_map(|(field, name)| sets(name).then_some(field)).collect();
+        Patched { active, roles, fields }
     }
 
     /// Returns the default roles. SCIM's statement contains them if the client gives no role. Otherwise, a group's role
@@ -151,7 +155,7 @@ impl Users {
         let locale = document.get("locale").and_then(Value::as_str).map(Box::from);
         let statement = Statement {
             active: Some(Said::access(at, &id, true)),
-            roles: Some(Said::new(at, &id, names(&own_roles))),
+            roles: Some(Said::new(at, &id, role_names(&own_roles))),
             email: Some(Said::new(at, &id, Some(person::email(document, username)?))),
             full_name: Some(Said::new(at, &id, Some(person::full_name(document, username)?))),
             locale: locale.map(|locale| Said::new(at, &id, Some(locale))),
@@ -183,7 +187,6 @@ impl Users {
         earlier: Earlier,
         deadline: Deadline,
     ) -> Result<(), Refusal> {
-        let said = told(&statement);
         let news = News {
             source: Source::Scim,
             subject: None,
@@ -195,9 +198,7 @@ impl Users {
         };
         let report = self.ledger.state(&news, deadline).await?;
         person.user = report.user.ok_or(Refusal::Unknown)?;
-        self.look(person).await?;
-        let blocked: Vec<_> = report.blocked.into_iter().filter(|field| said.contains(field)).collect();
-        if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
+        self.look(person).await
     }
 
     fn attributes(&self, document: &Document) -> Result<Option<WorkerAttributes>, Refusal> {
@@ -217,12 +218,19 @@ fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>>
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
 
-fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
+fn role_names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
+/// Refuses a write if Flexgate cannot change one of the written `fields` in Flex.
+pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<(), Refusal> {
+    let mut blocked = person.view.blocked.clone();
+    blocked.retain(|field| fields.contains(field));
+    if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
+}
+
 /// Returns the names of the statement's fields, in the spelling of a plan of changes.
-fn told(statement: &Statement) -> Vec<&'static str> {
+pub(super) fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),
         ("roles", statement.roles.is_some()),

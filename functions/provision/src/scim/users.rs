@@ -22,6 +22,7 @@ use super::protocol::{
 use super::refusal::Refusal;
 use super::resources::user_schema;
 use super::saying::Written;
+use super::says::{check_blocked, told};
 use super::settings::ScimSettings;
 
 /// How often Flexgate tries a write that collides with other writes.
@@ -243,36 +244,40 @@ impl Users {
                 person = self.load(id, deadline).await?;
             }
             let before = person.document(&self.base);
-            let (after, document, roles) = match change {
+            let (after, document, patched);
+            let written = match change {
                 Change::Replace => {
-                    let document = self.schema.read(body)?;
+                    document = self.schema.read(body)?;
                     person::username(&document)?;
-                    (person::replaced(&before, &document), document, RoleSet::new())
+                    after = person::replaced(&before, &document);
+                    Written::Whole(&document)
                 }
                 Change::Patch => {
                     let operations = operations(body)?;
-                    let mut after = apply(&self.schema, &before, &operations)?;
+                    let mut result = apply(&self.schema, &before, &operations)?;
                     let names = |name, sub| names(&self.schema, &operations, name, sub);
                     if !names("displayName", None) {
-                        person::follow_name(&before, &mut after, names("name", Some("formatted")));
+                        person::follow_name(&before, &mut result, names("name", Some("formatted")));
                     }
-                    (after, Document::new(), self.named_roles(&before, &operations))
+                    after = result;
+                    patched = self.patched(&before, &operations, active);
+                    Written::Changed(&patched)
                 }
-            };
-            let written = match change {
-                Change::Replace => Written::Whole(&document),
-                Change::Patch => Written::Changed { active, roles: &roles },
             };
             self.same_name(&person, &after, deadline).await?;
             let saying = self.says(&person, &before, &after, written)?;
             self.bind_before(&after, Some(&person.user)).await?;
-            if saying.statement == Statement::default() && saying.earlier == Earlier::Everything {
-                self.mend(&mut person, deadline).await?;
-                if after == before {
-                    return Ok(self.show(&person));
-                }
-            } else {
+            let mut fields = told(&saying.statement);
+            fields.extend(written.fields());
+            let is_news = saying.statement != Statement::default() || saying.earlier != Earlier::Everything;
+            if is_news {
                 self.state(&mut person, saying.statement, saying.earlier, deadline).await?;
+            } else {
+                self.mend(&mut person, deadline).await?;
+            }
+            check_blocked(&person, &fields)?;
+            if !is_news && after == before {
+                return Ok(self.show(&person));
             }
             self.bind_after(&after, &person.user).await?;
             if self.remember(&mut person, &after, &saying.own_roles, None).await? {

@@ -207,6 +207,14 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
+    let roles_too = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "supervisor" }] }]);
+    // A repetition is refused too, although the ledger already has the statement.
+    for _ in 0..2 {
+        let refused = scim.patch(&path, roles_too.clone()).await;
+        assert!(refused.body["detail"].as_str().unwrap().contains("roles"), "{}", refused.body);
+        refused.refused(400, "invalidValue");
+    }
+    scim.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "wfo.full_access"]));
 }
 

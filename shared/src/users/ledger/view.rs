@@ -20,13 +20,22 @@ pub struct View {
     pub explanation: Option<Explanation>,
     /// Whether Flex shows the desired state. Also true if no source has said anything about the person.
     pub in_step: bool,
+    /// The fields that Flexgate cannot change, as in [`Report::blocked`](super::Report::blocked).
+    pub blocked: Vec<&'static str>,
 }
 
 impl View {
     /// Makes a view from Flex's data alone.
     #[must_use]
     pub fn of_flex(user: &FlexUser) -> Self {
-        Self { active: user.is_active(), roles: user.roles.clone(), person: None, explanation: None, in_step: true }
+        Self {
+            active: user.is_active(),
+            roles: user.roles.clone(),
+            person: None,
+            explanation: None,
+            in_step: true,
+            blocked: Vec::new(),
+        }
     }
 }
 
@@ -60,8 +69,8 @@ impl Ledger {
         let Some(desired) = desired(&person, &self.policy, Some(user), &self.occasion()) else {
             return Ok(shown);
         };
-        let plan = desired.plan(&person.username, Some(user));
-        let in_step = plan.is_ok_and(|plan| plan.step == Step::Nothing && plan.locale.is_none());
+        let plan = desired.plan(&person.username, Some(user)).ok();
+        let in_step = plan.as_ref().is_some_and(|plan| plan.step == Step::Nothing && plan.locale.is_none());
         let names = desired.roles.iter().map(|role| role.as_str());
         let names = names.chain(desired.unspellable.iter().map(|name| &**name)).collect();
         Ok(View {
@@ -74,6 +83,7 @@ impl Ledger {
             person: Some(person),
             explanation: Some(desired.explanation),
             in_step,
+            blocked: plan.map(|plan| plan.blocked).unwrap_or_default(),
         })
     }
 }
