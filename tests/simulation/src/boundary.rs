@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
+use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::{Answer, SendError, Transport};
 use flexgate::store::{StoreError, StoreFaults};
 use flexgate_simulator::InProcess;
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Notify;
 
 use crate::chance::Chance;
+use crate::clock::WorldClock;
 use crate::spy::Spy;
 use crate::weather::Weather;
 
@@ -58,6 +60,7 @@ pub(crate) struct Boundary {
     pub(crate) chance: Chance,
     pub(crate) simulator: InProcess,
     pub(crate) spy: Arc<Spy>,
+    pub(crate) clock: WorldClock,
 }
 
 impl std::fmt::Debug for Boundary {
@@ -101,6 +104,15 @@ impl StoreFaults for Boundary {
 impl Transport for Boundary {
     async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError> {
         self.life.cross().await;
+        self.spy.begins(&request, self.clock.now());
+        let answer = self.answer(&request).await;
+        self.spy.ends(&request);
+        answer
+    }
+}
+
+impl Boundary {
+    async fn answer(&self, request: &reqwest::Request) -> Result<Answer, SendError> {
         self.dawdle(4_000).await;
         let odds = self.weather.now();
         if self.chance.thousandths(odds.unreachable) {
@@ -111,24 +123,22 @@ impl Transport for Boundary {
             });
         }
         if self.chance.thousandths(odds.refused) {
-            self.spy.unperformed(&request);
+            self.spy.unperformed(request);
             return Ok(self.refusal());
         }
-        let sent = of_reqwest(&request);
+        let sent = of_reqwest(request);
         let answer = self.simulator.answer(sent).await.map(|response| {
             let (parts, body) = response.into_parts();
             Answer { status: parts.status, headers: parts.headers, body }
         });
-        self.spy.performed(&request, answer.as_ref());
+        self.spy.performed(request, answer.as_ref());
         self.life.cross().await;
         match answer {
             Some(answer) if !self.chance.thousandths(odds.lost) => Ok(answer),
             _ => Err(SendError::Broken("simulated: the answer was lost".into())),
         }
     }
-}
 
-impl Boundary {
     fn refusal(&self) -> Answer {
         let (status, body): (u16, &[u8]) = match self.chance.below(3) {
             0 => (429, br#"{"code":20429,"message":"Too Many Requests","status":429}"#),

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use flexgate_simulation::{run, steps};
 
-const USAGE: &str = "tests/simulate [--seeds N] [--from SEED] [--seed SEED] [--shrink SEED]";
+const USAGE: &str = "tests/simulate [--seeds N] [--from SEED] [--until-found] [--seed SEED] [--shrink SEED]";
 
 enum Wanted {
-    Many { from: u64, count: u64 },
+    Many { from: u64, count: u64, until_found: bool },
     One(u64),
     Shrunk(u64),
 }
@@ -24,7 +24,7 @@ fn main() -> std::io::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     match wanted {
-        Wanted::Many { from, count } => many(from, count),
+        Wanted::Many { from, count, until_found } => many(from, count, until_found),
         Wanted::One(seed) => {
             let outcome = run(seed, None)?;
             outcome.trace.iter().for_each(|line| println!("{line}"));
@@ -35,7 +35,10 @@ fn main() -> std::io::Result<ExitCode> {
 }
 
 fn wanted() -> Option<Wanted> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let given = arguments.len();
+    arguments.retain(|argument| argument != "--until-found");
+    let until_found = arguments.len() < given;
     let (mut from, mut count) = (0, 200);
     for pair in arguments.chunks(2) {
         let [name, number] = pair else { return None };
@@ -48,20 +51,21 @@ fn wanted() -> Option<Wanted> {
             _ => return None,
         }
     }
-    Some(Wanted::Many { from, count })
+    Some(Wanted::Many { from, count, until_found })
 }
 
 #[expect(clippy::disallowed_methods, reason = "it prints how long the seeds took")]
-fn many(from: u64, count: u64) -> std::io::Result<ExitCode> {
+fn many(from: u64, count: u64, until_found: bool) -> std::io::Result<ExitCode> {
     let began = Instant::now();
-    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
+    let (next, failed, steps) = (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0));
     let work = || -> std::io::Result<()> {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
+            if seed >= from + count || (until_found && failed.load(Ordering::Relaxed) > 0) {
                 return Ok(());
             }
             let outcome = run(seed, None)?;
+            steps.fetch_add(outcome.steps as u64, Ordering::Relaxed);
             if !outcome.complaints.is_empty() {
                 failed.fetch_add(1, Ordering::Relaxed);
                 report(seed, &outcome.complaints);
@@ -74,7 +78,10 @@ fn many(from: u64, count: u64) -> std::io::Result<ExitCode> {
         (0..threads).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().try_for_each(joined)
     })?;
     let failed = failed.into_inner();
-    println!("{count} seeds from {from}: {failed} failed, in {} s", began.elapsed().as_secs());
+    let (run, steps) = (next.into_inner().min(from + count) - from, steps.into_inner());
+    let seconds = began.elapsed().as_secs().max(1);
+    let rate = steps / seconds;
+    println!("{run} seeds from {from}: {failed} failed; {steps} steps in {seconds} s, {rate} steps a second");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

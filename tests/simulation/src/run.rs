@@ -30,6 +30,8 @@ const SWEEPS: usize = 3;
 pub struct Outcome {
     /// What must not happen, and happened.
     pub complaints: Vec<String>,
+    /// How many actions the script had.
+    pub steps: usize,
     /// The story of the run, a line for each event.
     pub trace: Vec<String>,
 }
@@ -64,6 +66,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     let log = crate::log::Log::start();
     let world = World::start(seed);
     let script = script::draw(&world.chance);
+    let steps = keep.map_or(script.len(), <[_]>::len);
     let odds = Odds::drawn(&world.chance);
     let wfo = upkeep::seed_wfo(&world, "wes").await;
     {
@@ -116,7 +119,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     }
     judge::at_rest(&world, &systems, &queue, &log).await;
     let complaints = std::mem::take(&mut world.spy.seen().complaints);
-    Outcome { complaints, trace: world.trace() }
+    Outcome { complaints, steps, trace: world.trace() }
 }
 
 /// Waits until no message is waiting.

@@ -5,6 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flexgate::base::outbound::Answer;
 use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+/// A process that takes longer gives up its refresh.
+const REFRESH_AT_MOST: Duration = Duration::seconds(7);
 
 /// What the requests to Twilio have shown.
 #[derive(Debug, Default)]
@@ -14,6 +18,8 @@ pub(crate) struct Spy(Mutex<Seen>);
 pub(crate) struct Seen {
     /// How often Twilio has performed the exchange of each code.
     codes: BTreeMap<String, u32>,
+    /// When the latest request with each refresh token began.
+    refreshes: BTreeMap<String, OffsetDateTime>,
     /// Everything that Flexgate must store only in sealed form.
     pub(crate) secrets: BTreeSet<String>,
     pub(crate) complaints: Vec<String>,
@@ -22,6 +28,24 @@ pub(crate) struct Seen {
 impl Spy {
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that a process begins a request. Only one process at a time may refresh a session.
+    pub(crate) fn begins(&self, request: &reqwest::Request, now: OffsetDateTime) {
+        let sent = body(request);
+        let Some(token) = sent["refresh_token"].as_str() else { return };
+        let mut seen = self.seen();
+        let before = seen.refreshes.insert(token.to_owned(), now);
+        if before.is_some_and(|before| before + REFRESH_AT_MOST > now) {
+            seen.complaints.push("two processes refreshed a session at the same time".to_owned());
+        }
+    }
+
+    /// Records that the request has ended, so another process may refresh the session.
+    pub(crate) fn ends(&self, request: &reqwest::Request) {
+        if let Some(token) = body(request)["refresh_token"].as_str() {
+            self.seen().refreshes.remove(token);
+        }
     }
 
     /// Records a request that Twilio refused without performing it.

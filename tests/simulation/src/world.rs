@@ -81,6 +81,7 @@ impl World {
             chance: chance.clone(),
             simulator: simulator.clone(),
             spy: spy.clone(),
+            clock: clock.clone(),
         };
         let clock_rng = ClockRng { clock: Arc::new(clock.clone()), rng: Arc::new(chance.clone()) };
         let parts =
