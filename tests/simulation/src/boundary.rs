@@ -133,7 +133,9 @@ impl Boundary {
         });
         self.spy.performed(request, answer.as_ref());
         self.life.cross().await;
+        let garbled = self.chance.thousandths(odds.garbled);
         match answer {
+            Some(answer) if garbled => Ok(Answer { body: answer.body.slice(..answer.body.len() / 2), ..answer }),
             Some(answer) if !self.chance.thousandths(odds.lost) => Ok(answer),
             _ => Err(SendError::Broken("simulated: the answer was lost".into())),
         }

@@ -149,6 +149,9 @@ impl Stage {
                 let email = email.map(|number| format!("{name}.{number}@example.com"));
                 self.act(scim::change(world, directory, name.to_owned(), says, email));
             }
+            Action::ScimReplaces { name, active, number } => {
+                self.act(scim::replace(world, directory, name.to_owned(), active, number));
+            }
             Action::ScimDeletes { name } => self.act(scim::delete(world, directory, name.to_owned())),
             Action::ScimMembers { group, names, joins } => {
                 let names = names.into_iter().map(str::to_owned).collect();

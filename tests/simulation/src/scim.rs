@@ -150,6 +150,44 @@ pub(crate) async fn change(
     }
 }
 
+/// Reads a user and writes the whole user back, as Okta does, with another name and perhaps another value of `active`.
+/// The client repeats the roles that it read, and this must give nobody a role.
+pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: String, active: bool, number: u32) {
+    let turn = directory.turn(&name);
+    let _turn = turn.lock().await;
+    let Some(id) = directory.id(&name) else { return };
+    let what = format!("SCIM replaces {name}, active: {active}");
+    let path = format!("/Users/{id}");
+    let Some(read) =
+        world.insist(Function::Provision, &what, async || request(&world, "GET", &path, &Value::Null)).await
+    else {
+        return;
+    };
+    if read.reply.status != 200 {
+        return world.complain(format!("{what}: reading answers {}", read.reply.status));
+    }
+    let mut body = read.reply.body;
+    let says = Says { active: Some(active), supervisor: None };
+    let is_news = body["active"] != active || !active;
+    body["active"] = active.into();
+    body["displayName"] = format!("{name} Example {number}").into();
+    let before = if is_news { Some(world.model().person(&name).begin(Source::Scim, says)) } else { None };
+    let Some(done) = world.insist(Function::Provision, &what, async || request(&world, "PUT", &path, &body)).await
+    else {
+        return;
+    };
+    match (done.reply.status, before) {
+        (200, Some(_)) if !active => world.model().person(&name).settle(Source::Scim, says),
+        // Somebody else may have activated the person since the client read the user. Then the request says nothing.
+        (200, _) => {}
+        // Flexgate cannot change the name of somebody with a role that it cannot give.
+        (400, _) if world.model().person(&name).has_wfo => {}
+        (409, Some(before)) if active && !done.repeated => world.model().person(&name).refuse(Source::Scim, before),
+        (409, _) if active => {}
+        (status, _) => world.complain(format!("{what}: refused with {status}: {}", done.reply.body["detail"])),
+    }
+}
+
 pub(crate) async fn delete(world: Arc<World>, directory: Arc<Directory>, name: String) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;

@@ -18,6 +18,7 @@ const OKTA_GROUPS: [&str; 2] = ["group-a", "group-b"];
 pub(crate) enum Action {
     ScimCreates { name: &'static str, supervisor: bool },
     ScimSays { name: &'static str, says: Says, email: Option<u32> },
+    ScimReplaces { name: &'static str, active: bool, number: u32 },
     ScimDeletes { name: &'static str },
     ScimMembers { group: &'static str, names: Vec<&'static str>, joins: bool },
     Okta { name: &'static str, change: Okta },
@@ -110,13 +111,18 @@ impl Cast {
 
 type Kind = fn(&Chance, &Cast, u32) -> Action;
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     |chance, cast, _| Action::ScimCreates { name: chance.one_of(&cast.scim), supervisor: chance.thousandths(250) },
     scim_change,
     |chance, cast, _| {
         let names = if chance.half() { cast.scim.clone() } else { vec![chance.one_of(&cast.scim)] };
         let group = if chance.thousandths(800) { GROUPS[0] } else { GROUPS[1] };
         Action::ScimMembers { group, names, joins: chance.half() }
+    },
+    |chance, cast, number| Action::ScimReplaces {
+        name: chance.one_of(&cast.scim),
+        active: chance.thousandths(700),
+        number,
     },
     |chance, cast, _| Action::ScimDeletes { name: chance.one_of(&cast.scim) },
     |chance, cast, _| {

@@ -19,6 +19,8 @@ pub struct Odds {
     pub refused: u32,
     /// Twilio does what it was asked, and its answer is lost.
     pub lost: u32,
+    /// Twilio does what it was asked, and only a part of its answer arrives.
+    pub garbled: u32,
     /// A request makes its process die somewhere on the way.
     pub dies: u32,
 }
@@ -42,8 +44,26 @@ impl Odds {
     pub(crate) fn drawn(chance: &Chance) -> Self {
         match chance.below(3) {
             0 => Self::default(),
-            1 => Self { store_fails: 3, store_loses: 3, slow: 30, unreachable: 5, refused: 10, lost: 10, dies: 20 },
-            _ => Self { store_fails: 15, store_loses: 15, slow: 80, unreachable: 20, refused: 40, lost: 40, dies: 100 },
+            1 => Self {
+                store_fails: 3,
+                store_loses: 3,
+                slow: 30,
+                unreachable: 5,
+                refused: 10,
+                lost: 10,
+                garbled: 5,
+                dies: 20,
+            },
+            _ => Self {
+                store_fails: 15,
+                store_loses: 15,
+                slow: 80,
+                unreachable: 20,
+                refused: 40,
+                lost: 40,
+                garbled: 20,
+                dies: 100,
+            },
         }
     }
 }
