@@ -95,7 +95,9 @@ def main(folder: Path) -> None:
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
     # Wait until the simulator has answered the pending requests of the killed import.
-    time.sleep(1)
+    requests = lambda: len(call("GET", "/__sim/requests?service=flex-api")["requests"])
+    settled = lambda: requests() == (time.sleep(1), requests())[1]
+    until("the last answer of the simulator", settled, 60)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"
     before = take_journal()

@@ -106,7 +106,7 @@ async fn sigterm_lets_requests_finish_and_a_restart_still_knows_its_sessions() {
         let request = Request::post("/sso/validate").header("content-type", "application/json");
         slow.send(request.body(json!({ "token": token }).to_string().into()).unwrap()).await
     });
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    world.fault_met().await;
     process.terminate();
     assert_eq!(under_way.await.unwrap().status, 200, "what had begun was finished");
     assert!(tokio::task::spawn_blocking(move || process.ended(PATIENCE)).await.unwrap().success());

@@ -201,7 +201,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        fixture.world.fault_met().await;
         let bound = bindings.bind(&identity(), &sid, SystemClock.now()).await.unwrap();
         (bound, fixture.ledger.confirm(&claims(before), &identity(), &sid).await)
     };

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::hooks::Systems;
 use crate::log::Log;
 use crate::process::Worker;
+use crate::script::BOSSES;
 use crate::upkeep;
 use crate::world::World;
 
@@ -60,23 +61,26 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
             .and_then(|user| user["roles"].as_array())
             .map(|roles| roles.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
-        let supervisor = roles.contains(&"supervisor");
+        let is_boss = BOSSES.contains(&name.as_str());
+        let role = if is_boss { "admin" } else { "supervisor" };
+        let has_role = roles.contains(&role);
         if active.is_some() && person.must_be_inactive() {
             wrong.push(format!("{name} is active in Flex, although a source says inactive"));
         }
         if active.is_none() && person.must_be_active() {
             wrong.push(format!("{name} is not active in Flex, although every source says active"));
         }
-        if supervisor && !person.may_be_supervisor() {
+        // The last administrator stays one, whatever the sources say.
+        if has_role && !is_boss && !person.may_be_supervisor() {
             wrong.push(format!("{name} is a supervisor, and nobody says so"));
         }
-        if active.is_some() && !supervisor && person.must_be_supervisor() {
-            wrong.push(format!("{name} is no supervisor, although a source says so"));
+        if active.is_some() && !has_role && person.must_be_supervisor() {
+            wrong.push(format!("{name} lacks the role {role}, although a source says so"));
         }
         if active.is_some() && person.keeps_wfo && !roles.contains(&"wfo.full_access") {
             wrong.push(format!("{name} has lost the role wfo.full_access"));
         }
-        if roles.contains(&"admin") {
+        if roles.contains(&"admin") && !is_boss {
             wrong.push(format!("{name} is an administrator"));
         }
     }
@@ -84,6 +88,19 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
     for what in wrong {
         world.complain(if after_sweeps { what } else { format!("before the first sweep, {what}") });
     }
+}
+
+/// Once Flex has an active administrator, it must always have one.
+pub(crate) async fn administrators(world: &World, established: &mut bool) {
+    let users = world.flex_users().await;
+    let is_admin = |user: &&Value| {
+        user["deactivated"] == false && user["roles"].as_array().is_some_and(|roles| roles.contains(&"admin".into()))
+    };
+    let is_left = users.iter().any(|user| is_admin(&user));
+    if *established && !is_left {
+        world.complain("Flex has no administrator any more");
+    }
+    *established = is_left;
 }
 
 /// No token, code or verifier may be readable in the store or in the log.

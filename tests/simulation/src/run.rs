@@ -91,9 +91,11 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
         browsers: BTreeMap::new(),
         acts: JoinSet::new(),
     };
+    let mut has_admin = false;
     for (number, step) in script.into_iter().enumerate() {
         if keep.is_none_or(|keep| keep.contains(&number)) {
             stage.play(step).await;
+            judge::administrators(&world, &mut has_admin).await;
         }
     }
 
@@ -107,6 +109,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     let queue = world.worker();
     settle(&world, &queue).await;
     judge::people(&world, &systems, &queue, false).await;
+    judge::administrators(&world, &mut has_admin).await;
     for _ in 0..SWEEPS {
         settle(&world, &queue).await;
         world.clock.jump(3_600);
@@ -117,6 +120,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     for consumer in consumers {
         drop(consumer.await);
     }
+    judge::administrators(&world, &mut has_admin).await;
     judge::at_rest(&world, &systems, &queue, &log).await;
     let complaints = std::mem::take(&mut world.spy.seen().complaints);
     Outcome { complaints, steps, trace: world.trace() }

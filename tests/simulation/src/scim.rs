@@ -143,6 +143,7 @@ pub(crate) async fn change(
         200 | 204 => world.model().person(&name).settle(Source::Scim, says),
         // Flexgate cannot change the roles of somebody with a role that it cannot give.
         400 if world.model().person(&name).has_wfo => {}
+        409 if is_last_admin(&done.reply.body) => {}
         status if says.active == Some(false) => world.complain(format!("{what}: refused with {status}")),
         409 if !done.repeated => world.model().person(&name).refuse(Source::Scim, before),
         409 => {}
@@ -201,6 +202,7 @@ pub(crate) async fn delete(world: Arc<World>, directory: Arc<Directory>, name: S
     match done.reply.status {
         204 => {}
         404 if done.repeated => {}
+        409 if is_last_admin(&done.reply.body) => return,
         status => world.complain(format!("{what}: refused with {status}")),
     }
     directory.learn(&name, None);
@@ -253,10 +255,16 @@ pub(crate) async fn members(
                 world.model().person(name).member(group, possible);
             }
         }
+        409 if is_last_admin(&done.reply.body) => {}
         // A member was deleted meanwhile.
         400 | 404 => {}
         status => world.complain(format!("{what}: refused with {status}")),
     }
+}
+
+/// Whether Flexgate refuses a change because Flex would have no administrator any more.
+fn is_last_admin(body: &Value) -> bool {
+    body["detail"].as_str().is_some_and(|detail| detail.contains("administrator"))
 }
 
 /// Returns the group's id. Creates the group if the client has not done so yet.

@@ -6,6 +6,9 @@ use crate::model::Says;
 
 /// Who belongs to which systems. The username of the last one ends in digits because the simulator made it.
 pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
+/// The administrators. Nobody but SCIM changes them, so only a fault of Flexgate can leave Flex without one.
+pub(crate) const BOSSES: [&str; 2] = ["max", "mia"];
+pub(crate) const BOSSES_GROUP: &str = "Bosses";
 pub(crate) const API: [&str; 2] = ["cy", "ida"];
 pub(crate) const OKTA: [&str; 2] = ["dan", "eve"];
 pub(crate) const HR: [&str; 3] = ["fay", "gus", "hal"];
@@ -80,6 +83,7 @@ struct Cast {
     okta: Vec<&'static str>,
     hr: Vec<&'static str>,
     api: Vec<&'static str>,
+    bosses: bool,
 }
 
 impl Cast {
@@ -89,7 +93,8 @@ impl Cast {
             let count = 1 + chance.below(2);
             (0..count).map(|place| all[(first + place) % all.len()]).collect()
         };
-        Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API) }
+        let bosses = chance.thousandths(300);
+        Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API), bosses }
     }
 
     /// Most runs begin with people who are there already.
@@ -98,8 +103,12 @@ impl Cast {
         let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });
         let hr = self.hr.iter().map(|&name| Action::Hr { name, change: Hr::Job { supervisor: chance.half() } });
         let all: Vec<Action> = scim.chain(okta).chain(hr).collect();
-        let kept = all.into_iter().filter(|_| chance.thousandths(700));
-        kept.map(|action| Step { pause: chance.below(3_000) as u64, action }).collect()
+        let mut kept: Vec<Action> = all.into_iter().filter(|_| chance.thousandths(700)).collect();
+        if self.bosses {
+            kept.extend(BOSSES.map(|name| Action::ScimCreates { name, supervisor: false }));
+            kept.push(Action::ScimMembers { group: BOSSES_GROUP, names: BOSSES.to_vec(), joins: true });
+        }
+        kept.into_iter().map(|action| Step { pause: chance.below(3_000) as u64, action }).collect()
     }
 
     fn anybody(&self, chance: &Chance) -> &'static str {
@@ -111,7 +120,7 @@ impl Cast {
 
 type Kind = fn(&Chance, &Cast, u32) -> Action;
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     |chance, cast, _| Action::ScimCreates { name: chance.one_of(&cast.scim), supervisor: chance.thousandths(250) },
     scim_change,
     |chance, cast, _| {
@@ -171,7 +180,21 @@ const KINDS: [Kind; 13] = [
         3 => Action::RotateCookieKeys { number: u8::try_from(number).unwrap_or_default() },
         _ => Action::Jump { seconds: [60, 3_600, 6 * 3_600][chance.below(3)] },
     },
+    |chance, cast, number| if cast.bosses { boss_change(chance) } else { scim_change(chance, cast, number) },
 ];
+
+fn boss_change(chance: &Chance) -> Action {
+    let name = chance.one_of(&BOSSES);
+    match chance.below(8) {
+        0..=2 => Action::ScimSays { name, says: Says { active: Some(chance.half()), supervisor: None }, email: None },
+        3 => Action::ScimDeletes { name },
+        4 => Action::ScimCreates { name, supervisor: false },
+        _ => {
+            let names = if chance.half() { BOSSES.to_vec() } else { vec![name] };
+            Action::ScimMembers { group: BOSSES_GROUP, names, joins: chance.half() }
+        }
+    }
+}
 
 fn scim_change(chance: &Chance, cast: &Cast, number: u32) -> Action {
     let name = chance.one_of(&cast.scim);

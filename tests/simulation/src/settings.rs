@@ -50,7 +50,11 @@ fn variables() -> Vec<(&'static str, String)> {
         ("FLEXGATE_ISSUERS", issuers.to_string()),
         ("FLEXGATE_WEBHOOKS", webhooks.to_string()),
         ("FLEXGATE_JUST_IN_TIME", "create-and-sync".into()),
-        ("FLEXGATE_SCIM_GROUP_ROLES", json!({ "Leads": "supervisor", "Chiefs": "supervisor" }).to_string()),
+        ("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin".into()),
+        (
+            "FLEXGATE_SCIM_GROUP_ROLES",
+            json!({ "Leads": "supervisor", "Chiefs": "supervisor", "Bosses": "admin" }).to_string(),
+        ),
     ]
 }
 

@@ -10,14 +10,22 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     let mut other = Other::start(folder.path()).await;
     let mut acknowledged = Vec::new();
     let mut writers = tokio::task::JoinSet::new();
+    let (first, mut enough) = tokio::sync::mpsc::channel(1);
     for writer in 0..4 {
         let requests: Vec<_> = (0..2000).map(|n| format!("user-{writer}-{n}")).collect();
         let requests: Vec<_> = requests.into_iter().map(|name| (other.provision(&name), name)).collect();
+        let first = first.clone();
         writers.spawn(async move {
             let mut done = Vec::new();
             for (request, name) in requests {
                 match send(request).await {
-                    Ok(answer) if answer.status() == 201 => done.push(name),
+                    Ok(answer) if answer.status() == 201 => {
+                        done.push(name);
+                        if done.len() == 50 {
+                            // Fails if another writer was earlier.
+                            let _ = first.try_send(());
+                        }
+                    }
                     // The simulator was killed during this request.
                     _ => break,
                 }
@@ -25,7 +33,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
             done
         });
     }
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    enough.recv().await.unwrap();
     other.kill();
     while let Some(done) = writers.join_next().await {
         acknowledged.extend(done.unwrap());
