@@ -8,6 +8,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import build
 import trial
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="try only so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="the seed of the sample")
     parser.add_argument("--survivors", action="store_true", help="try only the mutants that survived the last run")
+    parser.add_argument("--jobs", type=int, default=2, help="try so many mutants at once")
     parser.add_argument("--write", action="store_true", help="write the results to docs/testing.md")
     chosen = parser.parse_args()
     if chosen.list or not chosen.room:
@@ -60,7 +62,7 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
     )
     for mutant in built.alone:
         print(f"alone ({mutant.place}): {mutant.name}")
-    tests = trial.survey(built.programs)
+    tests = trial.survey(built.programs, chosen.jobs)
     print(f"{len(tests)} tests take {sum(one.seconds for one in tests):.0f} s one by one", flush=True)
 
     results = []
@@ -72,10 +74,12 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
 
     for mutant in built.unviable:
         note(mutant, "unviable")
-    for number, mutant in enumerate(built.switched, 1):
-        note(mutant, *trial.judge(tests, mutant.id))
-        if number % 50 == 0:
-            print(f"{number} tried, {time.monotonic() - began:.0f} s", flush=True)
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        outcomes = pool.map(lambda one: trial.judge(tests, one.id), built.switched)
+        for number, (mutant, outcome) in enumerate(zip(built.switched, outcomes), 1):
+            note(mutant, *outcome)
+            if number % 50 == 0:
+                print(f"{number} tried, {time.monotonic() - began:.0f} s", flush=True)
     if built.alone:
         build.restore(drawn)
     for mutant in built.alone:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -31,12 +32,12 @@ class Run(NamedTuple):
     output: str
 
 
-def run(program: Program, names: list[str], variables: dict[str, str], timeout: float | None) -> Run:
+def run(program: Program, tests: list[str], variables: dict[str, str], timeout: float | None) -> Run:
     """Runs tests of a program until all have passed or one has failed."""
     began = time.monotonic()
     # Cargo runs tests in their package's folder.
     started = subprocess.Popen(
-        [program.path, "--exact", *names], cwd=program.folder, env=os.environ | {"CARGO_MANIFEST_DIR": str(program.folder)} | variables,
+        [program.path, "--exact", *tests], cwd=program.folder, env=os.environ | {"CARGO_MANIFEST_DIR": str(program.folder)} | variables,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     )
     late = threading.Event()
@@ -65,19 +66,26 @@ def run(program: Program, names: list[str], variables: dict[str, str], timeout: 
     return Run(outcome, failed, time.monotonic() - began, "".join(output))
 
 
-def survey(programs: list[Program]) -> list[Test]:
+def survey(programs: list[Program], jobs: int) -> list[Test]:
     """Runs each test alone and without a mutant, and notes its time and the mutants that it reaches. The fastest are
     first. Ends the command if a test fails."""
-    tests = []
-    for program in programs:
-        listed = subprocess.run([program.path, "--list", "--format=terse"], check=True, capture_output=True, text=True, cwd=program.folder)
-        for name in (line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")):
-            with tempfile.NamedTemporaryFile("r") as reached:
-                ran = run(program, [name], {"FLEXGATE_MUTANTS_REACHED": reached.name}, None)
-                if ran.outcome != "passed":
-                    raise SystemExit(f"{program.package} {program.target} {name} fails without a mutant:\n{ran.output}")
-                tests.append(Test(program, name, ran.seconds, frozenset(map(int, reached.read().split()))))
-    return sorted(tests, key=lambda one: one.seconds)
+
+    def try_one(program: Program, name: str) -> Test:
+        with tempfile.NamedTemporaryFile("r") as reached:
+            ran = run(program, [name], {"FLEXGATE_MUTANTS_REACHED": reached.name}, None)
+            if ran.outcome != "passed":
+                raise SystemExit(f"{program.package} {program.target} {name} fails without a mutant:\n{ran.output}")
+            return Test(program, name, ran.seconds, frozenset(map(int, reached.read().split())))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(try_one, program, name) for program in programs for name in names(program)]
+        return sorted((one.result() for one in started), key=lambda one: one.seconds)
+
+
+def names(program: Program) -> list[str]:
+    command = [program.path, "--list", "--format=terse"]
+    listed = subprocess.run(command, cwd=program.folder, check=True, capture_output=True, text=True).stdout
+    return [line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")]
 
 
 def judge(tests: list[Test], id: int | None) -> tuple[str, str]:
