@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,13 +65,15 @@ def list_mutants(globs: list[str]) -> list[Mutant]:
     for glob in globs:
         command += ["--file", glob]
     listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment()).stdout)
-    mutants = []
+    mutants, numbers = [], Counter()
     for id, one in enumerate(listed, 1):
         place, change = re.fullmatch(r".+?:(\d+:\d+): (.*)", one["name"], re.S).groups()
+        name = f"{one['file']}: {change}"
+        numbers[name] += 1
         span, function = one["span"], one["function"] or {"function_name": "", "return_type": ""}
         mutants.append(
             Mutant(
-                id, f"{one['file']}: {change}", place, one["package"], one["file"], function["function_name"],
+                id, name, numbers[name], place, one["package"], one["file"], function["function_name"],
                 function["return_type"], one["genre"],
                 (span["start"]["line"], span["start"]["column"], span["end"]["line"], span["end"]["column"]), one["replacement"],
             )

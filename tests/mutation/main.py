@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list the rooms")
     parser.add_argument("--sample", type=int, help="try only so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="the seed of the sample")
-    parser.add_argument("--survivors", action="store_true", help="try only the mutants that survived the last run")
+    parser.add_argument("--survivors", action="store_true", help="try again those that survived the room's last run")
     parser.add_argument("--jobs", type=int, default=2, help="try so many mutants at once")
     parser.add_argument("--write", action="store_true", help="write the results to docs/testing.md")
     chosen = parser.parse_args()
@@ -44,14 +44,17 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
     """Tries the mutants of a room, and prints the result. True if the list of survivors is wrong."""
     room, began = settings["rooms"][name], time.monotonic()
     suites = [Program(*one.split()) for one in room["suites"]]
-    last = ROOT / f"target/mutants/{name}.json"
+    path = ROOT / f"target/mutants/{name}.json"
     every = build.list_mutants(room["files"])
-    drawn = every
+    drawn, before, seed = every, [], chosen.seed
     if chosen.survivors:
-        before = {(one["name"], one["place"]) for one in json.loads(last.read_text()) if one["outcome"] == "survived"}
-        drawn = [one for one in every if one.name in {name for name, _ in before}]
-    if chosen.sample and chosen.sample < len(drawn):
-        drawn = sorted(random.Random(chosen.seed).sample(drawn, chosen.sample), key=lambda one: one.id)
+        last = json.loads(path.read_text())
+        seed = last["seed"]
+        before = [one for one in last["results"] if one["outcome"] != "survived"]
+        again = {(one["name"], one["number"]) for one in last["results"] if one["outcome"] == "survived"}
+        drawn = [one for one in every if (one.name, one.number) in again]
+    elif chosen.sample and chosen.sample < len(every):
+        drawn = sorted(random.Random(seed).sample(every, chosen.sample), key=lambda one: one.id)
 
     print(f"{name}: {len(drawn)} of {len(every)} mutants", flush=True)
     built = build.build(drawn, suites)
@@ -68,7 +71,7 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
     results = []
 
     def note(mutant, outcome: str, by: str = "") -> None:
-        results.append({"name": mutant.name, "place": mutant.place, "outcome": outcome, "by": by})
+        results.append({"name": mutant.name, "number": mutant.number, "outcome": outcome, "by": by})
         if outcome in ("survived", "timeout"):
             print(f"{outcome} ({mutant.place}): {mutant.name}", flush=True)
 
@@ -85,14 +88,14 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
     for mutant in built.alone:
         programs = build.build_alone(mutant, suites)
         note(mutant, *(trial.judge(tests, None) if programs else ("unviable",)))
-    seconds = time.monotonic() - began
-    if not chosen.survivors:
-        last.write_text(json.dumps(results, indent=1))
+    print(f"{(time.monotonic() - began) / max(1, len(drawn)):.1f} s a mutant")
 
     wrong = compare_survivors(results, every, settings.get("survivor", []), [one.name for one in drawn])
-    row = summarize(name, results, len(every), chosen)
-    print(f"{seconds / max(1, len(drawn)):.1f} s a mutant\n{row}", flush=True)
-    if chosen.write and not chosen.survivors:
+    results = before + results
+    path.write_text(json.dumps({"seed": seed, "results": results}, indent=1))
+    row = summarize(name, results, len(every), seed)
+    print(row, flush=True)
+    if chosen.write:
         write_row(name, row)
     return wrong
 
@@ -114,11 +117,11 @@ def compare_survivors(results: list[dict], every: list, listed: list[dict], draw
     return wrong
 
 
-def summarize(name: str, results: list[dict], every: int, chosen: argparse.Namespace) -> str:
+def summarize(name: str, results: list[dict], every: int, seed: int) -> str:
     count = Counter(one["outcome"] for one in results)
     viable = len(results) - count["unviable"]
     found = count["caught"] + count["timeout"]
-    which = f"{len(results)} of {every}, seed {chosen.seed}" if len(results) < every else f"all {every}"
+    which = f"{len(results)} of {every}, seed {seed}" if len(results) < every else f"all {every}"
     score = f"{100 * found / viable:.1f} %" if viable else "-"
     return f"| {name} | {which} | {viable} | {count['caught']} | {count['timeout']} | {count['survived']} | {score} |"
 

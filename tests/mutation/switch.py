@@ -44,6 +44,7 @@ pub(crate) mod switch {
 class Mutant:
     id: int
     name: str  # as cargo-mutants prints it, without the place
+    number: int  # among the file's mutants with this name
     place: str  # line:column
     package: str
     file: str
