@@ -310,7 +310,10 @@ mod tests {
         assert!(parse(json!({"current": "a", "keys": {"a": "short"}})).contains("32 random bytes"));
         assert!(parse(json!({"current": "a", "keys": {"a": STANDARD.encode([0; 32])}})).contains("repeated byte"));
         for name in ["a.b", "", "a b", &"x".repeat(33)] {
-            assert!(parse(json!({"current": name, "keys": {name: key(1)}})).contains("a key's name must have"), "{name}");
+            assert!(
+                parse(json!({"current": name, "keys": {name: key(1)}})).contains("a key's name must have"),
+                "{name}"
+            );
         }
         let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtV";
         for weak in [&text[1..], &"a".repeat(64)] {

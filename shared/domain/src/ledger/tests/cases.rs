@@ -224,6 +224,8 @@ fn an_explanation_names_the_sources_and_says_who_holds_which_role() {
         locale: Some(Said::new(at, id, Some("en-gb".into()))),
         ..Statement::default()
     });
+    assert!(model.person.active_by().eq([&Source::Scim]));
+    assert!(model.person.inactive_by().eq([&webhook("hr")]));
     let desired = model.desired().unwrap();
     assert_eq!(desired.locale, Some(Some("en-gb".into())));
     assert_eq!(desired.explanation.active_by, [Source::Scim].into());
