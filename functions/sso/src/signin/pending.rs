@@ -206,8 +206,8 @@ mod tests {
     fn an_address_in_the_store_opens_for_its_login_only() {
         let (ring, profile) = (ring("abcd"), "default".parse().unwrap());
         let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
-        let rng = ClockRng::system().rng;
-        let sealed = of_profile.seal_address(LoginId(1), "/desk", rng.as_ref()).unwrap();
+        let random = ClockRng::system().rng;
+        let sealed = of_profile.seal_address(LoginId(1), "/desk", random.as_ref()).unwrap();
         assert!(!sealed.contains("desk"));
         assert_eq!(of_profile.open_address(LoginId(1), &sealed), Ok("/desk".to_owned()));
         assert_eq!(of_profile.open_address(LoginId(2), &sealed), Err(OpenError));
