@@ -184,6 +184,8 @@ mod tests {
             ("secretClientState", "stands in documentation"),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "stands in documentation"),
             ("k3J9x", "fewer than 16 bytes"),
+            ("k3J9x7Qp2LmN8vR", "fewer than 16 bytes"),
+            ("abcdefgabcdefgab", "8 different characters"),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "8 different characters"),
         ] {
             let error = okta(&format!(r#"{{"okta": "{secret}"}}"#)).unwrap_err();
@@ -195,7 +197,9 @@ mod tests {
     #[test]
     fn one_secret_or_two_are_live_and_three_are_a_mistake() {
         let good = "f3c1d7a94be04f0a8d7c";
-        assert_eq!(okta(&format!(r#"{{"okta": "{good}"}}"#)), Ok(1));
+        for just in [good, "k3J9x7Qp2LmN8vRt", "abcdefghabcdefgh"] {
+            assert_eq!(okta(&format!(r#"{{"okta": "{just}"}}"#)), Ok(1));
+        }
         assert_eq!(okta(&format!(r#"{{"okta": ["{good}", "{good}1"]}}"#)), Ok(2));
         assert!(okta(&format!(r#"{{"okta": ["{good}", "{good}1", "{good}2"]}}"#)).is_err());
         assert!(okta(r#"{"okta": []}"#).is_err());

@@ -146,4 +146,12 @@ mod tests {
         assert!(!scopes.grant(Scope::TokenAny));
         assert!(!scopes.grant(Scope::UsersRead));
     }
+
+    #[test]
+    fn scopes_are_printed_by_name() {
+        assert_eq!(Scope::TokenAny.to_string(), "flexgate.token.any");
+        let scopes: Scopes = ["flexgate.users.write", "openid", "flexgate.token"].into_iter().collect();
+        assert_eq!(scopes.to_string(), "flexgate.token flexgate.users.write");
+        assert_eq!(Scopes::default().to_string(), "none");
+    }
 }

@@ -217,6 +217,34 @@ mod tests {
 
     use super::*;
 
+    fn event(action: Action, issuer: Option<&str>) -> IdentityEvent {
+        IdentityEvent {
+            id: "e-1".parse().unwrap(),
+            source: "okta".parse().unwrap(),
+            occurred_at: OffsetDateTime::UNIX_EPOCH,
+            subject: Subject { id: "u-1".parse().unwrap(), issuer: issuer.map(Into::into) },
+            profile: PersonProfile::default(),
+            action,
+            membership: None,
+            directory: None,
+            look_up: false,
+        }
+    }
+
+    #[test]
+    fn only_an_event_that_deactivates_counts_after_others_of_its_time() {
+        for action in [Action::Upsert, Action::Refresh, Action::Restore] {
+            assert!(event(action, None).moment() < event(Action::Deactivate, None).moment(), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_subject_has_an_identity_where_its_issuer_is_known() {
+        assert_eq!(event(Action::Upsert, None).subject.identity(), None);
+        let identity = Identity { issuer: "https://idp.example".into(), subject: "u-1".into() };
+        assert_eq!(event(Action::Upsert, Some("https://idp.example")).subject.identity(), Some(identity));
+    }
+
     proptest! {
         #[test]
         fn names_of_sources_are_short_and_plain(text in any::<String>()) {

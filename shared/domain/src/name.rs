@@ -236,6 +236,8 @@ mod tests {
         let key = |text: &str| text.parse::<Username>().unwrap().key();
         assert_eq!(key("Jos\u{e9}"), key("JOSE\u{301}"));
         assert_ne!(key("jose"), key("jos\u{e9}"));
+        assert_eq!(key("JOSE\u{301}").as_str(), "jos\u{e9}");
+        assert_eq!(format!("{:?}", key("ada")), "UsernameKey(…)", "the key is as personal as the name");
     }
 
     proptest! {
@@ -270,6 +272,19 @@ mod tests {
             ("Jos\u{e9}\u{200b}", "must not contain the character U+200B ZERO WIDTH SPACE (position 5)"),
             ("\u{2067}ada", "must not contain the character U+2067 RIGHT-TO-LEFT ISOLATE (position 1)"),
             ("a\u{61c}da", "must not contain the character U+061C ARABIC LETTER MARK (position 2)"),
+            ("a\tda", "must not contain the character U+0009 TAB (position 2)"),
+            ("a\nda", "must not contain the character U+000A LINE FEED (position 2)"),
+            ("a\rda", "must not contain the character U+000D CARRIAGE RETURN (position 2)"),
+            ("a\u{200e}da", "must not contain the character U+200E LEFT-TO-RIGHT MARK (position 2)"),
+            ("a\u{200f}da", "must not contain the character U+200F RIGHT-TO-LEFT MARK (position 2)"),
+            ("a\u{202a}da", "must not contain the character U+202A LEFT-TO-RIGHT EMBEDDING (position 2)"),
+            ("a\u{202b}da", "must not contain the character U+202B RIGHT-TO-LEFT EMBEDDING (position 2)"),
+            ("a\u{202c}da", "must not contain the character U+202C POP DIRECTIONAL FORMATTING (position 2)"),
+            ("a\u{202d}da", "must not contain the character U+202D LEFT-TO-RIGHT OVERRIDE (position 2)"),
+            ("a\u{2066}da", "must not contain the character U+2066 LEFT-TO-RIGHT ISOLATE (position 2)"),
+            ("a\u{2068}da", "must not contain the character U+2068 FIRST STRONG ISOLATE (position 2)"),
+            ("a\u{2069}da", "must not contain the character U+2069 POP DIRECTIONAL ISOLATE (position 2)"),
+            ("a\u{feff}da", "must not contain the character U+FEFF BYTE ORDER MARK (position 2)"),
         ] {
             assert_eq!(text.parse::<Username>().unwrap_err().to_string(), said);
             assert_eq!(text.parse::<FullName>().unwrap_err().to_string(), said);
@@ -284,6 +299,10 @@ mod tests {
         {
             assert_eq!(text.parse::<FullName>().unwrap().as_str(), text);
             assert!(matches!(text.parse::<Username>(), Err(NameError::Character { .. })), "{text}");
+        }
+        for (text, said) in [("a\u{200c}b", "U+200C ZERO WIDTH NON-JOINER"), ("a\u{200d}b", "U+200D ZERO WIDTH JOINER")]
+        {
+            assert!(text.parse::<Username>().unwrap_err().to_string().contains(said));
         }
     }
 

@@ -115,9 +115,22 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_name_has_lower_case_letters_digits_and_hyphens() {
+        for text in ["a", "partner-2", "7", "-", &"x".repeat(32)] {
+            let name: ProfileName = text.parse().unwrap();
+            assert_eq!((name.as_str(), name.to_string().as_str()), (text, text));
+        }
+        for text in ["", "Partner", "a_b", "a.b", &"x".repeat(33)] {
+            assert_eq!(text.parse::<ProfileName>(), Err(ProfileNameError), "{text}");
+        }
+    }
+
+    #[test]
     fn a_list_is_read_and_its_mistakes_are_named() {
         let profiles: SsoProfiles = format!("default={SID}, partner={SID}").parse().unwrap();
         assert_eq!(profiles.get("partner").unwrap().sid.as_str(), SID);
+        let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+        assert_eq!(names, ["default", "partner"]);
         assert!(profiles.get("../default").is_none());
         assert!("".parse::<SsoProfiles>().unwrap().get("default").is_none());
         assert_eq!("default".parse::<SsoProfiles>(), Err(SsoProfilesError::Item));

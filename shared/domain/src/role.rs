@@ -163,6 +163,7 @@ impl<'de> Deserialize<'de> for ObservedRoles {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -178,6 +179,47 @@ mod tests {
             prop_assume!(name.parse::<Role>().is_err());
             let everything: RoleSet = [Role::Agent, Role::Supervisor, Role::Admin].into();
             prop_assert!(ObservedRoles::from_iter([name]).exceed(&everything));
+        }
+    }
+
+    #[test]
+    fn a_role_is_written_as_twilio_writes_it_and_read_in_any_case_where_people_write_it() {
+        assert_eq!(Role::Supervisor.to_string(), "supervisor");
+        assert_eq!(serde_json::to_value([Role::Agent, Role::Admin]).unwrap(), json!(["agent", "admin"]));
+        assert_eq!(serde_json::from_value::<RoleSet>(json!(["agent"])).unwrap(), [Role::Agent].into());
+        assert!(serde_json::from_value::<RoleSet>(json!(["Agent"])).is_err());
+        assert_eq!(Role::in_any_case(" SuperVisor\n"), Some(Role::Supervisor));
+        assert_eq!(Role::in_any_case("lead"), None);
+    }
+
+    #[test]
+    fn a_list_of_roles_names_at_least_one_and_only_known_ones() {
+        assert_eq!(role_list(&json!(["agent", "admin"])), Ok([Role::Agent, Role::Admin].into()));
+        for wrong in [json!([]), json!(["agent", "lead"]), json!(["agent", 1]), json!("agent"), json!(null)] {
+            assert_eq!(role_list(&wrong), Err(RoleListError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn observed_roles_are_stored_and_read_back() {
+        let roles = ObservedRoles::from_iter(["wfo.full_access", "agent"]);
+        let text = serde_json::to_string(&roles).unwrap();
+        assert_eq!(text, r#"["agent","wfo.full_access"]"#);
+        assert_eq!(serde_json::from_str::<ObservedRoles>(&text).unwrap(), roles);
+        assert_eq!(roles.unknown().collect::<Vec<_>>(), ["wfo.full_access"]);
+    }
+
+    #[test]
+    fn a_role_more_than_observed_before_exceeds() {
+        let before = ObservedRoles::from_iter(["agent", "wfo.full_access"]);
+        for (now, exceeds) in [
+            (&["agent", "wfo.full_access"][..], false),
+            (&["agent"], false),
+            (&["wfo.full_access"], false),
+            (&["supervisor"], true),
+            (&["agent", "wfo.admin"], true),
+        ] {
+            assert_eq!(ObservedRoles::from_iter(now).exceed_observed(&before), exceeds, "{now:?}");
         }
     }
 

@@ -91,6 +91,7 @@ mod tests {
         let mut unused = Unused::default();
         assert!(unused.is_empty());
         unused.claim("preferred_username", Why::Missing);
+        assert!(!unused.is_empty());
         unused.claim("preferred_username", Why::Unusable);
         unused.claim("email_verified", Why::Unverified);
         unused.roles(["lead\n", "Lead", " ", "flex@example.com"]);
@@ -99,6 +100,14 @@ mod tests {
             "the claim preferred_username is missing; the claim email_verified does not say that the e-mail address \
              is verified; these roles mean nothing here: Lead, flex@..., lead"
         );
+    }
+
+    #[test]
+    fn a_role_that_means_nothing_is_reported_alone() {
+        let mut unused = Unused::default();
+        unused.roles(["Team Lead"]);
+        assert!(!unused.is_empty());
+        assert_eq!(unused.to_string(), "these roles mean nothing here: Team Lead");
     }
 
     #[test]

@@ -220,6 +220,39 @@ mod tests {
     }
 
     #[test]
+    fn a_user_is_complete_only_with_every_field_that_a_mint_needs() {
+        assert!(existing().is_complete());
+        for incomplete in [
+            FlexUser { email: None, ..existing() },
+            FlexUser { full_name: None, ..existing() },
+            FlexUser { roles: None, ..existing() },
+            FlexUser { deactivated: None, ..existing() },
+        ] {
+            assert!(!incomplete.is_complete(), "{incomplete:?}");
+        }
+    }
+
+    #[test]
+    fn one_part_that_differs_is_enough() {
+        let attributes = Some(WorkerAttributes::default());
+        let cases = [
+            (FlexUser { email: Some("old@example.com".into()), ..existing() }, desired()),
+            (FlexUser { full_name: Some("A. Byron".into()), ..existing() }, desired()),
+            (FlexUser { roles: Some(ObservedRoles::from_iter(["supervisor"])), ..existing() }, desired()),
+            (FlexUser { roles: None, ..existing() }, desired()),
+            (FlexUser { deactivated: None, ..existing() }, desired()),
+            (existing(), DesiredUser { worker_attributes: attributes, ..desired() }),
+            (existing(), DesiredUser { roles: [Role::Agent, Role::Supervisor].into(), ..desired() }),
+        ];
+        for (user, desired) in cases {
+            let difference = user.difference(&desired).unwrap();
+            let UserDifference { email, full_name, roles, reactivate, worker } = difference;
+            let different = [email, full_name, roles, reactivate, worker].into_iter().filter(|&one| one).count();
+            assert_eq!(different, 1, "{user:?}");
+        }
+    }
+
+    #[test]
     fn each_part_that_differs_is_named() {
         let mut user = existing();
         user.roles = Some(ObservedRoles::from_iter(["agent", "wfo.full_access"]));
@@ -242,6 +275,40 @@ mod tests {
         assert!(parse(json!({"language.string": "en", "channel.voice.capacity": 1})).is_ok());
         assert_eq!(parse(json!({"a": {"b": 1}})), Err(WorkerAttributesError::Nested));
         assert_eq!(parse(json!({"contact_uri.string": "client:eve"})), Err(WorkerAttributesError::Reserved));
-        assert_eq!(parse(json!({"a": "x".repeat(5000)})), Err(WorkerAttributesError::Size));
+        for value in [json!([1]), json!(null)] {
+            assert_eq!(parse(json!({ "a": value })), Err(WorkerAttributesError::Nested));
+        }
+        // A key counts, and a number counts as eight bytes.
+        assert!(parse(json!({"abcd": "x".repeat(4092)})).is_ok());
+        assert_eq!(parse(json!({"abcde": "x".repeat(4092)})), Err(WorkerAttributesError::Size));
+        assert!(parse(json!({"a".repeat(4088): 1})).is_ok());
+        assert_eq!(parse(json!({"a".repeat(4089): 1})), Err(WorkerAttributesError::Size));
+        let many = |count: usize| (0..count).map(|n| (format!("k{n}"), Value::from(n))).collect::<Map<_, _>>();
+        assert!(WorkerAttributes::try_from(many(64)).is_ok());
+        assert_eq!(WorkerAttributes::try_from(many(65)), Err(WorkerAttributesError::Size));
+    }
+
+    #[test]
+    fn an_attribute_that_is_gone_is_emptied_by_its_type() {
+        let parse = |value: Value| WorkerAttributes::try_from(value.as_object().unwrap().clone()).unwrap();
+        let sent = parse(json!({
+            "language.string": "en", "level.int": 3, "channel.voice.capacity": 1, "lead.boolean": true,
+            "channel.chat.availability": true, "nickname": "Ada", "kept.string": "old",
+        }));
+        let wanted = parse(json!({"kept.string": "new", "added.int": 1}));
+        let expected = json!({
+            "language.string": "", "level.int": 0, "channel.voice.capacity": 0, "lead.boolean": false,
+            "channel.chat.availability": false, "nickname": "", "kept.string": "new", "added.int": 1,
+        });
+        assert_eq!(serde_json::to_value(wanted.replacing(&sent)).unwrap(), expected);
+    }
+
+    #[test]
+    fn attributes_have_an_order_so_that_one_of_two_wins() {
+        let parse = |value: Value| WorkerAttributes::try_from(value.as_object().unwrap().clone()).unwrap();
+        let (en, fr) = (parse(json!({"language.string": "en"})), parse(json!({"language.string": "fr"})));
+        assert_eq!(en.clone().max(fr.clone()), fr);
+        assert_eq!(fr.clone().max(en.clone()), fr);
+        assert_eq!(en.partial_cmp(&en), Some(std::cmp::Ordering::Equal));
     }
 }

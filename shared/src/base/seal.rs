@@ -309,7 +309,36 @@ mod tests {
         assert!(parse(json!({"current": "b", "keys": {"a": key(1)}})).contains("must name one of"));
         assert!(parse(json!({"current": "a", "keys": {"a": "short"}})).contains("32 random bytes"));
         assert!(parse(json!({"current": "a", "keys": {"a": STANDARD.encode([0; 32])}})).contains("repeated byte"));
-        assert!(parse(json!({"current": "a.b", "keys": {"a.b": key(1)}})).contains("name"));
-        assert!(!format!("{:?}", ring("a", &[("a", 1)])).contains(&key(1)));
+        for name in ["a.b", "", "a b", &"x".repeat(33)] {
+            assert!(
+                parse(json!({"current": name, "keys": {name: key(1)}})).contains("a key's name must have"),
+                "{name}"
+            );
+        }
+        let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtV";
+        for weak in [&text[1..], &"a".repeat(64)] {
+            let said = parse(json!({"current": "generated", "generated": weak}));
+            assert!(said.contains("43 random characters"), "{said}");
+        }
+        let twice = json!({"current": "generated", "keys": {"generated": key(1)}, "generated": text});
+        assert!(parse(twice).contains("a key's name must have"));
+    }
+
+    #[test]
+    fn a_key_may_have_any_name_that_is_safe_in_a_cookie() {
+        for name in ["a", "2026-11", "KEY_2", &"x".repeat(32)] {
+            let ring = ring(name, &[(name, 1)]);
+            let sealed = ring.seal(b"x", PURPOSE, &SystemRng).unwrap();
+            assert!(sealed.starts_with(&format!("v1.{name}.")), "{sealed}");
+            assert_eq!(ring.open(&sealed, PURPOSE).unwrap().as_slice(), b"x");
+        }
+        let shortest = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtV";
+        assert!(serde_json::from_value::<KeyRing>(json!({"current": "generated", "generated": shortest})).is_ok());
+    }
+
+    #[test]
+    fn debug_names_the_current_key_and_shows_none() {
+        let shown = format!("{:?}", ring("a-name", &[("a-name", 1)]));
+        assert!(shown.contains("a-name") && !shown.contains(&key(1)), "{shown}");
     }
 }

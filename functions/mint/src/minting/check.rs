@@ -40,3 +40,70 @@ pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: Offse
         _ => Err(WrongToken::Roles),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flexgate::domain::ObservedRoles;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+    fn sid(prefix: &str, last: char) -> String {
+        format!("{prefix}{}{last}", "0".repeat(31))
+    }
+
+    fn user() -> FlexUser {
+        FlexUser {
+            flex_user_sid: sid("FU", '1').parse().unwrap(),
+            username: "ada".parse().unwrap(),
+            email: None,
+            full_name: None,
+            roles: Some(ObservedRoles::from_iter(["agent", "supervisor"])),
+            locale: None,
+            deactivated: Some(false),
+            worker_sid: None,
+            created_date: None,
+            updated_date: None,
+            version: None,
+        }
+    }
+
+    fn info() -> TokenInfo {
+        TokenInfo {
+            account_sid: sid("AC", '1').parse().unwrap(),
+            flex_instance_sid: sid("GO", '1').parse().unwrap(),
+            flex_user_sid: user().flex_user_sid,
+            identity: None,
+            username: Some("ada".into()),
+            roles: ObservedRoles::from_iter(["agent"]),
+            permissions: Vec::new(),
+            worker_sid: None,
+            expiration: NOW + Duration::HOUR,
+        }
+    }
+
+    #[test]
+    fn a_token_is_for_its_user_alone_with_no_more_roles_and_no_longer_than_granted() {
+        let ends = |expiration| TokenInfo { expiration, ..info() };
+        let most = NOW + Duration::HOUR + LEEWAY;
+        let cases = [
+            (info(), Ok(())),
+            (TokenInfo { username: None, ..info() }, Ok(())),
+            (TokenInfo { username: Some("Ada".into()), ..info() }, Err(WrongToken::User)),
+            (TokenInfo { flex_user_sid: sid("FU", '2').parse().unwrap(), ..info() }, Err(WrongToken::User)),
+            (TokenInfo { roles: ObservedRoles::from_iter(["agent", "admin"]), ..info() }, Err(WrongToken::Roles)),
+            (ends(NOW), Err(WrongToken::Lifetime)),
+            (ends(NOW + Duration::SECOND), Ok(())),
+            (ends(most), Ok(())),
+            (ends(most + Duration::SECOND), Err(WrongToken::Lifetime)),
+        ];
+        let ttl = TokenTtl::from_seconds(3600).unwrap();
+        for (info, expected) in cases {
+            assert_eq!(check(&info, &user(), ttl, NOW), expected, "{info:?}");
+        }
+        let silent = FlexUser { roles: None, ..user() };
+        assert_eq!(check(&info(), &silent, ttl, NOW), Err(WrongToken::Roles), "its user's roles are not known");
+    }
+}

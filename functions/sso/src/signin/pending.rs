@@ -190,4 +190,36 @@ mod tests {
         assert_ne!(one.nonce, other.nonce);
         assert_eq!((one.code_verifier.expose_secret().len(), one.nonce.len()), (64, 32));
     }
+    #[test]
+    fn an_address_that_just_fits_is_in_the_cookie() {
+        let (ring, profile) = (ring("abcd"), "default".parse().unwrap());
+        let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+        let fits = "/".repeat(49);
+        let (login, sealed) = of_profile.begin(&fits, &ClockRng::system()).unwrap();
+        assert_eq!(login.id.cookie_name().len() + 1 + sealed.len(), MAX_COOKIE);
+        assert_eq!(login.return_to, ReturnAddress::InCookie(fits.as_str().into()));
+        let (login, _) = of_profile.begin(&format!("{fits}/"), &ClockRng::system()).unwrap();
+        assert_eq!(login.return_to, ReturnAddress::InStore);
+    }
+
+    #[test]
+    fn an_address_in_the_store_opens_for_its_login_only() {
+        let (ring, profile) = (ring("abcd"), "default".parse().unwrap());
+        let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+        let random = ClockRng::system().rng;
+        let sealed = of_profile.seal_address(LoginId(1), "/desk", random.as_ref()).unwrap();
+        assert!(!sealed.contains("desk"));
+        assert_eq!(of_profile.open_address(LoginId(1), &sealed), Ok("/desk".to_owned()));
+        assert_eq!(of_profile.open_address(LoginId(2), &sealed), Err(OpenError));
+    }
+
+    #[test]
+    fn a_login_lasts_ten_minutes_and_a_clock_may_be_a_minute_behind() {
+        let (ring, profile) = (ring("abcd"), "default".parse().unwrap());
+        let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+        let (login, _) = of_profile.begin("/", &ClockRng::system()).unwrap();
+        for (later, current) in [(-61, false), (-60, true), (0, true), (600, true), (601, false)] {
+            assert_eq!(login.is_current(login.begun_at + time::Duration::seconds(later)), current, "{later}");
+        }
+    }
 }

@@ -116,4 +116,23 @@ mod tests {
         assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
         assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
     }
+    #[test]
+    fn equal_expirations_prove_something_from_two_seconds_on() {
+        assert!(tokens(1_002, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(tokens(1_002, 1_239).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_002, 1_241).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+
+    #[test]
+    fn tokens_know_how_long_they_last_and_when_their_refresh_failed() {
+        let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        let mut tokens = tokens(1_000, 1_240);
+        assert_eq!(tokens.left(at(1_000)), Duration::seconds(240));
+        assert_eq!(tokens.left(at(1_250)), Duration::seconds(-10));
+        assert!(!tokens.failed_within(Duration::seconds(10), at(1_000)), "no refresh has failed");
+        tokens.failed_at = 1_000;
+        assert!(tokens.failed_within(Duration::seconds(10), at(1_009)));
+        assert!(!tokens.failed_within(Duration::seconds(10), at(1_010)));
+        assert!(!tokens.failed_within(Duration::seconds(10), at(1_011)));
+    }
 }

@@ -237,6 +237,25 @@ async fn r62_a_registration_without_roles_takes_the_roles_back() {
 }
 
 #[tokio::test]
+async fn r62_the_roles_of_every_registration_count_and_of_the_changed_one_only_the_new_ones() {
+    let mut sources = sources();
+    sources["fusionauth"] =
+        json!({ "members_of": ["app-1", "app-2"], "role_map": { "lead": "supervisor", "old": "admin" } });
+    let hooks = Hooks::with(&sources).await;
+    let registration = |id: &str, role: &str| json!({ "applicationId": id, "roles": [role] });
+    let body = json!({ "event": { "id": "1", "type": "user.registration.update", "createInstant": hooks.now() * 1000,
+        "registration": registration("app-1", "agent"),
+        "user": { "id": "u1", "username": "ada", "active": true,
+            "registrations": [registration("app-1", "old"), registration("app-2", "lead"), registration("app-3", "old")] } } });
+    let events = hooks.queued(hooks.fusionauth(&body).await).await;
+    let roles = events[0].profile.unverified_roles.clone().unwrap();
+    assert_eq!(
+        roles.into_iter().collect::<std::collections::BTreeSet<_>>(),
+        ["agent".into(), "supervisor".into()].into()
+    );
+}
+
+#[tokio::test]
 async fn r64_half_a_name_is_merged_with_what_is_known() {
     let hooks = Hooks::start().await;
     let minnie = json!({ "userName": "minnie", "firstName": "Minnie", "lastName": "Mouse", "email": "m@example.com" });
@@ -309,6 +328,29 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
     hooks.settle().await;
     let notes = hooks.notes(2).await;
     assert_eq!(notes.iter().find(|note| &*note.source == "workos").unwrap().times, 3);
+}
+
+#[tokio::test]
+async fn r67_every_vendors_ignored_event_that_matters_is_noted() {
+    let hooks = Hooks::start().await;
+    hooks.fusionauth(&json!({ "event": { "id": "1", "type": "group.member.add" } })).await;
+    let zitadel = json!({ "event_type": "org.reactivated", "aggregateID": "1", "resourceOwner": "1", "sequence": 1,
+        "created_at": "2026-03-01T12:00:00Z" });
+    hooks.stamped("zitadel", "zitadel-signature", 1, &zitadel).await;
+    let okta = json!({ "uuid": "1", "eventType": "application.user_membership.change_username", "published": "2026-03-01T12:00:00Z",
+        "outcome": { "result": "SUCCESS" }, "target": [] });
+    hooks.shared("okta", &json!({ "data": { "events": [okta] } })).await;
+    let graph = json!({ "value": [{ "lifecycleEvent": "missed", "clientState": SECRET }] });
+    hooks.post("graph", &[JSON], graph.to_string()).await;
+    let mut facts: Vec<_> = hooks.notes(4).await.into_iter().map(|note| (note.source, note.route)).collect();
+    facts.sort();
+    let expected = [
+        ("fusionauth", "group.member.add"),
+        ("graph", "missed"),
+        ("okta", "application.user_membership.change_username"),
+        ("zitadel", "org.reactivated"),
+    ];
+    assert_eq!(facts, expected.map(|(source, route)| (source.into(), route.into())));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod effects;
 mod field;
 mod fuzz;
 mod ledger;
+mod meanings;
 mod shapes;
 mod signatures;
 mod unset;

@@ -136,6 +136,25 @@ async fn w16_without_good_secrets_it_does_not_start_and_says_which_variable() {
     assert!(start(&world, &json!({ "standard": {} })).await.is_ok());
 }
 
+#[tokio::test]
+async fn w16_a_secret_must_fit_what_its_vendor_can_send() {
+    let world = World::on_one_clock().await;
+    let whsec = |bytes: usize| format!("whsec_{}", STANDARD.encode(&KEY[..bytes]));
+    let bad_pem = "-----BEGIN PUBLIC KEY-----\nabcdefgh\n-----END PUBLIC KEY-----";
+    for (source, secret, fits) in [
+        ("graph", "abcdefgh".repeat(16), true),
+        ("graph", format!("{}x", "abcdefgh".repeat(16)), false),
+        ("standard", whsec(24), true),
+        ("standard", whsec(23), false),
+        ("fusionauth", SECRET.to_owned(), true),
+        ("fusionauth", bad_pem.to_owned(), false),
+    ] {
+        world.write_secret("webhook-secrets", &json!({ source: secret }));
+        let settings = if source == "graph" { sources()["graph"].clone() } else { json!({}) };
+        assert_eq!(start(&world, &json!({ source: settings })).await.is_ok(), fits, "{source}: {secret}");
+    }
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let errors: Vec<_> = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     errors.join(": ")

@@ -3,6 +3,12 @@
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use flexgate::store::{Lane, Message};
+use flexgate_simulator::rsa_pkcs8;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+};
 
 use super::*;
 
@@ -136,7 +142,8 @@ async fn a_shared_secret_counts_plain_as_a_bearer_token_or_as_basic() {
         assert_eq!(hooks.post("okta", &[JSON, ("authorization", value)], body.as_str()).await.status, 202, "{value}");
     }
     let longer = format!("{SECRET}x");
-    for value in ["", "x", &SECRET[1..], &longer, "Bearer", "Basic !!!"] {
+    let (digest, token) = (basic.replace("Basic", "Digest"), format!("Token {SECRET}"));
+    for value in ["", "x", &SECRET[1..], &longer, "Bearer", "Basic !!!", &digest, &token] {
         refused(&hooks, "okta", &[JSON, ("authorization", value)], &body).await;
     }
     refused(&hooks, "okta", &[JSON], &body).await;
@@ -204,6 +211,94 @@ async fn w12_fusionauths_jwt_must_be_signed_by_our_key_over_this_very_body() {
     refused(&hooks, "fusionauth", &[JSON], &body).await;
     let reply = hooks.post("fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &good)], body).await;
     assert_eq!(reply.status, 202);
+}
+
+#[tokio::test]
+async fn w12_fusionauths_jwt_counts_until_a_minute_after_its_end() {
+    let hooks = Hooks::start().await;
+    let body = json!({ "event": { "type": "jwt.refresh" } }).to_string();
+    let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body.as_bytes()));
+    let token = |exp: Value| {
+        let claims = json!({ "request_body_sha256": hash, "exp": exp });
+        jwt(&json!({ "alg": "HS256" }), &claims, SECRET.as_bytes())
+    };
+    let now = hooks.now();
+    for exp in [json!(now - 61), json!(now - 3600), json!("soon"), json!(null)] {
+        refused(&hooks, "fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &token(exp))], &body).await;
+    }
+    for exp in [now - 60, now, now + 3600] {
+        let token = token(exp.into());
+        let reply = hooks.post("fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &token)], body.as_str()).await;
+        assert_eq!(reply.status, 202, "{exp}");
+    }
+}
+
+/// Starts the function with this secret for `FusionAuth`, sends a JWT over the body, and returns the status.
+async fn fusionauth_status(secret: &str, algorithm: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> u16 {
+    let world = World::on_one_clock().await;
+    world.write_secret("webhook-secrets", &json!({ "fusionauth": secret }));
+    let (_platform, router) = start(&world, &json!({ "fusionauth": {} })).await.unwrap();
+    let body = json!({ "event": { "type": "jwt.refresh" } }).to_string();
+    let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body.as_bytes()));
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(json!({ "alg": algorithm })), part(json!({ "request_body_sha256": hash })));
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(sign(signed.as_bytes())));
+    let request = Request::post("/webhooks/fusionauth").header(JSON.0, JSON.1);
+    let request = request.header("x-fusionauth-signature-jwt", token).body(Body::from(body)).unwrap();
+    Browser::new(router).send(request).await.status.as_u16()
+}
+
+/// A public key in PEM. `prefix` is the part of its DER before the key, in hexadecimal.
+fn pem(label: &str, prefix: &str, key: &[u8]) -> String {
+    let digits = |at: usize| u8::from_str_radix(&prefix[at..at + 2], 16).unwrap();
+    let der: Vec<u8> = (0..prefix.len()).step_by(2).map(digits).chain(key.iter().copied()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+#[tokio::test]
+async fn w12_fusionauths_jwt_may_have_any_algorithm_that_fits_the_key() {
+    for (name, algorithm) in [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
+    {
+        let key = hmac::Key::new(algorithm, SECRET.as_bytes());
+        let sign = |message: &[u8]| hmac::sign(&key, message).as_ref().to_vec();
+        assert_eq!(fusionauth_status(SECRET, name, sign).await, 202, "{name}");
+    }
+    let rng = SystemRandom::new();
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&rng).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    let secret = pem("PUBLIC KEY", "302a300506032b6570032100", pair.public_key().as_ref());
+    let sign = |message: &[u8]| pair.sign(message).as_ref().to_vec();
+    for (name, status) in [("EdDSA", 202), ("Ed25519", 202), ("ES256", 401), ("HS256", 401)] {
+        assert_eq!(fusionauth_status(&secret, name, sign).await, status, "{name}");
+    }
+    // A public key is no secret, so that it must not verify an HMAC.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let forged = |message: &[u8]| hmac::sign(&key, message).as_ref().to_vec();
+    assert_eq!(fusionauth_status(&secret, "HS256", forged).await, 401);
+    for (name, algorithm, prefix) in [
+        ("ES256", &ECDSA_P256_SHA256_FIXED_SIGNING, "3059301306072a8648ce3d020106082a8648ce3d030107034200"),
+        ("ES384", &ECDSA_P384_SHA384_FIXED_SIGNING, "3076301006072a8648ce3d020106052b81040022036200"),
+    ] {
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &rng).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &rng).unwrap();
+        let secret = pem("PUBLIC KEY", prefix, pair.public_key().as_ref());
+        let sign = |message: &[u8]| pair.sign(&rng, message).unwrap().as_ref().to_vec();
+        assert_eq!(fusionauth_status(&secret, name, sign).await, 202, "{name}");
+        assert_eq!(fusionauth_status(&secret, "EdDSA", sign).await, 401, "{name}");
+    }
+    let pair = RsaKeyPair::from_pkcs8(&rsa_pkcs8().unwrap()).unwrap();
+    let secret = pem("RSA PUBLIC KEY", "", pair.public().as_ref());
+    let encodings: [(&str, &'static dyn RsaEncoding); 3] =
+        [("RS256", &RSA_PKCS1_SHA256), ("RS384", &RSA_PKCS1_SHA384), ("RS512", &RSA_PKCS1_SHA512)];
+    for (name, encoding) in encodings {
+        let sign = |message: &[u8]| {
+            let mut signature = vec![0; pair.public().modulus_len()];
+            pair.sign(encoding, &rng, message, &mut signature).unwrap();
+            signature
+        };
+        assert_eq!(fusionauth_status(&secret, name, sign).await, 202, "{name}");
+        assert_eq!(fusionauth_status(&secret, "PS256", sign).await, 401, "{name}");
+    }
 }
 
 #[tokio::test]

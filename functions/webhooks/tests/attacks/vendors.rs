@@ -7,7 +7,7 @@ use super::*;
 
 impl Hooks {
     /// Takes a delivery's events out of the queue and returns them.
-    async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
+    pub(crate) async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let now = self.world.clock_rng().now();
         let taken = self.inbox().take(Lane::Events, 50, now, now + time::Duration::minutes(1)).await.unwrap();

@@ -222,6 +222,57 @@ mod tests {
         assert_eq!(two.another(day(30)).unwrap(), Repairs { count: 1, since: Some(day(30)) });
     }
 
+    #[test]
+    fn an_id_has_32_hexadecimal_digits_in_lower_case() {
+        let text = "00000000000000000000000000000abc";
+        let id: PersonId = text.parse().unwrap();
+        assert_eq!(serde_json::to_value(id).unwrap(), text);
+        for wrong in ["abc", &"A".repeat(32), &format!("+{}", "0".repeat(31)), &"0".repeat(33)] {
+            assert_eq!(wrong.parse::<PersonId>(), Err(PersonIdError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_successor_owns_the_username_from_now_on_and_inherits_only_the_flex_user() {
+        let (sid, now) = (format!("FU{}", "0".repeat(32)).parse().unwrap(), OffsetDateTime::UNIX_EPOCH);
+        let mut earlier = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
+        earlier.statements.insert(Source::Scim, Statement::default());
+        earlier.given.roles = [crate::Role::Agent].into();
+        earlier.flex_user_sid = Some(sid);
+        let successor = earlier.successor(PersonId::of([2; 16]), now);
+        let given = Given { taking_over: true, owner_since: Some(now), ..Given::default() };
+        let fresh = Person::new(PersonId::of([2; 16]), "ada".parse().unwrap());
+        assert_eq!(successor, Person { flex_user_sid: earlier.flex_user_sid.clone(), given, ..fresh });
+    }
+
+    #[test]
+    fn a_person_is_settled_only_after_the_last_statement_was_reconciled() {
+        let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
+        assert!(!person.is_settled(), "not stored yet");
+        person.version = 2;
+        assert!(!person.is_settled());
+        person.given.settled_at = 2;
+        assert!(person.is_settled());
+        person.version = 3;
+        assert!(!person.is_settled());
+    }
+
+    #[test]
+    fn what_was_never_given_is_not_stored() {
+        let stored = |given: &Given| serde_json::to_value(given).unwrap().as_object().unwrap().len();
+        let fresh = Given::default();
+        assert_eq!(stored(&fresh), 2, "only the two sets of roles");
+        let repairs = Repairs::default().another(OffsetDateTime::UNIX_EPOCH).unwrap();
+        for given in [
+            Given { settled_at: 7, ..fresh.clone() },
+            Given { taking_over: true, ..fresh.clone() },
+            Given { repairs, ..fresh.clone() },
+        ] {
+            assert_eq!(stored(&given), 3);
+            assert_eq!(serde_json::from_value::<Given>(serde_json::to_value(&given).unwrap()).unwrap(), given);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_person_is_named_by_32_digits(random in any::<[u8; 16]>(), text in any::<String>()) {

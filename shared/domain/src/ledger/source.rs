@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn a_source_is_read_as_it_was_written() {
         for text in ["scim", "scim-group:g-1", "claims:https://idp.example/", "webhook:okta", "api", "operator"] {
-            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+            let source: Source = text.parse().unwrap();
+            assert_eq!(source.to_string(), text);
+            assert_eq!(serde_json::to_value(&source).unwrap(), text);
         }
         for text in ["", "scim:", "webhook:Not Lower", "claims", "group:1", "claims:"] {
             assert_eq!(text.parse::<Source>(), Err(SourceError), "{text}");

@@ -234,6 +234,7 @@ impl Statement {
             of(self.active.as_ref()),
             self.restored.as_ref(),
             memberships,
+            of(self.directory.as_ref()),
             of(self.roles.as_ref()),
             of(self.email.as_ref()),
             of(self.full_name.as_ref()),

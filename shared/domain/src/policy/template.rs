@@ -115,6 +115,13 @@ mod tests {
     }
 
     #[test]
+    fn a_template_names_its_claims() {
+        let template: UsernameTemplate = "x-{tid}.{oid}@example.com".parse().unwrap();
+        assert_eq!(template.claims().collect::<Vec<_>>(), ["tid", "oid"]);
+        assert_eq!(UsernameTemplate::of_claim("sub").claims().collect::<Vec<_>>(), ["sub"]);
+    }
+
+    #[test]
     fn what_is_no_template_is_named() {
         for (text, error) in [
             ("", TemplateError::Constant),

@@ -193,6 +193,19 @@ fn only_an_active_user_with_allowed_roles_is_admitted() {
 }
 
 #[test]
+fn a_token_for_an_agent_alone_admits_an_agent() {
+    let agent = granted(&policy(JustInTime::Off), &caller("flexgate.token", &[]), roles(&[Role::Agent]));
+    assert_eq!(agent.admits(&user(&["agent"])), Ok(()));
+}
+
+#[test]
+fn the_policy_names_the_role_that_it_forbids() {
+    let policy = policy(JustInTime::Off);
+    assert_eq!(policy.forbidden_role(&[Role::Agent, Role::Supervisor].into()), None);
+    assert_eq!(policy.forbidden_role(&[Role::Agent, Role::Admin].into()), Some(Role::Admin));
+}
+
+#[test]
 fn claims_count_only_for_whoever_mints_for_themselves() {
     let someone = caller("flexgate.token flexgate.token.any", &[Role::Supervisor]);
     for mode in [JustInTime::Off, JustInTime::Create, JustInTime::CreateAndSync] {

@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::model::{Model, START, flex_user, names, policy, webhook};
+use super::model::{Model, flex_user, names, policy, webhook};
 use crate::event::{EventId, Moment};
 use crate::ledger::{
     Active, AttachmentRefused, Occasion, Plan, RoleReason, Said, Source, Statement, Step, attach, desired,
@@ -215,39 +215,27 @@ fn claims_expire_and_their_roles_go() {
 }
 
 #[test]
-fn a_time_in_the_future_counts_as_the_time_of_receipt() {
-    assert_eq!(Moment::counts_at(START + Duration::DAY, START), START);
-    assert_eq!(Moment::counts_at(START - Duration::DAY, START), START - Duration::DAY);
-}
-
-#[test]
-fn a_request_counts_after_the_one_before_whatever_the_clock_says() {
-    let id = |text: &str| text.parse::<EventId>().unwrap();
-    let said = |at, cause: &str, active| Statement {
-        active: Some(Said::access(at, &id(cause), active)),
-        ..Statement::in_full(at, &id(cause))
-    };
-    let mut all = said(START, "b", false);
-    for late in [START, START - Duration::HOUR] {
-        let next = said(late, "a", true).made_after(all.latest());
-        all.merge(next);
-        assert_eq!(all.says_active(), Some(true));
-        all = said(START, "b", false);
-    }
-    let later = said(START + Duration::HOUR, "a", true);
-    assert_eq!(later.clone().made_after(all.latest()), later);
-}
-
-#[test]
-fn at_one_time_deactivation_wins() {
-    let (a, z): (EventId, EventId) = ("a".parse().unwrap(), "z".parse().unwrap());
-    let on = Statement { active: Some(Said::access(START, &z, true)), ..Statement::default() };
-    let off = Statement { active: Some(Said::access(START, &a, false)), ..Statement::default() };
-    for (first, second) in [(&on, &off), (&off, &on)] {
-        let mut merged = first.clone();
-        merged.merge(second.clone());
-        assert_eq!(merged.says_active(), Some(false));
-    }
+fn an_explanation_names_the_sources_and_says_who_holds_which_role() {
+    let mut model = Model::new(Some(flex_user(&["supervisor", "wfo.full_access"])));
+    model.says_active(&Source::Scim, true);
+    model.says_active(&webhook("hr"), false);
+    model.says_roles(&Source::Scim, &["agent", "admin", "lead"]);
+    model.say(&Source::Scim, |at, id| Statement {
+        locale: Some(Said::new(at, id, Some("en-gb".into()))),
+        ..Statement::default()
+    });
+    assert!(model.person.active_by().eq([&Source::Scim]));
+    assert!(model.person.inactive_by().eq([&webhook("hr")]));
+    let desired = model.desired().unwrap();
+    assert_eq!(desired.locale, Some(Some("en-gb".into())));
+    assert_eq!(desired.explanation.active_by, [Source::Scim].into());
+    assert_eq!(desired.explanation.inactive_by, [webhook("hr")].into());
+    let held: Vec<_> = desired.explanation.roles.iter().map(|(role, reason)| (&**role, reason.holds())).collect();
+    let expected =
+        [("admin", false), ("agent", true), ("lead", false), ("supervisor", true), ("wfo.full_access", true)];
+    assert_eq!(held, expected);
+    assert!(RoleReason::Default.holds());
+    assert!(!RoleReason::TakenBack.holds());
 }
 
 #[test]

@@ -4,4 +4,6 @@ mod cases;
 mod claims;
 mod model;
 mod orders;
+mod plans;
 mod properties;
+mod statements;
