@@ -31,7 +31,7 @@ mod world;
 pub use idp::keys::rsa_pkcs8;
 pub use in_process::InProcess;
 pub use simulator::{Account, Config, Simulator, StartError};
-pub use switches::{Deactivated, OverTtl, Reactivation, StateMember, Switches};
+pub use switches::*;
 
 /// The only account.
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";

@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::call::{Call, Service};
+use crate::switches::ErrorFormat;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, web};
 
@@ -31,7 +32,7 @@ use error::TwilioError;
 type Outcome = Result<Response, TwilioError>;
 
 pub(crate) fn answer(world: &World, call: &Call) -> Response {
-    let as_problem = world.state().switches.rfc9457_errors;
+    let as_problem = world.state().switches.rfc9457_errors == ErrorFormat::Problem;
     route(world, call).unwrap_or_else(|error| error.response(as_problem))
 }
 
@@ -77,6 +78,12 @@ fn route(world: &World, call: &Call) -> Outcome {
             only(method, "GET")?;
             ours(workspace, WORKSPACE_SID)?;
             workers::list(world, call)
+        }
+        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, "Workers", worker]) => {
+            credentials::require(world, call)?;
+            only(method, "GET")?;
+            ours(workspace, WORKSPACE_SID)?;
+            workers::get(world, worker)
         }
         (Service::EventBridge, "POST", ["v1", "wschannels"]) => channel::proxy(world, call),
         _ => Err(TwilioError::not_found(&call.path)),

@@ -1,10 +1,10 @@
-//! `TaskRouter`'s list of workers. A deprovisioned user has no worker.
+//! `TaskRouter`'s workers. A deprovisioned user has no worker.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::lookup::{page_asked_for, page_meta};
+use super::{Outcome, TwilioError};
 use crate::call::Call;
 use crate::web;
 use crate::world::World;
@@ -19,4 +19,10 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let workers: Vec<Value> = shown.map(|(user, worker)| worker.payload(user)).collect();
     let meta = page_meta(call, "workers", (size, page, start), all.len());
     Ok(web::json(StatusCode::OK, &json!({ "workers": workers, "meta": meta })))
+}
+
+pub(super) fn get(world: &World, sid: &str) -> Outcome {
+    let state = world.state();
+    let (user, worker) = state.lasting.directory.by_worker(sid).ok_or_else(|| TwilioError::not_found(sid))?;
+    Ok(web::json(StatusCode::OK, &worker.payload(user)))
 }
