@@ -118,9 +118,8 @@ impl Simulated<'_> {
 
 fn read_switches(path: &Path) -> Result<Switches, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    serde_json::from_str(&text).map_err(|error| {
-        format!("{} does not hold switches ({error}): docs/verify.md lists them", path.display())
-    })
+    serde_json::from_str(&text)
+        .map_err(|error| format!("{} does not hold switches ({error}): docs/verify.md lists them", path.display()))
 }
 
 fn lock(folder: &Path) -> Result<File, String> {
