@@ -8,9 +8,8 @@ mod wire;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, IsTerminal as _, Seek as _, Write as _};
-use std::path::PathBuf;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +17,8 @@ use clap::Args;
 use flexgate::base::settings::Reader;
 use flexgate::domain::SsoProfiles;
 use flexgate_simulator::QUESTIONS;
+use serde_json::Value;
+use tempfile::NamedTempFile;
 use tokio::task::JoinHandle;
 
 use crate::operator::Operator;
@@ -68,8 +69,7 @@ pub async fn run(options: &Verify) -> Result<ExitCode, Box<dyn Error>> {
     if !simulated && !options.yes {
         confirm(&username, &wire.instance)?;
     }
-    // Fail now, and not after the run, if the file cannot be written.
-    let record = options.record.as_ref().map(|path| open(path)).transpose()?;
+    let record = options.record.as_ref().map(|path| Record::begin(path)).transpose()?;
     let session = Arc::new(Session {
         made: Made::new(operator.trail.clone()),
         report: Mutex::new(Report::new(!options.json)),
@@ -99,10 +99,8 @@ pub async fn run(options: &Verify) -> Result<ExitCode, Box<dyn Error>> {
         report.close(why)?;
     }
     report.print(simulated, &left)?;
-    if let Some(mut file) = record.filter(|_| ended.is_ok()) {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", serde_json::to_string_pretty(&report.switches())?)?;
+    if let Some(record) = record.filter(|_| ended.is_ok()) {
+        record.keep(&report.switches())?;
     }
     let is_good = ended.is_ok() && left.is_empty() && report.is_good();
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -164,9 +162,26 @@ fn profile() -> Result<Option<String>, Box<dyn Error>> {
     Ok(profiles.and_then(|profiles| profiles.iter().next().map(|profile| profile.sid.to_string())))
 }
 
-fn open(path: &std::path::Path) -> Result<File, String> {
-    let file = File::options().write(true).create(true).truncate(false).open(path);
-    file.map_err(|error| format!("cannot write {}: {error}", path.display()))
+/// The file of switches. It gets its name only after the run, but a folder that cannot be written is an error before the
+/// run.
+struct Record<'a> {
+    file: NamedTempFile,
+    path: &'a Path,
+}
+
+impl<'a> Record<'a> {
+    fn begin(path: &'a Path) -> Result<Self, String> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file =
+            NamedTempFile::new_in(folder).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self { file, path })
+    }
+
+    fn keep(mut self, switches: &Value) -> Result<(), Box<dyn Error>> {
+        writeln!(self.file, "{}", serde_json::to_string_pretty(switches)?)?;
+        self.file.persist(self.path)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Report {
                 .map(|(question, how)| json!({ "switch": question.switch, "asks": question.asks, "by_hand": how }))
                 .collect();
             let document = json!({
-                "flexgate": env!("CARGO_PKG_VERSION"), "simulator": simulated, "as_known": self.is_good(),
+                "flexgate": env!("CARGO_PKG_VERSION"), "simulator": simulated, "good": self.is_good(),
                 "contract": self.contract, "questions": self.questions, "not_asked": by_hand, "left_behind": left,
             });
             return say(&serde_json::to_string_pretty(&document)?);

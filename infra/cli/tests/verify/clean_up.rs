@@ -140,7 +140,7 @@ async fn a_user_that_cannot_be_deactivated_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains(&format!("flexgate users deprovision {left}")), "{}", err(&output));
     let report: Value = serde_json::from_str(&out(&output)).unwrap();
-    assert_eq!((&report["left_behind"], &report["as_known"]), (&json!([left]), &json!(false)));
+    assert_eq!((&report["left_behind"], &report["good"]), (&json!([left]), &json!(false)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

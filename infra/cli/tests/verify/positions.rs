@@ -100,7 +100,7 @@ async fn serve_loads_the_recorded_switches_and_refuses_other_files() {
 async fn the_report_has_every_question_and_no_secret() {
     let world = World::start().await;
     let (code, report) = report(&world).await;
-    assert_eq!((code, &report["as_known"], &report["simulator"]), (Some(0), &json!(true), &json!(true)), "{report:#}");
+    assert_eq!((code, &report["good"], &report["simulator"]), (Some(0), &json!(true), &json!(true)), "{report:#}");
     for question in asked() {
         let answer = answer(&report, question.switch);
         assert_eq!(answer["verdict"], "expected", "{answer:#}");
