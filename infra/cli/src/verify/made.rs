@@ -40,9 +40,9 @@ impl Made {
         self.users().iter().map(|user| user.username.clone()).collect()
     }
 
-    /// Provisions a user. Notes the username before the request, so that the clean-up finds the user even if the answer
+    /// Makes or updates one of verify's users. Notes the username before the request, so that the clean-up finds the user even if the answer
     /// is lost.
-    pub async fn provision(&self, wire: &Wire, username: &str, full_name: &str) -> Result<Seen, Silence> {
+    pub async fn make(&self, wire: &Wire, username: &str, full_name: &str) -> Result<Seen, Silence> {
         self.change(username, |user| user.is_uncertain = true);
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "full_name": full_name,

@@ -4,6 +4,7 @@
 mod made;
 mod report;
 mod script;
+mod session;
 mod wire;
 
 use std::error::Error;
@@ -25,7 +26,7 @@ use crate::operator::Operator;
 use crate::terminal::{StopSignals, remark};
 use made::Made;
 use report::Report;
-use script::{Halt, Session};
+use session::{Halt, Session};
 use wire::Wire;
 
 /// How to verify.
@@ -94,11 +95,14 @@ pub async fn run(options: &Verify) -> Result<ExitCode, Box<dyn Error>> {
         remark(&still_active(name));
     }
     let mut report = session.report.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(Halt(why)) = &ended {
+    let closed = ended.as_ref().err().map_or(Ok(()), |Halt(why)| {
         remark(&format!("flexgate verify could not ask everything: {why}"));
-        report.close(why)?;
+        report.close(why)
+    });
+    if let Err(error) = closed.and_then(|()| report.print(simulated, &left)) {
+        remark(&format!("the report cannot be written: {error}"));
+        return Ok(ExitCode::FAILURE);
     }
-    report.print(simulated, &left)?;
     if let Some(record) = record.filter(|_| ended.is_ok()) {
         record.keep(&report.switches())?;
     }

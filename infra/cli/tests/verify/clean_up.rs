@@ -144,6 +144,20 @@ async fn a_user_that_cannot_be_deactivated_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_nobody_reads_is_a_failure_and_the_user_is_deactivated() {
+    for (arguments, made) in [(&["--json"][..], 2), (&[], 0)] {
+        let world = World::start().await;
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = command(&world, arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let (code, said) = Running { child }.end().await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("the report cannot be written"), "{said}");
+        assert_eq!((world.twilio_users().await.len(), active(&world).await), (made, Vec::new()), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_whose_answer_was_lost_is_found_and_deactivated() {
     for (kind, made) in [("lost_response", 1), ("reset", 0)] {
         for sparse in [false, true] {

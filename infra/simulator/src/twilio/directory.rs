@@ -10,7 +10,7 @@ use super::team_list::{Part, TeamList};
 use super::worker::Worker;
 use crate::switches::{LongUsername, Numeric as _, Reactivation};
 use crate::world::State;
-use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
+use crate::{ACCOUNT_SID, DEFAULT_TEAM_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 /// The longest `friendly_name` of a worker, in characters.
 const LONGEST_WORKER_NAME: usize = 64;
@@ -232,7 +232,7 @@ impl FlexUser {
         let mut shape = self.common();
         let member = directory.teams.first_of(&self.sid, Part::Members);
         let owner = directory.teams.first_of(&self.sid, Part::Owners);
-        shape.insert("flex_team_sid".to_owned(), json!(member));
+        shape.insert("flex_team_sid".to_owned(), json!(member.unwrap_or(DEFAULT_TEAM_SID)));
         shape.insert("teams".to_owned(), json!({ "team_member": member, "team_owner": owner }));
         let worker_sid = self.worker.as_ref().map(|worker| worker.sid.as_str());
         shape.insert("worker".to_owned(), json!({ "worker_sid": worker_sid, "workspace_sid": WORKSPACE_SID }));

@@ -16,6 +16,8 @@ pub(crate) mod credentials;
 pub(crate) mod directory;
 mod error;
 mod exchange;
+mod expression;
+pub(crate) mod graphql;
 mod info;
 pub(crate) mod jwe;
 mod lookup;
@@ -48,6 +50,10 @@ fn route(world: &World, call: &Call) -> Outcome {
             only(method, "GET")?;
             configuration::account(world, call)
         }
+        (Service::FlexApi, method, ["v1", "Configuration", "Public"]) => {
+            only(method, "GET")?;
+            configuration::public(call)
+        }
         (Service::FlexApi, method, [version, "Instances", instance, rest @ ..]) => {
             credentials::require(world, call)?;
             ours(instance, INSTANCE_SID)?;
@@ -73,18 +79,12 @@ fn route(world: &World, call: &Call) -> Outcome {
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }
-        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, "Workers"]) => {
+        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, rest @ ..]) => {
             credentials::require(world, call)?;
-            only(method, "GET")?;
             ours(workspace, WORKSPACE_SID)?;
-            workers::list(world, call)
+            workers::route(world, call, method, rest)
         }
-        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, "Workers", worker]) => {
-            credentials::require(world, call)?;
-            only(method, "GET")?;
-            ours(workspace, WORKSPACE_SID)?;
-            workers::get(world, worker)
-        }
+        (Service::Preview, method, ["Flex", "graphql"]) => graphql::answer(world, call, method),
         (Service::EventBridge, "POST", ["v1", "wschannels"]) => channel::proxy(world, call),
         _ => Err(TwilioError::not_found(&call.path)),
     }

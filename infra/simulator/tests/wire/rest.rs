@@ -283,7 +283,7 @@ async fn switches_change_shapes_and_tell_lies() {
 }
 
 #[tokio::test]
-async fn an_update_is_a_form_and_teams_are_there() {
+async fn an_update_is_a_form() {
     let sim = sim().await;
     let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
@@ -295,13 +295,4 @@ async fn an_update_is_a_form_and_teams_are_there() {
         (status.as_u16(), &updated["email"], &updated["locale"]),
         (200, &json!("new@example.com"), &json!("de-DE"))
     );
-
-    let teams = sim.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Teams"));
-    let request = sim.http.post(&teams).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FriendlyName", "Blue")]);
-    let (status, team) = sim.send(request).await;
-    assert_eq!(status, 201);
-    let members = format!("{teams}/{}/Members", team["flex_team_sid"].as_str().unwrap());
-    let request = sim.http.post(&members).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FlexUserSid", sid)]);
-    assert_eq!(sim.send(request).await.0, 201);
-    assert_eq!(sim.get(&members).await.1["members"][0]["flex_user_sid"], sid);
 }

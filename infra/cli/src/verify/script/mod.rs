@@ -3,39 +3,20 @@
 mod tokens;
 mod user;
 
-use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use flexgate::twilio::Service;
 use serde_json::{Value, json};
 
-use super::made::Made;
-use super::report::{Observed, Report};
-use super::wire::{Seen, Silence, Wire};
-
-/// A run of the script.
-pub struct Session {
-    pub wire: Wire,
-    pub made: Made,
-    pub report: Mutex<Report>,
-    /// The username of the user that the script makes.
-    pub username: String,
-    /// The SSO profile for the questions about exchanges.
-    pub profile: Option<String>,
-}
-
-/// Why the script cannot go on.
-#[derive(Debug)]
-pub struct Halt(pub String);
-
-/// An answer, or why there is none.
-type Heard = Result<Seen, String>;
+use super::report::Observed;
+use super::session::{Halt, Session, heard, judged};
+use super::wire::Seen;
 
 /// Runs all steps and asks all questions. Fails if the remaining ones cannot be asked.
 pub async fn run(session: Arc<Session>) -> Result<(), Halt> {
     let session = &*session;
     let workspace = account(session).await?;
-    free_name(session, &session.username).await?;
+    user::free_name(session, &session.username).await?;
     errors(session).await?;
     exchanges(session).await?;
     tokens::invalid(session).await?;
@@ -43,62 +24,8 @@ pub async fn run(session: Arc<Session>) -> Result<(), Halt> {
     tokens::all(session, &sid).await?;
     user::leaves(session, &sid).await?;
     // The next user must not exist together with this one, because Twilio bills users.
-    end_users(session).await?;
+    user::end_all(session).await?;
     user::long_username(session, workspace.as_deref()).await
-}
-
-impl Session {
-    fn step(
-        &self,
-        asks: &'static str,
-        documented: &'static str,
-        observed: Result<(bool, String), String>,
-    ) -> Result<(), Halt> {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.step(asks, documented, observed).map_err(halted)
-    }
-
-    fn answer(&self, switch: &str, observed: Result<Observed, String>) -> Result<(), Halt> {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.answer(switch, observed).map_err(halted)
-    }
-
-    /// Returns 32 random hexadecimal digits.
-    fn random(&self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.wire.clock_rng().random()))
-    }
-}
-
-fn halted(error: impl Display) -> Halt {
-    Halt(format!("the report cannot be written ({error})"))
-}
-
-/// Separates what ends the script from what ends one step.
-fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
-    match asked {
-        Err(silence @ (Silence::Stopped | Silence::Credential(_))) => Err(Halt(silence.to_string())),
-        other => Ok(other.map_err(|silence| silence.to_string())),
-    }
-}
-
-/// The status of a success is the position.
-fn status(heard: &Heard) -> Result<Observed, String> {
-    match heard {
-        Ok(seen) if seen.is_success() => Ok(Observed::new(seen.status, seen)),
-        Ok(seen) => Ok(Observed::strange(seen)),
-        Err(why) => Err(why.clone()),
-    }
-}
-
-/// A step that `is_kept` judges.
-fn judged(heard: &Heard, is_kept: impl FnOnce(&Seen) -> bool) -> Result<(bool, String), String> {
-    heard.as_ref().map(|seen| (is_kept(seen), seen.to_string())).map_err(Clone::clone)
-}
-
-/// Deactivates the users so far, even if the script was stopped.
-async fn end_users(session: &Session) -> Result<(), Halt> {
-    let left = session.made.clean_up(&session.wire.unstoppable()).await;
-    if left.is_empty() { Ok(()) } else { Err(Halt("the user could not be deactivated".to_owned())) }
 }
 
 /// Checks that the credential belongs to the configured account and instance. Returns the workspace.
@@ -114,22 +41,6 @@ async fn account(session: &Session) -> Result<Option<String>, Halt> {
         Ok(seen) if ours(&seen) => Ok(seen.text("/taskrouter_workspace_sid").map(str::to_owned)),
         Ok(_) => Err(Halt("the credential does not belong to the configured account and Flex instance".to_owned())),
         Err(why) => Err(Halt(why)),
-    }
-}
-
-/// Checks that nobody has this username, because the script changes only its own user.
-async fn free_name(session: &Session, username: &str) -> Result<(), Halt> {
-    let seen = heard(session.wire.find(username).await)?;
-    let is_free = |seen: &Seen| seen.status == 200 && seen.found().is_some_and(<[Value]>::is_empty);
-    session.step(
-        "A search for an unknown username finds nobody",
-        "Status 200 and an empty list.",
-        judged(&seen, is_free),
-    )?;
-    match seen {
-        Ok(seen) if is_free(&seen) => Ok(()),
-        Ok(_) => Err(Halt("the username is perhaps somebody's already, so no user was made".to_owned())),
-        Err(why) => Err(Halt(format!("nobody knows whether the username is free, so no user was made: {why}"))),
     }
 }
 

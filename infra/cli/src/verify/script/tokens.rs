@@ -4,8 +4,8 @@ use flexgate::twilio::Service;
 use serde_json::{Value, json};
 
 use super::super::report::Observed;
+use super::super::session::{Halt, Heard, Session, heard, judged, status};
 use super::super::wire::{Seen, Silence};
-use super::{Halt, Heard, Session, heard, judged, status};
 
 /// The tolerance when a lifetime is measured, in seconds.
 const TOLERANCE: i64 = 60;

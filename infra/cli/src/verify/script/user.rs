@@ -4,8 +4,9 @@ use flexgate::twilio::Service;
 use serde_json::Value;
 
 use super::super::report::Observed;
+use super::super::session::{Halt, Session, heard, judged, status};
 use super::super::wire::Seen;
-use super::{Halt, Session, end_users, free_name, heard, judged, status};
+use super::tokens;
 
 /// The fields of a user that a search may omit.
 const OMITTED: [&str; 3] = ["worker_sid", "full_name", "deactivated"];
@@ -14,10 +15,26 @@ const CHANGED_NAME: &str = "Flexgate Verify again";
 /// One character more than the name of a worker may have.
 const LONG: usize = 65;
 
+/// Checks that nobody has this username, because the script changes only its own user.
+pub async fn free_name(session: &Session, username: &str) -> Result<(), Halt> {
+    let seen = heard(session.wire.find(username).await)?;
+    let is_free = |seen: &Seen| seen.status == 200 && seen.found().is_some_and(<[Value]>::is_empty);
+    session.step(
+        "A search for an unknown username finds nobody",
+        "Status 200 and an empty list.",
+        judged(&seen, is_free),
+    )?;
+    match seen {
+        Ok(seen) if is_free(&seen) => Ok(()),
+        Ok(_) => Err(Halt("the username is perhaps somebody's already, so no user was made".to_owned())),
+        Err(why) => Err(Halt(format!("nobody knows whether the username is free, so no user was made: {why}"))),
+    }
+}
+
 /// Makes the user, searches for it, reads and updates it. Returns its SID.
 pub async fn made(session: &Session) -> Result<String, Halt> {
     let name = session.username.as_str();
-    let seen = heard(session.made.provision(&session.wire, name, FULL_NAME).await)?;
+    let seen = heard(session.made.make(&session.wire, name, FULL_NAME).await)?;
     let as_sent = |seen: &Seen| {
         let is_active = seen.body["deactivated"] != Value::Bool(true);
         seen.is_success() && seen.text("/username") == Some(name) && seen.text("/roles/0") == Some("agent") && is_active
@@ -80,7 +97,7 @@ async fn read(session: &Session, sid: &str) -> Result<(), Halt> {
 }
 
 async fn updated(session: &Session, sid: &str) -> Result<(), Halt> {
-    let again = heard(session.made.provision(&session.wire, &session.username, CHANGED_NAME).await)?;
+    let again = heard(session.made.make(&session.wire, &session.username, CHANGED_NAME).await)?;
     let same = |seen: &Seen| {
         seen.is_success() && seen.text("/flex_user_sid") == Some(sid) && seen.text("/full_name") == Some(CHANGED_NAME)
     };
@@ -96,7 +113,7 @@ async fn updated(session: &Session, sid: &str) -> Result<(), Halt> {
 /// Deprovisions the user, asks what remains of it, and provisions it again.
 pub async fn leaves(session: &Session, sid: &str) -> Result<(), Halt> {
     let (wire, made) = (&session.wire, &session.made);
-    let token = heard(super::tokens::mint(session, sid, Some(3600)).await)?;
+    let token = heard(tokens::mint(session, sid, Some(3600)).await)?;
     let seen = heard(made.deactivate(wire, sid).await)?;
     let empty = |seen: &Seen| seen.status == 204 && seen.body.is_null();
     session.step("Deprovision deactivates the user", "Status 204 without a body.", judged(&seen, empty))?;
@@ -122,7 +139,7 @@ pub async fn leaves(session: &Session, sid: &str) -> Result<(), Halt> {
         _ => Observed::strange(seen),
     });
     session.answer("find_returns_deactivated", is_found)?;
-    let minted = heard(super::tokens::mint(session, sid, None).await)?;
+    let minted = heard(tokens::mint(session, sid, None).await)?;
     let minted = minted.map(|seen| Observed::new(if seen.is_success() { "mint" } else { "reject" }, seen));
     session.answer("mint_deactivated", minted)?;
     let twice = heard(made.deactivate(wire, sid).await)?;
@@ -131,7 +148,7 @@ pub async fn leaves(session: &Session, sid: &str) -> Result<(), Halt> {
 }
 
 async fn returns(session: &Session, sid: &str) -> Result<(), Halt> {
-    let seen = heard(session.made.provision(&session.wire, &session.username, FULL_NAME).await)?;
+    let seen = heard(session.made.make(&session.wire, &session.username, FULL_NAME).await)?;
     let seen = match seen {
         Ok(seen) => seen,
         Err(why) => return session.answer("provision_reactivates", Err(why)),
@@ -154,7 +171,7 @@ async fn returns(session: &Session, sid: &str) -> Result<(), Halt> {
 pub async fn long_username(session: &Session, workspace: Option<&str>) -> Result<(), Halt> {
     let username = format!("{:x<LONG$}", format!("{}-", session.username));
     free_name(session, &username).await?;
-    let seen = heard(session.made.provision(&session.wire, &username, FULL_NAME).await)?;
+    let seen = heard(session.made.make(&session.wire, &username, FULL_NAME).await)?;
     let observed = match seen {
         Err(why) => Err(why),
         Ok(seen) if !seen.is_success() => Ok(Observed::new("reject", seen)),
@@ -170,7 +187,7 @@ pub async fn long_username(session: &Session, workspace: Option<&str>) -> Result
         }),
     };
     session.answer("long_username", observed)?;
-    end_users(session).await
+    end_all(session).await
 }
 
 async fn worker_name(session: &Session, user: &Seen, workspace: Option<&str>) -> Result<Result<String, String>, Halt> {
@@ -182,4 +199,10 @@ async fn worker_name(session: &Session, user: &Seen, workspace: Option<&str>) ->
     Ok(seen.and_then(|seen| {
         seen.text("/friendly_name").map(str::to_owned).ok_or_else(|| format!("the worker cannot be read: {seen}"))
     }))
+}
+
+/// Deactivates the users so far, even if the script was stopped.
+pub async fn end_all(session: &Session) -> Result<(), Halt> {
+    let left = session.made.clean_up(&session.wire.unstoppable()).await;
+    if left.is_empty() { Ok(()) } else { Err(Halt("the user could not be deactivated".to_owned())) }
 }
