@@ -40,7 +40,7 @@ pub(super) fn public(call: &Call) -> Outcome {
         _ => return Err(TwilioError::new(400, 20001, "Either AccountSid or RuntimeDomain is required")),
     };
     let ours = json!({
-        "account_sid": ACCOUNT_SID, "runtime_domain": RUNTIME_DOMAIN, "public_attributes": { "login_popup": false },
+        "account_sid": ACCOUNT_SID, "runtime_domain": RUNTIME_DOMAIN, "public_attributes": { "loginPopup": false },
     });
     let configurations: Vec<_> = Some(ours).filter(|_| is_ours).into_iter().collect();
     Ok(web::json(StatusCode::OK, &json!({ "configurations": configurations })))

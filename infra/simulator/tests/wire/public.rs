@@ -20,7 +20,7 @@ async fn the_public_configuration_is_found_by_account_or_runtime_domain() {
             sim.send(sim.http.get(sim.at(&format!("/flex-api/v1/Configuration/Public?{query}")))).await;
         (status.as_u16(), answer["configurations"].clone())
     };
-    let ours = json!([{ "account_sid": ACCOUNT_SID, "runtime_domain": RUNTIME_DOMAIN, "public_attributes": { "login_popup": false } }]);
+    let ours = json!([{ "account_sid": ACCOUNT_SID, "runtime_domain": RUNTIME_DOMAIN, "public_attributes": { "loginPopup": false } }]);
     assert_eq!(ask(format!("AccountSid={ACCOUNT_SID}")).await, (200, ours.clone()));
     assert_eq!(ask("RuntimeDomain=simulated-1234.twil.io".to_owned()).await, (200, ours));
     assert_eq!(ask(format!("AccountSid={OTHER_ACCOUNT_SID}")).await, (200, json!([])));
