@@ -11,7 +11,7 @@ use crate::audit::Trail;
 
 /// How often the clean-up tries to deactivate a user. The pauses between the tries last 16 s together.
 const TRIES: u32 = 7;
-/// How many searches must find nothing after an answer was lost, before the user counts as never made.
+/// How many searches must find nobody active after an answer was lost, before the user counts as never made.
 const SEARCHES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -51,7 +51,8 @@ impl Made {
         let answer = wire.post(wire.users("v4", &["Provision"]), &body).await;
         match &answer {
             Ok(seen) if seen.is_success() => {
-                if let Some(sid) = seen.text("/flex_user_sid") {
+                // An answer about another user leaves the SID unknown. Then the clean-up searches for the username.
+                if let Some(sid) = seen.sid_of(username) {
                     self.note("provision", sid);
                     self.change(username, |user| {
                         user.is_uncertain = false;
@@ -95,33 +96,37 @@ impl Made {
             }
             let user = self.users().iter().find(|user| user.username == username).cloned();
             let Some(user) = user else { return true };
-            let found = self.try_to_end(wire, &user).await;
-            if found.is_ok_and(|found| found || !user.is_uncertain || attempt + 1 >= SEARCHES) {
+            let was_active = self.try_to_end(wire, &user).await;
+            if was_active.is_ok_and(|was_active| was_active || !user.is_uncertain || attempt + 1 >= SEARCHES) {
                 return true;
             }
         }
         false
     }
 
-    /// Deactivates the user under each SID. Returns whether there is such a user.
+    /// Deactivates the user under each SID. Returns whether one of them was active.
     async fn try_to_end(&self, wire: &Wire, user: &User) -> Result<bool, Silence> {
         let mut sids = user.sids.clone();
         // A search may find another SID, if the answer to a provisioning was lost.
         let search = wire.find(&user.username).await;
-        let found = search.as_ref().ok().and_then(Seen::found).unwrap_or_default();
+        let search = search.and_then(|seen| seen.found().map(<[Value]>::to_vec).ok_or(Silence::Garbage(seen.status)));
+        let found = search.as_deref().unwrap_or_default();
         let own = found.iter().filter(|found| found["username"] == user.username.as_str());
         sids.extend(own.filter_map(|found| found["flex_user_sid"].as_str().map(str::to_owned)));
         sids.dedup();
+        let mut was_active = false;
         for sid in &sids {
             let shown = wire.get(wire.users("v4", &[sid])).await?;
-            if shown.is_success() && shown.body["deactivated"] != Value::Bool(true) {
-                let answer = self.deactivate(wire, sid).await?;
-                if !answer.is_success() {
-                    return Err(Silence::Garbage(answer.status));
-                }
+            if shown.status == 404 || shown.body["deactivated"] == Value::Bool(true) {
+                continue;
             }
+            let answer = self.deactivate(wire, sid).await?;
+            if !answer.is_success() {
+                return Err(Silence::Garbage(answer.status));
+            }
+            was_active = true;
         }
-        search.map(|_| !sids.is_empty())
+        search.map(|_| was_active)
     }
 
     fn change(&self, username: &str, change: impl FnOnce(&mut User)) {

@@ -215,6 +215,11 @@ impl Seen {
         self.body.pointer(pointer).and_then(Value::as_str)
     }
 
+    /// Returns the SID of the provisioned user, if the answer is about this username.
+    pub fn sid_of(&self, username: &str) -> Option<&str> {
+        self.text("/flex_user_sid").filter(|_| self.is_success() && self.text("/username") == Some(username))
+    }
+
     /// Returns the token of a mint.
     pub fn token(&self) -> Option<SecretString> {
         self.text("/access_token").map(SecretString::from)

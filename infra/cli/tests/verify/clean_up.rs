@@ -51,6 +51,35 @@ async fn nobody_else_is_touched_and_never_two_users_are_active() {
     assert!(live.is_empty(), "{live:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_about_somebody_else_touches_nobody() {
+    for number in [0, 1, 2, 3] {
+        let world = World::start().await;
+        let ada = world.at_twilio("ada", &["agent"]).await;
+        let before = others(&world).await;
+        // Only the answer to one of the four provisionings is wrong, and Twilio has not processed that request.
+        let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
+        if number > 0 {
+            let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
+            world.fault(&merged(&path, &right)).await;
+        }
+        let body = json!({ "flex_user_sid": ada, "username": "ada", "roles": ["agent"], "deactivated": false });
+        world.fault(&merged(&path, &json!({ "kind": "status", "status": 201, "body": body }))).await;
+        let output = verify(&world, &[]).await;
+        let said = format!("{}{}", out(&output), err(&output));
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(others(&world).await, before, "{number}: {said}");
+        assert_eq!(active(&world).await, Vec::<String>::new(), "{number}: {said}");
+        let deprovisioned = world.journal("/Deprovision").await;
+        assert!(deprovisioned.iter().all(|call| !call["body"].as_str().unwrap().contains(&ada)), "{said}");
+    }
+}
+
+fn merged(one: &Value, other: &Value) -> Value {
+    let members = [one, other].into_iter().flat_map(|value| value.as_object().unwrap().clone());
+    Value::Object(members.collect())
+}
+
 /// A running verify that waits for its tokens.
 struct Running {
     child: Child,

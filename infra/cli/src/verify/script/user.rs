@@ -43,8 +43,7 @@ pub async fn made(session: &Session) -> Result<String, Halt> {
     session.step("Provision creates a user", documented, judged(&seen, as_sent))?;
     session.answer("provision_status", status(&seen))?;
     let seen = seen.map_err(|why| Halt(format!("there is no user: {why}")))?;
-    let sid = seen.text("/flex_user_sid").filter(|_| seen.is_success()).map(str::to_owned);
-    let sid = sid.ok_or_else(|| Halt(format!("there is no user: {seen}")))?;
+    let sid = seen.sid_of(name).ok_or_else(|| Halt(format!("there is no user: {seen}")))?.to_owned();
     let version = seen.body["version"].clone();
     let version = match version {
         Value::Null => Err("the answer contains no version".to_owned()),
@@ -153,7 +152,7 @@ async fn returns(session: &Session, sid: &str) -> Result<(), Halt> {
         Ok(seen) => seen,
         Err(why) => return session.answer("provision_reactivates", Err(why)),
     };
-    let Some(new) = seen.text("/flex_user_sid").filter(|_| seen.is_success()) else {
+    let Some(new) = seen.sid_of(&session.username) else {
         return session.answer("provision_reactivates", Ok(Observed::strange(seen)));
     };
     let shown = heard(session.wire.get(session.wire.users("v4", &[new])).await)?;
