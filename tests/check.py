@@ -93,12 +93,15 @@ def main() -> int:
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only shared/src/users changes Flex users. Test folders are exempt.
+    # Only shared/src/users changes Flex users. Test folders are exempt. So is verify, which asks Twilio itself and changes
+    # only the users that it has made.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
             continue
-        found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
+        if name == Path("infra/cli/src/verify/made.rs"):
+            continue
+        found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::|\"(?:Prov|Deprov)ision\"", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
     # Files must not import each other in a circle. The simulator is exempt, because its handlers and its state still

@@ -48,6 +48,13 @@ test("the SDK validates a token that Flexgate minted and says whose it is", boun
   assert.ok(told.includes(minted.token_info.flex_user_sid), told);
 });
 
+test("the SDK reads the public configuration by the account and by the runtime domain", bounded, async () => {
+  const answer = await askSdk(gateway, { account: ACCOUNT, domain: "https://simulated-1234.twil.io", want: "public" });
+  assert.equal(answer.ok, true, JSON.stringify(answer));
+  const expected = { accountSid: ACCOUNT, runtimeDomain: "https://simulated-1234.twil.io", publicAttributes: { loginPopup: false } };
+  for (const config of answer.by) assert.deepEqual(config, expected);
+});
+
 test("a minted token makes a client and connects its worker", bounded, async () => {
   const minted = await mint();
   const answer = await askSdk(gateway, { account: ACCOUNT, token: minted.access_token, want: "worker" });

@@ -14,7 +14,8 @@ use crate::manual::{Completions, Man};
 use crate::serve::Serve;
 use crate::token::Token;
 use crate::users::Users;
-use crate::{activity, demo, doctor, events, manual, scim, serve, token, users};
+use crate::verify::Verify;
+use crate::{activity, demo, doctor, events, manual, scim, serve, token, users, verify};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ enum Command {
     Users(Users),
     /// Mint a Flex token, or check one
     Token(Token),
+    /// Run Twilio's documented contract against the configured account, and find out what the documentation leaves open
+    Verify(Verify),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page of one command, or of the whole program
@@ -103,6 +106,7 @@ impl Cli {
             Some(Command::Doctor(options)) => return doctor::run(&options).await,
             Some(Command::Users(options)) => return users::run(&options).await,
             Some(Command::Token(options)) => return token::run(&options).await,
+            Some(Command::Verify(options)) => return verify::run(&options).await,
             Some(Command::Completions(options)) => manual::completions(&options, Self::command()),
             Some(Command::Man(options)) => manual::page(&options, Self::command()),
             Some(Command::Demo) => demo::run().await,

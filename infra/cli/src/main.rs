@@ -15,6 +15,7 @@ mod terminal;
 mod token;
 mod users;
 mod variables;
+mod verify;
 
 use std::process::ExitCode;
 

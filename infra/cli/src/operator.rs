@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use flexgate::authn::{CallerSettings, Verifier};
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::outbound::Deadline;
+use flexgate::base::outbound::{Deadline, HttpClient};
 use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{EventId, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{Common, Platform};
+use flexgate::secrets::{HeldCredential, SecretError, TwilioCredentials};
 use flexgate::store::EventQueue;
 use flexgate::twilio::{CredentialSettings, Flex, Sso};
 use flexgate::users::ledger::Ledger;
@@ -55,6 +56,17 @@ impl Operator {
     /// An SSO client. It needs no credential.
     pub fn sso(&self) -> Sso {
         self.platform.sso(&self.common)
+    }
+
+    /// Returns the account's credential, for requests that the Flex client cannot send.
+    pub async fn credential(&self) -> Result<HeldCredential, SecretError> {
+        let (source, clock) = (self.platform.secrets.clone(), self.clock_rng().clock.clone());
+        TwilioCredentials::new(&self.credential.secret_id, source, clock).current(deadline()).await
+    }
+
+    /// Returns the HTTP client.
+    pub fn http(&self) -> &HttpClient {
+        &self.platform.http
     }
 
     /// Returns the people ledger with the gateway's rules. The ledger changes users through `flex`.

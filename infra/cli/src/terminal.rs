@@ -40,21 +40,51 @@ pub fn remark(text: &str) {
     let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Waits for Ctrl-C, SIGTERM (a service manager) or SIGHUP (a closed terminal).
+/// Waits for a signal that stops a command.
 pub async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+    match StopSignals::listen() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => {
+            let _either_way_stop = tokio::signal::ctrl_c().await;
         }
     }
-    let _either_way_stop = tokio::signal::ctrl_c().await;
+}
+
+/// The signals that stop a command: Ctrl-C, SIGTERM (a service manager) and SIGHUP (a closed terminal). While this value
+/// exists, no signal is lost, and none ends the process by itself.
+pub struct StopSignals {
+    #[cfg(unix)]
+    all: [tokio::signal::unix::Signal; 3],
+}
+
+impl StopSignals {
+    /// Begins to listen.
+    pub fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let [interrupt, terminate, hang_up] =
+                [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+            Ok(Self { all: [signal(interrupt)?, signal(terminate)?, signal(hang_up)?] })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next signal.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            let [interrupt, terminate, hang_up] = &mut self.all;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _either_way_stop = tokio::signal::ctrl_c().await;
+    }
 }
 
 /// Replaces control characters in a text from outside. Control characters could add lines or control the terminal.

@@ -16,6 +16,7 @@ pub(crate) enum Service {
     Flex,
     EventBridge,
     Taskrouter,
+    Preview,
     Idp,
     /// The control API under `/__sim`. The journal omits it, and faults never hit it.
     Control,
@@ -31,6 +32,7 @@ impl Service {
             "flex" => Self::Flex,
             "event-bridge" => Self::EventBridge,
             "taskrouter" => Self::Taskrouter,
+            "preview" => Self::Preview,
             _ => return None,
         })
     }

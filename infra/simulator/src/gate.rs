@@ -98,6 +98,7 @@ async fn perform(world: &std::sync::Arc<World>, call: &Call, parts: &mut Parts) 
     match call.service {
         Service::EventBridge if call.method == Method::GET && call.header("upgrade").is_some() => {
             match WebSocketUpgrade::from_request_parts(parts, &()).await {
+                Ok(upgrade) if call.segments() == ["graphql-subscriptions"] => twilio::graphql::connect(world, upgrade),
                 Ok(upgrade) => twilio::bridge::connect(world, call, upgrade),
                 Err(refusal) => axum::response::IntoResponse::into_response(refusal),
             }

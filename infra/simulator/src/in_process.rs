@@ -11,6 +11,7 @@ use crate::call::Wire;
 use crate::idp::keys::KeyRing;
 use crate::persist::Store;
 use crate::simulator::StartError;
+use crate::switches::Switches;
 use crate::world::World;
 use crate::{gate, random};
 
@@ -33,7 +34,7 @@ impl InProcess {
         let keys = KeyRing::shared()?;
         random::seed(seed);
         let (running, stop) = watch::channel(false);
-        let world = World::with_keys(url.to_owned(), Store::default(), trusted_urls, stop, keys)?;
+        let world = World::with_keys(url.to_owned(), Store::default(), trusted_urls, Switches::default(), stop, keys)?;
         world.state().clock = Some(Arc::new(clock));
         Ok(Self { world: Arc::new(world), _running: Arc::new(running) })
     }

@@ -31,7 +31,7 @@ mod world;
 pub use idp::keys::rsa_pkcs8;
 pub use in_process::InProcess;
 pub use simulator::{Account, Config, Simulator, StartError};
-pub use switches::{Deactivated, OverTtl, Reactivation, StateMember, Switches};
+pub use switches::*;
 
 /// The only account.
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
@@ -41,6 +41,8 @@ pub const AUTH_TOKEN: &str = "fa4efa4efa4efa4efa4efa4efa4efa4e";
 pub const INSTANCE_SID: &str = "GO00000000000000000000000000000001";
 /// The `TaskRouter` workspace.
 pub const WORKSPACE_SID: &str = "WS00000000000000000000000000000001";
+/// The default team. Every user without another team is a member of it.
+pub const DEFAULT_TEAM_SID: &str = "QO00000000000000000000000000000def";
 /// The SSO profile. The SSO configuration calls it `connection_name`.
 pub const SSO_PROFILE_SID: &str = "JQ00000000000000000000000000000001";
 /// The `client_id` of the SSO configuration. The SDK puts this value into `state`.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::random;
+use crate::switches::Numeric as _;
 use crate::twilio::directory::FlexUser;
 use crate::twilio::worker::Worker;
 use crate::world::State;
@@ -49,7 +50,7 @@ impl Seed {
         }
         let numbers = self.first..self.first + self.count;
         let now = state.now();
-        let version = state.switches.version_starts_at;
+        let version = state.switches.version_starts_at.number();
         let directory = &mut state.lasting.directory;
         let taken = numbers.clone().map(|n| self.username(n)).find(|name| directory.by_folded_username(name).is_some());
         if let Some(name) = taken {

@@ -28,6 +28,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The Trusted URLs of the SSO configuration. A URL must match exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
+    /// The switches at the start and after each reset.
+    pub switches: Switches,
 }
 
 impl Default for Config {
@@ -38,6 +40,7 @@ impl Default for Config {
             public_url: None,
             data_dir: None,
             trusted_urls: Vec::new(),
+            switches: Switches::default(),
         }
     }
 }
@@ -122,7 +125,7 @@ impl Simulator {
         let store = Store::open(config.data_dir)?;
         let identity = Identity::load_or_generate(&store)?;
         let (stop, stopped) = watch::channel(false);
-        let world = Arc::new(World::new(url, store, config.trusted_urls, stopped.clone())?);
+        let world = Arc::new(World::new(url, store, config.trusted_urls, config.switches, stopped.clone())?);
 
         let mut tasks = vec![tokio::spawn(listener::serve(http_listener, None, world.clone(), stopped.clone()))];
         if let Some((listener, _)) = tls_listener {

@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) events: broadcast::Sender<WorkerEvent>,
     pub(crate) stop: watch::Receiver<bool>,
     initial_trusted: Vec<String>,
+    initial_switches: Switches,
     initial_keys: KeyRing,
     state: Mutex<State>,
 }
@@ -49,11 +50,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn initial(trusted_urls: Vec<String>, keys: KeyRing) -> Self {
+    fn initial(trusted_urls: Vec<String>, switches: Switches, keys: KeyRing) -> Self {
         Self {
             clock: None,
             clock_offset: 0,
-            switches: Switches::default(),
+            switches,
             faults: Vec::new(),
             journal: Journal::default(),
             credentials: Credentials::default(),
@@ -77,21 +78,23 @@ impl World {
         url: String,
         store: Store,
         trusted_urls: Vec<String>,
+        switches: Switches,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let keys = KeyRing::load_or_generate(&store)?;
-        Self::with_keys(url, store, trusted_urls, stop, keys)
+        Self::with_keys(url, store, trusted_urls, switches, stop, keys)
     }
 
     pub(crate) fn with_keys(
         url: String,
         store: Store,
         trusted_urls: Vec<String>,
+        switches: Switches,
         stop: watch::Receiver<bool>,
         keys: KeyRing,
     ) -> Result<Self, StartError> {
         let token_key = TokenKey::load_or_generate(&store)?;
-        let mut state = State::initial(trusted_urls.clone(), keys.clone());
+        let mut state = State::initial(trusted_urls.clone(), switches.clone(), keys.clone());
         if let Some((database, lasting)) = Database::open(&store)? {
             state.database = Some(database);
             state.lasting = lasting;
@@ -103,6 +106,7 @@ impl World {
             events: broadcast::channel(256).0,
             stop,
             initial_trusted: trusted_urls,
+            initial_switches: switches,
             initial_keys: keys,
             state: Mutex::new(state),
         })
@@ -116,14 +120,15 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the first keys and trusted URLs.
+    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the first keys,
+    /// trusted URLs and switches.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {
             clock: state.clock.take(),
             lasting: Lasting::emptied(),
             database: state.database.take(),
-            ..State::initial(self.initial_trusted.clone(), self.initial_keys.clone())
+            ..State::initial(self.initial_trusted.clone(), self.initial_switches.clone(), self.initial_keys.clone())
         };
         drop(state);
         if let Err(error) = self.initial_keys.save(&self.store) {

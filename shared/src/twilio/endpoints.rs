@@ -6,13 +6,15 @@ use url::{Host, Url};
 
 /// One of Twilio's services. Each has a separate host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
+pub enum Service {
     /// `flex-api.twilio.com`: users, tokens, configuration.
     FlexApi,
     /// `services.twilio.com`: SSO.
     Services,
     /// `taskrouter.twilio.com`: workers.
     TaskRouter,
+    /// `iam.twilio.com`: validates tokens.
+    Iam,
 }
 
 impl Service {
@@ -21,6 +23,7 @@ impl Service {
             Self::FlexApi => "flex-api",
             Self::Services => "services",
             Self::TaskRouter => "taskrouter",
+            Self::Iam => "iam",
         }
     }
 }
@@ -95,7 +98,8 @@ impl Endpoints {
     }
 
     /// Builds the URL of `path` at `service`, with every segment percent-encoded.
-    pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
+    #[must_use]
+    pub fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {
             Base::At(base) => {
                 let mut url = base.clone();
@@ -134,7 +138,7 @@ fn host(service: Service, region: Option<&str>) -> Url {
             let region = region.rsplit('.').next().unwrap_or(region);
             format!("https://{label}.{region}.twilio.com/")
         }
-        (Service::FlexApi | Service::TaskRouter, Some(region)) => format!("https://{label}.{region}.twilio.com/"),
+        (_, Some(region)) => format!("https://{label}.{region}.twilio.com/"),
     };
     Url::parse(&address).expect("a host of checked labels")
 }

@@ -20,7 +20,7 @@ mod workers;
 
 use std::sync::Arc;
 
-pub use endpoints::{Endpoints, EndpointsError, is_loopback};
+pub use endpoints::{Endpoints, EndpointsError, Service, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use probe::RedirectUrl;
 pub use settings::{CredentialSettings, endpoints};

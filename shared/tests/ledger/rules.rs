@@ -6,6 +6,7 @@ use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Role, Username};
 use flexgate::store::{PersonKey, PersonLease};
 use flexgate::users::ledger::{Earlier, LedgerError, News, Outcome};
+use flexgate_simulator::Reactivation;
 use serde_json::json;
 use time::Duration;
 
@@ -147,7 +148,7 @@ async fn a_person_is_not_a_sid() {
     assert_eq!(fixture.person("ada@example.com").await.unwrap().id, person.id);
     // Twilio may give a user another SID when it reactivates the user.
     fixture.world.simulator.switch(|switches| {
-        switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap();
+        switches.provision_reactivates = Reactivation::NewSid;
     });
     for active in [false, true] {
         fixture.state(&news("operator", "ada@example.com", Some(active), &["agent"])).await.unwrap();

@@ -8,6 +8,7 @@ use flexgate::domain::ledger::{Said, Statement};
 use flexgate::domain::{EventId, FlexUserSid, Username};
 use flexgate::store::{Lane, Message, Settled};
 use flexgate::users::ledger::{Earlier, News, Outcome, SweepError, SweepOptions, Swept};
+use flexgate_simulator::SparseResponses;
 use serde_json::json;
 use time::Duration;
 
@@ -180,7 +181,7 @@ async fn what_a_list_leaves_out_is_no_drift_and_a_list_without_anybody_makes_not
     let empty = fixture.sweep(None).await.unwrap();
     assert_eq!((empty, fixture.platform.usernames().last_walk().await.unwrap()), (Swept::default(), None));
     says(&fixture, "ada", true, &["supervisor"]).await;
-    fixture.world.simulator.switch(|switches| switches.sparse_responses = true);
+    fixture.world.simulator.switch(|switches| switches.sparse_responses = SparseResponses::Sparse);
     let swept = fixture.sweep(None).await.unwrap();
     assert_eq!((swept.users, swept.drifted, swept.queued), (1, 0, 0));
 }

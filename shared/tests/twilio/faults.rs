@@ -5,6 +5,7 @@ use std::time::Duration;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::TokenTtl;
 use flexgate::twilio::TwilioError;
+use flexgate_simulator::ErrorFormat;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -169,8 +170,8 @@ async fn a_twilio_that_is_not_there_is_unreachable() {
 #[tokio::test]
 async fn refusals_are_told_apart_in_both_error_shapes() {
     let clients = Clients::start().await;
-    for rfc9457 in [false, true] {
-        clients.world.simulator.switch(|switches| switches.rfc9457_errors = rfc9457);
+    for format in [ErrorFormat::Twilio, ErrorFormat::Problem] {
+        clients.world.simulator.switch(|switches| switches.rfc9457_errors = format);
         let sid = format!("FU{}", "0".repeat(32)).parse().unwrap();
         let Err(TwilioError::NotFound(error)) = clients.flex.get(&sid, soon()).await else { panic!("not found") };
         assert_eq!(error.code, Some(20404));

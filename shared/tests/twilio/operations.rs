@@ -3,7 +3,7 @@
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};
 use flexgate::twilio::TwilioError;
-use flexgate_simulator::{Deactivated, Reactivation};
+use flexgate_simulator::{Deactivated, FindCase, MintStatus, Reactivation, SparseResponses};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -69,8 +69,8 @@ async fn an_unknown_user_is_none_by_name_and_an_error_by_sid() {
 async fn a_name_that_differs_in_case_only_is_another_user() {
     let clients = Clients::start().await;
     clients.flex.provision(&desired("Katherine"), soon()).await.unwrap();
-    for case_sensitive in [true, false] {
-        clients.world.simulator.switch(|switches| switches.find_case_sensitive = case_sensitive);
+    for case in [FindCase::Sensitive, FindCase::Insensitive] {
+        clients.world.simulator.switch(|switches| switches.find_case_sensitive = case);
         assert_eq!(clients.flex.find(&"katherine".parse().unwrap(), soon()).await.unwrap(), None);
     }
 }
@@ -88,7 +88,7 @@ async fn two_users_of_one_name_are_an_error() {
 async fn answers_that_leave_fields_out_are_understood() {
     let clients = Clients::start().await;
     clients.flex.provision(&desired("katherine"), soon()).await.unwrap();
-    clients.world.simulator.switch(|switches| switches.sparse_responses = true);
+    clients.world.simulator.switch(|switches| switches.sparse_responses = SparseResponses::Sparse);
     let found = clients.flex.find(&"katherine".parse().unwrap(), soon()).await.unwrap().unwrap();
     assert!(!found.is_complete() && !found.is_deactivated() && !found.is_active(), "what is not said is not known");
 }
@@ -118,7 +118,7 @@ async fn every_page_of_the_list_is_reached_and_no_user_twice() {
 async fn a_minted_token_is_good_and_says_whose_it_is() {
     let clients = Clients::start().await;
     let user = clients.flex.provision(&desired("katherine"), soon()).await.unwrap();
-    for status in [200, 201] {
+    for status in [MintStatus::Ok, MintStatus::Created] {
         clients.world.simulator.switch(|switches| switches.mint_status = status);
         let minted =
             clients.flex.mint(&user.flex_user_sid, TokenTtl::from_seconds(600).unwrap(), soon()).await.unwrap();

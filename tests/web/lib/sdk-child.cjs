@@ -1,6 +1,6 @@
 "use strict";
 // Uses the unmodified SDK once, in a separate process, because the SDK leaves timers and sockets open. Standard input:
-// {account, token, want: "validate" | "worker"}. Standard output: one JSON line.
+// {account, token, want: "validate" | "public" | "worker"}. Standard output: one JSON line.
 
 const path = require("node:path");
 const { createRequire } = require("node:module");
@@ -8,8 +8,11 @@ const { createRequire } = require("node:module");
 const desktop = path.join(__dirname, "../../../examples/agent-desktop/package.json");
 const sdk = createRequire(desktop)("@twilio/flex-sdk");
 
-async function run({ account, token, renewed, want }) {
+async function run({ account, domain, token, renewed, want }) {
   if (want === "validate") return { validated: await sdk.validateToken(account, token) };
+  if (want === "public") {
+    return { by: [await sdk.getPublicConfig({ accountSid: account }), await sdk.getPublicConfig({ runtimeDomain: domain })] };
+  }
   const client = await sdk.createClient(token, { telemetryOptions: { disabled: true } });
   const worker = await client.getWorker();
   const told = {

@@ -76,7 +76,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
 async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     let scim = scim().await;
     // Twilio may refuse to deprovision a user a second time.
-    scim.world.simulator.switch(|switches| switches.deprovision_twice_status = 404);
+    scim.world.switch(&json!({ "deprovision_twice_status": 404 })).await;
     let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
     let off = json!([{ "op": "replace", "path": "active", "value": false }]);

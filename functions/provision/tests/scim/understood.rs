@@ -187,9 +187,7 @@ async fn an_inactive_user_is_edited_without_being_made_active() {
 #[tokio::test]
 async fn a_user_keeps_its_id_where_twilio_gives_a_new_sid_when_reactivated() {
     let scim = scim().await;
-    scim.world
-        .simulator
-        .switch(|switches| switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap());
+    scim.world.switch(&json!({ "provision_reactivates": "new_sid" })).await;
     let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
     scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
@@ -203,9 +201,7 @@ async fn a_user_keeps_its_id_where_twilio_gives_a_new_sid_when_reactivated() {
     scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
     assert_eq!(scim.get(&path).await.is(200)["active"], false);
 
-    scim.world.simulator.switch(|switches| {
-        switches.provision_reactivates = serde_json::from_value(json!("stays_deactivated")).unwrap();
-    });
+    scim.world.switch(&json!({ "provision_reactivates": "stays_deactivated" })).await;
     scim.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.refused(502, "-");
 }
 
@@ -264,11 +260,8 @@ async fn only_what_is_asked_for_is_sent() {
 #[tokio::test]
 async fn twilio_may_leave_out_fields_inactive_users_and_case() {
     let scim = scim().await;
-    scim.world.simulator.switch(|switches| {
-        switches.sparse_responses = true;
-        switches.find_returns_deactivated = false;
-        switches.find_case_sensitive = false;
-    });
+    let switches = json!({ "sparse_responses": true, "find_returns_deactivated": false, "find_case_sensitive": false });
+    scim.world.switch(&switches).await;
     let id = scim.user("Ada").await;
     let path = format!("/Users/{id}");
     let find = "/Users?filter=userName%20eq%20%22ada%22";

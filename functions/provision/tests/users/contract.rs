@@ -113,7 +113,7 @@ async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
     // The new store is empty, so Flexgate must search Twilio for the user.
     let store = format!("sqlite:{}", directory.world.store_path().with_file_name("another.db").display());
     directory.router = process(&directory.world, &[("FLEXGATE_STORE", &store)]);
-    directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);
+    directory.world.switch(&json!({ "find_returns_deactivated": false })).await;
     directory.world.fault(&json!({
         "service": "flex-api", "method": "GET", "path_contains": "/Users", "kind": "status", "status": 200,
         "body": { "users": [{ "flex_user_sid": directory.get("/users?username=katherine").await.body["users"][0]["flex_user_sid"],

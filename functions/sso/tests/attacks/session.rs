@@ -124,12 +124,8 @@ async fn s32_the_session_cookie_after_logout() {
 #[tokio::test]
 async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_ends_clearly() {
     let world = World::on_one_clock().await;
-    world.simulator.switch(|switches| {
-        switches.sso_max_lifetime_seconds = 8 * 3600;
-        // Twilio accepts the same refresh token again. With a new refresh token each time, a lost answer would end the
-        // session.
-        switches.refresh_rotates = false;
-    });
+    // Twilio accepts the same refresh token again. With a new refresh token each time, a lost answer would end the session.
+    world.switch(&json!({ "sso_max_lifetime_seconds": 8 * 3600, "refresh_rotates": false })).await;
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
     let mut browser = Browser::new(process_with(&world, &lifetimes));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
@@ -187,7 +183,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
 #[tokio::test]
 async fn a_lost_answer_to_a_refresh_costs_no_token_that_is_still_good() {
     let (world, mut browser) = signed_in().await;
-    world.simulator.switch(|switches| switches.refresh_rotates = false);
+    world.switch(&json!({ "refresh_rotates": false })).await;
     let first = browser.call("/sso/token").await.body;
     world.advance(Duration::minutes(56)).await;
     world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "lost_response" })).await;

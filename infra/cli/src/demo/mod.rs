@@ -19,8 +19,14 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
     // The gateway's settings contain the gateway's address. So choose the port first.
     let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
-    let set_up =
-        Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None, environment: false };
+    let set_up = Simulated {
+        data_dir: folder.path(),
+        gateway: port,
+        simulator: any_port,
+        tls: None,
+        environment: false,
+        switches: None,
+    };
     let Started { simulator, reader, lock: _lock } = set_up.start().await?;
     let settings = Settings::read(reader)?;
     let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, ClockRng::system()).await?;

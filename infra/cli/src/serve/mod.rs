@@ -45,6 +45,7 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
         simulator: local(options.simulator_port),
         tls: Some(local(options.tls_port)),
         environment: true,
+        switches: options.switches.as_deref(),
     };
     let Started { simulator, reader, lock: _lock } = simulated.start().await?;
     let settings = Settings::read(reader)?;

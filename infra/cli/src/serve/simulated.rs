@@ -12,7 +12,7 @@ use flexgate::base::clock_rng::{SystemRng, random};
 use flexgate::base::error_chain::with_causes;
 use flexgate::base::settings::Reader;
 use flexgate_provision::NewToken;
-use flexgate_simulator::{AUDIENCE, Config, Simulator};
+use flexgate_simulator::{AUDIENCE, Config, Simulator, Switches};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ pub struct Simulated<'a> {
     pub tls: Option<SocketAddr>,
     /// Whether other `FLEXGATE_…` variables in the environment override the generated settings.
     pub environment: bool,
+    /// The file with the simulator's switches.
+    pub switches: Option<&'a Path>,
 }
 
 /// A running simulated set-up.
@@ -50,6 +52,7 @@ pub struct Started {
 impl Simulated<'_> {
     /// Starts the simulator. Fails if another process uses the same folder.
     pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
+        let switches = self.switches.map(read_switches).transpose()?.unwrap_or_default();
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
             format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
         })?;
@@ -60,6 +63,7 @@ impl Simulated<'_> {
             tls: self.tls,
             data_dir: Some(self.data_dir.join("simulator")),
             trusted_urls: vec![format!("{public_url}/sso/default/callback")],
+            switches,
             ..Config::default()
         })
         .await
@@ -110,6 +114,12 @@ impl Simulated<'_> {
             _ => format!("{said}: make it writable for this user, or choose another folder with --data-dir"),
         }
     }
+}
+
+fn read_switches(path: &Path) -> Result<Switches, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    serde_json::from_str(&text)
+        .map_err(|error| format!("{} does not hold switches ({error}): docs/verify.md lists them", path.display()))
 }
 
 fn lock(folder: &Path) -> Result<File, String> {

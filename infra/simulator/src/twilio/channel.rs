@@ -37,7 +37,9 @@ pub(super) fn proxy(world: &World, call: &Call) -> Outcome {
         ("GET", []) => {
             json!({ "sid": WORKSPACE_SID, "account_sid": ACCOUNT_SID, "friendly_name": "Flex Task Assignment" })
         }
-        ("GET", ["Activities"]) => activities(),
+        ("GET", ["Activities"]) => {
+            json!({ "contents": activities(), "after_sid": null, "total": ACTIVITIES.len() })
+        }
         ("GET", ["Workers", worker]) => worker_payload(world, worker)?,
         ("POST", ["Workers", worker]) => update(world, worker, &own, &wrapped.params)?,
         ("GET", _) => json!({ "contents": [], "after_sid": null, "total": 0 }),
@@ -46,17 +48,15 @@ pub(super) fn proxy(world: &World, call: &Call) -> Outcome {
     Ok(web::json(StatusCode::OK, &json!({ "payload": payload })))
 }
 
-fn activities() -> Value {
-    let contents: Vec<Value> = ACTIVITIES
-        .iter()
-        .map(|(sid, name, available)| {
-            json!({
-                "sid": sid, "account_sid": ACCOUNT_SID, "workspace_sid": WORKSPACE_SID, "friendly_name": name,
-                "available": available, "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-01-01T00:00:00Z",
-            })
+/// The activities in `TaskRouter`'s format.
+pub(super) fn activities() -> Vec<Value> {
+    let activity = |(sid, name, available): &(&str, &str, bool)| {
+        json!({
+            "sid": sid, "account_sid": ACCOUNT_SID, "workspace_sid": WORKSPACE_SID, "friendly_name": name,
+            "available": available, "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-01-01T00:00:00Z",
         })
-        .collect();
-    json!({ "contents": contents, "after_sid": null, "total": ACTIVITIES.len() })
+    };
+    ACTIVITIES.iter().map(activity).collect()
 }
 
 fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
@@ -65,19 +65,35 @@ fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
     Ok(worker.payload(user))
 }
 
-/// Sets `ActivitySid` and `Attributes`. Each change sends an event to the worker's websockets.
 fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> Result<Value, TwilioError> {
     if sid != own {
         return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
     }
-    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let activity = params.get("ActivitySid").and_then(Value::as_str);
     let attributes = params.get("Attributes").map(attributes).transpose()?;
+    change(world, sid, Change { activity, attributes, expected: None })
+}
+
+/// A change of a worker.
+pub(super) struct Change<'a> {
+    pub(super) activity: Option<&'a str>,
+    /// All attributes, which replace the worker's present ones.
+    pub(super) attributes: Option<Map<String, Value>>,
+    /// The version that the worker must have.
+    pub(super) expected: Option<&'a str>,
+}
+
+/// Changes a worker. Each change sends an event to the worker's websockets.
+pub(super) fn change(world: &World, sid: &str, change: Change<'_>) -> Result<Value, TwilioError> {
+    let Change { activity, attributes, expected } = change;
     let mut state = world.state();
     let now = state.now();
     let directory = &mut state.lasting.directory;
-    let user = directory.by_worker(sid).map(|(user, _)| user.sid.clone());
-    let user = user.ok_or_else(|| TwilioError::not_found(sid))?;
-    let activity = text("ActivitySid");
+    let found = directory.by_worker(sid).map(|(user, worker)| (user.sid.clone(), worker.version));
+    let (user, version) = found.ok_or_else(|| TwilioError::not_found(sid))?;
+    if expected.is_some_and(|expected| expected != version.to_string()) {
+        return Err(TwilioError::new(412, 20412, "The worker has another version"));
+    }
     if activity.is_some_and(|activity| !ACTIVITIES.iter().any(|(known, _, _)| *known == activity)) {
         return Err(TwilioError::new(400, 20001, "ActivitySid is not one of the workspace's"));
     }
@@ -92,7 +108,7 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
             events.push("worker.activity.update");
         }
         if let Some(mut attributes) = attributes {
-            for owned in ["contact_uri", "full_name", "email", "roles"] {
+            for owned in ["contact_uri", "full_name", "email", "roles", "team_sid"] {
                 attributes.remove(owned);
             }
             worker.attributes = attributes;
@@ -122,7 +138,7 @@ pub(super) fn go_offline(world: &World, sid: &str) {
 }
 
 /// Reads the attributes: an object from the SDK, or the same object as text from a REST client.
-fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
+pub(super) fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
     match given {
         Value::Object(members) => Some(members.clone()),
         Value::String(text) => serde_json::from_str(text).ok(),

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::credentials::{self, presented_token};
-use super::{Outcome, info};
+use super::{Outcome, TwilioError, info};
 use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
@@ -29,6 +29,21 @@ pub(super) fn account(world: &World, call: &Call) -> Outcome {
             "url": format!("{}/v1/Configuration", call.own_url),
         }),
     ))
+}
+
+/// `GET /v1/Configuration/Public`, for the SDK's `getPublicConfig`: an account by its SID or its runtime domain. Needs no
+/// credential.
+pub(super) fn public(call: &Call) -> Outcome {
+    let is_ours = match (call.query("AccountSid"), call.query("RuntimeDomain")) {
+        (Some(account), None) => account == ACCOUNT_SID,
+        (None, Some(domain)) => same_domain(domain),
+        _ => return Err(TwilioError::new(400, 20001, "Either AccountSid or RuntimeDomain is required")),
+    };
+    let ours = json!({
+        "account_sid": ACCOUNT_SID, "runtime_domain": RUNTIME_DOMAIN, "public_attributes": { "loginPopup": false },
+    });
+    let configurations: Vec<_> = Some(ours).filter(|_| is_ours).into_iter().collect();
+    Ok(web::json(StatusCode::OK, &json!({ "configurations": configurations })))
 }
 
 /// The public SSO configuration. Each non-empty query parameter filters the list.

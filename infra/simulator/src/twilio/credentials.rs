@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::TwilioError;
 use crate::call::Call;
-use crate::switches::Switches;
+use crate::switches::{Numeric as _, Switches};
 use crate::world::World;
 use crate::{
     ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID, AUTH_TOKEN, FOREIGN_KEY_SECRET, FOREIGN_KEY_SID, RESTRICTED_KEY_SECRET,
@@ -85,7 +85,7 @@ impl Credentials {
                 key if key.secret != password => Err(TwilioError::unauthenticated()),
                 key if key.foreign => Err(foreign()),
                 key if key.restricted => Err(TwilioError::new(
-                    switches.restricted_key_status,
+                    switches.restricted_key_status.status(),
                     8001,
                     "The API Key does not have the permission this operation needs",
                 )),

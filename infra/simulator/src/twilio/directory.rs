@@ -8,9 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::team_list::{Part, TeamList};
 use super::worker::Worker;
-use crate::switches::Reactivation;
+use crate::switches::{LongUsername, Numeric as _, Reactivation};
 use crate::world::State;
-use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
+use crate::{ACCOUNT_SID, DEFAULT_TEAM_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
+
+/// The longest `friendly_name` of a worker, in characters.
+const LONGEST_WORKER_NAME: usize = 64;
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
@@ -140,6 +143,10 @@ fn preferred<'u>(mut users: impl DoubleEndedIterator<Item = &'u FlexUser> + Clon
 pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, bool), String> {
     let now = state.now();
     let switches = &state.switches;
+    let is_long = wanted.username.chars().count() > LONGEST_WORKER_NAME;
+    if is_long && switches.long_username == LongUsername::Reject {
+        return Err(format!("username must have at most {LONGEST_WORKER_NAME} characters"));
+    }
     let directory = &mut state.lasting.directory;
     let existing = directory.by_username(&wanted.username).map(|user| (user.sid.clone(), user.deactivated));
     let reuse = match existing {
@@ -171,7 +178,7 @@ pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, boo
             deactivated_at: None,
             created: now,
             updated: now,
-            version: switches.version_starts_at,
+            version: switches.version_starts_at.number(),
             worker: Some(Worker::new(now)),
             generation: 0,
         },
@@ -179,6 +186,12 @@ pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, boo
     user.email = wanted.email;
     user.full_name = wanted.full_name;
     user.roles = wanted.roles;
+    if let Some(worker) = &mut user.worker
+        && is_long
+        && switches.long_username == LongUsername::Cut
+    {
+        worker.friendly_name = Some(user.username.chars().take(LONGEST_WORKER_NAME).collect());
+    }
     if let (Some(attributes), Some(worker)) = (&wanted.attributes, &mut user.worker) {
         worker.set_attributes(attributes)?;
         worker.updated = now;
@@ -219,7 +232,7 @@ impl FlexUser {
         let mut shape = self.common();
         let member = directory.teams.first_of(&self.sid, Part::Members);
         let owner = directory.teams.first_of(&self.sid, Part::Owners);
-        shape.insert("flex_team_sid".to_owned(), json!(member));
+        shape.insert("flex_team_sid".to_owned(), json!(member.unwrap_or(DEFAULT_TEAM_SID)));
         shape.insert("teams".to_owned(), json!({ "team_member": member, "team_owner": owner }));
         let worker_sid = self.worker.as_ref().map(|worker| worker.sid.as_str());
         shape.insert("worker".to_owned(), json!({ "worker_sid": worker_sid, "workspace_sid": WORKSPACE_SID }));

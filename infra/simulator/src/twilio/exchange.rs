@@ -7,7 +7,7 @@ use super::jwe::Claims;
 use super::sso::Session;
 use super::{Outcome, TwilioError};
 use crate::call::Call;
-use crate::switches::Switches;
+use crate::switches::{Numeric as _, Refresh, Switches};
 use crate::world::{State, World};
 use crate::{OTHER_ACCOUNT_SID, OTHER_INSTANCE_SID, SSO_PROFILE_SID, random, web};
 
@@ -45,11 +45,12 @@ fn profile(switches: &Switches, sid: &str) -> Result<(), TwilioError> {
     if sid == SSO_PROFILE_SID {
         return Ok(());
     }
-    Err(TwilioError::new(switches.exchange_profile_status, 70251, "Invalid SSO settings"))
+    Err(TwilioError::new(switches.exchange_profile_status.status(), 70251, "Invalid SSO settings"))
 }
 
 fn refused(switches: &Switches, why: &str) -> TwilioError {
-    TwilioError::new(switches.exchange_error_status, switches.exchange_error_code, "Invalid request").with_detail(why)
+    let code = u32::try_from(switches.exchange_error_code.number()).unwrap_or_default();
+    TwilioError::new(switches.exchange_error_status.status(), code, "Invalid request").with_detail(why)
 }
 
 fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<Session, TwilioError> {
@@ -81,7 +82,7 @@ fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;
     let sessions = &mut state.lasting.sessions;
-    let session = if switches.refresh_rotates {
+    let session = if switches.refresh_rotates == Refresh::Rotates {
         sessions.remove(token).map(|session| Session { refresh_token: String::new(), ..session })
     } else {
         sessions.get(token).cloned()
@@ -115,7 +116,7 @@ fn answer(world: &World, state: &mut State, mut session: Session) -> Outcome {
     let body = |refresh_token: &str| {
         json!({
             "access_token": world.token_key.seal(&claims), "refresh_token": refresh_token,
-            "token_info": claims.token_info(switches.sparse_responses),
+            "token_info": claims.token_info(switches.are_sparse()),
         })
     };
     if !session.refresh_token.is_empty() {

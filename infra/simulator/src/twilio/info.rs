@@ -7,6 +7,7 @@ use super::credentials::{self, presented_token};
 use super::jwe::{Claims, Refused};
 use super::{Outcome, TwilioError, provision};
 use crate::call::Call;
+use crate::switches::Numeric as _;
 use crate::world::World;
 use crate::{clock, web};
 
@@ -27,14 +28,14 @@ pub(super) fn tokens_info(world: &World, call: &Call) -> Outcome {
         "realm_user_id": claims.username, "roles": claims.roles, "permissions": claims.permissions,
         "worker_sid": claims.worker_sid, "expiration": clock::rfc3339(claims.exp),
     });
-    if state.switches.sparse_responses
+    if state.switches.are_sparse()
         && let Some(members) = shape.as_object_mut()
     {
         for name in ["username", "permissions", "worker_sid", "name_id"] {
             members.remove(name);
         }
     }
-    Ok(web::json(web::status(state.switches.info_status), &shape))
+    Ok(web::json(web::status(state.switches.info_status.status()), &shape))
 }
 
 /// Returns the claims of a token that is valid now.
@@ -65,7 +66,7 @@ pub(super) fn validate(world: &World, call: &Call) -> Outcome {
                 Refused::Expired => (20104, "Access Token expired or expiration date invalid"),
             };
             (
-                state.switches.iam_invalid_status,
+                state.switches.iam_invalid_status.status(),
                 json!({
                     "valid": false, "code": code, "message": message, "expiration": null, "realm_user_id": null,
                     "identity": null, "roles": null, "worker_sid": null,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::persist::Store;
 use crate::simulator::StartError;
+use crate::switches::TokensAtDeprovision;
 use crate::world::State;
 use crate::{clock, random, web};
 
@@ -134,8 +135,8 @@ impl TokenKey {
             return Err(Refused::Invalid);
         }
         let user = state.lasting.directory.by_sid(&claims.flex_user_sid).ok_or(Refused::Invalid)?;
-        let cut_off =
-            state.switches.tokens_die_at_deprovision && (user.deactivated || claims.generation != user.generation);
+        let cut_off = state.switches.tokens_die_at_deprovision == TokensAtDeprovision::Die
+            && (user.deactivated || claims.generation != user.generation);
         if cut_off { Err(Refused::Invalid) } else { Ok(claims) }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::directory::FlexUser;
 use super::{Outcome, TwilioError};
 use crate::call::Call;
+use crate::switches::{FindCase, FindDeactivated};
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, random, web};
 
@@ -16,13 +17,14 @@ pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let state = world.state();
     let switches = &state.switches;
     let directory = &state.lasting.directory;
-    let folded = || directory.by_folded_username(wanted).filter(|_| !switches.find_case_sensitive);
+    let folded =
+        || directory.by_folded_username(wanted).filter(|_| switches.find_case_sensitive == FindCase::Insensitive);
     let found = directory.by_username(wanted).or_else(folded);
-    let found = found.filter(|user| switches.find_returns_deactivated || !user.deactivated);
-    let mut users: Vec<Value> = found.iter().map(|user| user.found(switches.sparse_responses)).collect();
+    let found = found.filter(|user| switches.find_returns_deactivated == FindDeactivated::Found || !user.deactivated);
+    let mut users: Vec<Value> = found.iter().map(|user| user.found(switches.are_sparse())).collect();
     if let (true, Some(user)) = (switches.find_returns_two, found) {
         let twin = FlexUser { sid: random::sid("FU"), ..user.clone() };
-        users.push(twin.found(switches.sparse_responses));
+        users.push(twin.found(switches.are_sparse()));
     }
     Ok(web::json(
         StatusCode::OK,
@@ -36,7 +38,7 @@ pub(super) fn find(world: &World, call: &Call) -> Outcome {
 pub(super) fn get(world: &World, sid: &str) -> Outcome {
     let state = world.state();
     let user = state.lasting.directory.by_sid(sid).ok_or_else(|| TwilioError::not_found(sid))?;
-    Ok(web::json(StatusCode::OK, &user.flat(state.switches.sparse_responses)))
+    Ok(web::json(StatusCode::OK, &user.flat(state.switches.are_sparse())))
 }
 
 /// Lists all users page by page, including deactivated ones (Twilio's v1 API).
@@ -44,7 +46,7 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let (size, page, start) = page_asked_for(call)?;
     let state = world.state();
     let all = state.lasting.directory.users();
-    let sparse = state.switches.sparse_responses;
+    let sparse = state.switches.are_sparse();
     let users: Vec<Value> =
         all.get(start..).unwrap_or_default().iter().take(size).map(|user| user.flat(sparse)).collect();
     Ok(web::json(

@@ -6,11 +6,13 @@ use super::directory::FlexUser;
 use super::jwe::Claims;
 use super::{Outcome, TwilioError, provision};
 use crate::call::Call;
-use crate::switches::{Deactivated, OverTtl, Switches};
+use crate::switches::{Deactivated, Numeric as _, OverTtl, ShortTtl, Switches};
 use crate::world::World;
 use crate::{random, web};
 
 const DEFAULT_TTL: i64 = 3600;
+/// The shortest TTL, unless [`ShortTtl::Mint`] is chosen.
+const SHORTEST_TTL: i64 = 60;
 
 pub(super) fn mint(world: &World, call: &Call, sid: &str) -> Outcome {
     let state = world.state();
@@ -30,8 +32,8 @@ pub(super) fn mint(world: &World, call: &Call, sid: &str) -> Outcome {
         claims.roles.push("admin".to_owned());
     }
     Ok(web::json(
-        web::status(switches.mint_status),
-        &json!({ "access_token": world.token_key.seal(&claims), "token_info": claims.token_info(switches.sparse_responses) }),
+        web::status(switches.mint_status.status()),
+        &json!({ "access_token": world.token_key.seal(&claims), "token_info": claims.token_info(switches.are_sparse()) }),
     ))
 }
 
@@ -45,8 +47,16 @@ fn ttl(call: &Call, switches: &Switches) -> Result<i64, TwilioError> {
             value.as_i64().filter(|ttl| *ttl > 0).ok_or_else(|| TwilioError::body("ttl must be a positive integer"))?
         }
     };
+    let wanted = match switches.short_ttl {
+        ShortTtl::Reject if wanted < SHORTEST_TTL => {
+            return Err(TwilioError::body(format!("ttl must be at least {SHORTEST_TTL}")));
+        }
+        ShortTtl::Raise => wanted.max(SHORTEST_TTL),
+        ShortTtl::Mint | ShortTtl::Reject => wanted,
+    };
     match switches.over_max_ttl {
         _ if wanted <= switches.max_ttl_seconds => Ok(wanted),
+        OverTtl::Mint => Ok(wanted),
         OverTtl::Clamp => Ok(switches.max_ttl_seconds),
         OverTtl::Reject => Err(TwilioError::body(format!("ttl must be at most {}", switches.max_ttl_seconds))),
     }

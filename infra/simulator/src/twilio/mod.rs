@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::call::{Call, Service};
+use crate::switches::ErrorFormat;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, web};
 
@@ -15,6 +16,8 @@ pub(crate) mod credentials;
 pub(crate) mod directory;
 mod error;
 mod exchange;
+mod expression;
+pub(crate) mod graphql;
 mod info;
 pub(crate) mod jwe;
 mod lookup;
@@ -31,7 +34,7 @@ use error::TwilioError;
 type Outcome = Result<Response, TwilioError>;
 
 pub(crate) fn answer(world: &World, call: &Call) -> Response {
-    let as_problem = world.state().switches.rfc9457_errors;
+    let as_problem = world.state().switches.rfc9457_errors == ErrorFormat::Problem;
     route(world, call).unwrap_or_else(|error| error.response(as_problem))
 }
 
@@ -46,6 +49,10 @@ fn route(world: &World, call: &Call) -> Outcome {
         (Service::FlexApi, method, ["v1", "Configuration"]) => {
             only(method, "GET")?;
             configuration::account(world, call)
+        }
+        (Service::FlexApi, method, ["v1", "Configuration", "Public"]) => {
+            only(method, "GET")?;
+            configuration::public(call)
         }
         (Service::FlexApi, method, [version, "Instances", instance, rest @ ..]) => {
             credentials::require(world, call)?;
@@ -72,12 +79,12 @@ fn route(world: &World, call: &Call) -> Outcome {
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }
-        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, "Workers"]) => {
+        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, rest @ ..]) => {
             credentials::require(world, call)?;
-            only(method, "GET")?;
             ours(workspace, WORKSPACE_SID)?;
-            workers::list(world, call)
+            workers::route(world, call, method, rest)
         }
+        (Service::Preview, method, ["Flex", "graphql"]) => graphql::answer(world, call, method),
         (Service::EventBridge, "POST", ["v1", "wschannels"]) => channel::proxy(world, call),
         _ => Err(TwilioError::not_found(&call.path)),
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::directory::{self, ROLES, Wanted};
 use super::{Outcome, TwilioError};
 use crate::call::Call;
+use crate::switches::Numeric as _;
 use crate::web;
 use crate::world::World;
 
@@ -17,8 +18,8 @@ pub(super) fn provision(world: &World, call: &Call) -> Outcome {
     let mut state = world.state();
     let (user, created) = directory::upsert(&mut state, wanted).map_err(TwilioError::body)?;
     let switches = &state.switches;
-    let status = if created { switches.provision_status } else { switches.provision_update_status };
-    Ok(web::json(web::status(status), &user.provisioned(&state.lasting.directory, switches.sparse_responses)))
+    let status = if created { switches.provision_status.status() } else { switches.provision_update_status.status() };
+    Ok(web::json(web::status(status), &user.provisioned(&state.lasting.directory, switches.are_sparse())))
 }
 
 pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
@@ -26,7 +27,7 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
     let sid = required_text(&body, "flex_user_sid")?;
     let mut state = world.state();
     let now = state.now();
-    let twice = state.switches.deprovision_twice_status;
+    let twice = state.switches.deprovision_twice_status.status();
     let directory = &mut state.lasting.directory;
     let user = directory.by_sid(&sid).ok_or_else(|| TwilioError::not_found(&sid))?;
     if user.deactivated {
@@ -68,7 +69,7 @@ pub(super) fn update(world: &World, call: &Call, sid: &str) -> Outcome {
         user.clone()
     });
     let user = changed.ok_or_else(|| TwilioError::not_found(sid))?;
-    Ok(shown(&user, state.switches.sparse_responses))
+    Ok(shown(&user, state.switches.are_sparse()))
 }
 
 fn shown(user: &directory::FlexUser, sparse: bool) -> Response {

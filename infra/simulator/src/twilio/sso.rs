@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::directory::{self, ROLES, Wanted};
 use crate::call::Call;
 use crate::idp::{self, clients::TWILIO_CLIENT_ID};
-use crate::switches::StateMember;
+use crate::switches::{SsoReactivation, StateMember};
 use crate::world::{State, World};
 use crate::{CLIENT_ID, SSO_PROFILE_SID, random, web};
 
@@ -199,7 +199,7 @@ fn sign_in(state: &mut State, pending: &Pending, code: &str) -> Result<String, (
     };
     let gone = || denied("The Flex user is deactivated".to_owned());
     let before = state.lasting.directory.by_username(&wanted.username);
-    if !state.switches.sso_login_reactivates && before.is_some_and(|user| user.deactivated) {
+    if state.switches.sso_login_reactivates == SsoReactivation::Denied && before.is_some_and(|user| user.deactivated) {
         return Err(gone());
     }
     let (user, _) = directory::upsert(state, wanted).map_err(denied)?;

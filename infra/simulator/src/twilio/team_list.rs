@@ -23,10 +23,24 @@ pub(crate) struct Team {
     pub(super) friendly_name: String,
     pub(super) description: Option<String>,
     pub(super) created: i64,
+    /// `None` in the data of earlier versions.
+    #[serde(default)]
+    pub(super) updated: Option<i64>,
+    /// The level in the hierarchy, from 1 to 3.
+    #[serde(default = "lowest")]
+    pub(super) level: u8,
+    #[serde(default)]
+    pub(super) parent: Option<String>,
+    #[serde(default)]
+    pub(super) version: u64,
     #[serde(skip)]
     members: Roster,
     #[serde(skip)]
     owners: Roster,
+}
+
+fn lowest() -> u8 {
+    1
 }
 
 /// A team in the format of `state.json`.
@@ -67,13 +81,27 @@ pub(crate) enum TeamRow {
 }
 
 impl Team {
-    pub(super) fn new(friendly_name: String, description: Option<String>, created: i64) -> Self {
-        let sid = crate::random::sid("QO");
-        Self { sid, friendly_name, description, created, members: Roster::default(), owners: Roster::default() }
+    pub(super) fn new(created: i64) -> Self {
+        Self {
+            sid: crate::random::sid("QO"),
+            friendly_name: String::new(),
+            description: None,
+            created,
+            updated: None,
+            level: lowest(),
+            parent: None,
+            version: 0,
+            members: Roster::default(),
+            owners: Roster::default(),
+        }
     }
 
     pub(super) fn people(&self, part: Part) -> impl Iterator<Item = &str> {
         self.roster(part).people.values().map(String::as_str)
+    }
+
+    pub(super) fn count(&self, part: Part) -> usize {
+        self.roster(part).people.len()
     }
 
     fn roster(&self, part: Part) -> &Roster {
@@ -126,6 +154,21 @@ impl TeamList {
         let key = self.next;
         self.load_team(key, team);
         self.changed.push(TeamRow::Team(key));
+    }
+
+    /// Changes a team, except for its people. Returns `None` for an unknown team.
+    pub(super) fn change<T>(&mut self, sid: &str, change: impl FnOnce(&mut Team) -> T) -> Option<T> {
+        let key = *self.keys.get(sid)?;
+        let outcome = change(self.teams.get_mut(&key)?);
+        self.changed.push(TeamRow::Team(key));
+        Some(outcome)
+    }
+
+    /// Removes the user from every team, so that the user is a member of the default team.
+    pub(super) fn leave_all(&mut self, user: &str) {
+        while let Some(sid) = self.first_of(user, Part::Members).map(str::to_owned) {
+            self.leave(&sid, Part::Members, user);
+        }
     }
 
     /// Removes a team. Returns true if the team existed.

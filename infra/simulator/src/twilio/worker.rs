@@ -17,6 +17,9 @@ pub(crate) const ACTIVITIES: [(&str, &str, bool); 4] = [
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
     pub(crate) sid: String,
+    /// The worker's name if it is not the username.
+    #[serde(default)]
+    pub(crate) friendly_name: Option<String>,
     pub(crate) attributes: Map<String, Value>,
     pub(crate) channels: Map<String, Value>,
     pub(crate) activity_sid: String,
@@ -30,6 +33,7 @@ impl Worker {
     pub(crate) fn new(now: i64) -> Self {
         Self {
             sid: random::sid("WK"),
+            friendly_name: None,
             attributes: Map::new(),
             channels: Map::new(),
             activity_sid: ACTIVITIES[0].0.to_owned(),
@@ -85,7 +89,7 @@ impl Worker {
             "attributes": Value::Object(self.full_attributes(user)).to_string(), "available": available,
             "date_activity_changed": clock::rfc3339(self.activity_changed), "date_created": clock::rfc3339(self.created),
             "date_status_changed": clock::rfc3339(self.activity_changed), "date_updated": clock::rfc3339(self.updated),
-            "friendly_name": user.username, "previous_activity_sid": null, "sid": self.sid, "worker_sid": self.sid,
+            "friendly_name": self.friendly_name.as_ref().unwrap_or(&user.username), "previous_activity_sid": null, "sid": self.sid, "worker_sid": self.sid,
             "worker_activity_sid": null, "workspace_sid": WORKSPACE_SID, "version": self.version.to_string(),
         })
     }

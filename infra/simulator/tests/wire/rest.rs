@@ -205,6 +205,61 @@ async fn a_ttl_over_the_bound_is_refused_or_clamped() {
 }
 
 #[tokio::test]
+async fn a_short_ttl_is_minted_refused_or_raised_and_a_long_one_may_be_minted() {
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
+    let url = sim.users(&format!("/{}/Tokens", user["flex_user_sid"].as_str().unwrap()));
+    let ends = async |ttl: u64| {
+        let (status, minted) = sim.post(&url, &json!({ "ttl": ttl })).await;
+        (status.as_u16(), minted["token_info"]["expiration"].as_str().map(str::to_owned))
+    };
+    assert_eq!(ends(1).await.0, 201);
+    sim.control("switches", json!({ "short_ttl": "reject" })).await;
+    assert_eq!((ends(59).await.0, ends(60).await.0), (400, 201));
+    sim.control("switches", json!({ "short_ttl": "raise", "over_max_ttl": "mint" })).await;
+    let order = [ends(1).await.1, ends(70).await.1, ends(86_400).await.1, ends(172_800).await.1];
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}");
+    assert_ne!(order[2], order[3], "not clamped");
+}
+
+#[tokio::test]
+async fn a_long_username_is_kept_or_cut_or_refused() {
+    let sim = sim().await;
+    let named = async |name: &str| {
+        let user = sim.provision(name, &["agent"]).await;
+        assert_eq!(user["username"], name);
+        let worker = user["worker"]["worker_sid"].as_str().unwrap();
+        let url = sim.at(&format!("/taskrouter/v1/Workspaces/{WORKSPACE_SID}/Workers/{worker}"));
+        let (status, worker) = sim.get(&url).await;
+        assert_eq!(status, 200, "{worker}");
+        worker["friendly_name"].as_str().unwrap().to_owned()
+    };
+    let (long, short) = ("a".repeat(65), "b".repeat(64));
+    assert_eq!(named(&long).await, long);
+    sim.control("switches", json!({ "long_username": "cut" })).await;
+    assert_eq!(named(&long).await, "a".repeat(64));
+    assert_eq!(named(&short).await, short);
+    sim.control("switches", json!({ "long_username": "reject" })).await;
+    let body =
+        json!({ "username": long, "email": "u@example.com", "full_name": "U", "roles": ["agent"], "worker": {} });
+    let (status, error) = sim.post(&sim.users("/Provision"), &body).await;
+    assert_eq!((status.as_u16(), &error["code"]), (400, &json!(45004)));
+    assert_eq!(named(&short).await, short);
+    let unknown = sim.at(&format!("/taskrouter/v1/Workspaces/{WORKSPACE_SID}/Workers/WK{}", "0".repeat(32)));
+    assert_eq!(sim.get(&unknown).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_reset_restores_the_switches_of_the_start() {
+    let switches = Switches { mint_status: MintStatus::Ok, ..Switches::default() };
+    let sim = crate::common::sim_with(Config { switches, ..Config::default() }).await;
+    sim.control("switches", json!({ "mint_status": 201, "info_status": 200 })).await;
+    sim.send(sim.http.post(sim.at("/__sim/reset"))).await;
+    let (_, shown) = sim.get(&sim.at("/__sim/switches")).await;
+    assert_eq!((&shown["mint_status"], &shown["info_status"]), (&json!(200), &json!(201)));
+}
+
+#[tokio::test]
 async fn switches_change_shapes_and_tell_lies() {
     let sim = sim().await;
     let user = sim.provision("ada", &["agent"]).await;
@@ -228,7 +283,7 @@ async fn switches_change_shapes_and_tell_lies() {
 }
 
 #[tokio::test]
-async fn an_update_is_a_form_and_teams_are_there() {
+async fn an_update_is_a_form() {
     let sim = sim().await;
     let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
@@ -240,13 +295,4 @@ async fn an_update_is_a_form_and_teams_are_there() {
         (status.as_u16(), &updated["email"], &updated["locale"]),
         (200, &json!("new@example.com"), &json!("de-DE"))
     );
-
-    let teams = sim.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Teams"));
-    let request = sim.http.post(&teams).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FriendlyName", "Blue")]);
-    let (status, team) = sim.send(request).await;
-    assert_eq!(status, 201);
-    let members = format!("{teams}/{}/Members", team["flex_team_sid"].as_str().unwrap());
-    let request = sim.http.post(&members).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FlexUserSid", sid)]);
-    assert_eq!(sim.send(request).await.0, 201);
-    assert_eq!(sim.get(&members).await.1["members"][0]["flex_user_sid"], sid);
 }

@@ -141,10 +141,10 @@ async fn a_deprovisioned_user_cannot_refresh() {
     let sid = tokens["token_info"]["flex_user_sid"].clone();
     sim.post(&sim.users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     assert_eq!(sim.refresh(tokens["refresh_token"].as_str().unwrap()).await.0, 400);
-    sim.simulator.switch(|switches| switches.sso_login_reactivates = false);
+    sim.simulator.switch(|switches| switches.sso_login_reactivates = SsoReactivation::Denied);
     let end = sim.sign_in(&[("username", "ada")]).await;
     assert_eq!(parameter(&end, "error").as_deref(), Some("access_denied"), "{end}");
-    sim.simulator.switch(|switches| switches.sso_login_reactivates = true);
+    sim.simulator.switch(|switches| switches.sso_login_reactivates = SsoReactivation::Allowed);
     let end = sim.sign_in(&[("username", "ada")]).await;
     assert_eq!(sim.exchange(&parameter(&end, "code").unwrap(), VERIFIER, NONCE).await.0, 200);
 }

@@ -62,21 +62,24 @@ async fn teams_keep_members_and_owners_over_a_restart() {
     let mut sids = Vec::new();
     for name in ["Blue", "Red", "Green"] {
         let team = form(&sim, &teams(&sim, ""), &[("FriendlyName", name)]).await;
-        sids.push(team["flex_team_sid"].as_str().unwrap().to_owned());
+        sids.push(team["team_sid"].as_str().unwrap().to_owned());
     }
     let [blue, red, green] = [0, 1, 2].map(|n| format!("/{}", sids[n]));
     for (team, part, person) in
         [(&blue, "Members", 2), (&blue, "Members", 0), (&blue, "Members", 1), (&red, "Owners", 0)]
     {
-        form(&sim, &teams(&sim, &format!("{team}/{part}")), &[("FlexUserSid", &people[person])]).await;
+        form(&sim, &teams(&sim, &format!("{team}/{part}")), &[("flex_user_sid", &people[person])]).await;
     }
-    form(&sim, &teams(&sim, &format!("{green}/Members")), &[("FlexUserSid", &people[0])]).await;
-    assert_eq!(delete(&sim, &teams(&sim, &format!("{blue}/Members/{}", people[2]))).await, 204);
+    form(&sim, &teams(&sim, &format!("{green}/Members")), &[("flex_user_sid", &people[2])]).await;
+    let change = [("Description", "The blue one"), ("Level", "2")];
+    assert_eq!(form(&sim, &teams(&sim, &blue), &change).await["version"], 1);
     assert_eq!(delete(&sim, &teams(&sim, &green)).await, 204);
     assert_eq!(delete(&sim, &teams(&sim, &green)).await, 404);
 
     let sim = restarted(sim, folder.path()).await;
-    assert_eq!(names(&sim, &teams(&sim, ""), "teams", "friendly_name").await, ["Blue", "Red"]);
+    assert_eq!(names(&sim, &teams(&sim, ""), "teams", "friendly_name").await, ["default", "Blue", "Red"]);
+    let (_, team) = sim.get(&teams(&sim, &blue)).await;
+    assert_eq!((&team["level"], &team["description"]), (&json!(2), &json!("The blue one")));
     let members = teams(&sim, &format!("{blue}/Members"));
     assert_eq!(names(&sim, &members, "members", "flex_user_sid").await, [&*people[0], &*people[1]]);
     let owners = teams(&sim, &format!("{red}/Owners"));
@@ -85,7 +88,7 @@ async fn teams_keep_members_and_owners_over_a_restart() {
     assert_eq!(ada["teams"], json!({ "team_member": sids[0], "team_owner": sids[1] }));
     // The new team does not inherit the removed team's members.
     let team = form(&sim, &teams(&sim, ""), &[("FriendlyName", "White")]).await;
-    let members = teams(&sim, &format!("/{}/Members", team["flex_team_sid"].as_str().unwrap()));
+    let members = teams(&sim, &format!("/{}/Members", team["team_sid"].as_str().unwrap()));
     assert!(names(&sim, &members, "members", "flex_user_sid").await.is_empty());
 }
 
