@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flexgate::base::settings::Reader;
+use flexgate::base::strict_json;
 use flexgate::domain::{Role, SourceName};
 use flexgate::platform::Common;
 use http::HeaderName;
@@ -54,8 +55,9 @@ impl WebhookSettings {
 }
 
 fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
+    let document = strict_json::parse(text.as_bytes()).map_err(|error| format!("is {error}"))?;
     let documents: BTreeMap<String, SourceDocument> =
-        serde_json::from_str(text).map_err(|error| format!("is not a JSON object of sources: {error}"))?;
+        serde_json::from_value(document).map_err(|error| format!("is not a JSON object of sources: {error}"))?;
     let mut sources = BTreeMap::new();
     for (name, document) in documents {
         let parsed: SourceName = name.parse().map_err(|error| format!("names a source that {error}"))?;
@@ -267,6 +269,8 @@ mod tests {
     fn a_mistake_is_named_with_the_variable_and_the_source() {
         for (text, says) in [
             ("[]", "is not a JSON object of sources"),
+            (r#"{"okta": {}, "okta": {"header": "x-secret"}}"#, "a member is repeated"),
+            (r#"{"okta": {"role_map": {"a": "agent", "a": "admin"}}}"#, "a member is repeated"),
             (r#"{"clerk": {}}"#, "clerk: \"kind\" must be one of"),
             (r#"{"Okta": {}}"#, "lower-case letters"),
             (r#"{"okta": {"secret": "x"}}"#, "unknown field `secret`"),

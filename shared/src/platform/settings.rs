@@ -105,18 +105,21 @@ impl Common {
     }
 }
 
-/// Checks that `url` is an origin: https, or http on the local machine, and nothing after the host and port.
+/// Checks that `url` is an origin: https, or http on the local machine, and nothing but a host and a port.
 fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
     let safe = match url.scheme() {
         "https" => true,
         "http" => is_loopback(&url),
         _ => false,
     };
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    // A browser never sends an origin with a wildcard, so one would allow nobody.
+    let bare = url.as_str() == format!("{}/", url.origin().ascii_serialization()) && !url.as_str().contains('*');
     if safe && bare {
         return Some(url);
     }
-    reader.wrong(variable, "must be https, or http on localhost, with nothing after the host: https://gate.example.com")
+    let must =
+        "must be https, or http on localhost, with only a host and a port, and no wildcard: https://gate.example.com";
+    reader.wrong(variable, must)
 }
 
 /// The settings of the functions mint and provision, which use the Twilio account's credential.
@@ -138,5 +141,34 @@ impl OwnerSettings {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let (caller, policy) = (CallerSettings::read(reader), PolicySettings::read(reader));
         Some(Self { common: common?, credential: credential?, caller: caller?, policy: policy? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_nothing_but_a_host_and_a_port() {
+        let read = |text: &str| {
+            let mut reader = Reader::empty();
+            let origin = origin_url(&mut reader, "FLEXGATE_ALLOWED_ORIGINS", text.parse().unwrap());
+            reader.finish(origin).is_ok()
+        };
+        for origin in ["https://desk.example", "https://desk.example:8443/", "http://localhost:3000", "https://[::1]"] {
+            assert!(read(origin), "{origin}");
+        }
+        for other in [
+            "http://desk.example",
+            "https://desk.example/a",
+            "https://desk.example/?",
+            "https://desk.example/#",
+            "https://ada@desk.example",
+            "https://:secret@desk.example",
+            "https://*.example",
+            "file:///desk",
+        ] {
+            assert!(!read(other), "{other}");
+        }
     }
 }

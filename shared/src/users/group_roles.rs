@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::base::strict_json::{self, StrictJsonError};
 use crate::domain::{Role, folded};
 use crate::store::scim::{Group, Member};
 
@@ -47,10 +48,15 @@ impl FromStr for GroupRoles {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const MUST: &str = "must be a JSON object of group names and roles, like {\"Flex Agents\": \"agent\"}";
-        let map: BTreeMap<String, Role> = serde_json::from_str(text).map_err(|_| MUST)?;
+        const TWICE: &str = "names a group twice";
+        let document = strict_json::parse(text.as_bytes()).map_err(|error| match error {
+            StrictJsonError::Duplicate { .. } => TWICE,
+            _ => MUST,
+        })?;
+        let map: BTreeMap<String, Role> = serde_json::from_value(document).map_err(|_| MUST)?;
         let count = map.len();
         let by_name: BTreeMap<_, _> = map.into_iter().map(|(name, role)| (folded(&name), role)).collect();
-        if by_name.len() == count { Ok(Self(by_name)) } else { Err("names a group twice") }
+        if by_name.len() == count { Ok(Self(by_name)) } else { Err(TWICE) }
     }
 }
 
@@ -65,7 +71,9 @@ mod tests {
         let roles: GroupRoles = r#"{"Flex Agents": "agent", "Leads": "supervisor"}"#.parse().unwrap();
         assert_eq!(roles.of("flex agents"), Some(Role::Agent));
         assert_eq!(roles.of("Flex"), None);
-        assert!(r#"{"A": "agent", "a": "admin"}"#.parse::<GroupRoles>().is_err());
+        for twice in [r#"{"A": "agent", "a": "admin"}"#, r#"{"A": "agent", "A": "admin"}"#] {
+            assert_eq!(twice.parse::<GroupRoles>(), Err("names a group twice"));
+        }
         assert!(r#"{"A": "owner"}"#.parse::<GroupRoles>().is_err());
     }
 

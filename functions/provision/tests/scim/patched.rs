@@ -126,3 +126,15 @@ async fn an_inactive_user_shows_the_changes_that_flex_does_not_have_yet() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!((&twilio["email"], &twilio["deactivated"]), (&json!("ada@example.com"), &json!(false)));
 }
+
+#[tokio::test]
+async fn of_two_spellings_of_active_the_one_that_counts_deactivates_even_if_the_rest_is_refused() {
+    let scim = scim().await;
+    let user = ada(&scim).await;
+    let body = json!({
+        "userName": "ada@example.com", "active": true, "URN:ietf:params:scim:schemas:core:2.0:User:active": false,
+        "emails": "no address",
+    });
+    scim.send("PUT", &user, body).await.refused(400, "invalidValue");
+    assert_eq!(scim.get(&user).await.is(200)["active"], false);
+}

@@ -109,7 +109,7 @@ impl Source for FusionAuth {
             return Err(Unproven::Wrong);
         }
         let now = delivery.now.unix_timestamp();
-        let expired = claims.get("exp").is_some_and(|exp| exp.as_i64().is_none_or(|exp| exp + 60 < now));
+        let expired = claims.get("exp").is_some_and(|exp| exp.as_i64().is_none_or(|exp| exp < now - 60));
         if expired { Err(Unproven::Time) } else { Ok(()) }
     }
 

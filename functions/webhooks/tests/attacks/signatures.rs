@@ -209,8 +209,11 @@ async fn w12_fusionauths_jwt_must_be_signed_by_our_key_over_this_very_body() {
         refused(&hooks, "fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &token)], &body).await;
     }
     refused(&hooks, "fusionauth", &[JSON], &body).await;
-    let reply = hooks.post("fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &good)], body).await;
-    assert_eq!(reply.status, 202);
+    let lasting = jwt(&hs, &json!({ "request_body_sha256": hash(&body), "exp": i64::MAX }), key);
+    for token in [good, lasting] {
+        let reply = hooks.post("fusionauth", &[JSON, ("x-fusionauth-signature-jwt", &token)], body.clone()).await;
+        assert_eq!(reply.status, 202);
+    }
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
-        return active_among(schema, body);
+        return active_among(schema, in_order(body));
     };
     let of_operation = |operation: &Value| {
         let operation = operation.as_object()?;
@@ -82,8 +82,8 @@ pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     operations.iter().filter_map(of_operation).next_back()
 }
 
-fn active_among(schema: &Schema, map: &Map<String, Value>) -> Option<bool> {
-    map.iter().filter_map(|(key, value)| active_at(schema, key, value)).next_back()
+fn active_among<'a>(schema: &Schema, members: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Option<bool> {
+    members.into_iter().filter_map(|(key, value)| active_at(schema, key, value)).last()
 }
 
 fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
@@ -235,15 +235,20 @@ impl Schema {
     /// Reads a resource from a client. Keeps only known and writable attributes.
     pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
         let mut read = Document::new();
-        // Dotted and qualified keys add to the values of plain keys, so plain keys come first.
-        let mut keys: Vec<_> = resource.iter().collect();
-        keys.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
-        for (key, value) in keys {
+        for (key, value) in in_order(resource) {
             assign(self, &mut read, key, value)?;
         }
         check_lengths(self, &read)?;
         Ok(read)
     }
+}
+
+/// Returns the members of a resource in the order in which they count. Dotted and qualified keys add to the values of
+/// plain keys, so plain keys come first.
+fn in_order(resource: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut members: Vec<_> = resource.iter().collect();
+    members.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
+    members
 }
 
 /// Whether a key contains a filter, as in Entra's `emails[type eq "work"].value`.

@@ -59,8 +59,8 @@ impl Row {
 
 /// The rows of a file, and warnings about them.
 #[derive(Debug, Default)]
-struct Parsed {
-    rows: Vec<Row>,
+pub(super) struct Parsed {
+    pub(super) rows: Vec<Row>,
     warnings: Vec<String>,
     /// The line numbers of rows with a role that Flexgate cannot give.
     beyond: Vec<u64>,
@@ -68,7 +68,7 @@ struct Parsed {
 
 /// Why a file is refused.
 #[derive(Debug)]
-enum Refused {
+pub(super) enum Refused {
     /// The whole file is unreadable. The text is one line with the reason and advice.
     Whole(String),
     /// Some rows have mistakes. Each text is one mistake, with its line number.
@@ -98,7 +98,7 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
     }
 }
 
-fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
+pub(super) fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
     let text = text::decoded(bytes).map_err(Refused::Whole)?;
     let (named, rest) = header::separator(&text).map_err(Refused::Whole)?;
     let delimiter = named.unwrap_or_else(|| header::delimiter(rest));

@@ -1,0 +1,42 @@
+//! A CSV file for `flexgate users import`, and the file that an export of the same people writes.
+
+use flexgate::domain::policy::{JustInTime, Policy};
+use flexgate::domain::{Role, RoleSet, TokenTtl};
+
+use crate::Outcome;
+use crate::users::{export, import};
+
+/// What a spreadsheet program takes for the beginning of a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+pub(crate) fn run(input: &[u8]) -> Outcome {
+    let policy = Policy {
+        allowed_roles: [Role::Agent, Role::Supervisor].into(),
+        default_roles: RoleSet::new(),
+        just_in_time: JustInTime::Off,
+        max_ttl: TokenTtl::MAX,
+    };
+    let people = match import::people(input, &policy) {
+        Ok(people) => people,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                assert!(!mistake.contains(char::is_control), "a mistake in several lines: {mistake:?}");
+            }
+            return Outcome::Refused;
+        }
+    };
+    assert!(people.iter().flat_map(|person| person.roles.iter()).all(|role| *role != Role::Admin), "a forbidden role");
+    // Without roles, a row can only be compared. An export writes no such row.
+    let people: Vec<_> = people.into_iter().filter(|person| !person.roles.is_empty()).collect();
+    if people.is_empty() {
+        return Outcome::Accepted;
+    }
+    let file = export(&people);
+    for record in csv::Reader::from_reader(file.as_slice()).records() {
+        for cell in &record.unwrap() {
+            assert!(!cell.starts_with(FORMULA), "a spreadsheet program would run {cell:?}");
+        }
+    }
+    assert_eq!(import::people(&file, &policy), Ok(people), "{}", String::from_utf8_lossy(&file));
+    Outcome::Accepted
+}
