@@ -14,6 +14,8 @@ pub(crate) struct Spy(Mutex<Seen>);
 pub(crate) struct Seen {
     /// How often Twilio has performed the exchange of each code.
     codes: BTreeMap<String, u32>,
+    /// How often Twilio has performed a refresh with each refresh token.
+    pub(crate) refreshes: BTreeMap<String, u32>,
     /// Everything that Flexgate must store only in sealed form.
     pub(crate) secrets: BTreeSet<String>,
     pub(crate) complaints: Vec<String>,
@@ -39,6 +41,9 @@ impl Spy {
             if *times == 2 {
                 seen.complaints.push("a code was sent to Twilio again after Twilio had redeemed it".to_owned());
             }
+        }
+        if let Some(token) = sent["refresh_token"].as_str() {
+            *seen.refreshes.entry(token.to_owned()).or_default() += 1;
         }
         let answer: Value = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
         for name in ["access_token", "refresh_token"] {
