@@ -107,9 +107,13 @@ async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
     assert_eq!(store.memberships(&[user(1), user(2)]).await.unwrap().len(), 3);
     store.leave_all(&user(1)).await.unwrap();
     assert_eq!(store.memberships(&[user(1)]).await.unwrap(), []);
-    store.remove_group("a").await.unwrap();
+    let version = store.group("a").await.unwrap().unwrap().version;
+    assert!(!store.remove_group("a", version - 1).await.unwrap(), "somebody has joined or left since then");
+    assert_eq!(store.memberships(&[user(2)]).await.unwrap().len(), 1);
+    assert!(store.remove_group("a", version).await.unwrap());
     assert_eq!(store.group("a").await.unwrap(), None);
     assert_eq!(store.memberships(&[user(2)]).await.unwrap(), []);
+    assert!(!store.remove_group("a", version).await.unwrap());
 }
 
 #[tokio::test]

@@ -290,6 +290,20 @@ async fn a_return_address_is_kept_for_every_process() {
     assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_make_one_binding_at_once_all_are_bound() {
+    let store = store().await;
+    for round in 1..=8 {
+        let binds = (0..8).map(|index| {
+            let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+            tokio::spawn(async move { store.bind(&identity(&round.to_string()), &user(round), NOW).await.unwrap() })
+        });
+        for bound in binds.collect::<Vec<_>>() {
+            assert_eq!(bound.await.unwrap(), Bound::Yes);
+        }
+    }
+}
+
 #[tokio::test]
 async fn of_many_who_claim_one_user_at_once_one_is_bound() {
     let store = store().await;

@@ -32,6 +32,19 @@ impl GroupRoles {
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
+    /// Returns the group with another name. If the role changes, everybody in the group is affected, also a member who
+    /// has the new role already according to the last announcement: a reconciliation that is not announced yet may have
+    /// given them the role of the former name.
+    #[must_use]
+    pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
+        let (before, after) = (self.of(&group.display_name), self.of(&display_name));
+        if before != after {
+            let unaware = group.members.iter_mut().filter(|member| member.present && member.announced == after);
+            unaware.for_each(|member| member.announced = before);
+        }
+        Group { display_name, ..group }
+    }
+
     /// Returns the group to store once every affected member has been reconciled or has a job queued. Members who
     /// have left are removed.
     #[must_use]
@@ -97,7 +110,13 @@ mod tests {
         let group = Group { id, display_name, external_id: None, members, version: 1, created_at: at, updated_at: at };
         let open = |group: &Group| roles.unannounced(group).map(|member| member.user.clone()).collect::<Vec<_>>();
         assert_eq!(open(&group), group.members[1..].iter().map(|member| member.user.clone()).collect::<Vec<_>>());
-        let announced = roles.announced(group);
+        let announced = roles.announced(group.clone());
         assert_eq!((open(&announced).len(), announced.members.len()), (0, 3));
+        // Member 2 may have been reconciled already.
+        assert_eq!(open(&roles.renamed(group, "Crew".to_owned())).len(), 5);
+        assert_eq!(open(&roles.renamed(announced.clone(), "LEADS".to_owned())).len(), 0);
+        // The group is renamed back before the other name is announced.
+        let crew = roles.renamed(announced, "Crew".to_owned());
+        assert_eq!(open(&roles.renamed(crew, "Leads".to_owned())).len(), 3);
     }
 }

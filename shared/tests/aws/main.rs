@@ -7,6 +7,7 @@
 #[path = "../common/dynamodb.rs"]
 mod dynamodb;
 #[path = "../common/proxy.rs"]
+#[expect(dead_code, reason = "another suite loses one answer in many")]
 mod proxy;
 
 mod lost_answers;

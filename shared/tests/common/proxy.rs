@@ -20,6 +20,11 @@ enum Lose {
     /// The answer to the next request that contains this text.
     To(&'static str),
     Next,
+    /// Every answer whose number `every` divides. `so_far` is the number of the last answer.
+    Every {
+        every: u32,
+        so_far: u32,
+    },
 }
 
 impl Proxy {
@@ -59,6 +64,11 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::To(text);
     }
 
+    /// Breaks the connection instead of returning an answer, each time after `every - 1` answers.
+    pub fn lose_every(&self, every: u32) {
+        *self.lose.lock().unwrap() = Lose::Every { every, so_far: 0 };
+    }
+
     /// Whether the proxy has lost the answer.
     pub fn has_lost_it(&self) -> bool {
         *self.lose.lock().unwrap() == Lose::None
@@ -67,7 +77,7 @@ impl Proxy {
 
 async fn carry(mut client: TcpStream, upstream: String, mut whole: watch::Receiver<bool>, lose: Arc<Mutex<Lose>>) {
     let mut server = TcpStream::connect(upstream).await.unwrap();
-    let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
+    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         let done = tokio::select! {
             () = broken(&mut whole) => true,
@@ -79,7 +89,7 @@ async fn carry(mut client: TcpStream, upstream: String, mut whole: watch::Receiv
                 _ => true,
             },
             read = server.read(&mut answered) => match read {
-                Ok(_) if loses(&lose) => true,
+                Ok(read) if read > 0 && loses(&lose) => true,
                 Ok(read) if read > 0 => client.write_all(&answered[..read]).await.is_err(),
                 _ => true,
             },
@@ -101,11 +111,17 @@ fn lose_if_asked(lose: &Mutex<Lose>, asked: &[u8]) {
 
 fn loses(lose: &Mutex<Lose>) -> bool {
     let mut lose = lose.lock().unwrap();
-    let loses = *lose == Lose::Next;
-    if loses {
-        *lose = Lose::None;
+    match &mut *lose {
+        Lose::Next => {
+            *lose = Lose::None;
+            true
+        }
+        Lose::Every { every, so_far } => {
+            *so_far += 1;
+            *so_far % *every == 0
+        }
+        Lose::None | Lose::To(_) => false,
     }
-    loses
 }
 
 async fn broken(whole: &mut watch::Receiver<bool>) {

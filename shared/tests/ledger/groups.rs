@@ -43,7 +43,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
     let changed: Vec<_> = group.members.iter().map(|one| ChangedMember { user: one.user.clone(), had: None }).collect();
     for (round, roles) in [["agent", "supervisor"].as_slice(), &["agent"]].into_iter().enumerate() {
         if round == 1 {
-            scim.remove_group(id).await.unwrap();
+            assert!(scim.remove_group(id, 1).await.unwrap());
         }
         let jobs = Message::fan_out(id, 1, &changed).into_iter().flat_map(|part| match part {
             Message::FanOut { members, .. } => members,

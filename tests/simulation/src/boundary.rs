@@ -42,7 +42,8 @@ impl Life {
         }
     }
 
-    async fn cross(&self) {
+    /// Ends here if the process is dead or dies now.
+    pub(crate) async fn cross(&self) {
         if self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.dead.store(true, Ordering::Relaxed);
             self.died.notify_waiters();
@@ -126,12 +127,7 @@ impl Boundary {
             self.spy.unperformed(request);
             return Ok(self.refusal());
         }
-        let sent = of_reqwest(request);
-        let answer = self.simulator.answer(sent).await.map(|response| {
-            let (parts, body) = response.into_parts();
-            Answer { status: parts.status, headers: parts.headers, body }
-        });
-        self.spy.performed(request, answer.as_ref());
+        let answer = perform(&self.simulator, &self.spy, request).await;
         self.life.cross().await;
         let garbled = self.chance.thousandths(odds.garbled);
         match answer {
@@ -154,6 +150,16 @@ impl Boundary {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         Answer { status, headers, body: Bytes::from_static(body) }
     }
+}
+
+/// Lets Twilio perform the request. Returns `None` if the connection breaks.
+pub(crate) async fn perform(simulator: &InProcess, spy: &Spy, request: &reqwest::Request) -> Option<Answer> {
+    let answer = simulator.answer(of_reqwest(request)).await.map(|response| {
+        let (parts, body) = response.into_parts();
+        Answer { status: parts.status, headers: parts.headers, body }
+    });
+    spy.performed(request, answer.as_ref());
+    answer
 }
 
 fn of_reqwest(request: &reqwest::Request) -> http::Request<Bytes> {

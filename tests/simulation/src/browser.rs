@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::callers::owns;
-use crate::process::Function;
+use crate::process::{Function, Reply};
 use crate::settings::{GATEWAY, TWILIO};
-use crate::world::{Reply, World};
+use crate::world::World;
 
 /// A person's browser, with the cookies of the gateway.
 #[derive(Default)]
@@ -21,15 +21,8 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    async fn send(&self, world: &World, mut request: Request<Body>) -> Option<Reply> {
-        let line = {
-            let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
-        };
-        if !line.is_empty() {
-            request.headers_mut().insert(COOKIE, line.parse().unwrap());
-        }
-        let reply = world.send(Function::Sso, request).await?;
+    async fn send(&self, world: &World, request: Request<Body>) -> Option<Reply> {
+        let reply = world.send(Function::Sso, self.with_cookies(request)).await?;
         let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         for line in reply.headers.get_all(SET_COOKIE) {
             let Ok(set) = cookie::Cookie::parse(line.to_str().unwrap_or_default()) else { continue };
@@ -42,6 +35,16 @@ impl Browser {
         Some(reply)
     }
 
+    pub(crate) fn with_cookies(&self, mut request: Request<Body>) -> Request<Body> {
+        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        drop(cookies);
+        if !line.is_empty() {
+            request.headers_mut().insert(COOKIE, line.parse().unwrap());
+        }
+        request
+    }
+
     fn is_signed_in(&self) -> bool {
         let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         cookies.keys().any(|name| name.ends_with("flexgate-session"))
@@ -52,21 +55,7 @@ impl Browser {
 pub(crate) async fn sign_in(world: Arc<World>, browser: Arc<Browser>, name: String) {
     let what = format!("{name} signs in");
     world.tell(&what);
-    {
-        let mut model = world.model();
-        let person = model.person(&name);
-        person.disturbed = true;
-        person.keeps_wfo = false;
-    }
-    let person = json!({ "username": name, "sub": format!("00u-{name}"), "email": format!("{name}@example.com"),
-        "name": format!("{name} Example"), "roles": ["agent"] });
-    world.ask(Method::POST, "/idp/__dev/people", &person).await;
-    let login = Request::get("/sso/default/login?return_to=/desk").body(Body::empty()).unwrap();
-    let Some(reply) = browser.send(&world, login).await else { return world.tell(format!("{what}: no answer")) };
-    let Some(at) = location(&reply.headers) else { return world.tell(format!("{what}: {}", reply.status)) };
-    let Some(callback) = authenticate(&world, at, &name).await else {
-        return world.tell(format!("{what}: the identity provider refused"));
-    };
+    let Some(callback) = begin_sign_in(&world, &browser, &name).await else { return };
     // Somebody reloads the page, or two tabs show it.
     let tabs = 1 + usize::from(world.chance.thousandths(200));
     for _ in 0..tabs {
@@ -74,6 +63,34 @@ pub(crate) async fn sign_in(world: Arc<World>, browser: Arc<Browser>, name: Stri
         let reply = browser.send(&world, callback).await;
         world.tell(format!("{what}: {}", reply.map_or(0, |reply| reply.status)));
     }
+}
+
+/// Signs in at the identity provider. Returns the path of the callback, to which the browser must go next.
+pub(crate) async fn begin_sign_in(world: &World, browser: &Browser, name: &str) -> Option<String> {
+    let refused = |why: &str| world.tell(format!("{name} signs in: {why}"));
+    {
+        let mut model = world.model();
+        let person = model.person(name);
+        person.disturbed = true;
+        person.keeps_wfo = false;
+    }
+    let person = json!({ "username": name, "sub": format!("00u-{name}"), "email": format!("{name}@example.com"),
+        "name": format!("{name} Example"), "roles": ["agent"] });
+    world.ask(Method::POST, "/idp/__dev/people", &person).await;
+    let login = Request::get("/sso/default/login?return_to=/desk").body(Body::empty()).unwrap();
+    let Some(reply) = browser.send(world, login).await else {
+        refused("no answer");
+        return None;
+    };
+    let Some(at) = location(&reply.headers) else {
+        refused(&reply.status.to_string());
+        return None;
+    };
+    let callback = authenticate(world, at, name).await;
+    if callback.is_none() {
+        refused("the identity provider refused");
+    }
+    callback
 }
 
 fn location(headers: &http::HeaderMap) -> Option<Url> {
@@ -105,6 +122,12 @@ async fn authenticate(world: &World, mut at: Url, name: &str) -> Option<String> 
     None
 }
 
+/// A page's request for the session's token.
+pub(crate) fn token_request() -> Request<Body> {
+    let request = Request::post("/sso/token").header(ORIGIN, GATEWAY).header("x-flexgate", "1");
+    request.body(Body::empty()).unwrap()
+}
+
 /// Tabs of the browser ask for the token at once.
 pub(crate) async fn tokens(world: Arc<World>, browser: Arc<Browser>, name: String, tabs: usize) {
     if !browser.is_signed_in() {
@@ -112,8 +135,7 @@ pub(crate) async fn tokens(world: Arc<World>, browser: Arc<Browser>, name: Strin
     }
     let one = async |tab: usize| {
         let gone = world.model().person(&name).inactive_since();
-        let request = Request::post("/sso/token").header(ORIGIN, GATEWAY).header("x-flexgate", "1");
-        let reply = browser.send(&world, request.body(Body::empty()).unwrap()).await;
+        let reply = browser.send(&world, token_request()).await;
         let what = format!("{name} asks for the session's token in tab {tab}");
         world.tell(format!("{what}: {}", reply.as_ref().map_or(0, |reply| reply.status)));
         if let Some(reply) = reply.filter(|reply| reply.status == 200) {

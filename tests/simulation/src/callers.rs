@@ -11,7 +11,13 @@ use crate::model::{Minted, Says, Source};
 use crate::process::Function;
 use crate::world::World;
 
-async fn with_token(world: &World, claims: &Value, method: Method, path: &str, body: &Value) -> Request<Body> {
+pub(crate) async fn with_token(
+    world: &World,
+    claims: &Value,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> Request<Body> {
     let token = world.jwt(claims).await;
     let request = Request::builder()
         .method(method)
@@ -21,8 +27,15 @@ async fn with_token(world: &World, claims: &Value, method: Method, path: &str, b
     request.body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) }).unwrap()
 }
 
-fn service() -> Value {
+pub(crate) fn service() -> Value {
     json!({ "sub": "service", "scope": "flexgate.users.read flexgate.users.write" })
+}
+
+/// The body of `POST /users`.
+pub(crate) fn wanted(name: &str, supervisor: bool) -> Value {
+    let roles = if supervisor { json!(["agent", "supervisor"]) } else { json!(["agent"]) };
+    json!({ "username": name, "email": format!("{name}@example.com"), "full_name": format!("{name} Example"),
+        "roles": roles })
 }
 
 /// Calls `POST /users`.
@@ -31,9 +44,7 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
     let what = format!("the service provisions {name}, supervisor: {supervisor}");
     world.tell(&what);
     let before = world.model().person(&name).begin(Source::Api, says);
-    let roles = if supervisor { json!(["agent", "supervisor"]) } else { json!(["agent"]) };
-    let body = json!({ "username": name, "email": format!("{name}@example.com"),
-        "full_name": format!("{name} Example"), "roles": roles });
+    let body = wanted(&name, supervisor);
     let claims = service();
     let mut repeated = false;
     loop {

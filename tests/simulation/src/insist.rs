@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 
-use crate::process::Function;
-use crate::world::{Reply, World};
+use crate::process::{Function, Reply};
+use crate::world::World;
 
 /// The attempts after which a client that still has no answer is a fault.
 const ATTEMPTS: u32 = 200;

@@ -13,6 +13,7 @@ mod chance;
 mod clock;
 mod hooks;
 mod insist;
+pub mod interleave;
 mod judge;
 mod log;
 mod model;

@@ -145,6 +145,12 @@ impl Person {
         self.groups.entry(group).or_insert_with(|| [false].into()).insert(joins);
     }
 
+    /// Whether the group lists the person, if that is certain.
+    pub(crate) fn is_member(&self, group: &str) -> Option<bool> {
+        let possible = self.groups.get(group).filter(|possible| possible.len() == 1)?;
+        possible.first().copied()
+    }
+
     /// The SCIM groups no longer list the person.
     pub(crate) fn leaves_all(&mut self) {
         self.groups.clear();

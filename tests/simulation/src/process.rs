@@ -1,17 +1,33 @@
 //! The processes of the deployment. A function has two processes, with their own caches and connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::outbound::HttpClient;
+use flexgate::base::outbound::{HttpClient, Transport};
 use flexgate::platform::Platform;
-use flexgate::store::{Database, DeadLetter, DeadLetters, Inbox, SqliteStore};
+use flexgate::store::{Database, DeadLetter, DeadLetters, Inbox, SqliteStore, StoreFaults};
 use flexgate::web::Edge;
+use http::Request;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
 
 use crate::boundary::{Boundary, Life};
 use crate::settings::Settings;
 use crate::vault::Vault;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer of Flexgate.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Value,
+}
 
 /// A function that answers requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +41,25 @@ pub(crate) enum Function {
 /// A process that answers requests.
 pub(crate) struct Server {
     pub(crate) life: Arc<Life>,
-    pub(crate) router: Router,
+    router: Router,
+}
+
+impl Server {
+    /// Sends a request to this process. Returns `None` if no answer comes: the process dies, or takes too long.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Option<Reply> {
+        let answered = async {
+            let response = self.router.clone().oneshot(request).await.ok()?;
+            let (parts, body) = response.into_parts();
+            let body: Bytes = body.collect().await.ok()?.to_bytes();
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        };
+        tokio::select! {
+            biased;
+            () = self.life.end() => None,
+            reply = tokio::time::timeout(PATIENCE, answered) => reply.ok().flatten(),
+        }
+    }
 }
 
 /// A process that applies messages or sweeps.
@@ -56,28 +90,45 @@ impl Parts {
     fn platform(&self) -> (Arc<Life>, Platform) {
         let life = Arc::new(Life::default());
         let boundary = Arc::new(Boundary { life: life.clone(), ..self.boundary.clone() });
+        (life, self.platform_behind(boundary))
+    }
+
+    /// What a process uses whose calls all cross this boundary.
+    fn platform_behind<B: StoreFaults + Transport + 'static>(&self, boundary: Arc<B>) -> Platform {
         let store = SqliteStore::inline(&self.database, boundary.clone());
         let http = HttpClient::in_process(boundary);
-        (life, Platform::simulated(self.clock_rng.clone(), http, Arc::new(self.vault.clone()), store))
+        Platform::simulated(self.clock_rng.clone(), http, Arc::new(self.vault.clone()), store)
     }
 
     pub(crate) fn serve(&self, function: Function) -> Server {
         let (life, platform) = self.platform();
+        Server { life, router: self.router(function, &platform) }
+    }
+
+    /// Starts a process whose calls all cross this boundary.
+    pub(crate) fn serve_behind<B>(&self, function: Function, life: Arc<Life>, boundary: Arc<B>) -> Server
+    where
+        B: StoreFaults + Transport + 'static,
+    {
+        Server { life, router: self.router(function, &self.platform_behind(boundary)) }
+    }
+
+    fn router(&self, function: Function, platform: &Platform) -> Router {
         let settings = &self.settings;
         let (name, routes) = match function {
-            Function::Sso => ("sso", flexgate_sso::router(flexgate_sso::App::new(&settings.sso, &platform))),
-            Function::Mint => ("mint", flexgate_mint::router(flexgate_mint::App::new(&settings.mint, &platform))),
+            Function::Sso => ("sso", flexgate_sso::router(flexgate_sso::App::new(&settings.sso, platform))),
+            Function::Mint => ("mint", flexgate_mint::router(flexgate_mint::App::new(&settings.mint, platform))),
             Function::Provision => {
-                let app = flexgate_provision::App::new(&settings.provision, &platform);
+                let app = flexgate_provision::App::new(&settings.provision, platform);
                 ("provision", flexgate_provision::router(app))
             }
             Function::Webhooks => {
-                let app = flexgate_webhooks::App::new(&settings.webhooks.webhooks, &platform);
+                let app = flexgate_webhooks::App::new(&settings.webhooks.webhooks, platform);
                 ("webhooks", flexgate_webhooks::router(app))
             }
         };
         let edge = Edge::new(name, &settings.mint.common, self.clock_rng.clone());
-        Server { life, router: edge.assemble(routes) }
+        edge.assemble(routes)
     }
 
     pub(crate) fn work(&self) -> Worker {
@@ -98,7 +149,7 @@ impl Parts {
 pub(crate) struct Calm;
 
 #[async_trait::async_trait]
-impl flexgate::store::StoreFaults for Calm {
+impl StoreFaults for Calm {
     async fn before(&self, _writes: bool) -> Result<(), flexgate::store::StoreError> {
         Ok(())
     }

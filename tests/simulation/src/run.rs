@@ -127,7 +127,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
 }
 
 /// Waits until no message is waiting.
-async fn settle(world: &Arc<World>, queue: &crate::process::Worker) {
+pub(crate) async fn settle(world: &Arc<World>, queue: &crate::process::Worker) {
     let empty = async {
         while upkeep::waiting(queue).await > 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;

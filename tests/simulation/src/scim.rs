@@ -22,7 +22,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    fn id(&self, name: &str) -> Option<String> {
+    pub(crate) fn id(&self, name: &str) -> Option<String> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
@@ -39,7 +39,7 @@ impl Directory {
     }
 }
 
-fn request(world: &World, method: &str, path: &str, body: &Value) -> Request<Body> {
+pub(crate) fn request(world: &World, method: &str, path: &str, body: &Value) -> Request<Body> {
     let request = Request::builder()
         .method(method)
         .uri(format!("/scim/v2{path}"))
@@ -48,11 +48,11 @@ fn request(world: &World, method: &str, path: &str, body: &Value) -> Request<Bod
     request.body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) }).unwrap()
 }
 
-fn patch(operations: &Value) -> Value {
+pub(crate) fn patch(operations: &Value) -> Value {
     json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations })
 }
 
-fn roles(supervisor: bool) -> Value {
+pub(crate) fn roles(supervisor: bool) -> Value {
     if supervisor { json!([{ "value": "supervisor" }]) } else { json!([]) }
 }
 

@@ -19,7 +19,9 @@ pub(crate) struct Seen {
     /// How often Twilio has performed the exchange of each code.
     codes: BTreeMap<String, u32>,
     /// When the latest request with each refresh token began.
-    refreshes: BTreeMap<String, OffsetDateTime>,
+    refreshing: BTreeMap<String, OffsetDateTime>,
+    /// How often Twilio has performed a refresh with each refresh token.
+    pub(crate) refreshes: BTreeMap<String, u32>,
     /// Everything that Flexgate must store only in sealed form.
     pub(crate) secrets: BTreeSet<String>,
     pub(crate) complaints: Vec<String>,
@@ -35,7 +37,7 @@ impl Spy {
         let sent = body(request);
         let Some(token) = sent["refresh_token"].as_str() else { return };
         let mut seen = self.seen();
-        let before = seen.refreshes.insert(token.to_owned(), now);
+        let before = seen.refreshing.insert(token.to_owned(), now);
         if before.is_some_and(|before| before + REFRESH_AT_MOST > now) {
             seen.complaints.push("two processes refreshed a session at the same time".to_owned());
         }
@@ -44,7 +46,7 @@ impl Spy {
     /// Records that the request has ended, so another process may refresh the session.
     pub(crate) fn ends(&self, request: &reqwest::Request) {
         if let Some(token) = body(request)["refresh_token"].as_str() {
-            self.seen().refreshes.remove(token);
+            self.seen().refreshing.remove(token);
         }
     }
 
@@ -63,6 +65,9 @@ impl Spy {
             if *times == 2 {
                 seen.complaints.push("a code was sent to Twilio again after Twilio had redeemed it".to_owned());
             }
+        }
+        if let Some(token) = sent["refresh_token"].as_str() {
+            *seen.refreshes.entry(token.to_owned()).or_default() += 1;
         }
         let answer: Value = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
         for name in ["access_token", "refresh_token"] {

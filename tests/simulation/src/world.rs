@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use base64::Engine as _;
@@ -13,35 +12,24 @@ use flexgate_provision::NewToken;
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, InProcess};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
-use http_body_util::BodyExt as _;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tower::ServiceExt as _;
 
 use crate::boundary::Boundary;
 use crate::chance::Chance;
 use crate::clock::WorldClock;
 use crate::model::Model;
-use crate::process::{Function, Parts, Server, Worker};
+use crate::process::{Function, Parts, Reply, Server, Worker};
 use crate::settings::{GATEWAY, Settings, TWILIO};
 use crate::spy::Spy;
 use crate::vault::Vault;
 use crate::weather::Weather;
 
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// The processes of one function.
 const PROCESSES: usize = 2;
 pub(crate) const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 pub(crate) const OKTA_SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
-
-/// An answer of Flexgate.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: http::HeaderMap,
-    pub(crate) body: Value,
-}
 
 pub(crate) struct World {
     pub(crate) chance: Chance,
@@ -53,7 +41,7 @@ pub(crate) struct World {
     pub(crate) vault: Vault,
     pub(crate) database: Database,
     auth_token: Mutex<String>,
-    parts: Parts,
+    pub(crate) parts: Parts,
     servers: Mutex<BTreeMap<(Function, usize), Arc<Server>>>,
     model: Mutex<Model>,
     trace: Mutex<Vec<String>>,
@@ -141,18 +129,7 @@ impl World {
         if is_doomed {
             server.life.doom(1 + i64::try_from(self.chance.below(30)).unwrap_or_default());
         }
-        let answered = async {
-            let response = server.router.clone().oneshot(request).await.ok()?;
-            let (parts, body) = response.into_parts();
-            let body: Bytes = body.collect().await.ok()?.to_bytes();
-            let body = serde_json::from_slice(&body).unwrap_or_default();
-            Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
-        };
-        let reply = tokio::select! {
-            biased;
-            () = server.life.end() => None,
-            reply = tokio::time::timeout(PATIENCE, answered) => reply.ok().flatten(),
-        };
+        let reply = server.answer(request).await;
         if reply.is_none() {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             if servers.get(&slot).is_some_and(|current| Arc::ptr_eq(current, &server)) {

@@ -181,10 +181,9 @@ impl Groups {
             };
             let members = members(&after)?;
             let changed = Group {
-                display_name: display_name(&after)?,
                 external_id: external_id(&after),
                 updated_at: self.users.clock_rng.now(),
-                ..group.clone()
+                ..self.users.group_roles.renamed(group.clone(), display_name(&after)?)
             };
             let changed = self.with_members(changed, &members, deadline).await?;
             self.check_admins(&changed, deadline).await?;
@@ -208,6 +207,7 @@ impl Groups {
 
     /// Deletes the group, so its members lose the group's role.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
+        let mut if_match = if_match;
         for tried in 0..TRIES {
             self.pause(tried).await;
             let group = self.load(id).await?;
@@ -217,7 +217,13 @@ impl Groups {
             match self.scim().put_group(&emptied).await? {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
-                    return Ok(self.scim().remove_group(id).await?);
+                    let announced = self.load(id).await?;
+                    // Somebody may have joined meanwhile, who then has the group's role.
+                    if announced.members.is_empty() && self.scim().remove_group(id, announced.version).await? {
+                        return Ok(());
+                    }
+                    // This request itself has changed the group.
+                    if_match = None;
                 }
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
             }

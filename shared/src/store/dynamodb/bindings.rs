@@ -31,8 +31,10 @@ impl Bindings for DynamoStore {
             if let Some(bound) = self.user_of(identity).await? {
                 return Ok(if bound == *user { Bound::Yes } else { Bound::IdentityTaken(bound) });
             }
-            if self.item(&user_key, BINDING).await?.is_some() {
-                return Ok(Bound::UserTaken);
+            if let Some(item) = self.item(&user_key, BINDING).await? {
+                // Another request may have made this very binding since the first read.
+                let is_own = text(&item, "identity_key")? == identity_key;
+                return Ok(if is_own { Bound::Yes } else { Bound::UserTaken });
             }
             let bound_at = || ("bound_at", seconds(now));
             let by_identity = item_of(&identity_key, BINDING, [("flex_user_sid", s(user.as_str())), bound_at()]);

@@ -93,7 +93,7 @@ impl People for DynamoStore {
             writes.push(self.point(pointer, person.id, led_to.get(&pointer.pk()).copied())?);
         }
         for (source, statement) in &person.statements {
-            let item = items::statement(person.id, source, statement, person.subjects.get(source))?;
+            let item = items::statement(person.id, 1, source, statement, person.subjects.get(source))?;
             writes.push(self.put(item, None)?);
         }
         if let Some(old) = instead_of {
@@ -109,7 +109,7 @@ impl People for DynamoStore {
         }
         let known = before.subjects.get(stating.source).cloned();
         let subject = stating.subject.or(known.as_ref());
-        let statement = items::statement(person, stating.source, stating.statement, subject)?;
+        let statement = items::statement(person, version + 1, stating.source, stating.statement, subject)?;
         before.statements.insert(stating.source.clone(), stating.statement.clone());
         let inactive = (":inactive", AttributeValue::Bool(inactive(&before)));
         let source = (":source", AttributeValue::Ss(vec![stating.source.to_string()]));
@@ -241,9 +241,29 @@ impl Deactivations for DynamoStore {
 }
 
 impl DynamoStore {
+    /// Reads people in the order of their ids. Reads a person again if another process has written a statement between
+    /// the reads of the head and of the statements.
     async fn load_people(&self, ids: BTreeSet<PersonId>) -> Result<Vec<Person>, StoreError> {
+        let (mut people, mut left) = (BTreeMap::new(), ids);
+        for tried in 0..TRIES {
+            let mut torn = BTreeSet::new();
+            self.load_once(&left, &mut people, &mut torn).await?;
+            if torn.is_empty() {
+                return Ok(people.into_values().collect());
+            }
+            left = torn;
+            pause(tried).await;
+        }
+        Err(crowded())
+    }
+
+    async fn load_once(
+        &self,
+        ids: &BTreeSet<PersonId>,
+        people: &mut BTreeMap<PersonId, Person>,
+        torn: &mut BTreeSet<PersonId>,
+    ) -> Result<(), StoreError> {
         let heads = self.batch(ids.iter().map(|id| (head_pk(*id), HEAD.to_owned())).collect()).await?;
-        let mut people = BTreeMap::new();
         let mut statements = BTreeSet::new();
         for head in &heads {
             let person = items::read_head(head)?;
@@ -254,11 +274,13 @@ impl DynamoStore {
         }
         for item in self.batch(statements).await? {
             let id: PersonId = super::parsed(&item, "person_id")?;
-            if let Some(person) = people.get_mut(&id) {
-                items::read_statement(&item, person)?;
+            let Some(person) = people.get_mut(&id) else { continue };
+            if items::is_newer(&item, person)? {
+                torn.insert(id);
             }
+            items::read_statement(&item, person)?;
         }
-        Ok(people.into_values().collect())
+        Ok(())
     }
 
     async fn leads_to_inactive(&self, pointer: Option<Pointer>) -> Result<bool, StoreError> {

@@ -170,12 +170,15 @@ impl ScimStore for SqliteStore {
         .await
     }
 
-    async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
+    async fn remove_group(&self, id: &str, version: u64) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.write(move |db| {
+            let values = params![id, version.cast_signed()];
+            if db.execute("DELETE FROM scim_groups WHERE id = ?1 AND version = ?2", values)? == 0 {
+                return Ok(false);
+            }
             db.execute("DELETE FROM scim_members WHERE group_id = ?1", [&id])?;
-            db.execute("DELETE FROM scim_groups WHERE id = ?1", [&id])?;
-            Ok(())
+            Ok(true)
         })
         .await
     }

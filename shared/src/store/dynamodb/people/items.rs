@@ -95,8 +95,10 @@ pub(super) fn head(person: &Person) -> Result<Item, StoreError> {
     Ok(item)
 }
 
+/// Builds the item of a statement. `version` is the version that the person has after the write.
 pub(super) fn statement(
     id: PersonId,
+    version: u64,
     source: &Source,
     statement: &Statement,
     subject: Option<&SubjectId>,
@@ -106,6 +108,7 @@ pub(super) fn statement(
         ("person_id", s(id.to_string())),
         ("source_name", s(source.to_string())),
         ("statement_json", s(json(statement)?)),
+        ("person_version", n(version)),
     ];
     let mut item = item_of(&pk, &sk, attributes);
     item.extend(subject.map(|subject| ("subject_id".to_owned(), s(subject.as_str()))));
@@ -129,6 +132,11 @@ pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
 pub(super) fn sources(head: &Item) -> Result<Vec<Source>, StoreError> {
     let names = head.get("source_names").and_then(|value| value.as_ss().ok());
     names.into_iter().flatten().map(|name| name.parse().map_err(corrupt)).collect()
+}
+
+/// Whether the statement was written after the person's head was read. Items from version 0.2.0 do not tell.
+pub(super) fn is_newer(statement: &Item, person: &Person) -> Result<bool, StoreError> {
+    Ok(statement.contains_key("person_version") && number::<u64>(statement, "person_version")? > person.version)
 }
 
 pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), StoreError> {

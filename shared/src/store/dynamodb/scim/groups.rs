@@ -260,17 +260,19 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    pub(super) async fn drop_group(&self, id: &str) -> Result<(), StoreError> {
+    pub(super) async fn drop_group(&self, id: &str, version: u64) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
-            let Some(head) = self.head(id).await? else { return Ok(()) };
-            let version = ("group_version", n(head.group.version));
+            let Some(head) = self.head(id).await?.filter(|head| head.group.version == version) else {
+                return Ok(false);
+            };
+            let version = ("group_version", n(version));
             let mut writes = vec![self.delete(HEADS, id, Some(version))?];
             writes.push(self.delete(&name_pk(&head.group.display_name), NAMED, Some(("group_id", s(id))))?);
             for number in head.buckets.keys() {
                 writes.push(self.delete(&members_pk(id), &bucket_sk(*number), None)?);
             }
             match self.transact(writes).await? {
-                Transacted::Yes => return Ok(()),
+                Transacted::Yes => return Ok(true),
                 Transacted::No => pause(tried).await,
             }
         }

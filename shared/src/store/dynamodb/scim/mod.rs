@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValue, TransactWrite
 use time::OffsetDateTime;
 
 use super::{
-    DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, moment, n, number, refused, s, seconds, text, unavailable,
-    unbuildable,
+    DynamoStore, EXPIRES_AT, Item, PK, SK, TRIES, crowded, item_of, moment, n, number, pause, refused, s, seconds,
+    text, unavailable, unbuildable,
 };
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
@@ -92,8 +92,8 @@ impl ScimStore for DynamoStore {
         self.write_group(group).await
     }
 
-    async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
-        self.drop_group(id).await
+    async fn remove_group(&self, id: &str, version: u64) -> Result<bool, StoreError> {
+        self.drop_group(id, version).await
     }
 
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {
@@ -108,28 +108,34 @@ impl ScimStore for DynamoStore {
     }
 
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
-        let request = self
-            .update(&work_pk(work), WORK)
-            .await
-            .update_expression(
-                "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
-            )
-            // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
-            // current holder.
-            .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
-            .expression_attribute_values(":until", seconds(until))
-            .expression_attribute_values(":now", seconds(now))
-            .expression_attribute_values(":holder", holder(work))
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .return_values(ReturnValue::AllNew);
-        let Some(begun) = refused(request.send().await)? else {
+        for tried in 0..TRIES {
+            let request = self
+                .update(&work_pk(work), WORK)
+                .await
+                .update_expression(
+                    "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
+                )
+                // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
+                // current holder.
+                .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
+                .expression_attribute_values(":until", seconds(until))
+                .expression_attribute_values(":now", seconds(now))
+                .expression_attribute_values(":holder", holder(work))
+                .expression_attribute_values(":no", AttributeValue::Bool(false))
+                .return_values(ReturnValue::AllNew);
+            if let Some(begun) = self.send_update(request).await? {
+                let intended = begun.attributes.and_then(|item| item.get("was_intended")?.as_bool().ok().copied());
+                return Ok(Begun::Yes { intended: intended == Some(true) });
+            }
             let held = self.item(&work_pk(work), WORK).await?;
-            // If the item is gone, the other holder has finished the work, and the caller may try again now.
-            let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
-            return Ok(Begun::Held(until));
-        };
-        let intended = begun.attributes.and_then(|item| item.get("was_intended")?.as_bool().ok().copied());
-        Ok(Begun::Yes { intended: intended == Some(true) })
+            match held.map(|item| moment(&item, "leased_until")).transpose()? {
+                Some(until) if until.unix_timestamp() > now.unix_timestamp() => return Ok(Begun::Held(until)),
+                // The other holder has finished or abandoned the work since the update failed, so the next attempt can
+                // succeed.
+                _ => pause(tried).await,
+            }
+        }
+        Err(crowded())
     }
 
     async fn intend(&self, work: &Work) -> Result<bool, StoreError> {

@@ -1,0 +1,152 @@
+//! Once-only claims and bindings.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use flexgate::domain::{FlexUserSid, Identity};
+use flexgate::store::{Bound, StoreError};
+use time::Duration;
+
+use super::checker::Model;
+use super::history::{Dice, Subject, same};
+use super::{NOW, Store};
+
+/// Several clients claim three actions.
+pub struct Claims;
+
+impl Model for Claims {
+    type State = u8;
+    type Op = u8;
+    type Answer = bool;
+
+    fn apply(claimed: &u8, what: &u8) -> (u8, bool) {
+        (claimed | (1 << what), claimed & (1 << what) == 0)
+    }
+
+    fn accepts(recorded: &bool, expected: &bool) -> bool {
+        same(recorded, expected)
+    }
+}
+
+#[async_trait]
+impl Subject for Claims {
+    const SIZE: (usize, usize) = (6, 4);
+
+    async fn prepare(_store: &dyn Store, _number: u32) {}
+
+    fn draw(dice: &mut Dice, _unique: u32, _seen: u64) -> u8 {
+        u8::try_from(dice.below(3)).unwrap()
+    }
+
+    async fn perform(store: &dyn Store, number: u32, what: &u8) -> Result<bool, StoreError> {
+        store.claim("test", &format!("{number} {what}"), NOW, NOW + Duration::HOUR).await
+    }
+}
+
+/// Two identities and two Flex users.
+pub struct BindingsOfTwo;
+
+#[derive(Debug, Clone, Copy)]
+pub enum BindingOp {
+    UserOf(u8),
+    Bind(u8, u8),
+    Unbind(u8),
+    UnbindIdentity(u8, u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindingAnswer {
+    User(Option<u8>),
+    Bound,
+    IdentityTaken(u8),
+    UserTaken,
+    Done,
+}
+
+impl Model for BindingsOfTwo {
+    type State = BTreeMap<u8, u8>;
+    type Op = BindingOp;
+    type Answer = BindingAnswer;
+
+    fn apply(state: &Self::State, op: &BindingOp) -> (Self::State, BindingAnswer) {
+        let mut state = state.clone();
+        let answer = match *op {
+            BindingOp::UserOf(identity) => BindingAnswer::User(state.get(&identity).copied()),
+            BindingOp::Bind(identity, user) => match state.get(&identity) {
+                Some(bound) if *bound == user => BindingAnswer::Bound,
+                Some(bound) => BindingAnswer::IdentityTaken(*bound),
+                None if state.values().any(|bound| *bound == user) => BindingAnswer::UserTaken,
+                None => {
+                    state.insert(identity, user);
+                    BindingAnswer::Bound
+                }
+            },
+            BindingOp::Unbind(user) => {
+                state.retain(|_, bound| *bound != user);
+                BindingAnswer::Done
+            }
+            BindingOp::UnbindIdentity(identity, user) => {
+                state.retain(|known, bound| *known != identity || *bound != user);
+                BindingAnswer::Done
+            }
+        };
+        (state, answer)
+    }
+
+    fn accepts(recorded: &BindingAnswer, expected: &BindingAnswer) -> bool {
+        same(recorded, expected)
+    }
+
+    /// DynamoDB reads the identity's binding and the user's one after the other, so it may name either reason.
+    fn accepts_from_dynamodb(recorded: &BindingAnswer, expected: &BindingAnswer) -> bool {
+        matches!((recorded, expected), (BindingAnswer::UserTaken, BindingAnswer::IdentityTaken(_)))
+    }
+}
+
+fn identity(number: u32, identity: u8) -> Identity {
+    Identity { issuer: "https://idp.example".into(), subject: format!("{number} {identity}").into() }
+}
+
+fn sid(number: u32, user: u8) -> FlexUserSid {
+    format!("FU{:032x}", number * 2 + u32::from(user)).parse().unwrap()
+}
+
+#[async_trait]
+impl Subject for BindingsOfTwo {
+    const SIZE: (usize, usize) = (4, 6);
+
+    async fn prepare(_store: &dyn Store, _number: u32) {}
+
+    fn draw(dice: &mut Dice, _unique: u32, _seen: u64) -> BindingOp {
+        let mut one = || u8::try_from(dice.below(2)).unwrap();
+        let (identity, user) = (one(), one());
+        match dice.below(6) {
+            0 => BindingOp::UserOf(identity),
+            1..=3 => BindingOp::Bind(identity, user),
+            4 => BindingOp::Unbind(user),
+            _ => BindingOp::UnbindIdentity(identity, user),
+        }
+    }
+
+    async fn perform(store: &dyn Store, number: u32, op: &BindingOp) -> Result<BindingAnswer, StoreError> {
+        let which = |user: &FlexUserSid| u8::from(*user == sid(number, 1));
+        Ok(match *op {
+            BindingOp::UserOf(one) => {
+                BindingAnswer::User(store.user_of(&identity(number, one)).await?.as_ref().map(which))
+            }
+            BindingOp::Bind(one, user) => match store.bind(&identity(number, one), &sid(number, user), NOW).await? {
+                Bound::Yes => BindingAnswer::Bound,
+                Bound::IdentityTaken(by) => BindingAnswer::IdentityTaken(which(&by)),
+                Bound::UserTaken => BindingAnswer::UserTaken,
+            },
+            BindingOp::Unbind(user) => {
+                store.unbind(&sid(number, user)).await?;
+                BindingAnswer::Done
+            }
+            BindingOp::UnbindIdentity(one, user) => {
+                store.unbind_identity(&identity(number, one), &sid(number, user)).await?;
+                BindingAnswer::Done
+            }
+        })
+    }
+}

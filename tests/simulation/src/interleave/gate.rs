@@ -1,0 +1,180 @@
+//! The gate at which a process waits before each call to the store or to Twilio.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use flexgate::base::outbound::{Answer, SendError, Transport};
+use flexgate::store::{StoreError, StoreFaults};
+use flexgate_simulator::InProcess;
+use tokio::sync::oneshot;
+
+use crate::boundary::{Life, perform};
+use crate::spy::Spy;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It succeeds.
+    Goes,
+    /// It fails, and has no effect.
+    Fails,
+    /// It has its effect, and its answer is lost.
+    Loses,
+    /// Its answer is lost, and it has its effect later.
+    Lingers,
+    /// The process dies before the call.
+    Dies,
+}
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Begins,
+    ReadsStore,
+    WritesStore,
+    ReadsTwilio,
+    WritesTwilio,
+    /// A request whose answer was lost arrives at Twilio.
+    Arrives,
+}
+
+impl Kind {
+    /// What may happen instead of success. A failed read has no effect, so it teaches nothing that a failed write before
+    /// or after it does not teach.
+    pub(super) fn faults(self) -> &'static [Verdict] {
+        match self {
+            Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],
+            Self::WritesStore => &[Verdict::Fails, Verdict::Loses, Verdict::Dies],
+            Self::WritesTwilio => &[Verdict::Fails, Verdict::Loses, Verdict::Lingers, Verdict::Dies],
+        }
+    }
+}
+
+/// A call that waits.
+pub(super) struct Waiting {
+    pub(super) process: usize,
+    pub(super) kind: Kind,
+    pub(super) what: String,
+    pub(super) verdict: oneshot::Sender<Verdict>,
+}
+
+/// Where calls wait.
+#[derive(Default)]
+pub(super) struct Hall {
+    waiting: Mutex<Vec<Waiting>>,
+    is_open: AtomicBool,
+    has_late_requests: AtomicBool,
+}
+
+impl Hall {
+    /// The calls that wait, those of one process together. Calls that their process has given up are left out.
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|one| !one.verdict.is_closed());
+        waiting.sort_by_key(|one| one.process);
+        waiting
+    }
+
+    /// From now on, no call waits.
+    pub(super) fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+        self.waiting().clear();
+    }
+
+    /// Whether a request arrives at Twilio after its sender has given it up.
+    pub(super) fn has_late_requests(&self) -> bool {
+        self.has_late_requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn wait(&self, process: usize, kind: Kind, what: String) -> Verdict {
+        if self.is_open.load(Ordering::Relaxed) {
+            return Verdict::Goes;
+        }
+        let (verdict, given) = oneshot::channel();
+        self.waiting().push(Waiting { process, kind, what, verdict });
+        given.await.unwrap_or(Verdict::Goes)
+    }
+}
+
+/// The gate of one process.
+pub(super) struct Gate {
+    pub(super) hall: Arc<Hall>,
+    pub(super) process: usize,
+    pub(super) life: Arc<Life>,
+    pub(super) simulator: InProcess,
+    pub(super) spy: Arc<Spy>,
+    /// Whether the answer to the store's current job is lost.
+    pub(super) loses: AtomicBool,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    async fn wait(&self, kind: Kind, what: String) -> Verdict {
+        self.life.cross().await;
+        let verdict = self.hall.wait(self.process, kind, what).await;
+        if verdict == Verdict::Dies {
+            self.life.doom(1);
+        }
+        self.life.cross().await;
+        verdict
+    }
+}
+
+#[async_trait]
+impl StoreFaults for Gate {
+    async fn before(&self, writes: bool) -> Result<(), StoreError> {
+        let (kind, what) = if writes { (Kind::WritesStore, "writes") } else { (Kind::ReadsStore, "reads") };
+        let verdict = self.wait(kind, format!("{what} the store")).await;
+        self.loses.store(verdict == Verdict::Loses, Ordering::Relaxed);
+        if verdict == Verdict::Fails {
+            return Err(StoreError::Unavailable("the store is away".into()));
+        }
+        Ok(())
+    }
+
+    /// Nothing can happen between the job and this call, because both run without a pause.
+    async fn after(&self, _writes: bool) -> Result<(), StoreError> {
+        if self.loses.swap(false, Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("the store's answer was lost".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Transport for Gate {
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError> {
+        let broken = || SendError::Broken("the answer was lost".into());
+        let path = request.url().path();
+        // The key set is the same at any time.
+        let is_shared = !path.starts_with("/idp/");
+        let kind = if request.method() == http::Method::GET { Kind::ReadsTwilio } else { Kind::WritesTwilio };
+        let what = format!("sends {} {path}", request.method());
+        let verdict = if is_shared { self.wait(kind, what.clone()).await } else { Verdict::Goes };
+        let (simulator, spy) = (self.simulator.clone(), self.spy.clone());
+        match verdict {
+            Verdict::Fails => return Err(SendError::Connect("cannot connect".into())),
+            Verdict::Lingers => {
+                let (hall, process) = (self.hall.clone(), self.process + LATE);
+                hall.has_late_requests.store(true, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    hall.wait(process, Kind::Arrives, what).await;
+                    perform(&simulator, &spy, &request).await;
+                });
+                return Err(broken());
+            }
+            Verdict::Goes | Verdict::Loses | Verdict::Dies => {}
+        }
+        let answer = perform(&simulator, &spy, &request).await.ok_or_else(broken)?;
+        if verdict == Verdict::Loses { Err(broken()) } else { Ok(answer) }
+    }
+}
+
+/// Added to the number of a process, it is the number of that process's requests that arrive late.
+const LATE: usize = 100;

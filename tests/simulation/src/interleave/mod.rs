@@ -1,0 +1,153 @@
+//! Interleavings: a few requests, each in a process of its own, in every order of their calls to the store and to Twilio.
+//!
+//! Processes share nothing but the store and Twilio, so a schedule is a sequence of such calls. A process waits at each
+//! call until the scheduler lets it go on ([`stage`]). The scheduler tries every sequence within a [`Budget`], or draws
+//! some at random ([`choices`]). At any call it may also let something go wrong ([`gate`]).
+//!
+//! `shuttle` and `loom` would replace tokio, and explore locks and atomics. Flexgate's processes have none in common.
+
+mod choices;
+mod claims;
+mod gate;
+mod groups;
+mod people;
+mod refresh;
+mod stage;
+mod usernames;
+
+use choices::Choices;
+pub use choices::{Budget, Drawn};
+
+use crate::run::Outcome;
+use crate::world::World;
+
+/// Requests that come at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Two tabs ask for a session's token, which is valid for less than five minutes.
+    Refresh,
+    /// Two tabs ask for a session's token, which has expired.
+    RefreshExpired,
+    /// Three tabs show the callback of one login.
+    Callbacks,
+    /// A service makes somebody a supervisor while SCIM deactivates that person.
+    PromotedAndDeactivated,
+    /// A service makes somebody a supervisor while SCIM changes their e-mail address.
+    PromotedAndChanged,
+    /// Two SCIM requests create the same user, in different spellings, while a third renames somebody else to that name.
+    SameUsername,
+    /// SCIM deletes a user while another request creates that user again.
+    DeletedAndCreated,
+    /// SCIM adds somebody to a group while another request removes somebody else from it.
+    Members,
+    /// SCIM adds somebody to a group while another request gives the group a name without a role.
+    MemberAndRename,
+    /// SCIM adds somebody to a group while another request deletes the group.
+    MemberAndDelete,
+}
+
+impl Scenario {
+    /// Every scenario with its name.
+    pub const ALL: [(&'static str, Self); 10] = [
+        ("refresh", Self::Refresh),
+        ("refresh-expired", Self::RefreshExpired),
+        ("callbacks", Self::Callbacks),
+        ("promoted-and-deactivated", Self::PromotedAndDeactivated),
+        ("promoted-and-changed", Self::PromotedAndChanged),
+        ("same-username", Self::SameUsername),
+        ("deleted-and-created", Self::DeletedAndCreated),
+        ("members", Self::Members),
+        ("member-and-rename", Self::MemberAndRename),
+        ("member-and-delete", Self::MemberAndDelete),
+    ];
+}
+
+/// A schedule after which something was wrong.
+#[derive(Debug)]
+pub struct Found {
+    /// The choices of the schedule, for [`replay`].
+    pub choices: Vec<usize>,
+    /// What was wrong, and the story.
+    pub outcome: Outcome,
+}
+
+/// The result of a search.
+#[derive(Debug)]
+pub struct Search {
+    /// The number of schedules that were tried.
+    pub schedules: u64,
+    /// Whether no schedule within the budget is left.
+    pub is_complete: bool,
+    /// The first schedule after which something was wrong. The search ends there.
+    pub found: Option<Found>,
+}
+
+/// Tries all schedules within `budget`, but at most `at_most`.
+///
+/// # Errors
+/// If the runtime cannot be built.
+pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Result<Search> {
+    let mut next = Some(Vec::new());
+    let mut schedules = 0;
+    while let Some(given) = next.take().filter(|_| schedules < at_most) {
+        let (outcome, choices) = play(scenario, Choices::given(budget, given))?;
+        schedules += 1;
+        if !outcome.complaints.is_empty() {
+            let found = Some(Found { choices: choices.taken(), outcome });
+            return Ok(Search { schedules, is_complete: false, found });
+        }
+        next = choices.next();
+        if next.is_none() {
+            return Ok(Search { schedules, is_complete: true, found: None });
+        }
+    }
+    Ok(Search { schedules, is_complete: false, found: None })
+}
+
+/// Tries schedules that `drawn` draws from the seeds `seeds`.
+///
+/// # Errors
+/// If the runtime cannot be built.
+pub fn draw(scenario: Scenario, drawn: Drawn, seeds: std::ops::Range<u64>) -> std::io::Result<Search> {
+    let mut schedules = 0;
+    for seed in seeds {
+        let (outcome, choices) = play(scenario, Choices::drawn(drawn, seed))?;
+        schedules += 1;
+        if !outcome.complaints.is_empty() {
+            let found = Some(Found { choices: choices.taken(), outcome });
+            return Ok(Search { schedules, is_complete: false, found });
+        }
+    }
+    Ok(Search { schedules, is_complete: false, found: None })
+}
+
+/// Plays the schedule with these choices.
+///
+/// # Errors
+/// If the runtime cannot be built.
+pub fn replay(scenario: Scenario, choices: Vec<usize>) -> std::io::Result<Outcome> {
+    play(scenario, Choices::given(Budget::LIMITLESS, choices)).map(|(outcome, _)| outcome)
+}
+
+fn play(scenario: Scenario, mut choices: Choices) -> std::io::Result<(Outcome, Choices)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let outcome = runtime.block_on(async {
+        let world = World::start(1);
+        let made = &mut choices;
+        match scenario {
+            Scenario::Refresh => refresh::play(&world, made, false).await,
+            Scenario::RefreshExpired => refresh::play(&world, made, true).await,
+            Scenario::Callbacks => claims::play(&world, made).await,
+            Scenario::PromotedAndDeactivated => people::play(&world, made, true).await,
+            Scenario::PromotedAndChanged => people::play(&world, made, false).await,
+            Scenario::SameUsername => usernames::created_twice(&world, made).await,
+            Scenario::DeletedAndCreated => usernames::deleted_and_created(&world, made).await,
+            Scenario::Members => groups::play(&world, made, groups::Other::Removes).await,
+            Scenario::MemberAndRename => groups::play(&world, made, groups::Other::Renames).await,
+            Scenario::MemberAndDelete => groups::play(&world, made, groups::Other::Deletes).await,
+        }
+        let complaints = std::mem::take(&mut world.spy.seen().complaints);
+        Outcome { complaints, trace: world.trace() }
+    });
+    Ok((outcome, choices))
+}
