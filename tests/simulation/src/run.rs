@@ -30,7 +30,7 @@ const SWEEPS: usize = 3;
 pub struct Outcome {
     /// What must not happen, and happened.
     pub complaints: Vec<String>,
-    /// How many actions the script had.
+    /// How many actions the script had. Zero if the run has no script.
     pub steps: usize,
     /// The story of the run, a line for each event.
     pub trace: Vec<String>,

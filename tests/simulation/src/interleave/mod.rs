@@ -147,7 +147,7 @@ fn play(scenario: Scenario, mut choices: Choices) -> std::io::Result<(Outcome, C
             Scenario::MemberAndDelete => groups::play(&world, made, groups::Other::Deletes).await,
         }
         let complaints = std::mem::take(&mut world.spy.seen().complaints);
-        Outcome { complaints, trace: world.trace() }
+        Outcome { complaints, steps: 0, trace: world.trace() }
     });
     Ok((outcome, choices))
 }
