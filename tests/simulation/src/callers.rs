@@ -118,8 +118,9 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
             owns(&world, &what, &name, &reply.body["access_token"]);
             Minted::Yes
         }
-        // A refusal that comes before the ledger leaves no statement.
-        Some(reply) if matches!(reply.status, 401 | 403 | 429) => Minted::No(before),
+        // These refusals come before the ledger and leave no statement. A 403 can also come after it, if somebody has
+        // deactivated the user in the Console meanwhile.
+        Some(reply) if matches!(reply.status, 401 | 429) => Minted::No(before),
         _ => Minted::Perhaps,
     };
     world.model().person(&name).minted(issued_at, done);
