@@ -4,7 +4,9 @@ use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
 use flexgate::users::ledger::Earlier;
 
+use super::person::Person;
 use super::protocol::Document;
+use super::refusal::Refusal;
 
 /// How the client wrote the document.
 #[derive(Debug, Clone, Copy)]
@@ -41,4 +43,22 @@ pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,
     pub(super) own_roles: RoleSet,
+}
+
+/// Refuses a write if Flexgate cannot change one of the written `fields` in Flex.
+pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<(), Refusal> {
+    let mut blocked = person.view.blocked.clone();
+    blocked.retain(|field| fields.contains(field));
+    if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
+}
+
+/// Returns the names of the statement's fields, in the spelling of a plan of changes.
+pub(super) fn told(statement: &Statement) -> Vec<&'static str> {
+    let fields = [
+        ("full_name", statement.full_name.is_some()),
+        ("roles", statement.roles.is_some()),
+        ("active", statement.active.is_some()),
+        ("attributes", statement.attributes.is_some()),
+    ];
+    fields.into_iter().filter_map(|(field, is_told)| is_told.then_some(field)).collect()
 }

@@ -22,8 +22,7 @@ use super::protocol::{
 };
 use super::refusal::Refusal;
 use super::resources::user_schema;
-use super::saying::Written;
-use super::says::{check_blocked, told};
+use super::saying::{Written, check_blocked, told};
 use super::settings::ScimSettings;
 
 /// How often Flexgate tries a write that collides with other writes.
