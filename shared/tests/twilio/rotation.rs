@@ -81,9 +81,9 @@ async fn a_second_rotation_after_a_pending_takeover_is_followed_too() {
     let third = rotate(&clients).await;
     clients.write_credential("twilio.pending", &third);
     // For a few seconds after a change of credential, the client may refuse another change. A later request must work.
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     while let Err(error) = clients.flex.find(&"katherine".parse().unwrap(), soon()).await {
-        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{error:?}");
+        assert!(began.elapsed() < std::time::Duration::from_mins(1), "{error:?}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

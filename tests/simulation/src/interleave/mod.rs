@@ -1,8 +1,8 @@
 //! Interleavings: a few requests, each in a process of its own, in every order of their calls to the store and to Twilio.
 //!
 //! Processes share nothing but the store and Twilio, so a schedule is a sequence of such calls. A process waits at each
-//! call until the scheduler lets it go on ([`stage`]). The scheduler tries every sequence within a [`Budget`], or draws
-//! some at random ([`choices`]). At any call it may also let something go wrong ([`gate`]).
+//! call until the scheduler lets it go on (`stage`). The scheduler tries every sequence within a [`Budget`], or draws
+//! some at random (`choices`). At any call it may also let something go wrong (`gate`).
 //!
 //! `shuttle` and `loom` would replace tokio, and explore locks and atomics. Flexgate's processes have none in common.
 
