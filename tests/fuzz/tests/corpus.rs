@@ -1,8 +1,6 @@
 //! Runs every target on its committed corpus, without libFuzzer. So `cargo test` checks every input that once found a
 //! fault.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
 use std::path::Path;
 
 use flexgate_fuzz::{Outcome, TARGETS};

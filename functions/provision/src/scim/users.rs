@@ -17,7 +17,8 @@ use serde_json::Value;
 
 use super::person::{self, LEFT_AS, Person};
 use super::protocol::{
-    Document, Page, Paging, Plan, ProtocolError, Schema, Test, apply, complete, names, operations, says_active, version,
+    Document, Page, Paging, Plan, ProtocolError, Schema, Test, apply, complete, names, operations,
+    resource_says_active, says_active, version,
 };
 use super::refusal::Refusal;
 use super::resources::user_schema;
@@ -212,7 +213,10 @@ impl Users {
         change: Change,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
-        let active = says_active(&self.schema, body);
+        let active = match change {
+            Change::Replace => resource_says_active(&self.schema, body),
+            Change::Patch => says_active(&self.schema, body),
+        };
         let mut person = self.load(id, deadline).await?;
         check_if_match(if_match, &person.document(&self.base))?;
         let deactivates = active == Some(false);

@@ -138,3 +138,12 @@ async fn of_two_spellings_of_active_the_one_that_counts_deactivates_even_if_the_
     scim.send("PUT", &user, body).await.refused(400, "invalidValue");
     assert_eq!(scim.get(&user).await.is(200)["active"], false);
 }
+
+#[tokio::test]
+async fn a_replaced_user_becomes_inactive_even_if_the_body_also_has_operations() {
+    let scim = scim().await;
+    let user = ada(&scim).await;
+    let body = json!({ "userName": "ada@example.com", "active": false, "emails": "no address", "Operations": [] });
+    scim.send("PUT", &user, body).await.refused(400, "invalidValue");
+    assert_eq!(scim.get(&user).await.is(200)["active"], false);
+}

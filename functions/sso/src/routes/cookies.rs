@@ -35,7 +35,9 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     let mut twice = Vec::new();
     for (name, value) in pairs(headers).take(MAX_COOKIES) {
         let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
-        let (Some(id), Ok(sealed)) = (number.and_then(LoginId::parse), std::str::from_utf8(value)) else { continue };
+        let Some(id) = number.and_then(LoginId::parse) else { continue };
+        // A value that is not text never opens. But it counts, so that the same name does not occur twice.
+        let sealed = std::str::from_utf8(value).unwrap_or_default();
         if cookies.iter().any(|cookie| cookie.id == id) {
             twice.push(id);
         } else {

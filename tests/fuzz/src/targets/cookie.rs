@@ -43,8 +43,9 @@ impl Login {
 
 /// Returns the name and the value of the cookie that an answer sets.
 fn cookie_of(reply: &Reply) -> String {
-    let cookies = reply.headers.get_all(SET_COOKIE).iter().map(|set| set.to_str().unwrap().split(';').next().unwrap());
-    cookies.filter(|cookie| !cookie.ends_with('=')).last().unwrap().to_owned()
+    let mut cookies =
+        reply.headers.get_all(SET_COOKIE).iter().map(|set| set.to_str().unwrap().split(';').next().unwrap());
+    cookies.rfind(|cookie| !cookie.ends_with('=')).unwrap().to_owned()
 }
 
 /// Signs `ada` in at Twilio and the identity provider. Returns the address of the callback.

@@ -38,7 +38,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
         return described(description);
     }
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
-    let Ok(test) = Test::read(text) else { return Outcome::Refused };
+    let Ok(filter) = Test::read(text) else { return Outcome::Refused };
     FIXTURE.with(|fixture| {
         // The parser limits the depth and the number of comparisons.
         let is_small = text.len() < 400 && text.matches(['(', '[']).count() < 60;
@@ -51,14 +51,14 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
             ]
         });
         for document in &fixture.documents {
-            let holds = test.matches(&fixture.schema, document);
+            let holds = filter.matches(&fixture.schema, document);
             if let Some([negation, contradiction, same]) = &laws {
                 assert_ne!(negation.matches(&fixture.schema, document), holds, "{text}");
                 assert!(!contradiction.matches(&fixture.schema, document), "{text}");
                 assert_eq!(same.matches(&fixture.schema, document), holds, "{text}");
             }
             if holds {
-                found_by_plan(&test.plan(), document, text);
+                found_by_plan(&filter.plan(), document, text);
             }
         }
     });
@@ -80,15 +80,15 @@ fn found_by_plan(plan: &Plan, document: &Document, text: &str) {
 
 fn described(description: &[u8]) -> Outcome {
     let mut bytes = description.iter().copied();
-    let filter = Described::draw(&mut bytes, 4);
-    let text = filter.to_string();
-    let test = Test::read(&text).unwrap();
+    let described = Described::draw(&mut bytes, 4);
+    let text = described.to_string();
+    let filter = Test::read(&text).unwrap();
     FIXTURE.with(|fixture| {
         for document in &fixture.documents {
             let document_value = Value::Object(document.clone());
             assert_eq!(
-                test.matches(&fixture.schema, document),
-                filter.holds(&document_value),
+                filter.matches(&fixture.schema, document),
+                described.holds(&document_value),
                 "{text} on {document:?}"
             );
         }

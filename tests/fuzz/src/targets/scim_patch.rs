@@ -1,7 +1,7 @@
 //! A SCIM `PATCH`, its paths, and the body of a `PUT`.
 
 use flexgate::domain::Role;
-use flexgate_provision::protocol::{Document, Schema, apply, operations, says_active};
+use flexgate_provision::protocol::{Document, Schema, apply, operations, resource_says_active, says_active};
 use flexgate_provision::{WorkerFields, user_schema};
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ pub(crate) fn path(input: &[u8]) -> Outcome {
 fn put(schema: &Schema, resource: &Document) -> Option<Document> {
     let read = schema.read(resource).ok()?;
     assert_eq!(schema.read(&read).ok().as_ref(), Some(&read), "a second reading changes the resource");
-    assert_eq!(read.get("active").and_then(Value::as_bool), says_active(schema, resource), "{resource:?}");
+    assert_eq!(read.get("active").and_then(Value::as_bool), resource_says_active(schema, resource), "{resource:?}");
     Some(read)
 }
 

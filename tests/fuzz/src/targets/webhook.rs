@@ -3,6 +3,8 @@
 //! For `fusionauth`, the first line of an input is the claims of the JWT that signs the delivery. Everything else is
 //! the body.
 
+use std::cell::RefCell;
+
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -19,6 +21,10 @@ use crate::world::{Function, NOW, Reply, WEBHOOK_KEY, WEBHOOK_SECRET, World, blo
 /// The groups, applications and organisations that the sources are configured for.
 const MEMBERS_OF: [&str; 4] = ["org_1", "group-a", "group-b", "application-a"];
 
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
 /// An accepted delivery queues only what its body says, and a forged one queues nothing.
 pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
     let (claims, body) = match input.iter().position(|byte| *byte == b'\n') {
@@ -29,17 +35,23 @@ pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
     let digest = STANDARD.encode(digest::digest(&digest::SHA256, body));
     claims.entry("request_body_sha256").or_insert(digest.into());
 
-    let world = World::new();
-    let forged = post(&world, source, body, &proof(source, body, &claims, b"another secret that nobody knows"));
-    let carries_its_proof =
-        source == "graph" && body.windows(WEBHOOK_SECRET.len()).any(|w| w == WEBHOOK_SECRET.as_bytes());
-    assert!(forged.status == 401 || carries_its_proof, "{forged:?}");
-    assert!(queued(&world).iter().all(is_note) || carries_its_proof, "a forged delivery was queued");
+    // A deployment is used again until an event is queued, because making one takes longer than everything else.
+    let world = WORLD.take().unwrap_or_else(World::new);
+    // Graph's proof is in the body.
+    let document = serde_json::from_slice::<Value>(body).ok().filter(|_| source == "graph");
+    let forged_body =
+        document.map_or(body.to_vec(), |document| document.to_string().replace(WEBHOOK_SECRET, "a guess").into());
+    let forged_proof = proof(source, body, &claims, b"another secret that nobody knows");
+    let forged = post(&world, source, &forged_body, &forged_proof);
+    assert_eq!(forged.status, 401, "{forged:?}");
+    assert!(queued(&world).iter().all(is_note), "a forged delivery was queued");
 
-    let world = World::new();
     let secret = if ["standard", "hr"].contains(&source) { WEBHOOK_KEY } else { WEBHOOK_SECRET.as_bytes() };
     let reply = post(&world, source, body, &proof(source, body, &claims, secret));
     let messages = queued(&world);
+    if messages.iter().all(is_note) {
+        WORLD.set(Some(world));
+    }
     if reply.status != 202 {
         assert!(reply.status.is_client_error(), "{reply:?}");
         assert!(messages.iter().all(is_note), "{messages:?}");
@@ -142,7 +154,7 @@ fn proof(source: &str, body: &[u8], claims: &Map<String, Value>, secret: &[u8]) 
     let seconds = NOW.unix_timestamp().to_string();
     let stamped = |time: &str| {
         let tag = hmac_sha256(secret, &[time.as_bytes(), b".", body]);
-        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = tag.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         format!("t={time},v1={hex}")
     };
     match source {

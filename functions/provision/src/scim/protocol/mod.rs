@@ -15,7 +15,7 @@ pub use discovery::{resource_types, schemas, service_provider_config};
 pub use error::ProtocolError;
 pub use filter::{MAX_FILTER, Plan, Test};
 pub use paging::{Cursor, MAX_PAGE, Page, Paging};
-pub use patch::{Operation, apply, names, operations, says_active};
+pub use patch::{Operation, apply, names, operations, resource_says_active, says_active};
 pub use schema::{Attribute, ENTERPRISE, GROUP, Kind, Mutability, Schema, USER};
 pub(crate) use view::complete;
 pub use view::{Projection, version};

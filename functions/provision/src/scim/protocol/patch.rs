@@ -61,13 +61,18 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Returns `active` from the body of a `PUT` or `PATCH`, even if the rest is invalid. If the body has several values,
-/// the last one counts.
+/// Returns `active` from the body of a `PUT`, even if the rest is invalid. If the body has several values, the last one
+/// counts.
+#[must_use]
+pub fn resource_says_active(schema: &Schema, resource: &Map<String, Value>) -> Option<bool> {
+    active_among(schema, in_order(resource))
+}
+
+/// Returns `active` from the body of a `PATCH`, even if the rest is invalid. If the body has several values, the last
+/// one counts.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
-    let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
-        return active_among(schema, in_order(body));
-    };
+    let operations = member(body, "Operations").and_then(Value::as_array)?;
     let of_operation = |operation: &Value| {
         let operation = operation.as_object()?;
         let value = member(operation, "value")?;
