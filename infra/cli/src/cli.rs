@@ -27,6 +27,7 @@ use crate::{activity, demo, doctor, events, manual, scim, serve, token, users, v
         flexgate demo            run every flow once and print what happened\n  \
         flexgate serve --live    serve real Twilio, configured by the environment (docs/configuration.md)\n  \
         flexgate doctor          check that configuration, and suggest fixes\n  \
+        flexgate verify          find out what that Twilio account does, with a user of its own\n  \
         flexgate users import people.csv --dry-run\n  \
         flexgate token mint --user ada | flexgate token check"
 )]
