@@ -101,9 +101,12 @@ impl Users {
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
             // The client may have read the user before Flexgate took a role back, so its document may still contain the
-            // role.
+            // role. If the role is only about to be taken back, the ledger's record does not show this yet.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
-            asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
+            let is_taken = |role: &Role| {
+                taken.is_some_and(|taken| taken.contains(role)) || person.reason(*role) == Some(&RoleReason::TakenBack)
+            };
+            asked.retain(|role| own.contains(role) || !is_taken(role));
         }
         let added: RoleSet = asked.difference(&shown).copied().collect();
         if let Some(role) = self.policy.forbidden_role(&added) {

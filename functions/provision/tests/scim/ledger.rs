@@ -267,6 +267,22 @@ async fn a_patch_of_something_else_states_no_role_that_a_group_gives() {
 }
 
 #[tokio::test]
+async fn a_put_with_the_role_of_a_group_that_is_being_left_does_not_keep_the_role() {
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    let (user, group) = (format!("/Users/{id}"), group(&scim, &[&id]).await);
+    let read = scim.get(&user).await.is(200);
+    assert_eq!(read["roles"].as_array().unwrap().len(), 2);
+    // The group is stored, but nothing else has happened yet.
+    scim.break_table("people");
+    scim.patch(&group, leaves(&id)).await.refused(503, "-");
+    scim.mend_table();
+    scim.send("PUT", &user, read).await.is(200);
+    scim.patch(&group, leaves(&id)).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
+}
+
+#[tokio::test]
 async fn a_role_that_another_source_gives_is_not_scims_to_take_and_one_made_by_hand_is() {
     let scim = scim().await;
     let id = scim.world.at_twilio("ada", &["agent", "supervisor"]).await;
