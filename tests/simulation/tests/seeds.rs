@@ -4,10 +4,10 @@
 
 use flexgate_simulation::run;
 
-/// Seeds that once found a fault, each with the fault.
+/// Seeds that once found a fault, each with the fault. A change of `script.rs` changes the story of every seed.
 const KEPT: [u64; 1] = [
-    // A mint did not follow its claims, because another process had followed other claims meanwhile.
-    155,
+    // A PUT repeated the role of a group that another request was just taking the user out of, and so kept the role.
+    2756,
 ];
 
 fn check(seeds: impl Iterator<Item = u64>) {
