@@ -190,6 +190,7 @@ mod tests {
         assert_ne!(one.nonce, other.nonce);
         assert_eq!((one.code_verifier.expose_secret().len(), one.nonce.len()), (64, 32));
     }
+
     #[test]
     fn an_address_that_just_fits_is_in_the_cookie() {
         let (ring, profile) = (ring("abcd"), "default".parse().unwrap());

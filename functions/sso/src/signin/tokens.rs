@@ -116,6 +116,7 @@ mod tests {
         assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
         assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
     }
+
     #[test]
     fn equal_expirations_prove_something_from_two_seconds_on() {
         assert!(tokens(1_002, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
