@@ -14,6 +14,11 @@ use crate::process::{Function, Reply};
 use crate::settings::{GATEWAY, TWILIO};
 use crate::world::World;
 
+/// How long somebody keeps a page open, in hours.
+const HOURS: usize = 3;
+/// The age of a token that is refreshed, although it is still valid, in seconds.
+const NEARLY_EXPIRED: i64 = 57 * 60;
+
 /// A person's browser, with the cookies of the gateway.
 #[derive(Default)]
 pub(crate) struct Browser {
@@ -62,6 +67,19 @@ pub(crate) async fn sign_in(world: Arc<World>, browser: Arc<Browser>, name: Stri
         let callback = Request::get(&callback).body(Body::empty()).unwrap();
         let reply = browser.send(&world, callback).await;
         world.tell(format!("{what}: {}", reply.map_or(0, |reply| reply.status)));
+    }
+}
+
+/// A page that somebody keeps open asks for the token shortly before it expires, so the session must be refreshed.
+pub(crate) async fn keep_open(world: Arc<World>, browser: Arc<Browser>, name: String, tabs: usize) {
+    if !browser.is_signed_in() {
+        sign_in(world.clone(), browser.clone(), name.clone()).await;
+    }
+    for _ in 0..HOURS {
+        if browser.is_signed_in() {
+            world.clock.jump(NEARLY_EXPIRED);
+            tokens(world.clone(), browser.clone(), name.clone(), tabs).await;
+        }
     }
 }
 

@@ -25,6 +25,11 @@ impl WorldClock {
         self.jumped_seconds.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// How far the clock has moved forward so far, in seconds.
+    pub(crate) fn jumped(&self) -> i64 {
+        self.jumped_seconds.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn at_start() -> OffsetDateTime {
         datetime!(2026-03-02 09:00 UTC)
     }
@@ -33,6 +38,6 @@ impl WorldClock {
 impl Clock for WorldClock {
     fn now(&self) -> OffsetDateTime {
         let elapsed = Duration::try_from(self.began.elapsed()).unwrap_or_default();
-        Self::at_start() + elapsed + Duration::seconds(self.jumped_seconds.load(Ordering::Relaxed))
+        Self::at_start() + elapsed + Duration::seconds(self.jumped())
     }
 }

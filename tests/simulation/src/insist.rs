@@ -34,9 +34,14 @@ impl World {
         let mut repeated = false;
         for attempt in 0..ATTEMPTS {
             let request = make().await;
+            let jumped = self.clock.jumped();
             match self.send(function, request).await {
                 Some(reply) if matches!(reply.status, 429 | 408 | 500..) => {
                     self.tell(format!("{what}: {}", reply.status));
+                }
+                // The signature has become too old on the way.
+                Some(reply) if reply.status == 401 && jumped != self.clock.jumped() => {
+                    self.tell(format!("{what}: 401, because the clock jumped"));
                 }
                 Some(reply) => {
                     self.tell(format!("{what}: {}", reply.status));

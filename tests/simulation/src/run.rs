@@ -175,6 +175,10 @@ impl Stage {
                 let browser = self.browsers.entry(name).or_default().clone();
                 self.act(browser::tokens(world, browser, name.to_owned(), tabs));
             }
+            Action::KeepsPageOpen { name, tabs } => {
+                let browser = self.browsers.entry(name).or_default().clone();
+                self.act(browser::keep_open(world, browser, name.to_owned(), tabs));
+            }
             Action::Mints { name, supervisor } => self.act(callers::mint(world, name.to_owned(), supervisor)),
             Action::ConsolePromotes { name } => self.act(upkeep::promote_by_hand(world, name.to_owned())),
             Action::ConsoleDeactivates { name } => self.act(upkeep::deactivate_by_hand(world, name.to_owned())),

@@ -30,6 +30,8 @@ pub(crate) enum Action {
     ApiDeprovisions { name: &'static str },
     SignsIn { name: &'static str },
     AsksForToken { name: &'static str, tabs: usize },
+    /// Somebody who is signed in keeps the page open for some hours.
+    KeepsPageOpen { name: &'static str, tabs: usize },
     Mints { name: &'static str, supervisor: bool },
     ConsolePromotes { name: &'static str },
     ConsoleDeactivates { name: &'static str },
@@ -120,7 +122,7 @@ impl Cast {
 
 type Kind = fn(&Chance, &Cast, u32) -> Action;
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     |chance, cast, _| Action::ScimCreates { name: chance.one_of(&cast.scim), supervisor: chance.thousandths(250) },
     scim_change,
     |chance, cast, _| {
@@ -163,6 +165,7 @@ const KINDS: [Kind; 14] = [
     },
     |chance, cast, _| Action::SignsIn { name: cast.anybody(chance) },
     |chance, cast, _| Action::AsksForToken { name: cast.anybody(chance), tabs: 1 + chance.below(2) },
+    |chance, cast, _| Action::KeepsPageOpen { name: cast.anybody(chance), tabs: 1 + chance.below(2) },
     |chance, cast, _| Action::Mints { name: cast.anybody(chance), supervisor: chance.thousandths(300) },
     |chance, cast, _| {
         let name = cast.anybody(chance);
