@@ -19,29 +19,78 @@ const OKTA_GROUPS: [&str; 2] = ["group-a", "group-b"];
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    ScimCreates { name: &'static str, supervisor: bool },
-    ScimSays { name: &'static str, says: Says, email: Option<u32> },
-    ScimReplaces { name: &'static str, active: bool, number: u32 },
-    ScimDeletes { name: &'static str },
-    ScimMembers { group: &'static str, names: Vec<&'static str>, joins: bool },
-    Okta { name: &'static str, change: Okta },
-    Hr { name: &'static str, change: Hr },
-    ApiProvisions { name: &'static str, supervisor: bool },
-    ApiDeprovisions { name: &'static str },
-    SignsIn { name: &'static str },
-    AsksForToken { name: &'static str, tabs: usize },
+    ScimCreates {
+        name: &'static str,
+        supervisor: bool,
+    },
+    ScimSays {
+        name: &'static str,
+        says: Says,
+        email: Option<u32>,
+    },
+    ScimReplaces {
+        name: &'static str,
+        active: bool,
+        number: u32,
+    },
+    ScimDeletes {
+        name: &'static str,
+    },
+    ScimMembers {
+        group: &'static str,
+        names: Vec<&'static str>,
+        joins: bool,
+    },
+    Okta {
+        name: &'static str,
+        change: Okta,
+    },
+    Hr {
+        name: &'static str,
+        change: Hr,
+    },
+    ApiProvisions {
+        name: &'static str,
+        supervisor: bool,
+    },
+    ApiDeprovisions {
+        name: &'static str,
+    },
+    SignsIn {
+        name: &'static str,
+    },
+    AsksForToken {
+        name: &'static str,
+        tabs: usize,
+    },
     /// Somebody who is signed in keeps the page open for some hours.
-    KeepsPageOpen { name: &'static str, tabs: usize },
-    Mints { name: &'static str, supervisor: bool },
-    ConsolePromotes { name: &'static str },
-    ConsoleDeactivates { name: &'static str },
-    ConsoleActivates { name: &'static str },
+    KeepsPageOpen {
+        name: &'static str,
+        tabs: usize,
+    },
+    Mints {
+        name: &'static str,
+        supervisor: bool,
+    },
+    ConsolePromotes {
+        name: &'static str,
+    },
+    ConsoleDeactivates {
+        name: &'static str,
+    },
+    ConsoleActivates {
+        name: &'static str,
+    },
     Sweep,
     Deploy,
     RotateIssuerKeys,
     RotateCredential,
-    RotateCookieKeys { number: u8 },
-    Jump { seconds: i64 },
+    RotateCookieKeys {
+        number: u8,
+    },
+    Jump {
+        seconds: i64,
+    },
 }
 
 #[derive(Debug, Clone)]

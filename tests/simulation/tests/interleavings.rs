@@ -53,6 +53,12 @@ fn both_statements_about_a_person_count() {
 }
 
 #[test]
+fn a_role_that_a_source_takes_back_goes() {
+    all(Scenario::PromotionTakenBack, 0, 1);
+    some(Scenario::PromotionTakenBack);
+}
+
+#[test]
 fn a_username_has_one_user() {
     all(Scenario::SameUsername, 1, 0);
     some(Scenario::SameUsername);

@@ -34,6 +34,8 @@ pub enum Scenario {
     PromotedAndDeactivated,
     /// A service makes somebody a supervisor while SCIM changes their e-mail address.
     PromotedAndChanged,
+    /// A service makes somebody a supervisor, gets an answer or none, and takes that back.
+    PromotionTakenBack,
     /// Two SCIM requests create the same user, in different spellings, while a third renames somebody else to that name.
     SameUsername,
     /// SCIM deletes a user while another request creates that user again.
@@ -48,12 +50,13 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario with its name.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("refresh", Self::Refresh),
         ("refresh-expired", Self::RefreshExpired),
         ("callbacks", Self::Callbacks),
         ("promoted-and-deactivated", Self::PromotedAndDeactivated),
         ("promoted-and-changed", Self::PromotedAndChanged),
+        ("promotion-taken-back", Self::PromotionTakenBack),
         ("same-username", Self::SameUsername),
         ("deleted-and-created", Self::DeletedAndCreated),
         ("members", Self::Members),
@@ -140,6 +143,7 @@ fn play(scenario: Scenario, mut choices: Choices) -> std::io::Result<(Outcome, C
             Scenario::Callbacks => claims::play(&world, made).await,
             Scenario::PromotedAndDeactivated => people::play(&world, made, true).await,
             Scenario::PromotedAndChanged => people::play(&world, made, false).await,
+            Scenario::PromotionTakenBack => people::play_promotion_taken_back(&world, made).await,
             Scenario::SameUsername => usernames::created_twice(&world, made).await,
             Scenario::DeletedAndCreated => usernames::deleted_and_created(&world, made).await,
             Scenario::Members => groups::play(&world, made, groups::Other::Removes).await,

@@ -122,6 +122,45 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, deactivates:
     check(world, fates[1] == Fate::Accepted && !deactivates, true).await;
 }
 
+/// A service makes somebody a supervisor and takes that back, while the first request may still be under way.
+pub(super) async fn play_promotion_taken_back(world: &Arc<World>, choices: &mut Choices) {
+    scim::create(world.clone(), Arc::default(), NAME.to_owned(), false).await;
+    let token = with_token(world, &service(), Method::POST, "/users", &Value::Null).await;
+    let request = |supervisor: bool| {
+        let mut request = Request::post("/users").body(Body::from(wanted(NAME, supervisor).to_string())).unwrap();
+        request.headers_mut().clone_from(token.headers());
+        request
+    };
+    let says = |supervisor: bool| Says { active: Some(true), supervisor: Some(supervisor) };
+    world.model().person(NAME).begin(Source::Api, says(true));
+    world.model().person(NAME).begin(Source::Api, says(false));
+
+    let stage = Stage::of(world);
+    let actors = [stage.actor(0, Function::Provision), stage.actor(1, Function::Provision)];
+    let requests = [request(true), request(false)];
+    let is_done = Arc::new(Mutex::new(false));
+    let done = is_done.clone();
+    let both = async move {
+        let ([first, second], [promotes, takes_back]) = (actors, requests);
+        first.send("POST /users makes ada a supervisor", promotes).await;
+        let reply = second.send("POST /users makes ada an agent", takes_back).await;
+        *done.lock().await = reply.is_some_and(|reply| reply.status < 300);
+    };
+    stage.play(choices, vec![both.boxed()]).await;
+    if !*is_done.lock().await {
+        let what = "POST /users makes ada an agent, again";
+        let again = world.insist(Function::Provision, what, async || request(false)).await;
+        if again.is_none_or(|again| again.reply.status >= 300) {
+            return world.complain(format!("{what}: refused"));
+        }
+    }
+    world.model().person(NAME).settle(Source::Api, says(false));
+    stage.rest().await;
+    check(world, false, false).await;
+    stage.sweep().await;
+    check(world, false, true).await;
+}
+
 async fn check(world: &Arc<World>, has_new_email: bool, after_sweep: bool) {
     judge::people(world, &Systems::default(), &world.worker(), after_sweep).await;
     let user = world.flex_user(NAME).await.unwrap_or_default();
