@@ -16,7 +16,7 @@ async fn refreshes(world: &World) -> usize {
 }
 
 #[test]
-fn it_serves_within_two_seconds_and_says_where() {
+fn it_serves_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let ports = [free_port(), free_port(), free_port()].map(|port| port.to_string());
     let mut command = Command::new(BINARY);
@@ -25,10 +25,8 @@ fn it_serves_within_two_seconds_and_says_where() {
         .arg(folder.path())
         // The simulated set-up must ignore a real account's settings.
         .env("TWILIO_ACCOUNT_SID", "ACffffffffffffffffffffffffffffffff");
-    let began = tokio::time::Instant::now();
     let mut process = Process::spawn(command, ports[0].parse().unwrap());
     let said = process.wait_for("Ctrl-C", PATIENCE).join("\n");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(said.contains(&format!("http://localhost:{}", ports[0])), "{said}");
     assert!(said.contains(&format!("http://localhost:{}", ports[1])), "{said}");
 
