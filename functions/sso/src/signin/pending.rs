@@ -180,6 +180,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_goes_to_the_store_as_soon_as_the_cookie_would_be_too_large() {
+        let (ring, profile) = (ring("generated"), "default".parse().unwrap());
+        let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };
+        let size = |length: usize| {
+            let (login, sealed) = of_profile.begin(&"x".repeat(length), &ClockRng::system()).unwrap();
+            let is_in_cookie = matches!(login.return_to, ReturnAddress::InCookie(_));
+            is_in_cookie.then_some(login.id.cookie_name().len() + 1 + sealed.len())
+        };
+        let sizes: Vec<Option<usize>> = (0..100).map(size).collect();
+        let largest = sizes.iter().flatten().max().unwrap();
+        assert!((MAX_COOKIE - 1..=MAX_COOKIE).contains(largest), "{sizes:?}");
+        assert!(sizes.is_sorted_by_key(Option::is_none), "{sizes:?}");
+    }
+
+    #[test]
     fn a_usual_address_is_in_the_cookie_and_two_logins_have_different_secrets() {
         let (ring, profile) = (ring("generated"), "default".parse().unwrap());
         let of_profile = LoginKeys { keys: &ring, origin: "https://gate.example", profile: &profile };

@@ -1,7 +1,5 @@
 //! The addresses to which a browser can go after sign-in.
 
-use std::fmt;
-
 use url::Url;
 
 /// The maximum length of an address, in bytes.
@@ -22,12 +20,6 @@ impl ReturnTo {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for ReturnTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -188,6 +180,7 @@ mod tests {
             "https://user:password@desk.example",
             "https:desk.example",
             "https:/desk.example",
+            "https:///desk.example/x",
             "http://desk.example",
             "https://desk.example.evil.example",
             "https://desk.example:8443",

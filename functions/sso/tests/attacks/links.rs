@@ -66,6 +66,9 @@ async fn r05_a_long_address_survives_in_another_process_and_is_lost_without_harm
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
+    // Another login removes the addresses of logins that have expired.
+    let mut other = browser.clone();
+    other.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let mut elsewhere = browser.at(crate::process(&world));
     assert_eq!(elsewhere.get(&callback).await.header("location"), long);
 

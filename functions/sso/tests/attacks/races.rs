@@ -115,6 +115,21 @@ async fn a_session_that_changes_during_a_refresh_is_read_again() {
 }
 
 #[tokio::test]
+async fn while_another_process_refreshes_a_good_token_is_served_and_an_expired_one_is_not() {
+    let (world, mut browser) = signed_in().await;
+    let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
+    world.advance(Duration::minutes(57)).await;
+    // Another process has the lease and does not finish.
+    world.sql("UPDATE sessions SET leased_until = 9999999999");
+    assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
+    // A token that expires within seconds is of no use.
+    world.advance(Duration::seconds(176)).await;
+    let reply = browser.call("/sso/token").await;
+    assert_eq!(reply.problem(), (503, "unavailable".into()));
+    assert_eq!(refreshes(&world).await, 0);
+}
+
+#[tokio::test]
 async fn s32_a_logout_during_a_refresh_hands_out_no_new_token() {
     let (world, mut browser) = signed_in().await;
     world.advance(Duration::minutes(57)).await;
