@@ -11,6 +11,14 @@ use flexgate::users::ledger::LedgerError;
 
 use super::check::WrongToken;
 
+/// A mint that gives the caller no token.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: MintError,
+    /// Whether Twilio minted a token that Flexgate discarded.
+    pub discarded: bool,
+}
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {

@@ -3,9 +3,12 @@
 //! A token reaches the caller only if Twilio confirms the token's user, roles and lifetime. The token's user is bound
 //! to the caller's identity, or was named by a trusted service.
 //!
-//! With a cached user, a mint sends one request to Twilio. `recent_users.rs` explains why this is safe.
+//! With a cached user, a mint sends one request to Twilio. `recent_users.rs` explains why this is safe. For a bound user
+//! who is not cached, Flexgate reads the user and mints at the same time, and discards the token if the user may not
+//! have it. So a returning person waits for one round trip.
 
 mod check;
+mod early;
 mod error;
 mod matched_by;
 mod recent_users;
@@ -24,7 +27,7 @@ use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
 use time::Duration;
 
-pub use error::MintError;
+pub use error::{Failed, MintError};
 
 use check::WrongToken;
 use error::admit;
@@ -55,11 +58,16 @@ pub struct Minted {
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
+    /// Whether Flexgate discarded an earlier token of this mint.
+    discarded: bool,
 }
+
+/// The end of an audit event's reason if Twilio minted a token that nobody received.
+pub const DISCARDED: &str = ", a token minted meanwhile was discarded";
 
 impl fmt::Display for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.grant, self.found)
+        write!(f, "{}, {}{}", self.grant, self.found, if self.discarded { DISCARDED } else { "" })
     }
 }
 
@@ -92,35 +100,54 @@ impl Minting {
     }
 
     /// Mints the requested token for `caller`, if the policy allows it.
-    pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
+    pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, Failed> {
+        let mut discarded = false;
+        let minted = self.mint_once(caller, asked, deadline, &mut discarded).await;
+        let minted = minted.map(|(token, grant, found)| Minted { token, grant, found, discarded });
+        minted.map_err(|error| Failed { error, discarded })
+    }
+
+    async fn mint_once(
+        &self,
+        caller: &Caller,
+        asked: MintRequest,
+        deadline: Deadline,
+        discarded: &mut bool,
+    ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
-        let (user, found) = if grant.for_self {
+        let (user, found, early) = if grant.for_self {
             // Run the three store calls concurrently, to save time.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
             present?;
-            self.own_user(caller, &grant, bound?, deadline).await?
+            self.own_user_and_token(caller, &grant, bound?, deadline, discarded).await?
         } else {
             let (counted, present) = tokio::join!(self.count(caller, &grant), self.present(&grant));
             counted?;
             present?;
-            (self.named_user(&grant, deadline).await?, MatchedBy::Named)
+            let user = self.named_user(&grant, deadline).await?;
+            admit(&grant, &user)?;
+            (user, MatchedBy::Named, None)
         };
-        admit(&grant, &user)?;
-        let done = |token| Minted { token, grant: grant.clone(), found };
-        match self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await {
+        let minted = match early {
+            Some(minted) => minted,
+            None => self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await,
+        };
+        match minted {
             Ok(token) if found == MatchedBy::Remembered && self.follows_others(&grant, &token, &user) => {
+                *discarded = true;
                 self.mint_after_others(caller, grant, deadline).await
             }
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
-                Ok(()) => Ok(done(token)),
+                Ok(()) => Ok((token, grant, found)),
                 Err(WrongToken::Roles) => {
                     // The token has a role that the cached user lacks. Read the user again, because the role may be
                     // new.
-                    let fresh = self.look_again(caller, &grant, &user, deadline).await?;
+                    let fresh = self.look_again(caller, &grant, &user, deadline).await;
+                    let fresh = fresh.inspect_err(|_| *discarded = true)?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
-                    checked.map(|()| done(token)).map_err(MintError::WrongToken)
+                    checked.map(|()| (token, grant, found)).map_err(MintError::WrongToken)
                 }
                 Err(wrong) => Err(MintError::WrongToken(wrong)),
             },
@@ -150,7 +177,7 @@ impl Minting {
         caller: &Caller,
         grant: MintGrant,
         deadline: Deadline,
-    ) -> Result<Minted, MintError> {
+    ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
         // The username may have passed to another person meanwhile.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
@@ -158,7 +185,7 @@ impl Minting {
         admit(&grant, &user)?;
         let token = self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await?;
         check::check(&token.info, &user, grant.ttl, self.clock_rng.now()).map_err(MintError::WrongToken)?;
-        Ok(Minted { token, grant, found })
+        Ok((token, grant, found))
     }
 
     /// Refuses a mint if a source has reported the person as inactive. The Flex user may be active even so, for example

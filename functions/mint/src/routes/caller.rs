@@ -10,7 +10,7 @@ use flexgate::web::{Context, Problem};
 use http::HeaderMap;
 
 use crate::app::App;
-use crate::minting::{MintError, Minted};
+use crate::minting::{DISCARDED, Failed, MintError, Minted};
 use crate::problem;
 
 /// Verifies the bearer token of the request.
@@ -31,9 +31,10 @@ pub(super) async fn mint_for(
 ) -> Result<Minted, Problem> {
     let unused = &caller.unused;
     let act = act.or_for(caller, &asked);
-    let minted = app.minting.mint(caller, asked, context.deadline).await.map_err(|error| {
+    let minted = app.minting.mint(caller, asked, context.deadline).await.map_err(|Failed { error, discarded }| {
         let note = error.may_come_from_claims().then(|| unused.to_string());
-        let reason = with_note(&with_causes(&error), note.clone());
+        let reason = with_causes(&error) + if discarded { DISCARDED } else { "" };
+        let reason = with_note(&reason, note.clone());
         audit(Some(caller), error.user(), &act, Decision::Refused, &reason, context);
         if let MintError::WrongToken(wrong) = &error {
             telemetry::alarm(&context.request_id, "wrong_token", wrong);

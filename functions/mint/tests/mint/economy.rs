@@ -165,3 +165,51 @@ async fn m18_a_sync_from_memory_brings_nobody_back() {
     gate.mint(&renamed, json!({})).await.assert_problem(403, "mint_refused");
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
 }
+
+/// Mints for ada once, and lets the function forget her user.
+async fn returning(variables: &[(&str, &str)]) -> (Gate, String) {
+    let (gate, ada) = warm(variables).await;
+    gate.world.clock.advance(Duration::seconds(61));
+    (gate, ada)
+}
+
+#[tokio::test]
+async fn who_returns_waits_for_one_round_trip() {
+    let (gate, ada) = returning(&[("FLEXGATE_REQUEST_SECONDS", "2")]).await;
+    // Twilio never answers the read of the user. So only a mint that does not wait for that answer reaches Twilio.
+    let fault = json!({"service": "flex-api", "path_contains": ada, "kind": "delay", "delay_ms": 600_000});
+    gate.world.fault(&fault).await;
+    gate.mint_as("ada").await.assert_problem(504, "timeout");
+    let calls = gate.world.calls("flex-api").await;
+    assert_eq!(calls.iter().filter(|line| line.ends_with("/Tokens")).count(), 1, "{calls:?}");
+}
+
+#[tokio::test]
+async fn m18_a_token_minted_while_flexgate_reads_the_user_is_discarded_if_the_user_may_have_none() {
+    for (roles, deactivated) in [(&["agent"], true), (&["admin"], false)] {
+        let (gate, ada) = returning(&[]).await;
+        gate.world.switch(&json!({"mint_deactivated": "mint"})).await;
+        gate.world.at_twilio("ada", roles).await;
+        if deactivated {
+            gate.world.deprovision_at_twilio(&ada).await;
+        }
+        let answer = gate.mint_as("ada").await;
+        answer.assert_problem(403, "mint_refused");
+        assert!(answer.body.get("access_token").is_none());
+        let reason = answer.reason();
+        assert!(reason.contains("a token minted meanwhile was discarded"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_minted_before_the_user_follows_the_claims_is_discarded() {
+    let (gate, ada) = returning(&[("FLEXGATE_JUST_IN_TIME", "create-and-sync")]).await;
+    let token = gate.token_of("ada", json!({"roles": ["supervisor"]})).await;
+    let answer = gate.mint(&token, json!({})).await;
+    answer.assert_minted(&ada);
+    assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
+    let reason = answer.reason();
+    assert!(reason.contains("updated from the claims, a token minted meanwhile was discarded"), "{reason}");
+    let calls = gate.world.calls("flex-api").await;
+    assert_eq!(calls.iter().filter(|line| line.ends_with("/Tokens")).count(), 2, "{calls:?}");
+}

@@ -1,0 +1,44 @@
+//! Mints for a bound user while Flexgate reads the user.
+
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::policy::MintGrant;
+use flexgate::domain::{Caller, FlexUser, FlexUserSid};
+use flexgate::twilio::{MintedToken, TwilioError};
+
+use super::Minting;
+use super::error::{MintError, admit};
+use super::matched_by::MatchedBy;
+
+/// Twilio's answer to a mint.
+type Answer = Result<MintedToken, TwilioError>;
+
+impl Minting {
+    /// Returns the caller's Flex user, if the policy allows a token for it. If the caller is bound, mints at the same
+    /// time, and returns Twilio's answer, too.
+    ///
+    /// Discards the token if the user may not have it, if the user turns out to be another one, or if the user was
+    /// changed meanwhile.
+    pub(super) async fn own_user_and_token(
+        &self,
+        caller: &Caller,
+        grant: &MintGrant,
+        bound: Option<FlexUserSid>,
+        deadline: Deadline,
+        discarded: &mut bool,
+    ) -> Result<(FlexUser, MatchedBy, Option<Answer>), MintError> {
+        let Some(sid) = bound.clone() else {
+            // Nobody may mint for a user before the caller is bound to it.
+            let (user, found) = self.own_user(caller, grant, None, deadline).await?;
+            admit(grant, &user)?;
+            return Ok((user, found, None));
+        };
+        let own = self.own_user(caller, grant, bound, deadline);
+        let (own, minted) = tokio::join!(own, self.provisioning.flex().mint(&sid, grant.ttl, deadline));
+        let own = own.and_then(|(user, found)| admit(grant, &user).map(|()| (user, found)));
+        let is_usable = own.as_ref().is_ok_and(|(user, found)| {
+            user.flex_user_sid == sid && matches!(found, MatchedBy::Remembered | MatchedBy::Bound)
+        });
+        *discarded = minted.is_ok() && !is_usable;
+        own.map(|(user, found)| (user, found, is_usable.then_some(minted)))
+    }
+}
