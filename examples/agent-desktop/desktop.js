@@ -12,8 +12,6 @@ const SCALES = [5, 15, 60, 240, 720, 1440];
 
 /** The state of the signed-in person. Null if nobody is signed in on this page. */
 let desk = null;
-/** Notifies the other tabs of a sign-out, so that they clear their screens too. */
-const tabs = new BroadcastChannel("flexgate");
 
 async function start() {
   show("checking");
@@ -30,16 +28,13 @@ function enter(session) {
   forget();
   const mine = { session, keeper: null, connection: null, scale: 1 };
   desk = mine;
-  mine.keeper = gate.keepFresh(null, {
-    from: session,
-    onRenew: (renewed) => renewedTo(mine, renewed),
-    onTrouble: (error, pause) => {
-      fail(error, { title: "Your token could not be renewed", again: () => renew() });
-      element("time-note").textContent = `Trying again in ${Math.ceil(pause / 1000)} s.`;
-    },
-    onEnd: fail,
-    isActive: () => mine.connection?.isActive() ?? false,
+  mine.keeper = gate.keepFresh(null, { from: session, isActive: () => mine.connection?.isActive() ?? false });
+  mine.keeper.on("renewed", (renewed) => renewedTo(mine, renewed));
+  mine.keeper.on("trouble", ({ error, retryIn }) => {
+    fail(error, { title: "Your token could not be renewed", again: () => renew() });
+    element("time-note").textContent = `Trying again in ${Math.ceil(retryIn / 1000)} s.`;
   });
+  mine.keeper.on("ended", (error) => (error.code === "signed_out" ? leave() : fail(error)));
   element("who").replaceChildren(...breakable(session.username ?? session.identity ?? "Signed in"));
   element("initials").textContent = initials(session.username ?? session.identity ?? "");
   element("roles").replaceChildren(...list(session.roles).map((role) => item(role)));
@@ -204,8 +199,8 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut });
     }
-    leave();
-    tabs.postMessage("signed-out");
+    // The keeper has called `leave` already, unless the browser has no BroadcastChannel.
+    if (desk) leave();
   });
 }
 
@@ -224,7 +219,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper has already reported the failure, through onTrouble or onEnd.
+    // The keeper has already reported the failure, through its events.
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -264,7 +259,6 @@ element("sign-in").addEventListener("click", () => gate.signIn({ returnTo: "/" }
 element("sign-out").addEventListener("click", signOut);
 element("renew").addEventListener("click", renew);
 element("worker-retry").addEventListener("click", () => desk && connect(desk));
-tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && leave());
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 

@@ -1,9 +1,9 @@
-// Tests flexgate.js with a mocked clock and a mocked gateway: the times of renewals, and the failures.
+// Tests the package with a mocked clock and a mocked gateway: the times of renewals, and the failures.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { createFlexgate, FlexgateError, timeLeft } from "../../examples/agent-desktop/flexgate.js";
+import { createFlexgate, FlexgateError, timeLeft } from "../../shared/web/dist/index.js";
 import { keep, MINUTE, mockComputer, problem, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 10_000 };
