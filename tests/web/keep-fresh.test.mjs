@@ -216,6 +216,41 @@ test("a worker that does not take the token is tried again, and the page learns 
   keeper.stop();
 });
 
+test("every part of the SDK that listens gets the token, and one that is not ready gets it soon", bounded, async () => {
+  const [ready, starting] = [mock.fn(), mock.fn()];
+  starting.mock.mockImplementationOnce(() => {
+    throw new TypeError("the device registers");
+  });
+  const emitter = { listeners: (name) => (name === "tokenUpdated" ? [starting, ready] : []) };
+  const context = { retrieveInstanceOf: (name) => (name === "ClientEventEmitter" ? emitter : assert.fail(name)) };
+  const client = {
+    token: "first",
+    updateToken: mock.fn((token) => (client.token = token)),
+    getWorker: mock.fn(),
+    getWorkspace: mock.fn(),
+    execute: (action) => action.run(context),
+  };
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await keeper.renew();
+  assert.equal(starting.mock.callCount(), 1);
+  await pass(6_000);
+  assert.deepEqual(starting.mock.calls.map((call) => call.arguments), [["second"], ["second"]]);
+  for (const part of [client.updateToken, ready]) assert.deepEqual(part.mock.calls.map((call) => call.arguments), [["second"]]);
+  assert.equal(client.getWorker.mock.callCount() + client.getWorkspace.mock.callCount(), 0, "nothing is connected for it");
+  assert.deepEqual([told.troubles, told.renewed], [[], ["second"]]);
+  keeper.stop();
+});
+
+test("a client of which no part is in use gets the token, and nothing is made in it", bounded, async () => {
+  const context = { retrieveInstanceOf: (name, Missing) => new Missing() };
+  const client = { updateToken: mock.fn(), getWorker: mock.fn(), getWorkspace: mock.fn(), execute: (action) => action.run(context) };
+  const { keeper } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await keeper.renew();
+  assert.equal(client.updateToken.mock.callCount(), 1);
+  assert.equal(client.getWorker.mock.callCount(), 0);
+  keeper.stop();
+});
+
 test("the sign-in address carries where to return to, and nothing can escape into its path", () => {
   const gate = createFlexgate({ baseUrl: "https://gate.example", profile: "a/../b" });
   assert.equal(gate.signInUrl({ returnTo: "/desk?x=1&y=2" }), "https://gate.example/sso/a%2F..%2Fb/login?return_to=%2Fdesk%3Fx%3D1%26y%3D2");
