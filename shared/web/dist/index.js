@@ -1,4 +1,4 @@
-// Built from shared/web/src. Do not edit: run npm run build in shared/web.
+// Built from the source in shared/web. Do not edit: run npm run build there.
 
 // src/clock.ts
 var RENEW_BEFORE = 4.5 * 6e4;
