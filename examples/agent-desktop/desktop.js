@@ -69,15 +69,17 @@ function show(section) {
  * retry may help.
  */
 function fail(error, { title = error.title, again = start } = {}) {
-  const ended = ["reauthenticate", "not_signed_in"].includes(error.code);
+  const elsewhere = error.code === "signed_in_elsewhere";
+  const ended = elsewhere || ["reauthenticate", "not_signed_in"].includes(error.code);
   const over = !error.temporary || !desk;
   if (over) {
     forget();
     show(ended ? "signed-out" : null);
   }
-  if (ended) title = "Your session has ended";
+  if (ended) title = elsewhere ? "You are working at another device" : "Your session has ended";
   element("failure-title").textContent = title ?? "Something went wrong on this page";
-  const detail = ended ? "Sign in again." : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  const signInAgain = elsewhere ? "To work here instead, sign in again." : "Sign in again.";
+  const detail = ended ? signInAgain : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
   element("failure-detail").textContent = detail;
   element("failure-detail").hidden = !detail;
   element("failure-code").textContent = error.code ?? error.name;

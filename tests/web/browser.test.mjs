@@ -286,6 +286,19 @@ test("a session that was ended elsewhere is explained with code and request id, 
   });
 });
 
+test("a session that goes on at another device ends here with an explanation, and the page does not sign in by itself", bounded, async () => {
+  await inProfile({}, async ({ page }) => {
+    await signInAs(page, gateway, "ada");
+    const json = { code: "signed_in_elsewhere", title: "Signed in elsewhere", status: 401, request_id: "0".repeat(32) };
+    await page.route("**/sso/token", (route) => route.fulfill({ status: 401, json }));
+    await named(page, "Renew now").click();
+    await page.getByRole("heading", { name: "You are working at another device" }).waitFor();
+    assert.deepEqual(await privateText(page), []);
+    await named(page, "Sign in").waitFor();
+    assert.equal(page.url(), `${gateway.url}/`);
+  });
+});
+
 test("a gateway that cannot be reached is explained, and a desk that is signed in stays", bounded, async () => {
   await inProfile({ expected: [/ERR_INTERNET_DISCONNECTED/] }, async ({ context, page }) => {
     await signInAs(page, gateway, "ada");
