@@ -12,8 +12,6 @@ const SCALES = [5, 15, 60, 240, 720, 1440];
 
 /** The state of the signed-in person. Null if nobody is signed in on this page. */
 let desk = null;
-/** Notifies the other tabs of a sign-out, so that they clear their screens too. */
-const tabs = new BroadcastChannel("flexgate");
 
 async function start() {
   show("checking");
@@ -30,16 +28,13 @@ function enter(session) {
   forget();
   const mine = { session, keeper: null, connection: null, scale: 1 };
   desk = mine;
-  mine.keeper = gate.keepFresh(null, {
-    from: session,
-    onRenew: (renewed) => renewedTo(mine, renewed),
-    onTrouble: (error, pause) => {
-      fail(error, { title: "Your token could not be renewed", again: () => renew() });
-      element("time-note").textContent = `Trying again in ${Math.ceil(pause / 1000)} s.`;
-    },
-    onEnd: fail,
-    isActive: () => mine.connection?.isActive() ?? false,
+  mine.keeper = gate.keepFresh(null, { from: session, isActive: () => mine.connection?.isActive() ?? false });
+  mine.keeper.on("renewed", (renewed) => renewedTo(mine, renewed));
+  mine.keeper.on("trouble", ({ error, retryIn }) => {
+    fail(error, { title: "Your token could not be renewed", again: () => renew() });
+    element("time-note").textContent = `Trying again in ${Math.ceil(retryIn / 1000)} s.`;
   });
+  mine.keeper.on("ended", (error) => (error.code === "signed_out" ? leave() : fail(error)));
   element("who").replaceChildren(...breakable(session.username ?? session.identity ?? "Signed in"));
   element("initials").textContent = initials(session.username ?? session.identity ?? "");
   element("roles").replaceChildren(...list(session.roles).map((role) => item(role)));
@@ -74,15 +69,17 @@ function show(section) {
  * retry may help.
  */
 function fail(error, { title = error.title, again = start } = {}) {
-  const ended = ["reauthenticate", "not_signed_in"].includes(error.code);
+  const elsewhere = error.code === "signed_in_elsewhere";
+  const ended = elsewhere || ["reauthenticate", "not_signed_in"].includes(error.code);
   const over = !error.temporary || !desk;
   if (over) {
     forget();
     show(ended ? "signed-out" : null);
   }
-  if (ended) title = "Your session has ended";
+  if (ended) title = elsewhere ? "You are working at another device" : "Your session has ended";
   element("failure-title").textContent = title ?? "Something went wrong on this page";
-  const detail = ended ? "Sign in again." : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  const signInAgain = elsewhere ? "To work here instead, sign in again." : "Sign in again.";
+  const detail = ended ? signInAgain : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
   element("failure-detail").textContent = detail;
   element("failure-detail").hidden = !detail;
   element("failure-code").textContent = error.code ?? error.name;
@@ -204,8 +201,8 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut });
     }
-    leave();
-    tabs.postMessage("signed-out");
+    // The keeper has called `leave` already, unless the browser has no BroadcastChannel.
+    if (desk) leave();
   });
 }
 
@@ -224,7 +221,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper has already reported the failure, through onTrouble or onEnd.
+    // The keeper has already reported the failure, through its events.
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -264,7 +261,6 @@ element("sign-in").addEventListener("click", () => gate.signIn({ returnTo: "/" }
 element("sign-out").addEventListener("click", signOut);
 element("renew").addEventListener("click", renew);
 element("worker-retry").addEventListener("click", () => desk && connect(desk));
-tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && leave());
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 

@@ -1,9 +1,9 @@
-// Tests that flexgate.js keeps a session from becoming idle only while somebody uses the page (R9).
+// Tests that the package keeps a session from becoming idle only while somebody uses the page (R9).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { createFlexgate } from "../../examples/agent-desktop/flexgate.js";
+import { createFlexgate } from "../../shared/web/dist/index.js";
 import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage, problem, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 20_000 };

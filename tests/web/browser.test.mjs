@@ -236,7 +236,7 @@ test("another person's token, after a sign-in in another tab, does not reach thi
     await other.goto(`${gateway.url}/sso/default/login`);
     await other.locator('button[value="linus"]').click();
     await other.getByRole("heading", { name: "linus", level: 2 }).waitFor();
-    await named(page, "Renew now").click();
+    // The other tab tells this one.
     await page.getByText("another_user").waitFor();
     assert.deepEqual(await privateText(page), []);
     await named(page, "Continue as them").click();
@@ -283,6 +283,19 @@ test("a session that was ended elsewhere is explained with code and request id, 
     assert.deepEqual(await privateText(page), []);
     assert.equal(await page.evaluate(() => document.activeElement.id), "failure-title");
     await named(page, "Sign in").waitFor();
+  });
+});
+
+test("a session that goes on at another device ends here with an explanation, and the page does not sign in by itself", bounded, async () => {
+  await inProfile({}, async ({ page }) => {
+    await signInAs(page, gateway, "ada");
+    const json = { code: "signed_in_elsewhere", title: "Signed in elsewhere", status: 401, request_id: "0".repeat(32) };
+    await page.route("**/sso/token", (route) => route.fulfill({ status: 401, json }));
+    await named(page, "Renew now").click();
+    await page.getByRole("heading", { name: "You are working at another device" }).waitFor();
+    assert.deepEqual(await privateText(page), []);
+    await named(page, "Sign in").waitFor();
+    assert.equal(page.url(), `${gateway.url}/`);
   });
 });
 

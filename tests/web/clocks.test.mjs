@@ -1,9 +1,9 @@
-// Tests flexgate.js on a computer that sleeps, or whose clock is wrong or changes (R8).
+// Tests the package on a computer that sleeps, or whose clock is wrong or changes (R8).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { createFlexgate, timeLeft } from "../../examples/agent-desktop/flexgate.js";
+import { createFlexgate, timeLeft } from "../../shared/web/dist/index.js";
 import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage, settle, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 20_000 };

@@ -1,9 +1,9 @@
-// Tests flexgate.js with a mocked clock and a mocked gateway: the times of renewals, and the failures.
+// Tests the package with a mocked clock and a mocked gateway: the times of renewals, and the failures.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { createFlexgate, FlexgateError, timeLeft } from "../../examples/agent-desktop/flexgate.js";
+import { createFlexgate, FlexgateError, timeLeft } from "../../shared/web/dist/index.js";
 import { keep, MINUTE, mockComputer, problem, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 10_000 };
@@ -213,6 +213,41 @@ test("a worker that does not take the token is tried again, and the page learns 
   await pass(MINUTE);
   assert.deepEqual(worker.updateToken.mock.calls.map((call) => call.arguments), [["second"]]);
   assert.deepEqual(told.renewed, ["second"]);
+  keeper.stop();
+});
+
+test("every part of the SDK that listens gets the token, and one that is not ready gets it soon", bounded, async () => {
+  const [ready, starting] = [mock.fn(), mock.fn()];
+  starting.mock.mockImplementationOnce(() => {
+    throw new TypeError("the device registers");
+  });
+  const emitter = { listeners: (name) => (name === "tokenUpdated" ? [starting, ready] : []) };
+  const context = { retrieveInstanceOf: (name) => (name === "ClientEventEmitter" ? emitter : assert.fail(name)) };
+  const client = {
+    token: "first",
+    updateToken: mock.fn((token) => (client.token = token)),
+    getWorker: mock.fn(),
+    getWorkspace: mock.fn(),
+    execute: (action) => action.run(context),
+  };
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await keeper.renew();
+  assert.equal(starting.mock.callCount(), 1);
+  await pass(6_000);
+  assert.deepEqual(starting.mock.calls.map((call) => call.arguments), [["second"], ["second"]]);
+  for (const part of [client.updateToken, ready]) assert.deepEqual(part.mock.calls.map((call) => call.arguments), [["second"]]);
+  assert.equal(client.getWorker.mock.callCount() + client.getWorkspace.mock.callCount(), 0, "nothing is connected for it");
+  assert.deepEqual([told.troubles, told.renewed], [[], ["second"]]);
+  keeper.stop();
+});
+
+test("a client of which no part is in use gets the token, and nothing is made in it", bounded, async () => {
+  const context = { retrieveInstanceOf: (name, Missing) => new Missing() };
+  const client = { updateToken: mock.fn(), getWorker: mock.fn(), getWorkspace: mock.fn(), execute: (action) => action.run(context) };
+  const { keeper } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await keeper.renew();
+  assert.equal(client.updateToken.mock.callCount(), 1);
+  assert.equal(client.getWorker.mock.callCount(), 0);
   keeper.stop();
 });
 

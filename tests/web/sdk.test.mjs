@@ -6,7 +6,7 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { createFlexgate } from "../../examples/agent-desktop/flexgate.js";
+import { createFlexgate } from "../../shared/web/dist/index.js";
 import { ACCOUNT, repository, startGateway } from "./lib/gateway.mjs";
 import { askSdk } from "./lib/sdk.mjs";
 import { signIn } from "./lib/sign-in.mjs";

@@ -68,7 +68,7 @@ impl SignInSettings {
 /// The shortest idle limit, in seconds. It is longer than [`PAGES_REPORT_EVERY`] plus the possible delays, so that an
 /// active person's session does not become idle.
 const SHORTEST_IDLE: u32 = 600;
-/// The same as `REPORT_EVERY` in flexgate.js, but in seconds.
+/// The same as `REPORT_EVERY` in shared/web/src/keeper.ts, but in seconds.
 const PAGES_REPORT_EVERY: u32 = 240;
 /// The longest session, in seconds.
 const LONGEST: u32 = 7 * 86_400;

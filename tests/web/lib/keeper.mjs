@@ -1,8 +1,8 @@
-// Mocks for the tests of flexgate.js: a computer with two clocks and timers, and a gateway.
+// Mocks for the tests of shared/web: a computer with two clocks and timers, and a gateway.
 
 import { mock } from "node:test";
 
-import { createFlexgate } from "../../../examples/agent-desktop/flexgate.js";
+import { createFlexgate } from "../../../shared/web/dist/index.js";
 
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
@@ -85,7 +85,7 @@ export function problem(status, code, headers = {}) {
 }
 
 /** Starts keepFresh with a gateway that returns these answers in order, and then repeats the last answer. */
-export function keep(answers, options = {}) {
+export function keep(answers, { client = null, ...options } = {}) {
   const told = { asked: [], renewed: [], troubles: [], ends: [] };
   const fetch = async (url, init) => {
     requests += 1;
@@ -96,12 +96,10 @@ export function keep(answers, options = {}) {
     return response instanceof Response ? response : Response.json(response);
   };
   const gate = createFlexgate({ baseUrl: "https://gate.example/", fetch });
-  const keeper = gate.keepFresh(options.client ?? null, {
-    onRenew: (session) => told.renewed.push(session.access_token),
-    onTrouble: (error, pause) => told.troubles.push({ code: error.code, pause }),
-    onEnd: (error) => told.ends.push(error),
-    ...options,
-  });
+  const keeper = gate.keepFresh(client, options);
+  keeper.on("renewed", (session) => told.renewed.push(session.access_token));
+  keeper.on("trouble", ({ error, retryIn }) => told.troubles.push({ code: error.code, pause: retryIn }));
+  keeper.on("ended", (error) => told.ends.push(error));
   return { keeper, told, gate };
 }
 

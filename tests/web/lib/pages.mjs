@@ -1,4 +1,4 @@
-// Serves pages that use flexgate.js on other origins.
+// Serves pages that use shared/web on other origins.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -20,17 +20,23 @@ const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type
  *
  * * `/`: the front end.
  * * `/flexgate.js`: the module.
+ * * `/sdk.js`: the real SDK. `/voice.js`: the voice SDK that comes with it.
  * * `/frame?of=URL`: a page that embeds the URL.
  * * `/cookies`: sets a cookie for embedded pages, and shows the request's cookies.
  */
 export async function servePages() {
-  const module = await readFile(path.join(repository, "examples/agent-desktop/flexgate.js"), "utf8");
+  const module = await readFile(path.join(repository, "shared/web/dist/index.js"), "utf8");
+  const twilio = path.join(repository, "examples/agent-desktop/node_modules/@twilio");
+  const sdk = await readFile(path.join(twilio, "flex-sdk/index.browser.js"));
+  const voice = await readFile(path.join(twilio, "voice-sdk/dist/twilio.min.js"));
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://pages");
     const embedded = `<!doctype html><title>CRM</title>${NO_ICON}<iframe src="${url.searchParams.get("of")}"></iframe>`;
     const [type, body] = {
       "/": ["html", FRONT_END],
       "/flexgate.js": ["javascript", module],
+      "/sdk.js": ["javascript", sdk],
+      "/voice.js": ["javascript", voice],
       "/frame": ["html", embedded],
       "/cookies": ["html", `<!doctype html>${NO_ICON}<p>cookies: ${request.headers.cookie ?? "none"}</p>`],
     }[url.pathname] ?? ["plain"];

@@ -21,8 +21,8 @@ async function run({ account, domain, token, renewed, want }) {
     worker: { sid: worker.sid, name: worker.name, activity: worker.activity?.name, friendlyName: worker.friendlyName },
   };
   if (renewed) {
-    // flexgate.js passes a new token to the SDK's client. Then check which parts of the SDK have the new token.
-    const { createFlexgate } = await import("../../../examples/agent-desktop/flexgate.js");
+    // The package passes a new token to the SDK's client. Then check which parts of the SDK have the new token.
+    const { createFlexgate } = await import("../../../shared/web/dist/index.js");
     const answer = { access_token: renewed, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
     const gate = createFlexgate({ baseUrl: "http://localhost", fetch: async () => Response.json(answer) });
     const keeper = gate.keepFresh(client, { from: answer });

@@ -1,4 +1,5 @@
-//! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`.
+//! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`, and the
+//! package `shared/web`, whose build is committed so that `cargo run` needs only Rust.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ const FILES: [(&str, &str, &str); 5] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
     ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
     ("/worker.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/worker.js")),
-    ("/flexgate.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/flexgate.js")),
+    ("/flexgate.js", "text/javascript; charset=utf-8", include_str!("../../../../shared/web/dist/index.js")),
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 

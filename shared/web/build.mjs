@@ -1,0 +1,36 @@
+// Builds the package: one script for each entry, with source maps, and types. `node build.mjs FOLDER` builds elsewhere.
+
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const outdir = path.resolve(process.argv[2] ?? path.join(here, "dist"));
+const BUILT = "// Built from the source in shared/web. Do not edit: run npm run build there.";
+
+const common = {
+  absWorkingDir: here,
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  sourcemap: true,
+  legalComments: "none",
+  outdir,
+  banner: { js: BUILT },
+};
+await build({ ...common, entryPoints: { index: "src/index.ts" } });
+// The other entries import the core, so that a page has one.
+const external = {
+  name: "core",
+  setup: ({ onResolve }) => onResolve({ filter: /\/src\/index\.js$/ }, () => ({ path: "./index.js", external: true })),
+};
+await build({
+  ...common,
+  entryPoints: { react: "react/index.ts" },
+  external: ["react"],
+  plugins: [external],
+  banner: { js: `"use client";\n${BUILT}` },
+});
+execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", here, "--outDir", outdir], { stdio: "inherit" });

@@ -1,0 +1,83 @@
+/**
+ * Flexgate for React 18 and 19. `FlexgateProvider` keeps the session, `useFlexgate` shows it, and `useFlexClient` makes
+ * the client of the Flex SDK.
+ *
+ * @packageDocumentation
+ */
+
+import { createContext, createElement, type ReactNode, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
+
+import type { FlexgateOptions, Session, SignInOptions } from "../src/index.js";
+import { type DestroyableClient, type FlexgateState, FlexgateStore } from "./store.js";
+
+export type { DestroyableClient, FlexgateState } from "./store.js";
+
+export interface FlexgateProviderProps extends FlexgateOptions {
+  /**
+   * Whether somebody works in a way that the page cannot see, such as a call. While somebody works, the session does not
+   * become idle.
+   */
+  isActive?: (() => boolean) | undefined;
+  children?: ReactNode;
+}
+
+/** The session, and what a page does with it. The functions never change. */
+export type FlexgateHook = FlexgateState & {
+  signIn(options?: SignInOptions): void;
+  signOut(): Promise<void>;
+  /** Renews the token now. Resolves with null if nobody is signed in. */
+  renew(): Promise<Session | null>;
+  /** Asks the gateway again who is signed in, for example after `failed`. */
+  reload(): Promise<void>;
+  /** Makes the SDK's client again, after `useFlexClient` failed. */
+  retryClient(): void;
+};
+
+const Context = createContext<FlexgateStore | null>(null);
+
+/** Keeps the session for everything within. The options of the first render count. */
+export function FlexgateProvider({ children, isActive, ...options }: FlexgateProviderProps): ReactNode {
+  const active = useRef(isActive);
+  useEffect(() => {
+    active.current = isActive;
+  });
+  const [store] = useState(() => new FlexgateStore(options, () => active.current?.() ?? false));
+  useEffect(store.start, [store]);
+  return createElement(Context.Provider, { value: store }, children);
+}
+
+function useStore(): FlexgateStore {
+  const store = useContext(Context);
+  if (!store) throw new Error("useFlexgate and useFlexClient need a FlexgateProvider around them");
+  useSyncExternalStore(store.subscribe, store.current, store.current);
+  return store;
+}
+
+/** Returns the session and what to do with it. Renders again when the session changes. */
+export function useFlexgate(): FlexgateHook {
+  const store = useStore();
+  const [actions] = useState(() => ({
+    signIn: (options?: SignInOptions) => store.gate.signIn(options),
+    signOut: async () => {
+      await store.gate.signOut();
+      await store.load();
+    },
+    renew: store.renew,
+    reload: store.load,
+    retryClient: store.retryClient,
+  }));
+  return { ...store.state, ...actions };
+}
+
+/**
+ * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client, and throws if it
+ * fails, for an error boundary. The page has one client, which gets each new token, and is destroyed when the session
+ * ends.
+ */
+export function useFlexClient<Client extends DestroyableClient>(create: (token: string) => Promise<Client>): Client | null {
+  const pending = useStore().client(create);
+  if (!pending) return null;
+  if (pending.status === "pending") throw pending.promise;
+  if (pending.status === "rejected") throw pending.reason;
+  return pending.value as Client;
+}

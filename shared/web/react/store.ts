@@ -1,0 +1,149 @@
+import { createFlexgate, type FlexClient, type Flexgate, FlexgateError, type FlexgateOptions, type Keeper, type Session } from "../src/index.js";
+
+/** What the page knows about its session. */
+export type FlexgateState =
+  /** The page has not heard from the gateway yet. */
+  | { status: "checking"; session: null; error: null }
+  | { status: "signed_in"; session: Session; /** Why the last renewal failed. It will be retried. */ error: Error | null }
+  /** Nobody is signed in. `error` says why a session has ended, for example `reauthenticate` or `signed_in_elsewhere`. */
+  | { status: "signed_out"; session: null; error: FlexgateError | null }
+  /** The gateway refused or did not answer, so the page does not know whether somebody is signed in. */
+  | { status: "failed"; session: null; error: Error };
+
+/** A client of the SDK. */
+export type DestroyableClient = FlexClient & { destroy(): void };
+
+/** What `React.Suspense` waits for. */
+export interface Pending<Client> {
+  status: "pending" | "fulfilled" | "rejected";
+  value?: Client;
+  reason?: unknown;
+  promise: Promise<void>;
+}
+
+/** Codes after which the person signs in again. After any other, the page cannot go on by itself. */
+const OVER = new Set(["not_signed_in", "reauthenticate", "signed_out", "signed_in_elsewhere", "another_user"]);
+const CHECKING: FlexgateState = { status: "checking", session: null, error: null };
+
+/** One session of a page, which outlives the components that show it. */
+export class FlexgateStore {
+  state = CHECKING;
+  #gate: Flexgate | null = null;
+  #keeper: Keeper | null = null;
+  #client: Pending<DestroyableClient> | null = null;
+  #users = 0;
+  #started = false;
+  /** Counts sessions, so that late answers to an earlier one are ignored. */
+  #turn = 0;
+  readonly #listeners = new Set<() => void>();
+  readonly #options: FlexgateOptions;
+  readonly #isActive: () => boolean;
+
+  constructor(options: FlexgateOptions, isActive: () => boolean) {
+    this.#options = options;
+    this.#isActive = isActive;
+  }
+
+  /** The gateway's client. It is made late, because a server has no location. */
+  get gate(): Flexgate {
+    return (this.#gate ??= createFlexgate(this.#options));
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly current = (): FlexgateState => this.state;
+
+  /** Starts, until the returned function is called. React's StrictMode starts and stops every component twice. */
+  readonly start = (): (() => void) => {
+    this.#users += 1;
+    if (!this.#started) void this.load();
+    return () => {
+      this.#users -= 1;
+      setTimeout(() => {
+        if (this.#users > 0 || !this.#started) return;
+        this.#started = false;
+        this.#leave(CHECKING);
+      });
+    };
+  };
+
+  /** Asks the gateway who is signed in. */
+  readonly load = async (): Promise<void> => {
+    this.#started = true;
+    this.#leave(CHECKING);
+    const turn = this.#turn;
+    let next: FlexgateState;
+    try {
+      const session = await this.gate.session();
+      if (turn !== this.#turn) return;
+      next = session ? { status: "signed_in", session, error: null } : { status: "signed_out", session: null, error: null };
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      next = over(error as Error);
+    }
+    if (next.session) this.#keep(next.session);
+    this.#set(next);
+  };
+
+  readonly renew = async (): Promise<Session | null> => this.#keeper?.renew() ?? null;
+
+  /** Returns the client of the session, which `create` makes once. */
+  client<Client extends DestroyableClient>(create: (token: string) => Promise<Client>): Pending<Client> | null {
+    if (this.state.status !== "signed_in") return null;
+    this.#client ??= this.#make(create, this.state.session.access_token);
+    return this.#client as Pending<Client>;
+  }
+
+  #make(create: (token: string) => Promise<DestroyableClient>, token: string): Pending<DestroyableClient> {
+    const turn = this.#turn;
+    const pending: Pending<DestroyableClient> = { status: "pending", promise: Promise.resolve() };
+    pending.promise = create(token).then(
+      (client) => {
+        if (turn !== this.#turn) return client.destroy();
+        // The token may have been renewed meanwhile. The keeper hands over the new one.
+        this.#keeper?.attach(client);
+        Object.assign(pending, { status: "fulfilled", value: client });
+      },
+      (reason: unknown) => void Object.assign(pending, { status: "rejected", reason }),
+    );
+    return pending;
+  }
+
+  /** Makes the client again, after `create` failed. */
+  readonly retryClient = (): void => {
+    if (this.#client?.status !== "rejected") return;
+    this.#client = null;
+    this.#set({ ...this.state });
+  };
+
+  #keep(session: Session): void {
+    const keeper = this.gate.keepFresh(null, { from: session, isActive: this.#isActive });
+    this.#keeper = keeper;
+    keeper.on("renewed", (renewed) => this.#set({ status: "signed_in", session: renewed, error: null }));
+    keeper.on("trouble", ({ error }) => {
+      if (keeper.session) this.#set({ status: "signed_in", session: keeper.session, error });
+    });
+    keeper.on("ended", (error) => this.#leave(over(error)));
+  }
+
+  #leave(next: FlexgateState): void {
+    this.#turn += 1;
+    this.#keeper?.stop();
+    this.#client?.value?.destroy();
+    this.#keeper = this.#client = null;
+    this.#set(next);
+  }
+
+  #set(next: FlexgateState): void {
+    this.state = next;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function over(error: Error): FlexgateState {
+  if (error instanceof FlexgateError && OVER.has(error.code)) return { status: "signed_out", session: null, error };
+  return { status: "failed", session: null, error };
+}

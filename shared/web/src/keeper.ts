@@ -1,0 +1,299 @@
+import { askedAt, backoff, instant, nextRenewal, rememberLifetime, RENEW_BEFORE, SHORTEST_PAUSE, timeLeft } from "./clock.js";
+import { FlexgateError } from "./error.js";
+import { type FlexClient, giveToken } from "./sdk.js";
+import type { Session } from "./session.js";
+import { joinTabs, type Message } from "./tabs.js";
+
+/**
+ * While somebody uses the page, request the token at least this often, so that the session does not become idle. The
+ * shortest idle limit of a gateway is ten minutes.
+ */
+const REPORT_EVERY = 4 * 60_000;
+/**
+ * How often to check the clocks, in milliseconds. Timers stop while the machine sleeps, so one long timer would be
+ * late.
+ */
+const LOOK_EVERY = 5_000;
+/**
+ * If the elapsed times on the two clocks differ by more milliseconds than this, the machine has slept or its clock has
+ * been set.
+ */
+const DISAGREEMENT = 5_000;
+/** How long a tab waits for the renewing tab, in milliseconds, before it asks for itself. */
+const GRACE = 4_000;
+/** Browser events that show that somebody uses the page. */
+const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
+
+export interface KeepFreshOptions {
+  /** The session to begin with; without it, keepFresh fetches one at once. */
+  from?: Session | null | undefined;
+  /**
+   * Whether somebody works in a way that the page cannot see: in a call, or in another window. Keys, the pointer and the
+   * wheel on the page count as work anyway. While somebody works, the session does not become idle.
+   */
+  isActive?: (() => boolean) | undefined;
+  /**
+   * With a version of the SDK other than 3.x, whether to hand the token to the worker and the workspace, which connects
+   * both. True by default.
+   */
+  taskRouter?: boolean | undefined;
+}
+
+export interface KeeperEvents {
+  /** Each new token, and the first success after a failure. The client already has the token. */
+  renewed: Session;
+  /**
+   * A renewal failed and will be retried. If only the gateway did not answer, and the token is valid for more than 4.5
+   * minutes, the event comes only if the page called `renew`.
+   */
+  trouble: { error: Error; retryIn: number };
+  /** The same person works at another device, and the gateway allows one. `ended` follows. */
+  signed_in_elsewhere: FlexgateError;
+  /** The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `another_user`, or another refusal. */
+  ended: FlexgateError;
+}
+
+export interface Keeper {
+  /** Calls the listener at each event of this name, until the returned function is called. */
+  on<Name extends keyof KeeperEvents>(name: Name, listener: (event: KeeperEvents[Name]) => void): () => void;
+  /** Renews now, or waits for the renewal that is in progress. Rejects if it fails, after the event. */
+  renew(): Promise<Session>;
+  /** Stops renewing. No event follows. */
+  stop(): void;
+  /** Sets the client, for a page that creates it later. */
+  attach(client: FlexClient): void;
+  readonly session: Session | null;
+}
+
+export function keepFresh(
+  ask: () => Promise<Session>,
+  name: string,
+  client: FlexClient | null,
+  { from = null, isActive, taskRouter = true }: KeepFreshOptions = {},
+): Keeper {
+  const listeners = new Map<keyof KeeperEvents, Set<(event: never) => void>>();
+  let current = from;
+  /** The token that the client has. */
+  let handed = client?.token;
+  /** When this tab or another one last asked the gateway. */
+  let asked = askedAt(from) ?? instant();
+  /** When to renew, in milliseconds of `performance.now()`. */
+  let dueAt = from ? nextRenewal(from) : 0;
+  /** Since when this tab waits for the renewing tab, on the same clock. */
+  let waitingSince: number | null = null;
+  let failures = 0;
+  let worked = false;
+  let wanted = false;
+  let stopped = false;
+  let renewing: Promise<Session> | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tabs = joinTabs(name, hear, () => look());
+
+  function emit<Name extends keyof KeeperEvents>(name: Name, event: KeeperEvents[Name]): void {
+    for (const listener of listeners.get(name) ?? []) {
+      try {
+        (listener as (event: KeeperEvents[Name]) => void)(event);
+      } catch (error) {
+        // The listener's fault must not stop the renewals. The browser reports it in the console.
+        void Promise.reject(error);
+      }
+    }
+  }
+
+  function start(): Promise<Session> {
+    renewing ??= attempt().finally(() => {
+      renewing = null;
+      wanted = false;
+      watch();
+    });
+    return renewing;
+  }
+
+  async function attempt(): Promise<Session> {
+    if (stopped) throw new FlexgateError({ code: "stopped", title: "This is no longer kept fresh" });
+    noteAsked();
+    try {
+      const fresh = await ask();
+      if (stopped) return fresh;
+      tellToken(fresh);
+      await take(fresh);
+      return fresh;
+    } catch (error) {
+      if (!stopped) failed(error as Error, true);
+      throw error;
+    }
+  }
+
+  function noteAsked(): void {
+    asked = instant();
+    worked = false;
+    waitingSince = null;
+  }
+
+  function tellToken(session: Session): void {
+    tabs?.tell({ kind: "token", session, left: timeLeft(session), at: Date.now() });
+  }
+
+  /** Adopts a session, and hands its token to the client. */
+  async function take(fresh: Session): Promise<void> {
+    if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
+      // Another user has signed in through another tab, because all tabs share the session cookie. This page's client
+      // belongs to the first user and must not get another user's token.
+      const title = "Somebody else has signed in with this browser";
+      throw new FlexgateError({ code: "another_user", status: 409, title });
+    }
+    const isNews = failures > 0 || fresh.access_token !== current?.access_token;
+    current = fresh;
+    dueAt = nextRenewal(fresh);
+    if (client && fresh.access_token !== handed) {
+      await giveToken(client, fresh.access_token, taskRouter);
+      handed = fresh.access_token;
+    }
+    failures = 0;
+    if (!stopped && isNews) emit("renewed", fresh);
+  }
+
+  /** Reports a failure. `own` says that this tab asked the gateway, so the others do not know yet. */
+  function failed(error: Error, own: boolean): void {
+    if (error instanceof FlexgateError && !error.temporary) {
+      // Another user's tabs go on.
+      if (own && error.code !== "another_user") tabs?.tell({ kind: "ended", error: plain(error) });
+      return end(error);
+    }
+    const pause = backoff(failures, error instanceof FlexgateError ? error.retryAfter : null);
+    if (own && error instanceof FlexgateError) tabs?.tell({ kind: "trouble", error: plain(error), pause });
+    postpone(error, pause);
+  }
+
+  function postpone(error: Error, pause: number): void {
+    failures += 1;
+    dueAt = performance.now() + pause;
+    if (matters(error)) emit("trouble", { error, retryIn: pause });
+  }
+
+  function end(error: FlexgateError): void {
+    stop();
+    if (error.code === "signed_in_elsewhere") emit("signed_in_elsewhere", error);
+    emit("ended", error);
+  }
+
+  /**
+   * Whether to report a failure to the page. A temporary failure does not matter while the token is valid for more
+   * than 4.5 minutes.
+   */
+  function matters(error: Error): boolean {
+    return wanted || !(error instanceof FlexgateError) || !current || timeLeft(current) <= RENEW_BEFORE;
+  }
+
+  /** Handles what another tab says. */
+  function hear(message: Message): void {
+    if (stopped) return;
+    if (message.kind === "due") {
+      worked ||= message.worked;
+      return look();
+    }
+    if (message.kind === "ended") return end(new FlexgateError(message.error));
+    noteAsked();
+    if (message.kind === "trouble") postpone(new FlexgateError(message.error), message.pause);
+    else adopt(message);
+    watch();
+  }
+
+  function adopt({ session, left, at }: Message & { kind: "token" }): void {
+    // An old message may arrive late, for example after sleep.
+    if (current && session.flex_user_sid === current.flex_user_sid && Date.parse(session.expires_at) < Date.parse(current.expires_at)) return;
+    rememberLifetime(session, asked, left - Math.max(Date.now() - at, 0));
+    take(session).catch((error: Error) => {
+      if (!stopped) failed(error, false);
+      watch();
+    });
+  }
+
+  /** Schedules the next check of the clocks. */
+  function watch(): void {
+    clearTimeout(timer);
+    if (!stopped) timer = setTimeout(look, Math.min(Math.max(dueAt - performance.now(), 0), LOOK_EVERY));
+  }
+
+  function look(): void {
+    if (stopped || renewing) return;
+    // Set the next timer first, because `isActive` may throw.
+    clearTimeout(timer);
+    timer = setTimeout(look, LOOK_EVERY);
+    if (!isDue()) watch();
+    else if (mayAsk()) start().catch(() => {});
+    else tabs?.tell({ kind: "due", worked });
+  }
+
+  function isDue(): boolean {
+    const now = instant();
+    const [steady, wall] = [now.steady - asked.steady, now.wall - asked.wall];
+    // The machine may have slept, or its clock may have been set. So the remaining lifetime is unknown. Ask the
+    // gateway.
+    if (now.steady >= dueAt || Math.abs(wall - steady) > DISAGREEMENT) return true;
+    worked ||= steady >= REPORT_EVERY && Boolean(isActive?.());
+    return failures === 0 && steady >= REPORT_EVERY && worked;
+  }
+
+  /** Whether this tab asks the gateway itself: it renews for all, it has no token, or the renewing tab does not answer. */
+  function mayAsk(): boolean {
+    if (!tabs || tabs.leads || !current || (client && handed !== current.access_token)) return true;
+    waitingSince ??= performance.now();
+    return performance.now() - waitingSince >= GRACE;
+  }
+
+  /** Runs when the page becomes visible or the network returns. Shortens the pause after a failure. */
+  function wake(): void {
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (failures > 0) dueAt = Math.min(dueAt, performance.now() + SHORTEST_PAUSE);
+    look();
+  }
+
+  function work(): void {
+    worked = true;
+  }
+
+  function listen(how: "addEventListener" | "removeEventListener"): void {
+    globalThis.document?.[how]("visibilitychange", wake);
+    for (const event of ["online", "pageshow"]) globalThis.window?.[how]?.(event, wake);
+    for (const event of INPUTS) globalThis.window?.[how]?.(event, work, { capture: true, passive: true });
+  }
+
+  function stop(): void {
+    stopped = true;
+    clearTimeout(timer);
+    listen("removeEventListener");
+    tabs?.close();
+    client = null;
+  }
+
+  listen("addEventListener");
+  watch();
+  // A tab that opens may have got a new token, or another person's.
+  if (from) tellToken(from);
+  return {
+    on(name, listener) {
+      const those = listeners.get(name) ?? new Set();
+      listeners.set(name, those.add(listener));
+      return () => void those.delete(listener);
+    },
+    renew() {
+      wanted = true;
+      return start();
+    },
+    stop,
+    attach(later) {
+      client = later;
+      handed = later.token;
+      if (current && later.token !== current.access_token) later.updateToken(current.access_token);
+    },
+    get session() {
+      return current;
+    },
+  };
+}
+
+/** What another tab needs to make the same error. */
+function plain({ code, status, title, detail, requestId, retryAfter }: FlexgateError) {
+  return { code, status, title, detail, requestId, retryAfter };
+}

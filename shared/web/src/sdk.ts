@@ -1,0 +1,93 @@
+/** The timeout of the gateway and of the SDK, in milliseconds. */
+export const PATIENCE = 15_000;
+/** How often, and how many times, to try again with a part of the SDK that is not ready for a token. */
+const AGAIN_AFTER = 5_000;
+const TRIES = 3;
+
+/** A part of the SDK that accepts tokens. */
+export interface TokenHolder {
+  updateToken(token: string): void;
+}
+
+/** The part of the SDK's client that `keepFresh` uses. */
+export interface FlexClient extends TokenHolder {
+  readonly token: string;
+  getWorker(): Promise<TokenHolder>;
+  getWorkspace(): Promise<TokenHolder>;
+  execute?<T>(action: { run(context: object): T }): T;
+}
+
+type Listener = (token: string) => unknown;
+
+/**
+ * Gives the token to the client and to every part of the SDK that holds one. docs/front-end.md says what was seen in
+ * which version of the SDK.
+ */
+export async function giveToken(client: FlexClient, token: string, taskRouter: boolean): Promise<void> {
+  client.updateToken(token);
+  const listeners = listenersOf(client);
+  if (listeners) return tellListeners(client, token, listeners, TRIES);
+  if (!taskRouter) return;
+  const [worker, workspace] = await inTime(Promise.all([client.getWorker(), client.getWorkspace()]));
+  worker.updateToken(token);
+  workspace.updateToken(token);
+}
+
+/**
+ * Returns what the parts of the SDK do with a new token. In 3.0.0, the worker and its workspace, voice, conversations and
+ * callback media listen for `tokenUpdated` at an emitter within the client, but the client emits the event only at
+ * itself. An action, which the page may define itself, gets the context with this emitter. Returns null in a version of
+ * the SDK that has no such context, and an empty list if no part is in use.
+ */
+function listenersOf(client: FlexClient): Listener[] | null {
+  let listeners: Listener[] | null = null;
+  const run = (context: object): void => {
+    const { retrieveInstanceOf } = context as { retrieveInstanceOf?: (name: string, Missing: new () => object) => object };
+    if (typeof retrieveInstanceOf !== "function") return;
+    listeners = [];
+    // The context creates a missing instance. The exception prevents that.
+    const Missing = class {
+      constructor() {
+        throw new RangeError();
+      }
+    };
+    try {
+      const emitter = retrieveInstanceOf.call(context, "ClientEventEmitter", Missing);
+      listeners = (emitter as { listeners(event: string): Listener[] }).listeners("tokenUpdated");
+    } catch (error) {
+      if (!(error instanceof RangeError)) listeners = null;
+    }
+  };
+  try {
+    client.execute?.({ run });
+  } catch {
+    return null;
+  }
+  return listeners;
+}
+
+/**
+ * Calls the listeners. One that throws is called again, because voice cannot take a token while its device registers. It
+ * is given up after 15 seconds: a part that starts later takes the client's token.
+ */
+function tellListeners(client: FlexClient, token: string, listeners: Listener[], tries: number): void {
+  const failed = listeners.filter((listener) => {
+    try {
+      listener(token);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  if (failed.length === 0 || tries === 0) return;
+  setTimeout(() => client.token === token && tellListeners(client, token, failed, tries - 1), AGAIN_AFTER);
+}
+
+/** Resolves with the SDK's answer, or rejects after a timeout. A worker that never connects must not block renewals. */
+function inTime<T>(promise: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the SDK's worker did not answer in time")), PATIENCE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

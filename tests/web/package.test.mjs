@@ -1,0 +1,34 @@
+// Tests the package shared/web as it is built: its size, and that the committed build is the build of its source.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+
+import { repository } from "./lib/gateway.mjs";
+
+const folder = path.join(repository, "shared/web");
+const { transformSync } = createRequire(path.join(folder, "package.json"))("esbuild");
+const LARGEST = 4 * 1024;
+
+test("the package's core is small", (context) => {
+  const built = readFileSync(path.join(folder, "dist/index.js"), "utf8");
+  const { length } = gzipSync(transformSync(built, { minify: true, format: "esm" }).code, { level: 9 });
+  context.diagnostic(`the core is ${length} bytes minified and gzipped, at most ${LARGEST}`);
+  assert.ok(length <= LARGEST, `${length} bytes`);
+});
+
+test("the committed build is the build of the source", { timeout: 60_000 }, () => {
+  const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-package-"));
+  try {
+    execFileSync(process.execPath, ["build.mjs", fresh], { cwd: folder, stdio: "inherit" });
+    const read = (where) => readFileSync(path.join(where, "index.js"), "utf8");
+    assert.equal(read(path.join(folder, "dist")), read(fresh), "run npm run build in shared/web, and commit dist/index.js");
+  } finally {
+    rmSync(fresh, { recursive: true });
+  }
+});
