@@ -89,7 +89,9 @@ function fail(error, { title = error.title, again = start } = {}) {
   element("failure-request").textContent = error.requestId ?? "";
   element("failure-request-row").hidden = !error.requestId;
   const action = element("failure-action");
-  action.textContent = error.code === "another_user" ? "Continue as them" : "Try again";
+  const elsewhere = error.code === "signed_in_elsewhere";
+  if (elsewhere) again = () => gate.signIn();
+  action.textContent = error.code === "another_user" ? "Continue as them" : elsewhere ? "Continue here" : "Try again";
   action.hidden = ended;
   action.onclick = () => {
     element("failure").hidden = true;

@@ -17,7 +17,7 @@ export interface Session {
 
 /**
  * A refusal or failure. `code` is stable: one of `docs/status-codes.md`, or `unreachable`, `answer_unusable`,
- * `another_user` or `stopped`.
+ * `another_user`, `activity_not_set` or `stopped`.
  */
 export class FlexgateError extends Error {
   readonly code: string;
@@ -40,6 +40,17 @@ export interface FlexClient extends TokenHolder {
   readonly token: string;
   getWorker(): Promise<TokenHolder>;
   getWorkspace(): Promise<TokenHolder>;
+}
+
+/** The part of the SDK's client that sets the worker's activity. */
+export interface SignOutClient {
+  getWorker(): Promise<{
+    readonly activity?: { readonly sid: string };
+    readonly activities: ReadonlyMap<
+      string,
+      { readonly sid: string; readonly name: string; setAsCurrent(options?: { rejectPendingReservations?: boolean }): Promise<unknown> }
+    >;
+  }>;
 }
 
 export interface KeepFreshOptions {
@@ -84,7 +95,8 @@ export interface Flexgate {
   signIn(options?: SignInOptions): void;
   /** Resolves with null if nobody is signed in. Rejects with a FlexgateError. */
   session(): Promise<Session | null>;
-  signOut(): Promise<void>;
+  /** Sets the worker's activity (a name or a SID) first, if `client` and `activity` are given. */
+  signOut(client?: SignOutClient | null, options?: { activity?: string }): Promise<void>;
   keepFresh(client: FlexClient | null, options?: KeepFreshOptions): Keeper;
 }
 

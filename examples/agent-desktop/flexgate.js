@@ -108,10 +108,22 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     throw refusal(response, response.ok ? null : body);
   }
 
-  /** Ends the session. The page must discard its token, because the token stays valid until it expires. */
-  async function signOut() {
+  /**
+   * Ends the session. The page must discard its token, because the token stays valid until it expires.
+   *
+   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`, and
+   * rejects pending reservations, so that no task goes to somebody who has left. If that fails, the session ends
+   * nevertheless, and signOut then rejects with the code `activity_not_set`.
+   */
+  async function signOut(client = null, { activity } = {}) {
+    let cause = null;
+    if (client && activity !== undefined) await setActivity(client, activity).catch((error) => (cause = error));
     const response = await post("/sso/logout");
     if (!response.ok) throw refusal(response, await response.json().catch(() => null));
+    if (cause) {
+      const title = "You are signed out, but your activity was not set";
+      throw new FlexgateError({ code: "activity_not_set", title, detail: "You may still get tasks.", cause });
+    }
   }
 
   async function post(path) {
@@ -141,6 +153,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
    * * `onTrouble(error, retryInMs)`: called when a renewal fails and a retry follows. Not called while the token is
    *   valid for more than 4.5 minutes, unless somebody called `renew`.
    * * `onEnd(error)`: called once, after the last renewal. The code is `reauthenticate`, `not_signed_in`,
+   *   `signed_in_elsewhere` (the person has signed in in another browser), `sign_in_locked` (nobody may use a session),
    *   `another_user`, or that of another permanent refusal.
    * * `taskRouter: false`: for a page that uses neither worker nor workspace. Otherwise the SDK connects both.
    */
@@ -297,6 +310,14 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   }
 
   return { signInUrl, signIn, session, signOut, keepFresh };
+}
+
+/** Makes the activity with this name or SID the worker's current one. */
+async function setActivity(client, activity) {
+  const worker = await inTime(client.getWorker());
+  const wanted = [...worker.activities.values()].find(({ name, sid }) => name === activity || sid === activity);
+  if (!wanted) throw new Error(`the worker has no activity ${activity}`);
+  if (worker.activity?.sid !== wanted.sid) await inTime(wanted.setAsCurrent({ rejectPendingReservations: true }));
 }
 
 /** Resolves with the SDK's answer, or rejects after a timeout. A worker that never connects must not block renewals. */
