@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
 use flexgate::store::{
-    Bindings, Bound, Counted, Counters, Lease, OnceOnly, ReturnAddresses, Session, SessionKey, Sessions, SqliteStore,
+    Bindings, Bound, Counted, Counters, Lease, OnceOnly, ReturnAddresses, Session, SessionKey, SessionOrigin, Sessions,
+    SqliteStore,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -53,6 +54,8 @@ fn session(id: &str, of: u8) -> Session {
         created_at: NOW,
         used_at: NOW,
         ends_at: NOW + Duration::hours(12),
+        seat: None,
+        origin: SessionOrigin::default(),
     }
 }
 

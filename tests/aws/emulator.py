@@ -35,6 +35,7 @@ OPERATOR = [
     ({"PutItem", "UpdateItem"}, PEOPLE),
     ({"GetItem", "Query", "DeleteItem"}, ("dead_letters",)),
     ({"Query"}, ("notes#*",)),
+    ({"GetItem", "UpdateItem"}, ("sign_in_state",)),
 ]
 
 write_all = DynamoDBBackend.transact_write_items

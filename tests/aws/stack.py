@@ -226,6 +226,7 @@ def drive(outputs, clients):
     scim(browser, outputs, clients)
     sweep(clients)
     dead_letters(outputs, clients)
+    sessions(browser)
 
     status, _, text = browser.send("POST", "/sso/logout", ours)
     check("signing out answers 204", status == 204, text)
@@ -278,6 +279,30 @@ def leaver(browser, bearer):
     status, _, text = Browser(browser.api).sign_in("grace")
     check("a leaver gets no session", status == 403, (status, text))
     wait("the deactivation of whom Twilio's SSO brought back", lambda: not is_active())
+
+
+def sessions(browser):
+    """One sign-in per person: a second browser ends the session of the first one. An administrator sees and ends it."""
+    ours = {"Origin": PUBLIC, "x-flexgate": "1"}
+    _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", {"sub": "desk", "scope": "flexgate.sessions.read flexgate.sessions.write"})
+    bearer = {"Authorization": "Bearer " + json.loads(text)["token"]}
+    other = Browser(browser.api)
+    status, _, text = other.sign_in("ada")
+    check("ada signs in in another browser", status == 303, text)
+    status, _, text = browser.send("POST", "/sso/token", ours)
+    check("the first browser is told", status == 401 and json.loads(text)["code"] == "signed_in_elsewhere", text)
+    status, _, text = browser.send("GET", "/sessions", bearer)
+    mine = [one for one in json.loads(text)["sessions"] if one["username"] == "ada"]
+    check("one session of ada is listed", status == 200 and len(mine) == 1, text)
+    path = f"/users/{mine[0]['flex_user_sid']}/sessions"
+    status, _, text = browser.send("GET", path, bearer)
+    check("and is in the list of the user", status == 200 and json.loads(text)["sessions"] == mine, text)
+    status, _, text = browser.send("DELETE", f"/sessions/{mine[0]['id']}?reason=test", bearer)
+    check("an administrator ends it", status == 204, text)
+    status, _, text = other.send("POST", "/sso/token", ours)
+    check("and the page gets no token any more", status == 401, text)
+    status, _, text = browser.send("DELETE", path, bearer)
+    check("the user's other sessions end too", status == 200 and json.loads(text)["ended"] == 1, text)
 
 
 def newcomers(browser):
@@ -463,7 +488,7 @@ def main(packaged, target):
         parameters = {
             "TwilioAccountSid": ACCOUNT, "TwilioInstanceSid": "GO00000000000000000000000000000001",
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
-            "DefaultReturnTo": "/desk",
+            "DefaultReturnTo": "/desk", "SessionPolicies": json.dumps({"default": {"sessions_per_person": 1}}),
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
             # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM

@@ -159,7 +159,8 @@ class Template(unittest.TestCase):
         read = {"GetItem"}
         self.assertEqual(self.table("Sso"), {
             "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
-            "sessions_of": {"PutItem", "Query"},
+            "sessions_of": {"GetItem", "PutItem", "Query"},
+            "session_list": {"PutItem"}, "sign_in_state": read,
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.
             "user": {"Query"},
@@ -192,9 +193,12 @@ class Template(unittest.TestCase):
             self.assertEqual(writers[kind], only, kind)
         self.assertEqual(self.table("Webhooks"), {})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # The others only end sessions.
+        # The others only end sessions. Provision also lists them. Only an operator writes the lock of sign-in.
         for name in reconcilers:
-            self.assertEqual(self.table(name)["session"], {"DeleteItem"})
+            listed = {"BatchGetItem"} if name == "Provision" else set()
+            self.assertEqual(self.table(name)["session"], {"DeleteItem"} | listed)
+        self.assertEqual(writers["session_list"], {"Sso"})
+        self.assertNotIn("sign_in_state", writers)
 
     def test_every_route_leads_to_a_function_that_the_api_may_call(self):
         for name, route in self.of_type("AWS::ApiGatewayV2::Route").items():

@@ -32,6 +32,8 @@ OTHER = {
     "ScimLastAdmin": "allow",
     "SessionSeconds": "28800",
     "SessionIdleSeconds": "3600",
+    "SessionPolicies": '{"default": {"sessions_per_person": 1}}',
+    "SessionAddress": "full",
     "OrphanDays": "30",
     "IdleDays": "30",
     "AllowedOrigins": "https://desk.example",

@@ -35,6 +35,7 @@ NEEDS = {
     "needs-github": re.compile(r"\bgh "),
     "needs-twilio": re.compile(r"--live\b"),
     "needs-idp": re.compile(r"https://gate\.example\.com\b.*\$TOKEN"),
+    "needs-session": re.compile(r"\bflexgate sessions (list|end|lock)\b"),
     "needs-a-quiet-machine": re.compile(r"\A *tests/bench/run "),
     "needs-cargo-lambda": re.compile(r"^cargo lambda (watch|invoke) ", re.M),
 }

@@ -6,6 +6,7 @@ use flexgate::authn::Verifier;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{OwnerSettings, Platform};
+use flexgate::store::CachedSignInState;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
 
@@ -25,6 +26,7 @@ impl App {
     pub fn new(settings: &OwnerSettings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
+        let sign_in_state = CachedSignInState::new(platform.sign_in_switch(), platform.clock_rng.clock.clone());
         Arc::new(Self {
             verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.clock_rng.clone()),
             minting: Minting::new(
@@ -33,6 +35,7 @@ impl App {
                 provisioning,
                 platform.counters(),
                 platform.deactivations(),
+                sign_in_state,
                 platform.clock_rng.clone(),
             ),
             clock_rng: platform.clock_rng.clone(),

@@ -18,6 +18,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         kinds::TOKEN_INVALID,
         kinds::SCOPE_MISSING,
         kinds::MINT_REFUSED,
+        kinds::SIGN_IN_LOCKED,
         kinds::ROLE_FORBIDDEN,
         kinds::USER_AMBIGUOUS,
         kinds::TOO_MANY_REQUESTS,

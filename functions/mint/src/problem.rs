@@ -22,6 +22,10 @@ pub(crate) fn of(error: &MintError) -> Problem {
             Problem::new(kinds::MINT_REFUSED, "There is no Flex user you may have a token for. Ask your administrator.")
                 .because(error)
         }
+        MintError::Locked => {
+            Problem::new(kinds::SIGN_IN_LOCKED, "Nobody gets tokens at the moment. Ask your administrator.")
+                .because(error)
+        }
         MintError::WrongToken(_) => {
             Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
                 .because(error)

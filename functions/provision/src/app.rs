@@ -7,6 +7,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::Platform;
+use flexgate::store::SessionList;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
 
@@ -19,6 +20,7 @@ pub struct App {
     pub(crate) verifier: Verifier,
     pub(crate) policy: Policy,
     pub(crate) provisioning: Arc<Provisioning>,
+    pub(crate) session_list: Arc<dyn SessionList>,
     pub(crate) ledger: Ledger,
     pub(crate) clock_rng: ClockRng,
     pub(crate) scim: Option<Arc<Scim>>,
@@ -43,6 +45,7 @@ impl App {
             verifier: Verifier::new(issuers(), platform.http.clone(), platform.clock_rng.clone()),
             policy,
             provisioning,
+            session_list: platform.session_list(),
             ledger,
             clock_rng: platform.clock_rng.clone(),
             scim,

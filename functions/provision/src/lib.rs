@@ -1,4 +1,5 @@
-//! Serves `/users` and `/scim/v2`. Trusted systems use these routes to provision, look up and deprovision Flex users.
+//! Serves `/users`, `/sessions` and `/scim/v2`. Trusted systems use these routes to provision, look up and deprovision
+//! Flex users, and to see and end sessions.
 
 mod app;
 mod openapi;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::secrets::CachedSecret;
+use flexgate::store::CachedSignInState;
 use flexgate::twilio::Sso;
 use flexgate::web::Origins;
 
@@ -33,10 +34,13 @@ impl App {
                 profiles: sign_in.profiles.clone(),
                 public_url: common.public_url.clone(),
                 destinations: sign_in.destinations.clone(),
-                lifetimes: sign_in.lifetimes,
+                policies: sign_in.policies.clone(),
+                stored_address: sign_in.stored_address,
                 sso: platform.sso(common),
-                keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock),
+                keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock.clone()),
                 sessions: platform.sessions(),
+                seats: platform.seats(),
+                sign_in_state: CachedSignInState::new(platform.sign_in_switch(), clock),
                 once_only: platform.once_only(),
                 return_addresses: platform.return_addresses(),
                 deactivations: platform.deactivations(),

@@ -44,7 +44,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
     let mut add = |method, path, kinds: &[_]| problems(&mut api, method, path, &[kinds, UPSTREAM]);
     add("GET", "/sso/{profile}/config", &[kinds::PROFILE_UNKNOWN]);
-    let login = [kinds::PROFILE_UNKNOWN, kinds::QUERY_INVALID, kinds::TOO_MANY_REQUESTS];
+    let allowed = [kinds::SIGN_IN_LOCKED, kinds::NETWORK_FORBIDDEN];
+    let login = [kinds::PROFILE_UNKNOWN, kinds::QUERY_INVALID, kinds::TOO_MANY_REQUESTS, allowed[0], allowed[1]];
     add("GET", "/sso/{profile}/login", &login);
     let callback = [
         kinds::PROFILE_UNKNOWN,
@@ -52,10 +53,14 @@ pub fn document() -> utoipa::openapi::OpenApi {
         kinds::LOGIN_INVALID,
         kinds::LOGIN_REFUSED,
         kinds::LOGIN_REJECTED,
+        allowed[0],
+        allowed[1],
         kinds::TOO_MANY_REQUESTS,
     ];
     add("GET", "/sso/{profile}/callback", &callback);
-    add("POST", "/sso/token", &[kinds::CROSS_SITE, kinds::NOT_SIGNED_IN, kinds::REAUTHENTICATE]);
+    let session = [kinds::CROSS_SITE, kinds::NOT_SIGNED_IN, kinds::REAUTHENTICATE, kinds::SIGNED_IN_ELSEWHERE];
+    problems(&mut api, "POST", "/sso/token", &[&session, &allowed, UPSTREAM]);
+    let mut add = |method, path, kinds: &[_]| problems(&mut api, method, path, &[kinds, UPSTREAM]);
     add("POST", "/sso/logout", &[kinds::CROSS_SITE]);
     parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
     let validate = [kinds::FLEX_TOKEN_INVALID, kinds::TOO_MANY_REQUESTS];

@@ -2,7 +2,7 @@
 
 use flexgate::web::{Problem, kinds};
 
-use crate::signin::{CallbackError, Fault, SessionError};
+use crate::signin::{CallbackError, Fault, NotAllowed, SessionError};
 
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
@@ -26,6 +26,10 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
         SessionError::Ended(_) => {
             Problem::new(kinds::REAUTHENTICATE, "Sign in again at /sso/{profile}/login.").because(error)
         }
+        SessionError::Elsewhere => {
+            Problem::new(kinds::SIGNED_IN_ELSEWHERE, "Close this page, or sign in again to continue here.")
+        }
+        SessionError::NotAllowed(error) => error.into(),
         SessionError::Busy => Problem::new(kinds::UNAVAILABLE, "The session is being refreshed. Try again.")
             .because(error)
             .retry_after(Some(std::time::Duration::from_secs(2))),
@@ -36,6 +40,18 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
 /// Returns the problem for an unacceptable Flex token, without the reason.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex, for this account and instance.")
+}
+
+impl From<&NotAllowed> for Problem {
+    fn from(error: &NotAllowed) -> Self {
+        match error {
+            NotAllowed::Locked => Problem::new(kinds::SIGN_IN_LOCKED, "Try again later, or ask your administrator."),
+            NotAllowed::Network => {
+                Problem::new(kinds::NETWORK_FORBIDDEN, "Use your company's network, or ask your administrator.")
+            }
+            NotAllowed::Fault(fault) => fault.into(),
+        }
+    }
 }
 
 impl From<&Fault> for Problem {

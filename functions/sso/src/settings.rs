@@ -5,7 +5,9 @@ use flexgate::domain::SsoProfiles;
 use flexgate::platform::Common;
 use time::Duration;
 
-use crate::signin::{Destinations, Lifetimes};
+use crate::signin::{
+    Destinations, LONGEST, Lifetimes, SHORTEST, SHORTEST_IDLE, SessionPolicies, StoredAddress, WrittenPolicies,
+};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,9 +34,11 @@ pub struct SignInSettings {
     pub destinations: Destinations,
     /// `COOKIE_KEYS_SECRET_ID`.
     pub cookie_keys_secret_id: String,
-    /// The lifetimes of a session: `FLEXGATE_SESSION_SECONDS` (12 hours by default) and `FLEXGATE_SESSION_IDLE_SECONDS`
-    /// (2 hours by default).
-    pub lifetimes: Lifetimes,
+    /// The limits of each profile's sessions: `FLEXGATE_SESSION_SECONDS` (12 hours by default),
+    /// `FLEXGATE_SESSION_IDLE_SECONDS` (2 hours by default) and `FLEXGATE_SESSION_POLICIES`.
+    pub policies: SessionPolicies,
+    /// `FLEXGATE_SESSION_ADDRESS`: what is stored of the address from which somebody signs in.
+    pub stored_address: StoredAddress,
 }
 
 impl SignInSettings {
@@ -53,28 +57,36 @@ impl SignInSettings {
                 None => destinations,
             })
         });
-        let profiles = reader.required("FLEXGATE_SSO_PROFILES", "the SSO profiles, like default=JQ…");
+        let profiles: Option<SsoProfiles> =
+            reader.required("FLEXGATE_SSO_PROFILES", "the SSO profiles, like default=JQ…");
         let keys = reader.required("COOKIE_KEYS_SECRET_ID", "the secret with the cookie keys");
-        let lifetimes = lifetimes(reader);
+        let policies = policies(reader, profiles.as_ref());
+        let stored_address = reader.or("FLEXGATE_SESSION_ADDRESS", StoredAddress::default());
         Some(Self {
             profiles: profiles?,
             destinations: destinations?,
             cookie_keys_secret_id: keys?,
-            lifetimes: lifetimes?,
+            policies: policies?,
+            stored_address: stored_address?,
         })
     }
 }
 
-/// The shortest idle limit, in seconds. It is longer than [`PAGES_REPORT_EVERY`] plus the possible delays, so that an
-/// active person's session does not become idle.
-const SHORTEST_IDLE: u32 = 600;
 /// The same as `REPORT_EVERY` in shared/web/src/keeper.ts, but in seconds.
 const PAGES_REPORT_EVERY: u32 = 240;
-/// The longest session, in seconds.
-const LONGEST: u32 = 7 * 86_400;
+
+fn policies(reader: &mut Reader, profiles: Option<&SsoProfiles>) -> Option<SessionPolicies> {
+    const VARIABLE: &str = "FLEXGATE_SESSION_POLICIES";
+    let lifetimes = lifetimes(reader);
+    let written = reader.or(VARIABLE, WrittenPolicies::default())?;
+    if let Some(unknown) = profiles.and_then(|profiles| written.unknown_profile(profiles)) {
+        return reader.wrong(VARIABLE, format!("names {unknown}, which is not in FLEXGATE_SSO_PROFILES"));
+    }
+    Some(SessionPolicies::new(lifetimes?, written))
+}
 
 fn lifetimes(reader: &mut Reader) -> Option<Lifetimes> {
-    let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=LONGEST);
+    let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, SHORTEST..=LONGEST);
     let idle = idle(reader);
     Some(Lifetimes { absolute: Duration::seconds(absolute?.into()), idle: Duration::seconds(idle?.into()) })
 }

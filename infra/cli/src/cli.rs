@@ -12,10 +12,11 @@ use crate::doctor::Doctor;
 use crate::events::Events;
 use crate::manual::{Completions, Man};
 use crate::serve::Serve;
+use crate::sessions::Sessions;
 use crate::token::Token;
 use crate::users::Users;
 use crate::verify::Verify;
-use crate::{activity, demo, doctor, events, manual, scim, serve, token, users, verify};
+use crate::{activity, demo, doctor, events, manual, scim, serve, sessions, token, users, verify};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ enum Command {
     Doctor(Doctor),
     /// Show, provision and import Flex users
     Users(Users),
+    /// List who is signed in, end sessions, and let nobody sign in
+    Sessions(Sessions),
     /// Mint a Flex token, or check one
     Token(Token),
     /// Run Twilio's documented contract against the configured account, and find out what the documentation leaves open
@@ -113,6 +116,7 @@ impl Cli {
             Some(Command::Demo) => demo::run().await,
             Some(Command::Events(options)) => events::run(&options).await,
             Some(Command::Activity(options)) => activity::run(&options).await,
+            Some(Command::Sessions(options)) => sessions::run(&options).await,
             Some(Command::Scim(Scim::Token { id })) => scim::token(&id),
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,

@@ -11,6 +11,7 @@ mod named_store;
 mod operator;
 mod scim;
 mod serve;
+mod sessions;
 mod terminal;
 mod token;
 mod users;

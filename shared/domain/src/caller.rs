@@ -25,6 +25,10 @@ pub enum Scope {
     UsersRead,
     /// `flexgate.users.write`: the caller may provision and deprovision Flex users.
     UsersWrite,
+    /// `flexgate.sessions.read`: the caller may see who is signed in.
+    SessionsRead,
+    /// `flexgate.sessions.write`: the caller may end sessions.
+    SessionsWrite,
 }
 
 /// The string is not the name of a Flexgate scope.
@@ -41,6 +45,8 @@ impl Scope {
             Self::TokenAny => "flexgate.token.any",
             Self::UsersRead => "flexgate.users.read",
             Self::UsersWrite => "flexgate.users.write",
+            Self::SessionsRead => "flexgate.sessions.read",
+            Self::SessionsWrite => "flexgate.sessions.write",
         }
     }
 }
@@ -49,10 +55,9 @@ impl FromStr for Scope {
     type Err = ScopeError;
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        [Self::Token, Self::TokenAny, Self::UsersRead, Self::UsersWrite]
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or(ScopeError)
+        let all =
+            [Self::Token, Self::TokenAny, Self::UsersRead, Self::UsersWrite, Self::SessionsRead, Self::SessionsWrite];
+        all.into_iter().find(|scope| scope.as_str() == text).ok_or(ScopeError)
     }
 }
 

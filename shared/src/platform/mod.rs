@@ -14,7 +14,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
-    People, ReturnAddresses, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
+    People, ReturnAddresses, ScimStore, Seats, SessionList, Sessions, SignInSwitch, SqsQueue, StoreAt, StoreError,
+    UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -59,6 +60,12 @@ macro_rules! ports {
 ports! {
     /// Returns the store of sign-in sessions.
     sessions: Sessions;
+    /// Returns the store's answers about which of a person's sessions is the newest.
+    seats: Seats;
+    /// Returns the list of sessions, for administrators.
+    session_list: SessionList;
+    /// Returns the switch with which operators end all sessions, or let nobody sign in.
+    sign_in_switch: SignInSwitch;
     /// Returns the store that lets only one caller do an action.
     once_only: OnceOnly;
     /// Returns the store of the return addresses of pending logins.

@@ -14,7 +14,9 @@ mod notices;
 mod people;
 mod problem;
 pub mod scim;
+mod sessions;
 mod settings;
+mod sign_in_state;
 #[cfg(feature = "local")]
 mod sqlite;
 mod sqs;
@@ -35,14 +37,18 @@ pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use notices::Notices;
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 pub use scim::ScimStore;
+pub use sessions::{
+    Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, Sessions,
+};
 pub use settings::{Queues, StoreAt};
+pub use sign_in_state::{CachedSignInState, SignInState, SignInSwitch};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
 #[cfg(feature = "simulation")]
 pub use sqlite::{Database, StoreFaults};
 pub use sqs::SqsQueue;
 
-use crate::domain::{FlexUserSid, Identity, ProfileName};
+use crate::domain::{FlexUserSid, Identity};
 
 /// The store failed. Some data may have been written, so the caller must not rely on either outcome.
 #[derive(Debug, thiserror::Error)]
@@ -53,31 +59,6 @@ pub enum StoreError {
     /// The store contains a record that this version cannot read.
     #[error("the store holds a record that cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// The key of a stored session: the SHA-256 of the session's identifier. So nobody can derive the content of the
-/// cookie from the store.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionKey(Box<str>);
-
-impl SessionKey {
-    /// Returns the key for the identifier in the cookie.
-    #[must_use]
-    pub fn of(session_id: &str) -> Self {
-        Self(fingerprint(&[session_id]).into())
-    }
-
-    /// Returns the key in base64url.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length.
@@ -94,82 +75,6 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
 fn counter_key(kind: &str, what: &[&str]) -> String {
     let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
     fingerprint(&parts)
-}
-
-/// The session of a signed-in browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The key of the session.
-    pub key: SessionKey,
-    /// The SSO profile through which the person signed in.
-    pub profile: ProfileName,
-    /// The Flex user who signed in.
-    pub flex_user_sid: FlexUserSid,
-    /// The encrypted tokens. The store cannot read them.
-    pub sealed: String,
-    /// The number of refreshes so far. The result of a refresh is stored only if this number has not changed since
-    /// the refresh began.
-    pub version: u64,
-    /// When the person signed in.
-    pub created_at: OffsetDateTime,
-    /// When the session was last used.
-    pub used_at: OffsetDateTime,
-    /// When the session ends, even if it is in use. The store may remove it after that time.
-    pub ends_at: OffsetDateTime,
-}
-
-/// Whether this process may refresh the session now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lease {
-    /// This process may refresh the session, and no other process may until the lease ends.
-    Granted,
-    /// Another process holds the lease.
-    Held,
-    /// The session has another version now, because it has been refreshed, or it no longer exists.
-    Moved,
-}
-
-/// Sign-in sessions.
-#[async_trait]
-pub trait Sessions: fmt::Debug + Send + Sync {
-    /// Stores a new session.
-    async fn insert(&self, session: Session) -> Result<(), StoreError>;
-
-    /// Returns the session with this key. The session may have ended already, so the caller must check `ends_at`.
-    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
-
-    /// Records that the session was used at `at`.
-    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError>;
-
-    /// Requests a lease: no other process may refresh the session from version `version` before `until`.
-    async fn lease(
-        &self,
-        key: &SessionKey,
-        version: u64,
-        now: OffsetDateTime,
-        until: OffsetDateTime,
-    ) -> Result<Lease, StoreError>;
-
-    /// Releases the lease for `version` that ends at `until`, without a refresh. Does nothing if the lease has passed to
-    /// somebody else, because the request may arrive late or twice.
-    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError>;
-
-    /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Otherwise returns
-    /// false.
-    async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
-
-    /// Ends one session.
-    async fn end(&self, key: &SessionKey) -> Result<(), StoreError>;
-
-    /// Ends one session at the time `at`, unless it ends earlier anyway.
-    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
-
-    /// Ends all sessions of a Flex user, and returns their number.
-    async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
-
-    /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes
-    /// ended sessions by itself.
-    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
 /// Makes sure that only one caller does an action. To claim an action is to get the right to do it, which nobody else

@@ -17,6 +17,9 @@ mod people;
 mod people_tables;
 mod scim;
 mod scim_tables;
+mod session_tables;
+mod sessions;
+mod sign_in_state;
 mod username_tables;
 mod usernames;
 mod values;
@@ -26,16 +29,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::{Bindings, Bound, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint};
+use super::{Bindings, Bound, OnceOnly, StoreError, fingerprint};
 use crate::domain::{FlexUserSid, Identity};
 #[cfg(feature = "simulation")]
 pub use inline::{Database, StoreFaults};
 use opening::{make_private, prepared};
-use values::{failure, moment, parsed};
+use values::{failure, parsed};
 use worker::{Keep, Worker};
 
 /// The store in one SQLite file.
@@ -113,141 +116,6 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Sessions for SqliteStore {
-    async fn insert(&self, session: Session) -> Result<(), StoreError> {
-        self.write(move |db| {
-            db.prepare_cached(
-                "INSERT INTO sessions (key, profile, flex_user_sid, sealed, version, created_at, used_at, ends_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                session.key.as_str(),
-                session.profile.as_str(),
-                session.flex_user_sid.as_str(),
-                session.sealed,
-                session.version.cast_signed(),
-                session.created_at.unix_timestamp(),
-                session.used_at.unix_timestamp(),
-                session.ends_at.unix_timestamp(),
-            ])
-            .map(drop)
-        })
-        .await
-    }
-
-    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
-        let key = key.clone();
-        self.read(move |db| {
-            db.prepare_cached(
-                "SELECT profile, flex_user_sid, sealed, version, created_at, used_at, ends_at
-                 FROM sessions WHERE key = ?1",
-            )?
-            .query_row([key.as_str()], |row| session(&key, row))
-            .optional()
-        })
-        .await
-    }
-
-    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError> {
-        let key = session.key.clone();
-        self.write(move |db| {
-            db.prepare_cached("UPDATE sessions SET used_at = max(used_at, ?2) WHERE key = ?1")?
-                .execute(params![key.as_str(), at.unix_timestamp()])
-                .map(drop)
-        })
-        .await
-    }
-
-    async fn lease(
-        &self,
-        key: &SessionKey,
-        version: u64,
-        now: OffsetDateTime,
-        until: OffsetDateTime,
-    ) -> Result<Lease, StoreError> {
-        let key = key.clone();
-        self.write(move |db| {
-            let granted = db
-                .prepare_cached(
-                    "UPDATE sessions SET leased_until = ?4 WHERE key = ?1 AND version = ?2 AND leased_until <= ?3",
-                )?
-                .execute(params![key.as_str(), version.cast_signed(), now.unix_timestamp(), until.unix_timestamp()])?;
-            let lease = if granted == 1 {
-                Lease::Granted
-            } else {
-                let same = db
-                    .prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND version = ?2")?
-                    .exists(params![key.as_str(), version.cast_signed()])?;
-                if same { Lease::Held } else { Lease::Moved }
-            };
-            Ok(lease)
-        })
-        .await
-    }
-
-    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError> {
-        let key = key.clone();
-        self.write(move |db| {
-            let sql = "UPDATE sessions SET leased_until = 0 WHERE key = ?1 AND version = ?2 AND leased_until = ?3";
-            db.prepare_cached(sql)?
-                .execute(params![key.as_str(), version.cast_signed(), until.unix_timestamp()])
-                .map(drop)
-        })
-        .await
-    }
-
-    async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError> {
-        let (key, sealed) = (key.clone(), sealed.to_owned());
-        self.write(move |db| {
-            db.prepare_cached(
-                "UPDATE sessions SET sealed = ?3, version = version + 1, leased_until = 0
-                 WHERE key = ?1 AND version = ?2",
-            )?
-            .execute(params![key.as_str(), version.cast_signed(), sealed])
-            .map(|changed| changed == 1)
-        })
-        .await
-    }
-
-    async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
-        let key = key.clone();
-        self.write(move |db| {
-            db.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.as_str()]).map(drop)
-        })
-        .await
-    }
-
-    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
-        let key = key.clone();
-        self.write(move |db| {
-            db.prepare_cached("UPDATE sessions SET ends_at = min(ends_at, ?2) WHERE key = ?1")?
-                .execute(params![key.as_str(), at.unix_timestamp()])
-                .map(drop)
-        })
-        .await
-    }
-
-    async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
-        let user = user.clone();
-        self.write(move |db| {
-            db.prepare_cached("DELETE FROM sessions WHERE flex_user_sid = ?1")?
-                .execute([user.as_str()])
-                .map(|count| count as u64)
-        })
-        .await
-    }
-
-    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
-        self.write(move |db| {
-            db.prepare_cached("DELETE FROM sessions WHERE ends_at < ?1")?
-                .execute([now.unix_timestamp()])
-                .map(|count| count as u64)
-        })
-        .await
-    }
-}
-
-#[async_trait]
 impl OnceOnly for SqliteStore {
     async fn claim(
         &self,
@@ -321,17 +189,4 @@ impl Bindings for SqliteStore {
 
 fn identity_key(identity: &Identity) -> String {
     fingerprint(&[&identity.issuer, &identity.subject])
-}
-
-fn session(key: &SessionKey, row: &Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        key: key.clone(),
-        profile: parsed(row, 0)?,
-        flex_user_sid: parsed(row, 1)?,
-        sealed: row.get(2)?,
-        version: row.get::<_, i64>(3)?.cast_unsigned(),
-        created_at: moment(row, 4)?,
-        used_at: moment(row, 5)?,
-        ends_at: moment(row, 6)?,
-    })
 }

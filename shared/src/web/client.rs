@@ -83,13 +83,41 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
+/// Returns the first 24 bits of an IPv4 address, or the first 48 bits of an IPv6 address. They tell administrators which
+/// office or provider a person uses, and do not identify a household.
+#[must_use]
+pub fn network_prefix(address: IpAddr) -> String {
+    let address = address.to_canonical();
+    let length = if address.is_ipv4() { 24 } else { 48 };
+    IpNet::new(address, length).map(|network| network.trunc().to_string()).unwrap_or_default()
+}
+
+/// A list of networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Reads networks such as `203.0.113.0/24`, and single addresses. Skips empty items.
+    pub fn read<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Self, &'static str> {
+        let items = items.into_iter().map(str::trim).filter(|item| !item.is_empty());
+        items.map(network).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether one of the networks contains the address.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
 /// The settings for finding a client's address, and the clients without a budget of failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientSettings {
     /// `FLEXGATE_TRUSTED_PROXIES`: the number of proxies that append to `X-Forwarded-For`.
     trusted_proxies: usize,
     /// `FLEXGATE_TRUSTED_NETWORKS`: the networks of clients without a budget.
-    trusted_networks: Vec<IpNet>,
+    trusted_networks: Networks,
 }
 
 impl ClientSettings {
@@ -101,9 +129,7 @@ impl ClientSettings {
             }
             proxies => proxies,
         };
-        let networks = reader.optional("FLEXGATE_TRUSTED_NETWORKS", |text| {
-            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(network).collect::<Result<Vec<_>, _>>()
-        });
+        let networks = reader.optional("FLEXGATE_TRUSTED_NETWORKS", |text| Networks::read(text.split(',')));
         Some(Self { trusted_proxies: proxies?, trusted_networks: networks?.unwrap_or_default() })
     }
 
@@ -115,14 +141,13 @@ impl ClientSettings {
 
     /// Returns the request's client. `None` if the client's address is unknown or in a trusted network.
     pub(super) fn untrusted(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<ClientNetwork> {
-        let address = self.address(peer?, headers).to_canonical();
-        let is_trusted = self.trusted_networks.iter().any(|network| network.contains(&address));
-        (!is_trusted).then(|| ClientNetwork::of(address))
+        let address = self.address(peer?, headers);
+        (!self.trusted_networks.contain(address)).then(|| ClientNetwork::of(address))
     }
 
     /// Returns the client's address: the entry of `X-Forwarded-For` from the outermost trusted proxy, or else the
     /// connection's address.
-    fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+    pub(super) fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         if peer.source == PeerSource::Cdn {
             return peer.address;
         }
@@ -232,6 +257,17 @@ mod tests {
         }
         for other in ["203.0.114.1", "2001:db8:6::1", "192.0.2.8"] {
             assert!(client(other).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_keeps_24_bits_of_ipv4_and_48_of_ipv6() {
+        for (address, prefix) in [
+            ("203.0.113.77", "203.0.113.0/24"),
+            ("::ffff:203.0.113.77", "203.0.113.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ] {
+            assert_eq!(network_prefix(address.parse().unwrap()), prefix);
         }
     }
 

@@ -1,6 +1,7 @@
-//! A request's id and deadline, for the handler.
+//! A request's id, deadline and client, for the handler.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -9,13 +10,15 @@ use http::request::Parts;
 use crate::base::outbound::Deadline;
 use crate::telemetry::RequestId;
 
-/// A request's id and deadline.
+/// A request's id, deadline and client.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The request's id.
     pub request_id: RequestId,
     /// The time by which the answer must be ready.
     pub deadline: Deadline,
+    /// The client's address, if it is known.
+    pub client: Option<IpAddr>,
 }
 
 /// Without [`super::Edge::assemble`], a route's requests have no context. Such a request gets an expired deadline, so
@@ -24,7 +27,8 @@ impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let none = || Self { request_id: RequestId::default(), deadline: Deadline::after(Duration::ZERO) };
+        let none =
+            || Self { request_id: RequestId::default(), deadline: Deadline::after(Duration::ZERO), client: None };
         Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(none))
     }
 }

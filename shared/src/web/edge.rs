@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::budget::FailureBudgets;
 use super::cdn::CdnSettings;
-use super::client::Peer;
+use super::client::{ClientSettings, Peer};
 use super::context::Context;
 use super::cors::Origins;
 use super::page;
@@ -38,6 +38,7 @@ pub struct Edge {
     time: Duration,
     clock_rng: ClockRng,
     budgets: FailureBudgets,
+    clients: ClientSettings,
     cdn: CdnSettings,
     page_policy: HeaderValue,
 }
@@ -53,6 +54,7 @@ impl Edge {
             secure: settings.public_url.scheme() == "https",
             time: settings.request_time,
             cdn: settings.cdn.clone(),
+            clients: settings.clients.clone(),
             budgets: FailureBudgets::new(settings.clients.clone(), clock_rng.clone()),
             clock_rng,
             page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
@@ -83,17 +85,19 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let began = Instant::now();
     let request_id = RequestId::new(&edge.clock_rng);
     let deadline = request.extensions().get::<Deadline>().copied().unwrap_or_else(|| Deadline::after(edge.time));
-    request.extensions_mut().insert(Context { request_id: request_id.clone(), deadline });
 
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let asked = request.headers().clone();
     let preflight = Origins::is_preflight(&method, &asked);
     let came_through_cdn = edge.cdn.accepts(&asked);
+    let peer = edge.cdn.client(&asked).filter(|_| came_through_cdn);
+    let peer = peer.or_else(|| request.extensions().get::<Peer>().copied());
+    let client = peer.map(|peer| edge.clients.address(peer, &asked));
+    request.extensions_mut().insert(Context { request_id: request_id.clone(), deadline, client });
     let account = if preflight || !came_through_cdn {
         None
     } else {
-        let peer = edge.cdn.client(&asked).or_else(|| request.extensions().get::<Peer>().copied());
         edge.budgets.account(route.as_deref(), wants_page(&asked), edge.origins.are_foreign_to(&asked), peer, &asked)
     };
     let ticket = match account.map(|account| edge.budgets.admit(account, &request_id)).transpose() {

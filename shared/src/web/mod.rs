@@ -18,7 +18,7 @@ mod query;
 
 pub use body::{Fields, MAX_BODY, form, raw_json};
 pub use cdn::CdnSettings;
-pub use client::{ClientNetwork, ClientSettings, Peer};
+pub use client::{ClientNetwork, ClientSettings, Networks, Peer, network_prefix};
 pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Edge, refuse_method};

@@ -89,6 +89,14 @@ kinds! {
     NOT_SIGNED_IN = UNAUTHORIZED "not_signed_in" "You are not signed in";
     /// The session has ended.
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
+    /// The person has signed in again elsewhere, and the settings allow one sign-in at a time.
+    SIGNED_IN_ELSEWHERE = UNAUTHORIZED "signed_in_elsewhere" "You have signed in elsewhere";
+    /// An operator has stopped all sign-ins and tokens.
+    SIGN_IN_LOCKED = FORBIDDEN "sign_in_locked" "Nobody can sign in at the moment";
+    /// The settings do not allow this profile from the client's network.
+    NETWORK_FORBIDDEN = FORBIDDEN "network_forbidden" "You cannot sign in from this network";
+    /// There is no such session, or it has ended.
+    SESSION_UNKNOWN = NOT_FOUND "session_unknown" "There is no such session";
     /// The Flex token is not valid for this account and instance.
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks a required header.

@@ -21,7 +21,7 @@ use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretValue, SecretsManager, Stage};
 use flexgate::store::{
     Backlog, Bindings, Bound, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly,
-    Queues, Session, SessionKey, Sessions, SqsQueue, StoreError,
+    Queues, Session, SessionKey, SessionOrigin, Sessions, SqsQueue, StoreError,
 };
 use flexgate_test_support::patient_aws;
 use secrecy::ExposeSecret;
@@ -61,6 +61,8 @@ fn session(id: &str) -> Session {
         created_at: NOW,
         used_at: NOW,
         ends_at: NOW + time::Duration::hours(12),
+        seat: None,
+        origin: SessionOrigin::default(),
     }
 }
 

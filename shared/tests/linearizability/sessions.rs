@@ -1,7 +1,7 @@
 //! A session and the lease on its refresh.
 
 use async_trait::async_trait;
-use flexgate::store::{Lease, Session, SessionKey, Sessions, StoreError};
+use flexgate::store::{Lease, Session, SessionKey, SessionOrigin, Sessions, StoreError};
 use time::{Duration, OffsetDateTime};
 
 use super::checker::Model;
@@ -129,6 +129,8 @@ impl Subject for OneSession {
             created_at: NOW,
             used_at: NOW,
             ends_at: NOW + Duration::hours(12),
+            seat: None,
+            origin: SessionOrigin::default(),
         };
         store.insert(session).await.unwrap();
     }

@@ -108,6 +108,12 @@ function tellListeners(client, token, listeners, tries) {
   if (failed.length === 0 || tries === 0) return;
   setTimeout(() => client.token === token && tellListeners(client, token, failed, tries - 1), AGAIN_AFTER);
 }
+async function setActivity(client, activity) {
+  const worker = await inTime(client.getWorker());
+  const wanted = [...worker.activities.values()].find(({ name, sid }) => name === activity || sid === activity);
+  if (!wanted) throw new Error(`the worker has no activity ${activity}`);
+  if (worker.activity?.sid !== wanted.sid) await inTime(wanted.setAsCurrent({ rejectPendingReservations: true }));
+}
 function inTime(promise) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -417,10 +423,16 @@ function createFlexgate({
         throw error;
       }
     },
-    async signOut() {
+    async signOut(client = null, { activity } = {}) {
+      let cause;
+      if (client && activity !== void 0) await setActivity(client, activity).catch((error) => cause = error);
       const response = await post("/sso/logout");
       if (!response.ok) throw refusal(response, await response.json().catch(() => null));
       tellTabs(tabs, { kind: "ended", error: { code: "signed_out", status: 401, title: "Somebody signed out in this browser" } });
+      if (cause) {
+        const title = "You are signed out, but your activity was not set";
+        throw new FlexgateError({ code: "activity_not_set", title, detail: "You may still get tasks.", cause });
+      }
     },
     keepFresh: (client, options) => keepFresh(ask, tabs, client, options)
   };

@@ -1,7 +1,7 @@
 import { instant, rememberLifetime } from "./clock.js";
 import { FlexgateError } from "./error.js";
 import { keepFresh, type Keeper, type KeepFreshOptions } from "./keeper.js";
-import { PATIENCE, type FlexClient } from "./sdk.js";
+import { PATIENCE, setActivity, type FlexClient, type SignOutClient } from "./sdk.js";
 import type { Session } from "./session.js";
 import { tellTabs } from "./tabs.js";
 
@@ -30,8 +30,12 @@ export interface Flexgate {
   /**
    * Ends the session in every tab. The page must discard its token, because the token stays valid until it expires. Every
    * keeper of this browser ends with `signed_out`.
+   *
+   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`, and
+   * rejects pending reservations, so that no task goes to somebody who has left. If that fails, the session ends
+   * nevertheless, and `signOut` then rejects with the code `activity_not_set`.
    */
-  signOut(): Promise<void>;
+  signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
   /**
    * Keeps the token of `client` valid. `client` comes from the SDK's `createClient`, or is null for a page that creates
    * its client later (`attach`).
@@ -107,10 +111,16 @@ export function createFlexgate({
         throw error;
       }
     },
-    async signOut() {
+    async signOut(client = null, { activity } = {}) {
+      let cause: unknown;
+      if (client && activity !== undefined) await setActivity(client, activity).catch((error) => (cause = error));
       const response = await post("/sso/logout");
       if (!response.ok) throw refusal(response, await response.json().catch(() => null));
       tellTabs(tabs, { kind: "ended", error: { code: "signed_out", status: 401, title: "Somebody signed out in this browser" } });
+      if (cause) {
+        const title = "You are signed out, but your activity was not set";
+        throw new FlexgateError({ code: "activity_not_set", title, detail: "You may still get tasks.", cause });
+      }
     },
     keepFresh: (client, options) => keepFresh(ask, tabs, client, options),
   };

@@ -11,5 +11,5 @@ export { timeLeft } from "./clock.js";
 export { type Failure, FlexgateError } from "./error.js";
 export { createFlexgate, type Flexgate, type FlexgateOptions, type SignInOptions } from "./gateway.js";
 export type { Keeper, KeeperEvents, KeepFreshOptions } from "./keeper.js";
-export type { FlexClient, TokenHolder } from "./sdk.js";
+export type { FlexClient, SignOutClient, TokenHolder } from "./sdk.js";
 export type { Session } from "./session.js";

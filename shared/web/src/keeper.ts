@@ -49,7 +49,7 @@ export interface KeeperEvents {
   trouble: { error: Error; retryIn: number };
   /** The same person works at another device, and the gateway allows one. `ended` follows. */
   signed_in_elsewhere: FlexgateError;
-  /** The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `another_user`, or another refusal. */
+  /** The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `sign_in_locked`, `another_user`, or another refusal. */
   ended: FlexgateError;
 }
 

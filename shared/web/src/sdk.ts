@@ -17,6 +17,17 @@ export interface FlexClient extends TokenHolder {
   execute?<T>(action: { run(context: object): T }): T;
 }
 
+interface Activity {
+  readonly sid: string;
+  readonly name: string;
+  setAsCurrent(options?: { rejectPendingReservations?: boolean }): Promise<unknown>;
+}
+
+/** The part of the SDK's client that `signOut` uses. */
+export interface SignOutClient {
+  getWorker(): Promise<{ readonly activity?: { readonly sid: string }; readonly activities: ReadonlyMap<string, Activity> }>;
+}
+
 type Listener = (token: string) => unknown;
 
 /**
@@ -81,6 +92,14 @@ function tellListeners(client: FlexClient, token: string, listeners: Listener[],
   });
   if (failed.length === 0 || tries === 0) return;
   setTimeout(() => client.token === token && tellListeners(client, token, failed, tries - 1), AGAIN_AFTER);
+}
+
+/** Makes the activity with this name or SID the worker's current one. */
+export async function setActivity(client: SignOutClient, activity: string): Promise<void> {
+  const worker = await inTime(client.getWorker());
+  const wanted = [...worker.activities.values()].find(({ name, sid }) => name === activity || sid === activity);
+  if (!wanted) throw new Error(`the worker has no activity ${activity}`);
+  if (worker.activity?.sid !== wanted.sid) await inTime(wanted.setAsCurrent({ rejectPendingReservations: true }));
 }
 
 /** Resolves with the SDK's answer, or rejects after a timeout. A worker that never connects must not block renewals. */

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
-use flexgate::store::{Bindings, Counters, OnceOnly, Session, SessionKey, Sessions, SqliteStore};
+use flexgate::store::{Bindings, Counters, OnceOnly, Session, SessionKey, SessionOrigin, Sessions, SqliteStore};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
@@ -215,6 +215,8 @@ fn session(number: usize) -> Session {
         created_at: moment(),
         used_at: moment(),
         ends_at: moment() + Duration::hours(12),
+        seat: None,
+        origin: SessionOrigin::default(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! A browser for sign-in tests, with cookies and redirects through the identity provider.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN};
+use flexgate::web::Peer;
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, USER_AGENT};
 use http::{HeaderValue, Method, Request};
 use tower::ServiceExt;
 use url::Url;
@@ -17,6 +19,10 @@ pub struct Browser {
     router: Router,
     /// The browser's cookies for the gateway.
     pub cookies: BTreeMap<String, String>,
+    /// The address from which the browser connects. `None` is an unknown address.
+    pub address: Option<IpAddr>,
+    /// The header `user-agent` of every request.
+    pub agent: Option<&'static str>,
     /// The header `accept` of every request.
     accept: Option<HeaderValue>,
 }
@@ -25,13 +31,13 @@ impl Browser {
     /// A browser without cookies.
     #[must_use]
     pub fn new(router: Router) -> Self {
-        Self { router, cookies: BTreeMap::new(), accept: None }
+        Self { router, cookies: BTreeMap::new(), address: None, agent: None, accept: None }
     }
 
     /// Returns a browser with the same cookies and another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
-        Self { router, cookies: self.cookies.clone(), accept: self.accept.clone() }
+        Self { router, ..self.clone() }
     }
 
     /// Sends this header `accept` with every request from now on.
@@ -47,6 +53,12 @@ impl Browser {
         }
         if let Some(types) = &self.accept {
             request.headers_mut().insert(ACCEPT, types.clone());
+        }
+        if let Some(agent) = self.agent {
+            request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
+        }
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(Peer::of_connection(address));
         }
         let reply = Reply::read(self.router.clone().oneshot(request).await.unwrap()).await;
         for line in reply.set_cookies() {

@@ -45,6 +45,9 @@ pub enum MintError {
         /// The reason for the refusal.
         why: NotAdmitted,
     },
+    /// An operator has stopped all sign-ins and tokens.
+    #[error("an operator has locked the sign-in")]
+    Locked,
     /// A source has reported the person as inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,

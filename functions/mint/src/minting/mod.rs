@@ -21,7 +21,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
 use flexgate::domain::{Caller, FlexUser};
-use flexgate::store::{Counters, Deactivations};
+use flexgate::store::{CachedSignInState, Counters, Deactivations};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
@@ -47,6 +47,7 @@ pub struct Minting {
     provisioning: Arc<Provisioning>,
     counters: Arc<dyn Counters>,
     deactivations: Arc<dyn Deactivations>,
+    sign_in_state: CachedSignInState,
     clock_rng: ClockRng,
     recent_users: RecentUsers,
 }
@@ -79,6 +80,7 @@ impl Minting {
         provisioning: Arc<Provisioning>,
         counters: Arc<dyn Counters>,
         deactivations: Arc<dyn Deactivations>,
+        sign_in_state: CachedSignInState,
         clock_rng: ClockRng,
     ) -> Self {
         let (policy, per_minute) = (settings.policy.clone(), settings.mints_per_minute);
@@ -89,6 +91,7 @@ impl Minting {
             provisioning,
             counters,
             deactivations,
+            sign_in_state,
             clock_rng,
             recent_users: RecentUsers::default(),
         }
@@ -188,9 +191,12 @@ impl Minting {
         Ok((token, grant, found))
     }
 
-    /// Refuses a mint if a source has reported the person as inactive. The Flex user may be active even so, for example
+    /// Refuses a mint if an operator has stopped all tokens, or if a source has reported the person as inactive. The Flex user may be active even so, for example
     /// because somebody activated it in the Console.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
+        if self.sign_in_state.get().await?.locked_at.is_some() {
+            return Err(MintError::Locked);
+        }
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }

@@ -275,7 +275,10 @@ fn error_of(kind: &Kind) -> &'static str {
         kind if kind == kinds::SCOPE_MISSING => "unauthorized_client",
         kind if kind == kinds::ROLE_FORBIDDEN => "invalid_scope",
         kind if kind == kinds::MINT_REFUSED || kind == kinds::USER_AMBIGUOUS => "invalid_grant",
-        kind if kind.status == StatusCode::TOO_MANY_REQUESTS || kind.status == StatusCode::SERVICE_UNAVAILABLE => {
+        kind if kind == kinds::SIGN_IN_LOCKED
+            || kind.status == StatusCode::TOO_MANY_REQUESTS
+            || kind.status == StatusCode::SERVICE_UNAVAILABLE =>
+        {
             "temporarily_unavailable"
         }
         kind if kind.status.is_client_error() => "invalid_request",

@@ -11,6 +11,7 @@ mod gate;
 mod just_in_time;
 mod keys;
 mod ledger;
+mod lock;
 mod newcomers;
 mod request;
 mod rotation;

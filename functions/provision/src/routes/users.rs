@@ -261,7 +261,12 @@ pub(super) async fn authorize(
 }
 
 /// Refuses a caller whose issuer may not use this username.
-fn check_username(action: &str, caller: &Caller, username: &Username, context: &Context) -> Result<(), Problem> {
+pub(super) fn check_username(
+    action: &str,
+    caller: &Caller,
+    username: &Username,
+    context: &Context,
+) -> Result<(), Problem> {
     if caller.limits.allow(username) {
         return Ok(());
     }
@@ -319,7 +324,13 @@ pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     }
 }
 
-fn audit(action: &str, caller: &Caller, done: Option<(&FlexUserSid, &str)>, refused: Option<&str>, context: &Context) {
+pub(super) fn audit(
+    action: &str,
+    caller: &Caller,
+    done: Option<(&FlexUserSid, &str)>,
+    refused: Option<&str>,
+    context: &Context,
+) {
     let decision = if done.is_some() { Decision::Allowed } else { Decision::Refused };
     Audit {
         action,

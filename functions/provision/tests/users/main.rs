@@ -5,6 +5,7 @@
 mod contract;
 mod explain;
 mod refusals;
+mod sessions;
 mod upstream;
 
 use axum::Router;

@@ -98,7 +98,7 @@ async fn what_twilio_does_not_like_about_a_user_is_422_with_its_code() {
 
 #[tokio::test]
 async fn a_deprovisioned_user_loses_its_sessions_here_at_once() {
-    use flexgate::store::{Session, SessionKey, Sessions, SqliteStore};
+    use flexgate::store::{Session, SessionKey, SessionOrigin, Sessions, SqliteStore};
     let directory = Directory::start().await;
     let user = directory.post(&katherine()).await.body;
     let sid = user["flex_user_sid"].as_str().unwrap();
@@ -115,6 +115,8 @@ async fn a_deprovisioned_user_loses_its_sessions_here_at_once() {
             created_at: now,
             used_at: now,
             ends_at: now + time::Duration::hours(1),
+            seat: None,
+            origin: SessionOrigin::default(),
         })
         .await
         .unwrap();

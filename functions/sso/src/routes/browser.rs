@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use flexgate::domain::SsoProfile;
+use flexgate::store::SessionKey;
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::SsoConfiguration;
 use flexgate::web::{Context, Path, Problem, Query, kinds};
-use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::header::{HOST, LOCATION, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use secrecy::ExposeSecret;
 use url::Url;
@@ -17,7 +18,7 @@ use utoipa::IntoParams;
 use super::cookies;
 use crate::app::App;
 use crate::problem;
-use crate::signin::{CallbackError, Completed, Failed, LoginCookie, LoginId, Prompt};
+use crate::signin::{CallbackError, Completed, Failed, LoginCookie, LoginId, Prompt, Visitor, browser_family};
 
 /// Which SSO profile.
 #[derive(IntoParams)]
@@ -106,6 +107,7 @@ pub(crate) async fn login(
         let location = format!("{}?{query}{separator}{REDIRECTED}=1", app.sign_in.login_url(&profile.name));
         return see_other(&location, []);
     }
+    check_allowed(&app, profile, &context).await?;
     // Replace a `return_to` on an unlisted origin instead of refusing the login.
     let destinations = app.sign_in.destinations();
     let wanted = query.once("return_to")?.and_then(|text| destinations.parse(text).ok());
@@ -188,6 +190,7 @@ async fn complete(
     context: &Context,
 ) -> Result<(Response, Option<LoginId>), Refusal> {
     let profile = profile(app, name)?;
+    check_allowed(app, profile, context).await?;
     let once = |name| query.once(name).map_err(|problem| offer_login(app, profile, problem));
     let session_id = cookies::session_of(headers);
     let completed = match (once("state")?, once("code")?, once("error")?) {
@@ -196,14 +199,15 @@ async fn complete(
             return Err(offer_login(app, profile, problem).into());
         }
         (Some(state), Some(code), None) => {
-            app.sign_in.complete(profile, logins, state, &code.into(), session_id, context.deadline).await
+            let visitor = visitor(session_id, headers, context);
+            app.sign_in.complete(profile, logins, state, &code.into(), visitor, context.deadline).await
         }
         (Some(state), None, Some(_)) => Err(app.sign_in.declined(profile, logins, state, context.deadline).await),
         // The callback has no login, for example because the identity provider started the sign-in.
         _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
     let Failed { error, spent } = match completed {
-        Ok(completed) => return signed_in(app, &completed, context),
+        Ok(completed) => return signed_in(&completed, context),
         Err(failed) => failed,
     };
     let login = once("state")?.and_then(|state| app.sign_in.login_of(profile, state));
@@ -214,12 +218,27 @@ async fn complete(
     Err(Refusal { problem: offer_login(app, profile, problem::of_callback(&error)), spent })
 }
 
-fn signed_in(app: &App, completed: &Completed, context: &Context) -> Result<(Response, Option<LoginId>), Refusal> {
+fn signed_in(completed: &Completed, context: &Context) -> Result<(Response, Option<LoginId>), Refusal> {
     let user = completed.flex_user_sid.as_str();
     let audit = Audit { action: "sign_in", flex_user_sid: Some(user), ..Audit::default() };
     audit.write(&context.request_id, Decision::Allowed);
-    let session = cookies::session(Some(completed.session_id.expose_secret()), app.sign_in.lifetimes().absolute);
+    let session = cookies::session(Some((completed.session_id.expose_secret(), completed.lasts)));
     Ok((see_other(completed.location.as_str(), [session])?, Some(completed.login)))
+}
+
+fn visitor(session_id: Option<&str>, headers: &HeaderMap, context: &Context) -> Visitor {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Visitor {
+        earlier_session: session_id.map(SessionKey::of),
+        address: context.client,
+        browser: agent.map(browser_family),
+    }
+}
+
+/// Refuses a client who may not sign in now. The problem's page has a link to try again.
+async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Result<(), Problem> {
+    let allowed = app.sign_in.check_allowed(&profile.name, context.client).await;
+    allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))
 }
 
 /// Whether the browser is signed in since the login `login`.

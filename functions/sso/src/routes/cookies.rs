@@ -54,11 +54,12 @@ pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
     set(&id.cookie_name(), value, LOGIN_LIFETIME)
 }
 
-/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie. `SameSite` is `Lax`, so that the callback gets
+/// Builds `Set-Cookie` for the session cookie, with its lifetime. `None` clears the cookie. `SameSite` is `Lax`, so that the callback gets
 /// the browser's earlier session. Routes that use a session require `POST`, the header `x-flexgate` and an allowed
 /// origin.
-pub(crate) fn session(value: Option<&str>, lifetime: Duration) -> Option<HeaderValue> {
-    set(SESSION_COOKIE, value, lifetime)
+pub(crate) fn session(value: Option<(&str, Duration)>) -> Option<HeaderValue> {
+    let (value, lifetime) = value.unzip();
+    set(SESSION_COOKIE, value, lifetime.unwrap_or_default())
 }
 
 /// Adds headers that clear these logins' cookies.

@@ -97,7 +97,7 @@ pub(crate) async fn token(
     // A refusal does not clear the session cookie. Its answer could arrive after another tab has signed in, and would
     // then clear the cookie of the new session.
     let session_id = cookies::session_of(&headers).ok_or_else(|| problem::of_session(&SessionError::Unknown))?;
-    let signed_in = app.sign_in.token(session_id, context.deadline).await;
+    let signed_in = app.sign_in.token(session_id, context.client, context.deadline).await;
     let signed_in = signed_in.map_err(|error| problem::of_session(&error))?;
     let mut response = axum::Json(Token {
         access_token: signed_in.access_token.expose_secret(),
@@ -142,7 +142,7 @@ pub(crate) async fn logout(
         Audit { action: "sign_out", ..Audit::default() }.write(&context.request_id, Decision::Allowed);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Some(cleared) = cookies::session(None, app.sign_in.lifetimes().absolute) {
+    if let Some(cleared) = cookies::session(None) {
         response.headers_mut().append(SET_COOKIE, cleared);
     }
     Ok(response)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, SsoProfile, Username};
-use flexgate::store::{Message, Session, SessionKey};
+use flexgate::store::{Message, Session, SessionKey, SessionOrigin};
 use flexgate::twilio::{ApiError, SsoTokens, TokenInfo, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -19,6 +19,13 @@ const INFO_AT_MOST: Duration = Duration::from_secs(2);
 
 /// The time after which a session ends if the same person has signed in again in the same browser.
 const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
+
+/// How a session begins.
+struct Beginning {
+    /// The seat of the browser's previous session, if that belongs to the same person and profile.
+    seat: Option<SessionKey>,
+    origin: SessionOrigin,
+}
 
 impl SignIn {
     /// Exchanges the code at Twilio, and stores a session.
@@ -41,17 +48,22 @@ impl SignIn {
             other => other.into(),
         })?;
         let info = self.information(&tokens, deadline).await?;
-        let earlier = self.earlier(found.earlier_session.as_ref(), deadline).await;
+        let earlier = self.earlier(found.visitor.earlier_session.as_ref(), deadline).await;
         let mut logins = earlier.as_ref().map(|(_, logins)| logins.clone()).unwrap_or_default();
         logins.push(login.id.0);
         logins.drain(..logins.len().saturating_sub(MAX_PENDING));
-        let session_id = self.keep(profile, &tokens, &info, logins, keys).await?;
+        let is_same =
+            |earlier: &Session| (&earlier.flex_user_sid, &earlier.profile) == (&info.flex_user_sid, &profile.name);
+        let same = earlier.as_ref().map(|(earlier, _)| earlier).filter(|earlier| is_same(earlier));
+        let began = Beginning { seat: same.map(|earlier| earlier.seat().clone()), origin: self.origin(found, &info) };
+        let fresh = Tokens::of(&tokens, &info, logins, self.now());
+        let (session_id, lasts) = self.keep(profile, &info, &fresh, began, keys).await?;
         self.refuse_leaver(&info, &session_id).await?;
         if let Some((earlier, _)) = earlier {
             self.replace_session(&earlier, &info.flex_user_sid).await;
         }
         let location = self.address(self.login_keys(&profile.name, keys), login).await;
-        Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid })
+        Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid, lasts })
     }
 
     /// Returns the browser's previous session, and the numbers of the logins in it.
@@ -143,34 +155,51 @@ impl SignIn {
         }
     }
 
+    /// Describes how a session begins, for administrators.
+    fn origin(&self, found: &Found, info: &TokenInfo) -> SessionOrigin {
+        let visitor = &found.visitor;
+        SessionOrigin {
+            username: info.username.clone(),
+            network: visitor.address.map(|address| self.parts.stored_address.of(address)),
+            browser: visitor.browser.map(str::to_owned),
+            idle: None,
+        }
+    }
+
+    /// Stores a session, which is the person's newest from then on. Also returns how long it lasts at most.
     async fn keep(
         &self,
         profile: &SsoProfile,
-        tokens: &SsoTokens,
         info: &TokenInfo,
-        logins: Vec<u64>,
+        tokens: &Tokens,
+        began: Beginning,
         keys: &KeyRing,
-    ) -> Result<SecretString, Fault> {
+    ) -> Result<(SecretString, time::Duration), Fault> {
         let now = self.now();
         let session_id = session_id(self.parts.clock_rng.rng.as_ref());
         let key = SessionKey::of(session_id.expose_secret());
-        let sealed = Tokens::of(tokens, info, logins, now).seal(&key, keys, self.parts.clock_rng.rng.as_ref())?;
+        let sealed = tokens.seal(&key, keys, self.parts.clock_rng.rng.as_ref())?;
         let sessions = &self.parts.sessions;
         if let Err(error) = sessions.sweep(now).await {
             tracing::warn!(error = %error, "sessions that have ended were not removed");
         }
-        sessions
-            .insert(Session {
-                key,
-                profile: profile.name.clone(),
-                flex_user_sid: info.flex_user_sid.clone(),
-                sealed,
-                version: 0,
-                created_at: now,
-                used_at: now,
-                ends_at: now + self.parts.lifetimes.absolute,
-            })
-            .await?;
-        Ok(session_id)
+        let policy = self.parts.policies.of(&profile.name);
+        let lasts = policy.lasts(&info.roles);
+        let session = Session {
+            key,
+            profile: profile.name.clone(),
+            flex_user_sid: info.flex_user_sid.clone(),
+            sealed,
+            version: 0,
+            created_at: now,
+            used_at: now,
+            ends_at: now + lasts,
+            seat: began.seat,
+            origin: SessionOrigin { idle: Some(policy.lifetimes.idle), ..began.origin },
+        };
+        sessions.insert(session.clone()).await?;
+        // Nobody has the cookie of this session yet. So whoever takes the seat later has also signed in later.
+        self.parts.seats.take(&session, policy.is_single).await?;
+        Ok((session_id, lasts))
     }
 }

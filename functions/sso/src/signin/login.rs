@@ -7,15 +7,15 @@ use std::sync::Arc;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, SsoProfile};
-use flexgate::store::SessionKey;
 use flexgate::telemetry;
 use flexgate::twilio::{Authorization, SsoConfiguration, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
+use time::Duration;
 use url::Url;
 
 use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress};
 use super::state::{self, LoginId, Returned};
-use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn};
+use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn, Visitor};
 
 /// The maximum number of codes that callbacks without a number may send to Twilio for one login.
 const UNNUMBERED_AT_MOST: u8 = 3;
@@ -73,6 +73,8 @@ pub struct Completed {
     pub login: LoginId,
     /// Who signed in.
     pub flex_user_sid: FlexUserSid,
+    /// The longest time that the session lasts.
+    pub lasts: Duration,
 }
 
 /// Why a callback fails.
@@ -119,8 +121,8 @@ pub(super) struct Found {
     is_numbered: bool,
     /// Whether the browser has other pending logins of this profile.
     pub(super) has_others: bool,
-    /// The browser's previous session.
-    pub(super) earlier_session: Option<SessionKey>,
+    /// The browser.
+    pub(super) visitor: Visitor,
 }
 
 impl SignIn {
@@ -178,20 +180,20 @@ impl SignIn {
     }
 
     /// Completes a login: finds the login by the cookies and `state`, exchanges the code, and stores a session. Ends
-    /// the browser's previous session, `earlier_session_id`.
+    /// the browser's previous session.
     pub async fn complete(
         self: &Arc<Self>,
         profile: &SsoProfile,
         cookies: &[LoginCookie<'_>],
         unverified_state: &str,
         unverified_code: &SecretString,
-        earlier_session_id: Option<&str>,
+        visitor: Visitor,
         deadline: Deadline,
     ) -> Result<Completed, Failed> {
         let unspent = |fault: Fault| Failed { error: fault.into(), spent: None };
         let keys = self.keys_for(cookies.iter().map(|cookie| cookie.sealed), deadline).await.map_err(unspent)?;
         let mut found = self.find(profile, cookies, unverified_state, &keys.value)?;
-        found.earlier_session = earlier_session_id.map(SessionKey::of);
+        found.visitor = visitor;
         let (id, is_numbered) = (found.login.id, found.is_numbered);
         let is_first = self.claim(&found, unverified_code).await.map_err(unspent)?;
         let completed = if is_first {
@@ -280,7 +282,7 @@ impl SignIn {
             return Err(none(None));
         }
         let login = logins.swap_remove(index);
-        Ok(Found { login, is_numbered, has_others: !logins.is_empty(), earlier_session: None })
+        Ok(Found { login, is_numbered, has_others: !logins.is_empty(), visitor: Visitor::default() })
     }
 
     /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code to

@@ -9,11 +9,13 @@ mod admit;
 mod configuration;
 mod login;
 mod pending;
+mod policy;
 mod return_to;
 mod service;
 mod session;
 mod state;
 mod tokens;
+mod visitor;
 
 use flexgate::secrets::SecretError;
 use flexgate::store::StoreError;
@@ -22,10 +24,12 @@ use time::Duration;
 
 pub use login::{CallbackError, Completed, Failed, Prompt};
 pub use pending::LoginCookie;
+pub use policy::{LONGEST, Lifetimes, SHORTEST, SHORTEST_IDLE, SessionPolicies, WrittenPolicies};
 pub use return_to::{Destinations, ReturnTo};
 pub use service::{SignIn, SignInParts};
 pub use session::SessionError;
 pub use state::LoginId;
+pub use visitor::{StoredAddress, Visitor, browser_family};
 
 /// Twilio's error code for a mistake in the SSO settings of the Console.
 const SSO_SETTINGS: u32 = 70251;
@@ -39,13 +43,17 @@ pub const SESSION_COOKIE: &str = "__Host-flexgate-session";
 /// The maximum duration of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 
-/// How long sessions live.
-#[derive(Debug, Clone, Copy)]
-pub struct Lifetimes {
-    /// The maximum time from sign-in to the end of a session.
-    pub absolute: Duration,
-    /// The session ends after this time without use.
-    pub idle: Duration,
+/// Why nobody may sign in or get a token with this profile from this client.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAllowed {
+    /// An operator has stopped all sign-ins and tokens.
+    #[error("an operator has locked the sign-in")]
+    Locked,
+    /// The profile's policy does not allow the client's network.
+    #[error("the profile does not allow the client's network")]
+    Network,
+    #[error("sign-in is not possible")]
+    Fault(#[from] Fault),
 }
 
 /// A dependency of sign-in fails.

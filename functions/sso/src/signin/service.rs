@@ -1,6 +1,7 @@
 //! The sign-in service, with its parts.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flexgate::base::clock_rng::ClockRng;
@@ -8,14 +9,14 @@ use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{ProfileName, SsoProfile, SsoProfiles};
 use flexgate::secrets::{CachedSecret, Held};
-use flexgate::store::{Deactivations, EventQueue, OnceOnly, ReturnAddresses, Sessions};
+use flexgate::store::{CachedSignInState, Deactivations, EventQueue, OnceOnly, ReturnAddresses, Seats, Sessions};
 use flexgate::twilio::{Sso, SsoConfiguration};
 use time::OffsetDateTime;
 use url::Url;
 
 use super::configuration::Configured;
 use super::pending::LoginKeys;
-use super::{Destinations, Fault, Lifetimes};
+use super::{Destinations, Fault, NotAllowed, SessionPolicies, StoredAddress};
 
 /// The parts of sign-in.
 #[derive(Debug)]
@@ -26,12 +27,18 @@ pub struct SignInParts {
     pub public_url: Url,
     /// The origins to which a browser can go after sign-in.
     pub destinations: Destinations,
-    /// The lifetimes of a session.
-    pub lifetimes: Lifetimes,
+    /// The limits of each profile's sessions.
+    pub policies: SessionPolicies,
+    /// What is stored of a client's address.
+    pub stored_address: StoredAddress,
     /// The client of Twilio's SSO, without a credential.
     pub sso: Sso,
     pub keys: CachedSecret<KeyRing>,
     pub sessions: Arc<dyn Sessions>,
+    /// Decides which of a person's sessions is the newest.
+    pub seats: Arc<dyn Seats>,
+    /// The switch with which operators end all sessions, or let nobody sign in.
+    pub sign_in_state: CachedSignInState,
     /// Ensures that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
     /// Return addresses that are too long for a login cookie.
@@ -88,10 +95,12 @@ impl SignIn {
         &self.parts.destinations
     }
 
-    /// How long sessions live.
-    #[must_use]
-    pub fn lifetimes(&self) -> Lifetimes {
-        self.parts.lifetimes
+    /// Checks that people may sign in and use their sessions with this profile, from this client.
+    pub async fn check_allowed(&self, profile: &ProfileName, client: Option<IpAddr>) -> Result<(), NotAllowed> {
+        if self.parts.sign_in_state.get().await.map_err(Fault::from)?.locked_at.is_some() {
+            return Err(NotAllowed::Locked);
+        }
+        if self.parts.policies.of(profile).allows(client) { Ok(()) } else { Err(NotAllowed::Network) }
     }
 
     /// Returns the active configuration of a profile, or `None` if Twilio has none.

@@ -1,5 +1,6 @@
 //! Returns and refreshes a session's tokens. Only one process at a time refreshes a session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
@@ -16,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use super::service::SignIn;
 use super::state::LoginId;
 use super::tokens::Tokens;
-use super::{Fault, SSO_SETTINGS};
+use super::{Fault, NotAllowed, SSO_SETTINGS};
 
 /// Flexgate refreshes an access token that is valid for less than this time.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
@@ -64,6 +65,12 @@ pub enum SessionError {
     /// The session has ended: it is too old, was idle for too long, or Twilio refuses to refresh it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
+    /// The person has signed in again elsewhere, and the profile allows one sign-in at a time.
+    #[error("the person has signed in elsewhere")]
+    Elsewhere,
+    /// Nobody may use a session with this profile from this client.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// Another process is still refreshing the session.
     #[error("another process is refreshing the session")]
     Busy,
@@ -76,12 +83,15 @@ impl SignIn {
     pub async fn token(
         self: &Arc<Self>,
         unverified_session_id: &str,
+        client: Option<IpAddr>,
         deadline: Deadline,
     ) -> Result<SignedIn, SessionError> {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
         loop {
             let session = self.live(&key).await?;
+            self.check_allowed(&session.profile, client).await?;
+            self.check_seat(&session).await?;
             let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
             let Some(tokens) = Tokens::open(&session, &keys.value) else {
                 // Do not remove the session, because another process may have the key.
@@ -103,9 +113,11 @@ impl SignIn {
             match sessions.lease(&key, session.version, now, until).await.map_err(Fault::from)? {
                 Lease::Granted => {
                     // Twilio may replace the refresh token, so store the answer even if the client disconnects.
-                    let this = self.clone();
+                    let (this, seat) = (self.clone(), Session { sealed: String::new(), ..session.clone() });
                     let refresh = async move { this.refresh(session, tokens, &keys.value, until, deadline).await };
                     if let Some(signed_in) = telemetry::detached(refresh).await? {
+                        // The person may have signed in elsewhere during the refresh.
+                        self.check_seat(&seat).await?;
                         return Ok(signed_in);
                     }
                 }
@@ -126,7 +138,10 @@ impl SignIn {
         deadline: Deadline,
     ) -> Result<bool, Fault> {
         let session = self.parts.sessions.get(&SessionKey::of(unverified_session_id)).await?;
-        let Some(session) = session.filter(|session| self.ended(session).is_none()) else { return Ok(false) };
+        let Some(session) = session else { return Ok(false) };
+        if self.ended(&session).await?.is_some() {
+            return Ok(false);
+        }
         let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
         Ok(Tokens::open(&session, &keys.value).is_some_and(|tokens| tokens.logins.contains(&login.0)))
     }
@@ -139,20 +154,35 @@ impl SignIn {
     /// Returns the session, or an error if it has ended.
     async fn live(&self, key: &SessionKey) -> Result<Session, SessionError> {
         let session = self.parts.sessions.get(key).await.map_err(Fault::from)?.ok_or(SessionError::Unknown)?;
-        let Some(ended) = self.ended(&session) else { return Ok(session) };
+        let Some(ended) = self.ended(&session).await? else { return Ok(session) };
         self.end_session(key).await?;
         Err(SessionError::Ended(ended))
     }
 
     /// Returns why the session has ended, or `None` if it has not ended.
-    fn ended(&self, session: &Session) -> Option<&'static str> {
+    async fn ended(&self, session: &Session) -> Result<Option<&'static str>, Fault> {
         let now = self.now();
-        if now >= session.ends_at {
+        Ok(if now >= session.ends_at {
             Some("its longest lifetime is reached")
-        } else if now - session.used_at >= self.parts.lifetimes.idle {
+        } else if now - session.used_at >= self.parts.policies.of(&session.profile).lifetimes.idle {
             Some("it was not used for too long")
+        } else if self.parts.sign_in_state.get().await?.ends(session.created_at) {
+            Some("an operator has ended all sessions")
         } else {
             None
+        })
+    }
+
+    /// Refuses a session whose person has signed in elsewhere, if the profile allows one sign-in at a time. The session
+    /// stays in the store, so that each of its pages gets this answer.
+    async fn check_seat(&self, session: &Session) -> Result<(), SessionError> {
+        if !self.parts.policies.of(&session.profile).is_single {
+            return Ok(());
+        }
+        let newest = self.parts.seats.newest(&session.flex_user_sid, &session.profile).await.map_err(Fault::from)?;
+        match newest {
+            Some(newest) if newest.displaces(session.seat()) => Err(SessionError::Elsewhere),
+            _ => Ok(()),
         }
     }
 

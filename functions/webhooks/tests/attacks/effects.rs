@@ -6,7 +6,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use flexgate::base::clock_rng::{Rng, SystemRng};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{Identity, ProfileName};
-use flexgate::store::{Session, SessionKey};
+use flexgate::store::{Session, SessionKey, SessionOrigin};
 use time::Duration;
 
 use super::*;
@@ -346,6 +346,8 @@ async fn deactivation_ends_sessions_and_bindings_even_where_flex_has_done_it_alr
         created_at: now,
         used_at: now,
         ends_at: now + Duration::hours(1),
+        seat: None,
+        origin: SessionOrigin::default(),
     };
     hooks.platform.sessions().insert(session.clone()).await.unwrap();
     hooks.standard("msg_2", &clerk_deleted("ada", at + 1)).await;

@@ -18,7 +18,9 @@ mod logins;
 mod once_only;
 mod people;
 mod scim;
+mod session_list;
 mod sessions;
+mod sign_in_state;
 mod usernames;
 
 use std::collections::{BTreeSet, HashMap};
@@ -113,16 +115,23 @@ impl DynamoStore {
 
     /// Returns the items with these keys, in no particular order. Keys without an item are left out.
     async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
+        self.batch_of(keys, None).await
+    }
+
+    /// Like [`Self::batch`], but reads only the attributes `shown`, separated by commas.
+    async fn batch_of(&self, keys: BTreeSet<(String, String)>, shown: Option<&str>) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
         let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
-        let read = futures_util::stream::iter(some).map(|keys| self.chunk(keys)).buffer_unordered(BATCHES_AT_ONCE);
+        let read =
+            futures_util::stream::iter(some).map(|keys| self.chunk(keys, shown)).buffer_unordered(BATCHES_AT_ONCE);
         Ok(read.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
     }
 
-    async fn chunk(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    async fn chunk(&self, keys: Vec<Item>, shown: Option<&str>) -> Result<Vec<Item>, StoreError> {
         let (mut items, mut left) = (Vec::new(), keys);
         for tried in 0..TRIES {
             let keys = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
+            let keys = keys.set_projection_expression(shown.map(str::to_owned));
             let request = self.client().await.batch_get_item();
             let request = request.request_items(&*self.table, keys.build().map_err(unbuildable)?);
             let answer = request.send().await.map_err(unavailable)?;

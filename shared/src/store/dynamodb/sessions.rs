@@ -1,51 +1,82 @@
-//! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
-//! Flexgate can end all sessions of a user.
+//! Sessions in DynamoDB. A session has three items: the session itself, a mark under its Flex user, and an entry in the
+//! list of all sessions. With the marks, Flexgate can end all sessions of a user.
 //!
-//! The time of the last use and the lease are in a third item, because a write costs by the size of its item, and the
+//! The time of the last use and the lease are in a fourth item, because a write costs by the size of its item, and the
 //! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
 //! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
 //!
-//! The mark is written before the session, so every session has a mark. Nothing but the table's TTL removes a mark: if
-//! the answer to the write of a session is lost, the SDK may write the session again after its end, and the next call of
-//! `end_all_of` must find it.
+//! The mark and the entry are written before the session, so every session has them. Nothing but the table's TTL removes
+//! them, so a mark may have no session any more. If the answer to the write of a session is lost, the SDK may write the
+//! session again after its end, and the next call of `end_all_of` must find it.
 //!
 //! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
 //! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
+//!
+//! Beside the marks lies the newest seat for each profile. A write of this one item decides which of several concurrent
+//! sign-ins is the newest.
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
 use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
-use crate::domain::FlexUserSid;
-use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
+use crate::domain::{FlexUserSid, ProfileName};
+use crate::store::sessions::LONGEST;
+use crate::store::{Lease, Seat, Seats, Session, SessionKey, SessionOrigin, Sessions, StoreError};
 
-const SESSION: &str = "session";
+pub(super) const SESSION: &str = "session";
 /// The sort key of the last use and the lease. It begins like that of the session, so that one query reads both.
-const USE: &str = "session_use";
+pub(super) const USE: &str = "session_use";
 /// The prefix of a session's partition key, and of the sort key of its mark.
-const PREFIX: &str = "session#";
+pub(super) const PREFIX: &str = "session#";
 
-/// The longest life of a session. The item with the lease must not expire while a session may need it.
-const LONGEST: Duration = Duration::days(7);
+/// The names of the attributes that version 0.2.0 did not have.
+pub(super) const SEAT: &str = "seat_key";
+pub(super) const USERNAME: &str = "signed_in_username";
+pub(super) const NETWORK: &str = "network_prefix";
+pub(super) const BROWSER: &str = "browser_family";
+pub(super) const IDLE: &str = "idle_seconds";
 
-fn pk(key: &SessionKey) -> String {
+/// The number of partitions of the list of sessions. A partition accepts about 1,000 writes a second.
+pub(super) const LIST_PARTITIONS: usize = 8;
+
+pub(super) fn pk(key: &SessionKey) -> String {
     format!("{PREFIX}{}", key.as_str())
 }
 
-fn marks_pk(user: &FlexUserSid) -> String {
+pub(super) fn marks_pk(user: &FlexUserSid) -> String {
     format!("sessions_of#{user}")
 }
 
 /// The partition key of the marks of version 0.2.0.
-fn old_marks_pk(user: &FlexUserSid) -> String {
+pub(super) fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
+}
+
+/// The sort key of the newest seat with a profile.
+pub(super) fn seat_sk(profile: &ProfileName) -> String {
+    format!("seat#{profile}")
+}
+
+/// The partition key of the list that has the session's entry.
+fn list_pk(key: &SessionKey) -> String {
+    list_partition_pk(list_partition(key))
+}
+
+pub(super) fn list_partition_pk(partition: usize) -> String {
+    format!("session_list#{partition}")
+}
+
+/// The list's partition of a session, by the first character of its key.
+pub(super) fn list_partition(key: &SessionKey) -> usize {
+    let first = key.as_str().bytes().next().unwrap_or_default();
+    usize::from(first) % LIST_PARTITIONS
 }
 
 #[async_trait]
 impl Sessions for DynamoStore {
     async fn insert(&self, session: Session) -> Result<(), StoreError> {
-        let item = item_of(
+        let mut item = item_of(
             &pk(&session.key),
             SESSION,
             [
@@ -60,10 +91,18 @@ impl Sessions for DynamoStore {
                 (EXPIRES_AT, seconds(session.ends_at)),
             ],
         );
-        let ends_at = (EXPIRES_AT, seconds(session.ends_at));
-        let mark = item_of(&marks_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
-        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(mark));
-        request.send().await.map_err(unavailable)?;
+        let SessionOrigin { username, network, browser, idle } = &session.origin;
+        let seat = session.seat.as_ref().map(|seat| seat.as_str().to_owned());
+        let texts = [(USERNAME, username), (NETWORK, network), (BROWSER, browser), (SEAT, &seat)];
+        item.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), s(text.as_ref()?)))));
+        item.extend(idle.map(|idle| (IDLE.to_owned(), n(idle.whole_seconds()))));
+        let session = &session;
+        let entries = [marks_pk(&session.flex_user_sid), list_pk(&session.key)].map(|list| async move {
+            let entry = item_of(&list, &pk(&session.key), [(EXPIRES_AT, seconds(session.ends_at))]);
+            let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(entry));
+            request.send().await.map_err(unavailable)
+        });
+        futures_util::future::try_join_all(entries).await?;
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
         let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
         // If the answer was lost, the stored item is this one. Nobody else can seal the same text.
@@ -188,6 +227,31 @@ impl Sessions for DynamoStore {
     }
 }
 
+#[async_trait]
+impl Seats for DynamoStore {
+    async fn take(&self, session: &Session, is_only: bool) -> Result<(), StoreError> {
+        let seat = item_of(
+            &marks_pk(&session.flex_user_sid),
+            &seat_sk(&session.profile),
+            [
+                (SEAT, s(session.seat().as_str())),
+                ("is_only", n(u8::from(is_only))),
+                (EXPIRES_AT, seconds(session.created_at + LONGEST)),
+            ],
+        );
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(seat));
+        request.send().await.map(drop).map_err(unavailable)
+    }
+
+    async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError> {
+        self.item(&marks_pk(user), &seat_sk(profile)).await?.map(|item| seat(&item)).transpose()
+    }
+}
+
+pub(super) fn seat(item: &Item) -> Result<Seat, StoreError> {
+    Ok(Seat { seat: parsed(item, SEAT)?, is_only: number::<u8>(item, "is_only")? == 1 })
+}
+
 fn find<'a>(items: &'a [Item], sk: &str) -> Option<&'a Item> {
     items.iter().find(|item| text(item, SK).is_ok_and(|found| found == sk))
 }
@@ -202,5 +266,13 @@ fn session(key: &SessionKey, item: &Item) -> Result<Session, StoreError> {
         created_at: moment(item, "created_at")?,
         used_at: moment(item, "used_at")?,
         ends_at: moment(item, "ends_at")?,
+        seat: if item.contains_key(SEAT) { Some(parsed(item, SEAT)?) } else { None },
+        origin: origin(item)?,
     })
+}
+
+pub(super) fn origin(item: &Item) -> Result<SessionOrigin, StoreError> {
+    let optional = |name: &str| text(item, name).ok().map(str::to_owned);
+    let idle = if item.contains_key(IDLE) { Some(Duration::seconds(number(item, IDLE)?)) } else { None };
+    Ok(SessionOrigin { username: optional(USERNAME), network: optional(NETWORK), browser: optional(BROWSER), idle })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::values::failure;
-use super::{event_tables, note_tables, people_tables, scim_tables, username_tables};
+use super::{event_tables, note_tables, people_tables, scim_tables, session_tables, username_tables};
 use crate::store::StoreError;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,19 +16,6 @@ const STATEMENTS: usize = 128;
 /// Tables with small rows are WITHOUT ROWID. With large rows, the B-tree of such a table would become deep and slow,
 /// because its inner pages contain whole rows too.
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS sessions (
-    key           TEXT NOT NULL PRIMARY KEY,
-    profile       TEXT NOT NULL,
-    flex_user_sid TEXT NOT NULL,
-    sealed        TEXT NOT NULL,
-    version       INTEGER NOT NULL,
-    created_at    INTEGER NOT NULL,
-    used_at       INTEGER NOT NULL,
-    ends_at       INTEGER NOT NULL,
-    leased_until  INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (flex_user_sid);
-CREATE INDEX IF NOT EXISTS sessions_by_end ON sessions (ends_at);
 CREATE TABLE IF NOT EXISTS claims (
     claim         TEXT PRIMARY KEY,
     until         INTEGER NOT NULL
@@ -59,6 +46,7 @@ pub(super) fn prepared(mut connection: Connection) -> Result<Connection, StoreEr
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
     connection.execute_batch(SCHEMA).map_err(failure)?;
+    session_tables::prepare(&mut connection).map_err(failure)?;
     event_tables::prepare(&mut connection).map_err(failure)?;
     scim_tables::prepare(&mut connection).map_err(failure)?;
     connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;

@@ -1,0 +1,75 @@
+//! An operator ends all sessions, or lets nobody sign in.
+
+use flexgate::store::{SignInSwitch as _, SqliteStore};
+use flexgate_test_support::World;
+use time::Duration;
+
+use crate::{at_callback, process, signed_in};
+
+fn store(world: &World) -> SqliteStore {
+    SqliteStore::open(&world.store_path()).unwrap()
+}
+
+#[tokio::test]
+async fn g22_nobody_signs_in_or_gets_a_token_while_the_sign_in_is_locked() {
+    let (world, mut browser) = signed_in().await;
+    let locked = (403, "sign_in_locked".to_owned());
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    store(&world).set_lock(Some(world.clock_rng().now())).await.unwrap();
+    world.advance(Duration::seconds(30)).await;
+    assert_eq!(browser.call("/sso/token").await.problem(), locked);
+    assert_eq!(browser.get("/sso/default/login").await.problem(), locked);
+    let mut fresh = browser.at(process(&world));
+    assert_eq!(fresh.call("/sso/token").await.problem(), locked, "a new process obeys at once");
+    assert_eq!(fresh.call("/sso/logout").await.status, 204, "signing out is always possible");
+
+    store(&world).set_lock(None).await.unwrap();
+    world.advance(Duration::seconds(30)).await;
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+}
+
+#[tokio::test]
+async fn g22_a_login_that_began_before_the_lock_ends_after_it() {
+    let (world, browser, callback) = at_callback().await;
+    store(&world).set_lock(Some(world.clock_rng().now())).await.unwrap();
+    let reply = browser.at(process(&world)).get(&callback).await;
+    assert_eq!(reply.problem(), (403, "sign_in_locked".into()));
+    store(&world).set_lock(None).await.unwrap();
+    assert_eq!(browser.at(process(&world)).get(&callback).await.status, 303, "the code was not used up");
+}
+
+#[tokio::test]
+async fn g22_the_page_of_a_locked_sign_in_offers_to_try_again() {
+    let (world, mut browser) = signed_in().await;
+    store(&world).set_lock(Some(world.clock_rng().now())).await.unwrap();
+    world.advance(Duration::seconds(30)).await;
+    browser.accept("text/html");
+    let reply = browser.get("/sso/default/login").await;
+    assert_eq!(reply.status, 403);
+    assert!(reply.text.contains("Nobody can sign in at the moment") && reply.text.contains("/sso/default/login"));
+}
+
+#[tokio::test]
+async fn g23_all_sessions_end_within_half_a_minute_and_people_sign_in_again() {
+    let (world, mut browser) = signed_in().await;
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    store(&world).end_until(world.clock_rng().now()).await.unwrap();
+    let mut fresh = browser.at(process(&world));
+    world.advance(Duration::seconds(30)).await;
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+    assert_eq!(fresh.call("/sso/token").await.problem(), (401, "not_signed_in".into()), "the session is removed");
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+}
+
+#[tokio::test]
+async fn g22_a_store_that_fails_lets_nobody_in() {
+    let (world, mut browser) = signed_in().await;
+    world.advance(Duration::seconds(30)).await;
+    world.sql("ALTER TABLE sign_in_state RENAME TO gone");
+    assert_eq!(browser.call("/sso/token").await.problem(), (503, "unavailable".into()));
+    assert_eq!(browser.get("/sso/default/login").await.problem(), (503, "unavailable".into()));
+    world.sql("ALTER TABLE gone RENAME TO sign_in_state");
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+}

@@ -1,0 +1,118 @@
+//! The list of sessions in DynamoDB, for administrators.
+//!
+//! The entries and marks name sessions, which a batch then reads without their tokens. An entry whose session has ended is
+//! skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::sessions::{
+    BROWSER, IDLE, LIST_PARTITIONS, NETWORK, PREFIX, SEAT, SESSION, USE, USERNAME, list_partition, list_partition_pk,
+    marks_pk, old_marks_pk, origin, pk, seat, seat_sk,
+};
+use super::{DynamoStore, Item, PK, SK, corrupt, moment, parsed, s, text, unavailable};
+use crate::domain::FlexUserSid;
+use crate::store::{ListedSession, SessionKey, SessionList, SessionPage, SignInSwitch as _, StoreError};
+
+/// The number of entries that one page reads.
+const PAGE: usize = 100;
+
+#[async_trait]
+impl SessionList for DynamoStore {
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError> {
+        Ok(self.live(vec![key.clone()], now).await?.pop())
+    }
+
+    async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
+        let mut keys = Vec::new();
+        for marks in [old_marks_pk(user), marks_pk(user)] {
+            keys.extend(self.items(&marks, PREFIX).await?.iter().map(named).collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut sessions = self.live(keys, now).await?;
+        sessions.sort_by(|a, b| (a.created_at, &a.key).cmp(&(b.created_at, &b.key)));
+        Ok(sessions)
+    }
+
+    async fn page(&self, after: Option<&SessionKey>, now: OffsetDateTime) -> Result<SessionPage, StoreError> {
+        let mut keys: Vec<SessionKey> = Vec::new();
+        let mut after = after.cloned();
+        let first = after.as_ref().map_or(0, list_partition);
+        for partition in first..LIST_PARTITIONS {
+            let list = list_partition_pk(partition);
+            loop {
+                let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
+                let request = request
+                    .key_condition_expression("pk = :pk")
+                    .expression_attribute_values(":pk", s(list.clone()))
+                    .limit(i32::try_from(PAGE - keys.len()).unwrap_or(i32::MAX));
+                let start =
+                    after.take().map(|key| Item::from([(PK.into(), s(list.clone())), (SK.into(), s(pk(&key)))]));
+                let answer = request.set_exclusive_start_key(start).send().await.map_err(unavailable)?;
+                keys.extend(answer.items.unwrap_or_default().iter().map(named).collect::<Result<Vec<_>, _>>()?);
+                if keys.len() >= PAGE {
+                    let next = keys.last().cloned();
+                    return Ok(SessionPage { sessions: self.live(keys, now).await?, next });
+                }
+                let Some(last) = answer.last_evaluated_key else { break };
+                after = Some(named(&last)?);
+            }
+        }
+        Ok(SessionPage { sessions: self.live(keys, now).await?, next: None })
+    }
+}
+
+/// The session that an entry or a mark names.
+fn named(entry: &Item) -> Result<SessionKey, StoreError> {
+    text(entry, SK)?.strip_prefix(PREFIX).unwrap_or_default().parse().map_err(corrupt)
+}
+
+impl DynamoStore {
+    /// Returns those of the sessions that have not ended.
+    async fn live(&self, keys: Vec<SessionKey>, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
+        let wanted = keys.iter().flat_map(|key| [(pk(key), SESSION.to_owned()), (pk(key), USE.to_owned())]).collect();
+        let shown = ["pk, sk, profile_name, flex_user_sid, created_at, used_at, ends_at", SEAT, USERNAME, NETWORK];
+        let shown = [&shown[..], &[BROWSER, IDLE]].concat().join(", ");
+        let (items, state) = tokio::try_join!(self.batch_of(wanted, Some(&shown)), self.sign_in_state())?;
+        let by_key: BTreeMap<_, _> = items
+            .iter()
+            .map(|item| Ok(((text(item, PK)?, text(item, SK)?), item)))
+            .collect::<Result<_, StoreError>>()?;
+        let mut found = Vec::new();
+        for key in keys {
+            let pk = pk(&key);
+            let Some(item) = by_key.get(&(pk.as_str(), SESSION)) else { continue };
+            let mut session = ListedSession {
+                key,
+                profile: parsed(item, "profile_name")?,
+                flex_user_sid: parsed(item, "flex_user_sid")?,
+                created_at: moment(item, "created_at")?,
+                used_at: moment(item, "used_at")?,
+                ends_at: moment(item, "ends_at")?,
+                origin: origin(item)?,
+            };
+            if let Some(last) = by_key.get(&(pk.as_str(), USE)).filter(|last| last.contains_key("used_at")) {
+                session.used_at = session.used_at.max(moment(last, "used_at")?);
+            }
+            let own_seat = if item.contains_key(SEAT) { parsed(item, SEAT)? } else { session.key.clone() };
+            if !session.has_ended(now) && !state.ends(session.created_at) {
+                found.push((session, own_seat));
+            }
+        }
+        let seats: BTreeSet<_> = found.iter().map(|(session, _)| seat_of(session)).collect();
+        let seats: BTreeMap<_, _> = self
+            .batch(seats)
+            .await?
+            .iter()
+            .map(|item| Ok(((text(item, PK)?.to_owned(), text(item, SK)?.to_owned()), seat(item)?)))
+            .collect::<Result<_, StoreError>>()?;
+        found.retain(|(session, own)| !seats.get(&seat_of(session)).is_some_and(|newest| newest.displaces(own)));
+        Ok(found.into_iter().map(|(session, _)| session).collect())
+    }
+}
+
+/// The key of the item with the newest seat of the session's person and profile.
+fn seat_of(session: &ListedSession) -> (String, String) {
+    (marks_pk(&session.flex_user_sid), seat_sk(&session.profile))
+}

@@ -1,0 +1,233 @@
+//! The store's part of sessions: their records, who is the newest of a person, and their list.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+
+use super::{StoreError, fingerprint};
+use crate::domain::{FlexUserSid, ProfileName};
+
+/// The longest life of a session.
+pub(super) const LONGEST: Duration = Duration::days(7);
+
+/// The key of a stored session: the SHA-256 of the session's identifier. So nobody can derive the content of the
+/// cookie from the store. Administrators see the key as the session's public id, because it gives no access.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(Box<str>);
+
+impl SessionKey {
+    /// Returns the key for the identifier in the cookie.
+    #[must_use]
+    pub fn of(session_id: &str) -> Self {
+        Self(fingerprint(&[session_id]).into())
+    }
+
+    /// Returns the key in base64url.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The string is not the key of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the id of a session, with 43 characters")]
+pub struct SessionKeyError;
+
+/// Reads the public id of a session, or a key from the store. This is not the identifier in the cookie.
+impl FromStr for SessionKey {
+    type Err = SessionKeyError;
+
+    fn from_str(text: &str) -> Result<Self, SessionKeyError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if text.len() == 43 && text.bytes().all(allowed) { Ok(Self(text.into())) } else { Err(SessionKeyError) }
+    }
+}
+
+/// How a session began, for administrators. Sessions of version 0.2.0 know none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionOrigin {
+    /// The username that Twilio stated at the sign-in.
+    pub username: Option<String>,
+    /// The network of the browser, or its whole address if the settings say so.
+    pub network: Option<String>,
+    /// The family of the browser.
+    pub browser: Option<String>,
+    /// The idle limit at the sign-in.
+    pub idle: Option<Duration>,
+}
+
+/// The session of a signed-in browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The key of the session.
+    pub key: SessionKey,
+    /// The SSO profile through which the person signed in.
+    pub profile: ProfileName,
+    /// The Flex user who signed in.
+    pub flex_user_sid: FlexUserSid,
+    /// The encrypted tokens. The store cannot read them.
+    pub sealed: String,
+    /// The number of refreshes so far. The result of a refresh is stored only if this number has not changed since
+    /// the refresh began.
+    pub version: u64,
+    /// When the person signed in.
+    pub created_at: OffsetDateTime,
+    /// When the session was last used.
+    pub used_at: OffsetDateTime,
+    /// When the session ends, even if it is in use. The store may remove it after that time.
+    pub ends_at: OffsetDateTime,
+    /// The seat that this session took over from the browser's previous session. `None` if it began a seat of its own.
+    pub seat: Option<SessionKey>,
+    /// How the session began.
+    pub origin: SessionOrigin,
+}
+
+impl Session {
+    /// Returns the session's seat: the key of the browser's first session. If somebody signs in again in the same
+    /// browser, the new session has the same seat.
+    #[must_use]
+    pub fn seat(&self) -> &SessionKey {
+        self.seat.as_ref().unwrap_or(&self.key)
+    }
+}
+
+/// The newest sign-in of a person with a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The seat of the newest session.
+    pub seat: SessionKey,
+    /// Whether the person may have only this seat.
+    pub is_only: bool,
+}
+
+impl Seat {
+    /// Whether this seat ends a session of the same person and profile that has the seat `other`.
+    #[must_use]
+    pub fn displaces(&self, other: &SessionKey) -> bool {
+        self.is_only && self.seat != *other
+    }
+}
+
+/// A session as administrators see it. It has no tokens, not even encrypted ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// The key of the session, which is its public id.
+    pub key: SessionKey,
+    /// The SSO profile through which the person signed in.
+    pub profile: ProfileName,
+    /// The Flex user who signed in.
+    pub flex_user_sid: FlexUserSid,
+    /// When the person signed in.
+    pub created_at: OffsetDateTime,
+    /// When the session was last used, to the minute.
+    pub used_at: OffsetDateTime,
+    /// When the session ends, even if it is in use.
+    pub ends_at: OffsetDateTime,
+    /// How the session began.
+    pub origin: SessionOrigin,
+}
+
+impl ListedSession {
+    /// Whether the session has ended at `now`, by its age or because nobody used it.
+    #[must_use]
+    pub fn has_ended(&self, now: OffsetDateTime) -> bool {
+        now >= self.ends_at || self.origin.idle.is_some_and(|idle| now - self.used_at >= idle)
+    }
+}
+
+/// A page of the list of sessions.
+#[derive(Debug, Clone, Default)]
+pub struct SessionPage {
+    /// The sessions. Some pages are empty although more follow.
+    pub sessions: Vec<ListedSession>,
+    /// After which key the next page begins. `None` on the last page.
+    pub next: Option<SessionKey>,
+}
+
+/// Whether this process may refresh the session now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// This process may refresh the session, and no other process may until the lease ends.
+    Granted,
+    /// Another process holds the lease.
+    Held,
+    /// The session has another version now, because it has been refreshed, or it no longer exists.
+    Moved,
+}
+
+/// Sign-in sessions.
+#[async_trait]
+pub trait Sessions: fmt::Debug + Send + Sync {
+    /// Stores a new session.
+    async fn insert(&self, session: Session) -> Result<(), StoreError>;
+
+    /// Returns the session with this key. The session may have ended already, so the caller must check `ends_at`.
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
+
+    /// Records that the session was used at `at`.
+    async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Requests a lease: no other process may refresh the session from version `version` before `until`.
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        version: u64,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Lease, StoreError>;
+
+    /// Releases the lease for `version` that ends at `until`, without a refresh. Does nothing if the lease has passed to
+    /// somebody else, because the request may arrive late or twice.
+    async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Otherwise returns
+    /// false.
+    async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
+
+    /// Ends one session.
+    async fn end(&self, key: &SessionKey) -> Result<(), StoreError>;
+
+    /// Ends one session at the time `at`, unless it ends earlier anyway.
+    async fn end_at(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Ends all sessions of a Flex user, and returns their number.
+    async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
+
+    /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes
+    /// ended sessions by itself.
+    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
+}
+
+/// Decides which of a person's sessions is the newest.
+#[async_trait]
+pub trait Seats: fmt::Debug + Send + Sync {
+    /// Makes the seat of `session` the newest of its person and profile. Of several concurrent sign-ins, the last one
+    /// wins. With `is_only`, the person's other seats of this profile end.
+    async fn take(&self, session: &Session, is_only: bool) -> Result<(), StoreError>;
+
+    /// Returns the newest seat of a person with a profile. `None` if nobody has taken one since version 0.2.0.
+    async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError>;
+}
+
+/// Shows administrators who is signed in. Leaves out sessions that have ended at `now`, for whatever reason.
+#[async_trait]
+pub trait SessionList: fmt::Debug + Send + Sync {
+    /// Returns the session with this key.
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError>;
+
+    /// Returns all sessions of a Flex user, oldest first.
+    async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError>;
+
+    /// Returns one page of all sessions, in no particular order, beginning after the key `after`. In DynamoDB, the list
+    /// has no sessions from before an upgrade of version 0.2.0.
+    async fn page(&self, after: Option<&SessionKey>, now: OffsetDateTime) -> Result<SessionPage, StoreError>;
+}

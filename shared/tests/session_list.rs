@@ -1,0 +1,249 @@
+//! Tests the list of sessions, the newest seat, and the switch for sign-in, in SQLite and in DynamoDB.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use flexgate::domain::FlexUserSid;
+use flexgate::store::{
+    Seats, Session, SessionKey, SessionList, SessionOrigin, Sessions, SignInState, SignInSwitch, SqliteStore,
+};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+
+trait Store: Sessions + SessionList + Seats + SignInSwitch {}
+impl<S: Sessions + SessionList + Seats + SignInSwitch> Store for S {}
+
+/// The store under test, and a second instance with the same data, as in another process.
+struct Adapter {
+    one: Arc<dyn Store>,
+    other: Arc<dyn Store>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
+async fn store() -> Adapter {
+    if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
+        let table = dynamodb::table(&endpoint).await;
+        return Adapter { one: Arc::new(table.clone()), other: Arc::new(table), _folder: None };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let open = || Arc::new(SqliteStore::open(&path).unwrap());
+    Adapter { one: open(), other: open(), _folder: Some(folder) }
+}
+
+fn user(number: u8) -> FlexUserSid {
+    format!("FU{number:032x}").parse().unwrap()
+}
+
+fn session(id: &str, of: u8) -> Session {
+    Session {
+        key: SessionKey::of(id),
+        profile: "default".parse().unwrap(),
+        flex_user_sid: user(of),
+        sealed: "v1.1.sealed".into(),
+        version: 0,
+        created_at: NOW,
+        used_at: NOW,
+        ends_at: NOW + Duration::hours(12),
+        seat: None,
+        origin: SessionOrigin {
+            username: Some("ada".into()),
+            network: Some("203.0.113.0/24".into()),
+            browser: Some("Firefox".into()),
+            idle: Some(Duration::hours(2)),
+        },
+    }
+}
+
+async fn keys(store: &dyn Store, now: OffsetDateTime) -> BTreeSet<SessionKey> {
+    let (mut keys, mut after, mut pages) = (BTreeSet::new(), None, 0);
+    loop {
+        let page = store.page(after.as_ref(), now).await.unwrap();
+        for session in page.sessions {
+            assert!(keys.insert(session.key), "no session is listed twice");
+        }
+        pages += 1;
+        assert!(pages < 20, "the list ends");
+        after = page.next;
+        if after.is_none() {
+            return keys;
+        }
+    }
+}
+
+fn named(ids: &[&str]) -> BTreeSet<SessionKey> {
+    ids.iter().map(|id| SessionKey::of(id)).collect()
+}
+
+#[tokio::test]
+async fn a_session_is_kept_and_listed_with_its_origin_and_its_last_use() {
+    let store = store().await;
+    let seat = Some(SessionKey::of("earlier"));
+    let ada = Session { seat, ..session("ada", 1) };
+    store.one.insert(ada.clone()).await.unwrap();
+    assert_eq!(store.other.get(&ada.key).await.unwrap(), Some(ada.clone()));
+    let used = NOW + Duration::minutes(7);
+    store.one.touch(&ada, used).await.unwrap();
+    let found = store.other.find(&ada.key, used).await.unwrap().unwrap();
+    assert_eq!((&found.key, &found.profile, &found.flex_user_sid), (&ada.key, &ada.profile, &ada.flex_user_sid));
+    assert_eq!((found.created_at, found.used_at, found.ends_at), (NOW, used, ada.ends_at));
+    assert_eq!(found.origin, ada.origin);
+    assert_eq!(store.one.of_user(&user(1), used).await.unwrap(), [found.clone()]);
+    assert_eq!(store.one.page(None, used).await.unwrap().sessions, [found]);
+    assert_eq!(store.one.find(&SessionKey::of("nobody"), used).await.unwrap(), None);
+    assert_eq!(store.one.of_user(&user(2), used).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_is_not_listed() {
+    let store = store().await;
+    for (id, of) in [("a", 1), ("b", 1), ("c", 2)] {
+        store.one.insert(session(id, of)).await.unwrap();
+    }
+    let short = Session { ends_at: NOW + Duration::minutes(5), ..session("d", 3) };
+    store.one.insert(short).await.unwrap();
+    assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["a", "b", "c", "d"]));
+    assert_eq!(keys(store.other.as_ref(), NOW + Duration::minutes(5)).await, named(&["a", "b", "c"]));
+    store.one.end(&SessionKey::of("a")).await.unwrap();
+    assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["b", "c", "d"]));
+    assert_eq!(store.other.of_user(&user(1), NOW).await.unwrap().len(), 1);
+    let idle = NOW + Duration::hours(2);
+    store.one.touch(&session("c", 2), NOW + Duration::minutes(1)).await.unwrap();
+    assert_eq!(keys(store.other.as_ref(), idle).await, named(&["c"]), "the others were not used for two hours");
+    assert_eq!(store.other.find(&SessionKey::of("b"), idle).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn pages_show_each_session_once() {
+    let store = store().await;
+    let ids: Vec<String> = (0..230).map(|number| format!("session {number}")).collect();
+    for id in &ids {
+        store.one.insert(session(id, 1)).await.unwrap();
+    }
+    let all: BTreeSet<SessionKey> = ids.iter().map(|id| SessionKey::of(id)).collect();
+    assert_eq!(keys(store.other.as_ref(), NOW).await, all);
+    let first = store.one.page(None, NOW).await.unwrap();
+    assert!(first.next.is_some() && first.sessions.len() <= 100, "{}", first.sessions.len());
+    // A page may begin after a session that has ended meanwhile.
+    let next = first.next.unwrap();
+    store.one.end(&next).await.unwrap();
+    let rest = store.other.page(Some(&next), NOW).await.unwrap();
+    assert!(rest.sessions.iter().all(|session| !first.sessions.iter().any(|earlier| earlier.key == session.key)));
+}
+
+#[tokio::test]
+async fn the_newest_seat_ends_the_others_of_its_person_and_profile_only_if_it_must_be_the_only_one() {
+    let store = store().await;
+    let profile = "default".parse().unwrap();
+    assert_eq!(store.one.newest(&user(1), &profile).await.unwrap(), None);
+    let (old, new, other) = (session("old", 1), session("new", 1), session("other", 2));
+    let elsewhere = Session { profile: "partner".parse().unwrap(), ..session("elsewhere", 1) };
+    for session in [&old, &new, &other, &elsewhere] {
+        store.one.insert(session.clone()).await.unwrap();
+    }
+    store.one.take(&old, true).await.unwrap();
+    store.one.take(&new, false).await.unwrap();
+    let newest = store.other.newest(&user(1), &profile).await.unwrap().unwrap();
+    assert_eq!((&newest.seat, newest.is_only), (&new.key, false));
+    assert!(!newest.displaces(old.seat()));
+    assert_eq!(keys(store.other.as_ref(), NOW).await.len(), 4);
+
+    store.one.take(&new, true).await.unwrap();
+    let newest = store.other.newest(&user(1), &profile).await.unwrap().unwrap();
+    assert!(newest.displaces(old.seat()) && !newest.displaces(new.seat()));
+    assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["new", "other", "elsewhere"]));
+    assert_eq!(store.other.of_user(&user(1), NOW).await.unwrap().len(), 2);
+    assert_eq!(store.other.find(&old.key, NOW).await.unwrap(), None);
+
+    // Somebody signs in again in the browser of `new`.
+    let again = Session { seat: Some(new.key.clone()), ..session("again", 1) };
+    store.one.insert(again.clone()).await.unwrap();
+    store.one.take(&again, true).await.unwrap();
+    assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["new", "again", "other", "elsewhere"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_who_take_the_seat_at_once_one_is_the_newest() {
+    let store = store().await;
+    let profile = "default".parse().unwrap();
+    let sessions: Vec<Session> = (0..50).map(|number| session(&format!("login {number}"), 1)).collect();
+    let takes = sessions.iter().enumerate().map(|(index, session)| {
+        let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+        let session = session.clone();
+        tokio::spawn(async move {
+            store.insert(session.clone()).await.unwrap();
+            store.take(&session, true).await.unwrap();
+        })
+    });
+    for take in takes.collect::<Vec<_>>() {
+        take.await.unwrap();
+    }
+    let newest = store.other.newest(&user(1), &profile).await.unwrap().unwrap();
+    assert_eq!(sessions.iter().filter(|session| !newest.displaces(session.seat())).count(), 1);
+    assert_eq!(keys(store.one.as_ref(), NOW).await, BTreeSet::from([newest.seat]));
+}
+
+#[tokio::test]
+async fn the_switch_is_kept_for_every_process_and_ends_what_began_before() {
+    let store = store().await;
+    assert_eq!(store.one.sign_in_state().await.unwrap(), SignInState::default());
+    store.one.set_lock(Some(NOW)).await.unwrap();
+    assert_eq!(store.other.sign_in_state().await.unwrap().locked_at, Some(NOW));
+    store.other.set_lock(None).await.unwrap();
+    assert_eq!(store.one.sign_in_state().await.unwrap(), SignInState::default());
+
+    store.one.insert(session("before", 1)).await.unwrap();
+    store.one.end_until(NOW).await.unwrap();
+    let later = Session { created_at: NOW + Duration::SECOND, ..session("after", 1) };
+    store.one.insert(later).await.unwrap();
+    let state = store.other.sign_in_state().await.unwrap();
+    assert!(state.ends(NOW) && !state.ends(NOW + Duration::SECOND));
+    assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["after"]));
+    store.other.end_until(NOW - Duration::HOUR).await.unwrap();
+    assert!(store.one.sign_in_state().await.unwrap().ends(NOW), "the time never moves back");
+    store.other.set_lock(Some(NOW)).await.unwrap();
+    assert_eq!(store.one.sign_in_state().await.unwrap(), SignInState { locked_at: Some(NOW), ended_at: Some(NOW) });
+}
+
+/// The table as versions up to 0.2.0 created it, with a session of such a version.
+const BEFORE: &str = "
+CREATE TABLE sessions (
+    key TEXT NOT NULL PRIMARY KEY, profile TEXT NOT NULL, flex_user_sid TEXT NOT NULL, sealed TEXT NOT NULL,
+    version INTEGER NOT NULL, created_at INTEGER NOT NULL, used_at INTEGER NOT NULL, ends_at INTEGER NOT NULL,
+    leased_until INTEGER NOT NULL DEFAULT 0
+) STRICT;";
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_read_listed_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let old = Session { origin: SessionOrigin::default(), ..session("old", 1) };
+    let insert = "INSERT INTO sessions (key, profile, flex_user_sid, sealed, version, created_at, used_at, ends_at)
+                  VALUES (?1, 'default', ?2, 'v1.1.sealed', 0, ?3, ?3, ?4)";
+    let values = |session: &Session| {
+        let (key, user) = (session.key.as_str().to_owned(), session.flex_user_sid.to_string());
+        (key, user, session.created_at.unix_timestamp(), session.ends_at.unix_timestamp())
+    };
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(BEFORE).unwrap();
+    db.execute(insert, values(&old)).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.get(&old.key).await.unwrap(), Some(old.clone()));
+    let new = session("new", 1);
+    store.insert(new.clone()).await.unwrap();
+    // A process of the earlier version still writes.
+    let late = Session { origin: SessionOrigin::default(), ..session("late", 1) };
+    db.execute(insert, values(&late)).unwrap();
+    assert_eq!(store.get(&new.key).await.unwrap(), Some(new));
+    assert_eq!(store.of_user(&user(1), NOW).await.unwrap().len(), 3);
+    drop(SqliteStore::open(&path).unwrap());
+}
