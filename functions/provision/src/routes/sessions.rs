@@ -260,12 +260,11 @@ async fn check(
     if caller.limits.usernames.is_empty() {
         return Ok(());
     }
-    let username = match username {
-        Some(username) => username,
-        None => {
-            let user = app.provisioning.flex().get(user, context.deadline).await;
-            user.map_err(|error| of_named_user(error.into()))?.username
-        }
+    let username = if let Some(username) = username {
+        username
+    } else {
+        let user = app.provisioning.flex().get(user, context.deadline).await;
+        user.map_err(|error| of_named_user(error.into()))?.username
     };
     check_username(action, caller, &username, context)
 }

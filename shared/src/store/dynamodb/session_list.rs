@@ -55,8 +55,8 @@ impl SessionList for DynamoStore {
                     let next = keys.last().cloned();
                     return Ok(SessionPage { sessions: self.live(keys, now).await?, next });
                 }
-                let Some(last) = answer.last_evaluated_key else { break };
-                after = Some(named(&last)?);
+                let Some(reached) = answer.last_evaluated_key else { break };
+                after = Some(named(&reached)?);
             }
         }
         Ok(SessionPage { sessions: self.live(keys, now).await?, next: None })
