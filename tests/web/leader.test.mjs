@@ -170,7 +170,9 @@ test("a renewing tab that hangs is not waited for", bounded, async () => {
     await desk.context.clock.runFor(10_000);
     // The tab that hangs gets the token too.
     for (const tab of desk.tabs) await hasOther(tab, old);
-    assert.equal(await leader.evaluate(() => window.asks), 1);
+    const others = desk.tabs.filter((tab) => tab !== leader);
+    const asks = await Promise.all(others.map((tab) => tab.evaluate(() => window.asks)));
+    assert.ok(sum(asks) >= 1, "another tab asked");
   } finally {
     await desk.context.close();
   }
