@@ -97,7 +97,7 @@ async fn a_session_is_kept_and_listed_with_its_origin_and_its_last_use() {
     assert_eq!((&found.key, &found.profile, &found.flex_user_sid), (&ada.key, &ada.profile, &ada.flex_user_sid));
     assert_eq!((found.created_at, found.used_at, found.ends_at), (NOW, used, ada.ends_at));
     assert_eq!(found.origin, ada.origin);
-    assert_eq!(store.one.of_user(&user(1), used).await.unwrap(), [found.clone()]);
+    assert_eq!(store.one.of_user(&user(1), used).await.unwrap(), std::slice::from_ref(&found));
     assert_eq!(store.one.page(None, used).await.unwrap().sessions, [found]);
     assert_eq!(store.one.find(&SessionKey::of("nobody"), used).await.unwrap(), None);
     assert_eq!(store.one.of_user(&user(2), used).await.unwrap(), []);
