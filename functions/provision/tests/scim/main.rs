@@ -15,6 +15,7 @@ mod lists;
 mod many;
 mod no_tokens;
 mod patched;
+mod protocol;
 mod refused;
 mod shapes;
 mod sources;
