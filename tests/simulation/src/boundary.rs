@@ -42,6 +42,10 @@ impl Life {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
     /// Ends here if the process is dead or dies now.
     pub(crate) async fn cross(&self) {
         if self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -106,9 +110,22 @@ impl Transport for Boundary {
     async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError> {
         self.life.cross().await;
         self.spy.begins(&request, self.clock.now());
-        let answer = self.answer(&request).await;
-        self.spy.ends(&request);
-        answer
+        let _under_way = UnderWay { boundary: self, request: &request };
+        self.answer(&request).await
+    }
+}
+
+/// A request that lasts until its answer, or until its process gives it up. That of a dead process never ends.
+struct UnderWay<'a> {
+    boundary: &'a Boundary,
+    request: &'a reqwest::Request,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.boundary.life.is_over() {
+            self.boundary.spy.ends(self.request);
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn keep_open(world: Arc<World>, browser: Arc<Browser>, name: St
     }
     for _ in 0..HOURS {
         if browser.is_signed_in() {
-            world.clock.jump(NEARLY_EXPIRED);
+            world.jump_between_requests(NEARLY_EXPIRED).await;
             tokens(world.clone(), browser.clone(), name.clone(), tabs).await;
         }
     }

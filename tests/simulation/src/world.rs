@@ -1,6 +1,7 @@
 //! The simulated world: the deployment, Twilio, the identity provider, and the time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
@@ -43,6 +44,8 @@ pub(crate) struct World {
     auth_token: Mutex<String>,
     pub(crate) parts: Parts,
     servers: Mutex<BTreeMap<(Function, usize), Arc<Server>>>,
+    /// How many requests are under way.
+    under_way: AtomicUsize,
     model: Mutex<Model>,
     trace: Mutex<Vec<String>>,
 }
@@ -86,6 +89,7 @@ impl World {
             auth_token: Mutex::new(AUTH_TOKEN.to_owned()),
             parts,
             servers: Mutex::default(),
+            under_way: AtomicUsize::default(),
             model: Mutex::default(),
             trace: Mutex::default(),
         })
@@ -117,6 +121,14 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Moves the clock forward when no request is under way. A jump during a refresh would end its lease too early.
+    pub(crate) async fn jump_between_requests(&self, seconds: i64) {
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        self.clock.jump(seconds);
+    }
+
     /// Sends a request to a process of the function. Returns `None` if no answer comes: the process dies, or takes too
     /// long.
     pub(crate) async fn send(&self, function: Function, request: Request<Body>) -> Option<Reply> {
@@ -129,7 +141,9 @@ impl World {
         if is_doomed {
             server.life.doom(1 + i64::try_from(self.chance.below(30)).unwrap_or_default());
         }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         let reply = server.answer(request).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         if reply.is_none() {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             if servers.get(&slot).is_some_and(|current| Arc::ptr_eq(current, &server)) {
