@@ -191,8 +191,8 @@ impl Minting {
         Ok((token, grant, found))
     }
 
-    /// Refuses a mint if an operator has stopped all tokens, or if a source has reported the person as inactive. The Flex user may be active even so, for example
-    /// because somebody activated it in the Console.
+    /// Refuses a mint if an operator has locked the sign-in, or if a source has reported the person as inactive. The Flex
+    /// user may be active even so, for example because somebody activated it in the Console.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         if self.sign_in_state.get().await?.locked_at.is_some() {
             return Err(MintError::Locked);
