@@ -161,7 +161,7 @@ def drive(outputs, clients):
 
     items = clients["dynamodb"].scan(TableName=outputs["TableName"])["Items"]
     kinds = sorted(item["pk"]["S"].split("#")[0] for item in items)
-    check("the session is in the table, and can be found by its user", {"session", "sessions_of"} <= set(kinds), kinds)
+    check("the session is in the table, and can be found by its user", {"session", "session_list"} <= set(kinds), kinds)
     check("the table holds no token in clear", flex not in json.dumps(items), "")
 
     claims = {"sub": "ada", "scope": "flexgate.token flexgate.users.write flexgate.users.read"}

@@ -27,7 +27,7 @@ class Guard(unittest.TestCase):
         self.assertIsNone(refuses("PutItem", {"Item": key("walk")}))
         self.assertEqual(refuses("PutItem", {"Item": key("user#1")}), "sso may not dynamodb:PutItem on Table user#*")
         # A kind whose name begins with the name of an allowed kind.
-        for other in ("sessions_of#1", "walk2", "a session#1"):
+        for other in ("sessions#1", "walk2", "a session#1"):
             self.assertIsNotNone(refuses("PutItem", {"Item": key(other)}))
 
     def test_an_action_of_another_statement_is_refused(self):
@@ -47,9 +47,9 @@ class Guard(unittest.TestCase):
         batch = {"RequestItems": {"table": {"Keys": [key("person#1"), key("scim#1")]}}}
         self.assertIsNotNone(refuses("BatchGetItem", batch, (reads("person#*"), reads("scim#*"))))
         self.assertIsNone(refuses("BatchGetItem", batch, (reads("person#*", "scim#*"),)))
-        writes = {"TransactItems": [put("session#1"), put("sessions_of#1")]}
-        marks = Statement(frozenset({"dynamodb:PutItem"}), frozenset({"Table"}), ("sessions_of#*",))
-        self.assertIsNotNone(refuses("TransactWriteItems", writes, (OWN, marks)))
+        writes = {"TransactItems": [put("session#1"), put("session_list#1")]}
+        listing = Statement(frozenset({"dynamodb:PutItem"}), frozenset({"Table"}), ("session_list#*",))
+        self.assertIsNotNone(refuses("TransactWriteItems", writes, (OWN, listing)))
         self.assertIsNone(refuses("TransactWriteItems", {"TransactItems": [put("session#1"), put("walk")]}))
 
     def test_a_request_without_a_key_is_judged_by_its_action(self):

@@ -159,8 +159,7 @@ class Template(unittest.TestCase):
         read = {"GetItem"}
         self.assertEqual(self.table("Sso"), {
             "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
-            "sessions_of": {"GetItem", "PutItem", "Query"},
-            "session_list": {"PutItem"}, "sign_in_state": read,
+            "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.
             "user": {"Query"},

@@ -6,6 +6,7 @@ strongly consistent read costs one unit for each started 4 kB, and an eventually
 rounds the sum of its items, a batch each item. Transactions cost twice as much.
 """
 
+import base64
 import io
 import json
 import math
@@ -31,6 +32,8 @@ def size(value):
     ((kind, content),) = value.items()
     if kind == "S":
         return len(content.encode())
+    if kind == "B":
+        return len(content if isinstance(content, bytes) else base64.b64decode(content))
     if kind == "N":
         digits = content.lstrip("-").replace(".", "").strip("0")
         return math.ceil(len(digits) / 2) + 1 + content.startswith("-")

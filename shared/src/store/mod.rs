@@ -38,7 +38,8 @@ pub use notices::Notices;
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 pub use scim::ScimStore;
 pub use sessions::{
-    Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, Sessions,
+    Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, SessionPosition,
+    Sessions,
 };
 pub use settings::{Queues, StoreAt};
 pub use sign_in_state::{CachedSignInState, SignInState, SignInSwitch};

@@ -144,13 +144,37 @@ impl ListedSession {
     }
 }
 
+/// A position in the list of all sessions, which is sorted by user and key. As text: `<Flex user SID>.<session key>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPosition {
+    /// The user of the session before this position.
+    pub user: FlexUserSid,
+    /// The key of the session before this position.
+    pub key: SessionKey,
+}
+
+impl fmt::Display for SessionPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.user, self.key.as_str())
+    }
+}
+
+impl FromStr for SessionPosition {
+    type Err = SessionKeyError;
+
+    fn from_str(text: &str) -> Result<Self, SessionKeyError> {
+        let (user, key) = text.split_once('.').ok_or(SessionKeyError)?;
+        Ok(Self { user: user.parse().map_err(|_| SessionKeyError)?, key: key.parse()? })
+    }
+}
+
 /// A page of the list of sessions.
 #[derive(Debug, Clone, Default)]
 pub struct SessionPage {
     /// The sessions. Some pages are empty although more follow.
     pub sessions: Vec<ListedSession>,
-    /// After which key the next page begins. `None` on the last page.
-    pub next: Option<SessionKey>,
+    /// Where the next page begins. `None` on the last page.
+    pub next: Option<SessionPosition>,
 }
 
 /// Whether this process may refresh the session now.
@@ -227,7 +251,7 @@ pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns all sessions of a Flex user, oldest first.
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError>;
 
-    /// Returns one page of all sessions, in no particular order, beginning after the key `after`. In DynamoDB, the list
-    /// has no sessions from before an upgrade of version 0.2.0.
-    async fn page(&self, after: Option<&SessionKey>, now: OffsetDateTime) -> Result<SessionPage, StoreError>;
+    /// Returns one page of all sessions, in no particular order, beginning at `after`. In DynamoDB, the list has no
+    /// sessions from before an upgrade of version 0.2.0.
+    async fn page(&self, after: Option<&SessionPosition>, now: OffsetDateTime) -> Result<SessionPage, StoreError>;
 }

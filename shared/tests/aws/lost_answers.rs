@@ -54,7 +54,7 @@ async fn with_session() -> Table {
 #[tokio::test]
 async fn a_session_is_inserted_once() {
     let table = Table::new().await;
-    for lost in [r#""sk":{"S":"session#"#, r#""sk":{"S":"session"}"#] {
+    for lost in [r#"{"S":"session_list#"#, r#""sk":{"S":"session"}"#] {
         let key = SessionKey::of(lost);
         table.losing(lost, async |store| store.insert(Session { key, ..session() }).await).await.unwrap();
     }

@@ -12,6 +12,7 @@ mod proxy;
 
 mod lost_answers;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
@@ -117,6 +118,29 @@ async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
     }
 }
 
+#[tokio::test]
+async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_as_bytes() {
+    let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
+    let store = dynamodb::store_in(&table, &endpoint(), aws);
+    let session = session("ada");
+    store.insert(session.clone()).await.unwrap();
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let keys = HashMap::from([
+        ("pk".to_owned(), text(&format!("session#{}", session.key.as_str()))),
+        ("sk".to_owned(), text("session")),
+    ]);
+    let old = client.update_item().table_name(&table).set_key(Some(keys.clone()));
+    let old = old.update_expression("SET sealed_tokens = :old REMOVE session_tokens");
+    old.expression_attribute_values(":old", text("v1.1.T2xk")).send().await.unwrap();
+    assert_eq!(store.get(&session.key).await.unwrap().unwrap().sealed, "v1.1.T2xk");
+
+    assert!(store.refreshed(&session.key, 0, "v1.1.TmV3").await.unwrap());
+    assert_eq!(store.get(&session.key).await.unwrap().unwrap().sealed, "v1.1.TmV3");
+    let item = client.get_item().table_name(&table).set_key(Some(keys)).send().await.unwrap().item.unwrap();
+    assert_eq!(item["session_tokens"].as_b().unwrap().as_ref(), b"v1.1.New");
+    assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
+}
+
 /// This test writes the items in the form of version 0.2.0.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
@@ -129,8 +153,12 @@ async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let user = old.flex_user_sid.clone();
     let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
     let sk = text(format!("session#{}", old.key.as_str()));
-    let remove = client.delete_item().table_name(&table).key("pk", text(format!("sessions_of#{user}")));
-    remove.key("sk", sk.clone()).send().await.unwrap();
+    let entries = client.scan().table_name(&table).filter_expression("begins_with(pk, :list) AND contains(sk, :key)");
+    let entries = entries.expression_attribute_values(":list", text("session_list#".to_owned()));
+    let entries = entries.expression_attribute_values(":key", text(old.key.as_str().to_owned())).send().await.unwrap();
+    let [entry] = entries.items() else { panic!("a session has one entry: {:?}", entries.items()) };
+    let remove = client.delete_item().table_name(&table).key("pk", entry["pk"].clone()).key("sk", entry["sk"].clone());
+    remove.send().await.unwrap();
     let put = client.put_item().table_name(&table).item("pk", text(format!("user#{user}"))).item("sk", sk);
     put.send().await.unwrap();
     let ada = Identity { issuer: "https://idp.example".into(), subject: "ada".into() };

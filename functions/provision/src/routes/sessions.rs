@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use flexgate::domain::{Caller, FlexUserSid, ProfileName, Scope, Username};
-use flexgate::store::{ListedSession, SessionKey};
+use flexgate::store::{ListedSession, SessionKey, SessionPosition};
 use flexgate::web::openapi::Name;
 use flexgate::web::{Context, Path, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
@@ -112,9 +112,9 @@ impl From<ListedSession> for Session {
 }
 
 impl Sessions {
-    fn of(sessions: Vec<ListedSession>, next: Option<SessionKey>) -> axum::Json<Self> {
+    fn of(sessions: Vec<ListedSession>, next: Option<SessionPosition>) -> axum::Json<Self> {
         let sessions = sessions.into_iter().map(Session::from).collect();
-        axum::Json(Self { sessions, next_page_token: next.map(|next| next.as_str().to_owned()) })
+        axum::Json(Self { sessions, next_page_token: next.map(|next| next.to_string()) })
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) async fn list(
         return all_of(&app, &user.flex_user_sid).await;
     }
     let unknown = |_| Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token.");
-    let after = after.map(str::parse::<SessionKey>).transpose().map_err(unknown)?;
+    let after = after.map(str::parse::<SessionPosition>).transpose().map_err(unknown)?;
     let page =
         app.session_list.page(after.as_ref(), app.clock_rng.now()).await.map_err(|error| Problem::from(&error))?;
     Ok(Sessions::of(page.sessions, page.next))

@@ -198,8 +198,16 @@ impl SignIn {
             origin: SessionOrigin { idle: Some(policy.lifetimes.idle), ..began.origin },
         };
         sessions.insert(session.clone()).await?;
-        // Nobody has the cookie of this session yet. So whoever takes the seat later has also signed in later.
-        self.parts.seats.take(&session, policy.is_single).await?;
+        let seats = &self.parts.seats;
+        let is_limited = async || {
+            let newest = seats.newest(&session.flex_user_sid, &session.profile).await?;
+            Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
+        };
+        // Without a limit, a seat matters only if an earlier limit ends the seats of others.
+        if policy.is_single || is_limited().await? {
+            // Nobody has the cookie of this session yet. So whoever takes the seat later has also signed in later.
+            seats.take(&session, policy.is_single).await?;
+        }
         Ok((session_id, lasts))
     }
 }

@@ -18,6 +18,7 @@ mod logins;
 mod once_only;
 mod people;
 mod scim;
+mod sealed;
 mod session_list;
 mod sessions;
 mod sign_in_state;

@@ -1,7 +1,6 @@
 //! The list of sessions in DynamoDB, for administrators.
 //!
-//! The entries and marks name sessions, which a batch then reads without their tokens. An entry whose session has ended is
-//! skipped.
+//! The entries name sessions, which a batch then reads without their tokens. An entry whose session has ended is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +8,14 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::sessions::{
-    BROWSER, IDLE, LIST_PARTITIONS, NETWORK, PREFIX, SEAT, SESSION, USE, USERNAME, list_partition, list_partition_pk,
-    marks_pk, old_marks_pk, origin, pk, seat, seat_sk,
+    BROWSER, IDLE, LIST_PARTITIONS, NETWORK, SEAT, SESSION, USE, USERNAME, entry_sk, list_partition, list_pk, origin,
+    pk, seat, seat_keys,
 };
 use super::{DynamoStore, Item, PK, SK, corrupt, moment, parsed, s, text, unavailable};
 use crate::domain::FlexUserSid;
-use crate::store::{ListedSession, SessionKey, SessionList, SessionPage, SignInSwitch as _, StoreError};
+use crate::store::{
+    ListedSession, SessionKey, SessionList, SessionPage, SessionPosition, SignInSwitch as _, StoreError,
+};
 
 /// The number of entries that one page reads.
 const PAGE: usize = 100;
@@ -26,46 +27,48 @@ impl SessionList for DynamoStore {
     }
 
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
-        let mut keys = Vec::new();
-        for marks in [old_marks_pk(user), marks_pk(user)] {
-            keys.extend(self.items(&marks, PREFIX).await?.iter().map(named).collect::<Result<Vec<_>, _>>()?);
-        }
-        let mut sessions = self.live(keys, now).await?;
+        let mut sessions = self.live(self.sessions_of(user).await?, now).await?;
         sessions.sort_by(|a, b| (a.created_at, &a.key).cmp(&(b.created_at, &b.key)));
         Ok(sessions)
     }
 
-    async fn page(&self, after: Option<&SessionKey>, now: OffsetDateTime) -> Result<SessionPage, StoreError> {
-        let mut keys: Vec<SessionKey> = Vec::new();
+    async fn page(&self, after: Option<&SessionPosition>, now: OffsetDateTime) -> Result<SessionPage, StoreError> {
+        let mut found: Vec<SessionPosition> = Vec::new();
         let mut after = after.cloned();
-        let first = after.as_ref().map_or(0, list_partition);
+        let first = after.as_ref().map_or(0, |after| list_partition(&after.user));
         for partition in first..LIST_PARTITIONS {
-            let list = list_partition_pk(partition);
+            let list = list_pk(partition);
             loop {
                 let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
                 let request = request
                     .key_condition_expression("pk = :pk")
                     .expression_attribute_values(":pk", s(list.clone()))
-                    .limit(i32::try_from(PAGE - keys.len()).unwrap_or(i32::MAX));
-                let start =
-                    after.take().map(|key| Item::from([(PK.into(), s(list.clone())), (SK.into(), s(pk(&key)))]));
+                    .limit(i32::try_from(PAGE - found.len()).unwrap_or(i32::MAX));
+                let start = after.take().map(|SessionPosition { user, key }| {
+                    Item::from([(PK.into(), s(list.clone())), (SK.into(), s(entry_sk(&user, &key)))])
+                });
                 let answer = request.set_exclusive_start_key(start).send().await.map_err(unavailable)?;
-                keys.extend(answer.items.unwrap_or_default().iter().map(named).collect::<Result<Vec<_>, _>>()?);
-                if keys.len() >= PAGE {
-                    let next = keys.last().cloned();
-                    return Ok(SessionPage { sessions: self.live(keys, now).await?, next });
+                found.extend(answer.items.unwrap_or_default().iter().map(position).collect::<Result<Vec<_>, _>>()?);
+                if found.len() >= PAGE {
+                    let next = found.last().cloned();
+                    return Ok(SessionPage { sessions: self.live(keys_of(found), now).await?, next });
                 }
                 let Some(reached) = answer.last_evaluated_key else { break };
-                after = Some(named(&reached)?);
+                after = Some(position(&reached)?);
             }
         }
-        Ok(SessionPage { sessions: self.live(keys, now).await?, next: None })
+        Ok(SessionPage { sessions: self.live(keys_of(found), now).await?, next: None })
     }
 }
 
-/// The session that an entry or a mark names.
-fn named(entry: &Item) -> Result<SessionKey, StoreError> {
-    text(entry, SK)?.strip_prefix(PREFIX).unwrap_or_default().parse().map_err(corrupt)
+/// The position after an entry of the list.
+fn position(entry: &Item) -> Result<SessionPosition, StoreError> {
+    let (user, key) = text(entry, SK)?.split_once('#').unwrap_or_default();
+    Ok(SessionPosition { user: user.parse().map_err(corrupt)?, key: key.parse().map_err(corrupt)? })
+}
+
+fn keys_of(positions: Vec<SessionPosition>) -> Vec<SessionKey> {
+    positions.into_iter().map(|position| position.key).collect()
 }
 
 impl DynamoStore {
@@ -114,5 +117,5 @@ impl DynamoStore {
 
 /// The key of the item with the newest seat of the session's person and profile.
 fn seat_of(session: &ListedSession) -> (String, String) {
-    (marks_pk(&session.flex_user_sid), seat_sk(&session.profile))
+    seat_keys(&session.flex_user_sid, &session.profile)
 }

@@ -1,25 +1,26 @@
-//! Sessions in DynamoDB. A session has three items: the session itself, a mark under its Flex user, and an entry in the
-//! list of all sessions. With the marks, Flexgate can end all sessions of a user.
+//! Sessions in DynamoDB. A session has two items: the session itself, and an entry in the list of all sessions. The list
+//! is sorted by user, so Flexgate can find and end all sessions of a user.
 //!
-//! The time of the last use and the lease are in a fourth item, because a write costs by the size of its item, and the
+//! The time of the last use and the lease are in a third item, because a write costs by the size of its item, and the
 //! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
 //! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
 //!
-//! The mark and the entry are written before the session, so every session has them. Nothing but the table's TTL removes
-//! them, so a mark may have no session any more. If the answer to the write of a session is lost, the SDK may write the
-//! session again after its end, and the next call of `end_all_of` must find it.
+//! The entry is written before the session, so every session has one. Nothing but the table's TTL removes it, so an entry
+//! may have no session any more. If the answer to the write of a session is lost, the SDK may write the session again
+//! after its end, and the next call of `end_all_of` must find it.
 //!
-//! The marks have a partition key of their own, so that the role of sign-in can write marks but no bindings
-//! (`dynamodb:LeadingKeys`). Version 0.2.0 wrote them under `user#`, where the bindings are. Such marks are only read.
+//! Version 0.2.0 wrote no entries, but a mark for each session under `user#`, where the bindings are. Such marks are only
+//! read. It also stored the tokens as text. It cannot open the tokens of this version, so after a return to it, people
+//! sign in again.
 //!
-//! Beside the marks lies the newest seat for each profile. A write of this one item decides which of several concurrent
-//! sign-ins is the newest.
+//! An item of its own has a person's newest seat with a profile. A write of this one item decides which of several
+//! concurrent sign-ins is the newest.
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use super::{DynamoStore, EXPIRES_AT, Item, PK, SK};
-use super::{item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, sealed};
+use super::{corrupt, item_of, moment, n, number, parsed, refused, request_number, s, seconds, text, unavailable};
 use crate::domain::{FlexUserSid, ProfileName};
 use crate::store::sessions::LONGEST;
 use crate::store::{Lease, Seat, Seats, Session, SessionKey, SessionOrigin, Sessions, StoreError};
@@ -30,7 +31,13 @@ pub(super) const USE: &str = "session_use";
 /// The prefix of a session's partition key, and of the sort key of its mark.
 pub(super) const PREFIX: &str = "session#";
 
+/// Where version 0.2.0 stored the tokens.
+const OLD_TOKENS: &str = "sealed_tokens";
+/// What version 0.2.0 finds there: a text that does not open.
+const NO_TOKENS: &str = "-";
+
 /// The names of the attributes that version 0.2.0 did not have.
+const TOKENS: &str = "session_tokens";
 pub(super) const SEAT: &str = "seat_key";
 pub(super) const USERNAME: &str = "signed_in_username";
 pub(super) const NETWORK: &str = "network_prefix";
@@ -44,33 +51,29 @@ pub(super) fn pk(key: &SessionKey) -> String {
     format!("{PREFIX}{}", key.as_str())
 }
 
-pub(super) fn marks_pk(user: &FlexUserSid) -> String {
-    format!("sessions_of#{user}")
-}
-
 /// The partition key of the marks of version 0.2.0.
 pub(super) fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
-/// The sort key of the newest seat with a profile.
-pub(super) fn seat_sk(profile: &ProfileName) -> String {
-    format!("seat#{profile}")
+/// The keys of the item with a user's newest seat with a profile.
+pub(super) fn seat_keys(user: &FlexUserSid, profile: &ProfileName) -> (String, String) {
+    (format!("newest_seat#{user}"), format!("seat#{profile}"))
 }
 
-/// The partition key of the list that has the session's entry.
-fn list_pk(key: &SessionKey) -> String {
-    list_partition_pk(list_partition(key))
-}
-
-pub(super) fn list_partition_pk(partition: usize) -> String {
+pub(super) fn list_pk(partition: usize) -> String {
     format!("session_list#{partition}")
 }
 
-/// The list's partition of a session, by the first character of its key.
-pub(super) fn list_partition(key: &SessionKey) -> usize {
-    let first = key.as_str().bytes().next().unwrap_or_default();
-    usize::from(first) % LIST_PARTITIONS
+/// The list's partition of a user's sessions, by the last character of the SID.
+pub(super) fn list_partition(user: &FlexUserSid) -> usize {
+    let last = user.as_str().bytes().last().unwrap_or_default();
+    usize::from(last) % LIST_PARTITIONS
+}
+
+/// The sort key of a session's entry in the list.
+pub(super) fn entry_sk(user: &FlexUserSid, key: &SessionKey) -> String {
+    format!("{user}#{}", key.as_str())
 }
 
 #[async_trait]
@@ -82,12 +85,12 @@ impl Sessions for DynamoStore {
             [
                 ("profile_name", s(session.profile.as_str())),
                 ("flex_user_sid", s(session.flex_user_sid.as_str())),
-                ("sealed_tokens", s(&session.sealed)),
+                (OLD_TOKENS, s(NO_TOKENS)),
+                (TOKENS, sealed::attribute(&session.sealed)),
                 ("session_version", n(session.version)),
                 ("created_at", seconds(session.created_at)),
                 ("used_at", seconds(session.used_at)),
                 ("ends_at", seconds(session.ends_at)),
-                ("leased_until", n(0)),
                 (EXPIRES_AT, seconds(session.ends_at)),
             ],
         );
@@ -96,13 +99,11 @@ impl Sessions for DynamoStore {
         let texts = [(USERNAME, username), (NETWORK, network), (BROWSER, browser), (SEAT, &seat)];
         item.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), s(text.as_ref()?)))));
         item.extend(idle.map(|idle| (IDLE.to_owned(), n(idle.whole_seconds()))));
-        let session = &session;
-        let entries = [marks_pk(&session.flex_user_sid), list_pk(&session.key)].map(|list| async move {
-            let entry = item_of(&list, &pk(&session.key), [(EXPIRES_AT, seconds(session.ends_at))]);
-            let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(entry));
-            request.send().await.map_err(unavailable)
-        });
-        futures_util::future::try_join_all(entries).await?;
+        let user = &session.flex_user_sid;
+        let list = list_pk(list_partition(user));
+        let entry = item_of(&list, &entry_sk(user, &session.key), [(EXPIRES_AT, seconds(session.ends_at))]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(entry));
+        request.send().await.map_err(unavailable)?;
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
         let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
         // If the answer was lost, the stored item is this one. Nobody else can seal the same text.
@@ -184,9 +185,10 @@ impl Sessions for DynamoStore {
         let request =
             self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
         let request = request
-            .update_expression("SET sealed_tokens = :sealed, session_version = :next")
+            .update_expression("SET session_tokens = :sealed, sealed_tokens = :none, session_version = :next")
             .condition_expression("attribute_exists(pk) AND session_version = :version")
-            .expression_attribute_values(":sealed", s(sealed))
+            .expression_attribute_values(":sealed", sealed::attribute(sealed))
+            .expression_attribute_values(":none", s(NO_TOKENS))
             .expression_attribute_values(":next", n(version + 1))
             .expression_attribute_values(":version", n(version));
         if refused(request.send().await)?.is_some() {
@@ -213,10 +215,8 @@ impl Sessions for DynamoStore {
 
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let mut ended = 0;
-        for marks in [old_marks_pk(user), marks_pk(user)] {
-            for mark in self.items(&marks, PREFIX).await? {
-                ended += u64::from(self.remove(text(&mark, SK)?, SESSION).await?.is_some());
-            }
+        for key in self.sessions_of(user).await? {
+            ended += u64::from(self.remove(&pk(&key), SESSION).await?.is_some());
         }
         Ok(ended)
     }
@@ -230,9 +230,10 @@ impl Sessions for DynamoStore {
 #[async_trait]
 impl Seats for DynamoStore {
     async fn take(&self, session: &Session, is_only: bool) -> Result<(), StoreError> {
+        let (pk, sk) = seat_keys(&session.flex_user_sid, &session.profile);
         let seat = item_of(
-            &marks_pk(&session.flex_user_sid),
-            &seat_sk(&session.profile),
+            &pk,
+            &sk,
             [
                 (SEAT, s(session.seat().as_str())),
                 ("is_only", n(u8::from(is_only))),
@@ -244,8 +245,26 @@ impl Seats for DynamoStore {
     }
 
     async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError> {
-        self.item(&marks_pk(user), &seat_sk(profile)).await?.map(|item| seat(&item)).transpose()
+        let (pk, sk) = seat_keys(user, profile);
+        self.item(&pk, &sk).await?.map(|item| seat(&item)).transpose()
     }
+}
+
+impl DynamoStore {
+    /// Returns the keys of a user's sessions, some of which may have ended.
+    pub(super) async fn sessions_of(&self, user: &FlexUserSid) -> Result<Vec<SessionKey>, StoreError> {
+        let (list, old_marks) = (list_pk(list_partition(user)), old_marks_pk(user));
+        let prefix = format!("{user}#");
+        let (entries, marks) = tokio::try_join!(self.items(&list, &prefix), self.items(&old_marks, PREFIX))?;
+        let keys =
+            entries.iter().map(|entry| key_in(entry, &prefix)).chain(marks.iter().map(|mark| key_in(mark, PREFIX)));
+        keys.collect()
+    }
+}
+
+/// The key of the session that an entry or a mark names.
+fn key_in(entry: &Item, prefix: &str) -> Result<SessionKey, StoreError> {
+    text(entry, SK)?.strip_prefix(prefix).unwrap_or_default().parse().map_err(corrupt)
 }
 
 pub(super) fn seat(item: &Item) -> Result<Seat, StoreError> {
@@ -261,7 +280,7 @@ fn session(key: &SessionKey, item: &Item) -> Result<Session, StoreError> {
         key: key.clone(),
         profile: parsed(item, "profile_name")?,
         flex_user_sid: parsed(item, "flex_user_sid")?,
-        sealed: text(item, "sealed_tokens")?.to_owned(),
+        sealed: sealed::sealed(item, if item.contains_key(TOKENS) { TOKENS } else { OLD_TOKENS })?,
         version: number(item, "session_version")?,
         created_at: moment(item, "created_at")?,
         used_at: moment(item, "used_at")?,

@@ -9,8 +9,8 @@ use super::values::{moment, parsed};
 use crate::domain::{FlexUserSid, ProfileName};
 use crate::store::sessions::LONGEST;
 use crate::store::{
-    Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, Sessions,
-    StoreError,
+    Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, SessionPosition,
+    Sessions, StoreError,
 };
 
 /// The number of sessions in a page.
@@ -222,14 +222,18 @@ impl SessionList for SqliteStore {
         .await
     }
 
-    async fn page(&self, after: Option<&SessionKey>, now: OffsetDateTime) -> Result<SessionPage, StoreError> {
-        let after = after.map(|key| key.as_str().to_owned()).unwrap_or_default();
+    async fn page(&self, after: Option<&SessionPosition>, now: OffsetDateTime) -> Result<SessionPage, StoreError> {
+        let after = after.map(|SessionPosition { user, key }| (user.as_str().to_owned(), key.as_str().to_owned()));
+        let (user, key) = after.unwrap_or_default();
         self.read(move |db| {
             let sessions: Vec<_> = db
-                .prepare_cached(&format!("{LISTED} AND key > ?2 ORDER BY key LIMIT {PAGE}"))?
-                .query_map(params![now.unix_timestamp(), after], listed)?
+                .prepare_cached(&format!(
+                    "{LISTED} AND (flex_user_sid, key) > (?2, ?3) ORDER BY flex_user_sid, key LIMIT {PAGE}"
+                ))?
+                .query_map(params![now.unix_timestamp(), user, key], listed)?
                 .collect::<rusqlite::Result<_>>()?;
-            let next = sessions.get(PAGE - 1).map(|last| last.key.clone());
+            let last: Option<&ListedSession> = sessions.get(PAGE - 1);
+            let next = last.map(|last| SessionPosition { user: last.flex_user_sid.clone(), key: last.key.clone() });
             Ok(SessionPage { sessions, next })
         })
         .await
