@@ -88,10 +88,13 @@ impl SignIn {
         }
     }
 
-    /// Reads the new token's details from Tokens/Info, including the worker. If Tokens/Info fails, returns the
-    /// exchange's details without the worker. If the two answers contradict each other, returns an error.
+    /// Returns the new token's details. Asks Tokens/Info only if the exchange lacks one of them. If Tokens/Info fails,
+    /// returns the exchange's details without the worker. If the two answers contradict each other, returns an error.
     async fn information(&self, tokens: &SsoTokens, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let exchanged = &tokens.info;
+        if exchanged.username.is_some() && exchanged.identity.is_some() && exchanged.worker_sid.is_some() {
+            return Ok(exchanged.clone());
+        }
         match self.parts.sso.token_info(&tokens.access_token, deadline.within(INFO_AT_MOST)).await {
             Ok(mut info) if info.flex_user_sid == exchanged.flex_user_sid && info.expiration > self.now() => {
                 info.username = info.username.or_else(|| exchanged.username.clone());

@@ -134,6 +134,40 @@ async fn tokens_info_must_not_contradict_the_exchange() {
 }
 
 #[tokio::test]
+async fn tokens_info_is_asked_only_for_what_the_exchange_lacks() {
+    for lacking in [None, Some("username"), Some("identity"), Some("worker_sid")] {
+        let (world, mut browser, callback) = at_callback().await;
+        let account = world.simulator.account();
+        let mut info = json!({
+            "account_sid": account.account_sid, "flex_instance_sid": account.instance_sid,
+            "flex_user_sid": "FU00000000000000000000000000000001", "expiration": "2999-01-01T00:00:00Z", "roles": ["agent"],
+            "username": "ada", "identity": "ada", "worker_sid": "WK00000000000000000000000000000001",
+        });
+        if let Some(lacking) = lacking {
+            info.as_object_mut().unwrap().remove(lacking);
+        }
+        let body = json!({ "access_token": "access", "refresh_token": "refresh", "token_info": info });
+        world
+            .fault(&json!({
+                "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 200, "body": body
+            }))
+            .await;
+        world
+            .fault(
+                &json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": "reset", "times": "always" }),
+            )
+            .await;
+        let status = browser.get(&callback).await.status;
+        assert_eq!(status, if lacking == Some("username") { 503 } else { 303 }, "without {lacking:?}");
+        assert_eq!(world.journal("Tokens/Info").await.is_empty(), lacking.is_none(), "without {lacking:?}");
+        if lacking.is_none() {
+            let token = browser.call("/sso/token").await.is(200);
+            assert_eq!(token["worker_sid"], "WK00000000000000000000000000000001");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tokens_info_is_not_needed_where_the_exchange_says_enough() {
     for fault in
         [json!({ "kind": "garbage" }), json!({ "kind": "reset" }), json!({ "kind": "delay", "delay_ms": 2_500 })]

@@ -135,6 +135,19 @@ async fn tabs_of_the_browser_that_signs_in_again_still_get_answers_for_some_seco
 }
 
 #[tokio::test]
+async fn a_sign_in_without_a_limit_takes_an_earlier_limit_back() {
+    let world = World::on_one_clock().await;
+    let mut before = Browser::new(process_with(&world, &SINGLE));
+    assert_eq!(before.sign_in(&world, "ada").await.status, 303);
+    let mut after = Browser::new(process_with(&world, &[]));
+    assert_eq!(after.sign_in(&world, "ada").await.status, 303);
+    // The limit is switched on again. The last sign-in was not subject to it.
+    for browser in [&before, &after] {
+        assert_eq!(browser.at(process_with(&world, &SINGLE)).call("/sso/token").await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_policy_that_is_switched_on_counts_from_the_persons_next_sign_in() {
     let (world, one, mut other) = two_browsers(&[]).await;
     for browser in [&one, &other] {
