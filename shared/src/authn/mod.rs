@@ -15,6 +15,7 @@ mod preset;
 mod problem;
 mod settings;
 mod token;
+mod transmitter;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use mistakes::SettingsFault;
 pub use preset::Preset;
 pub use settings::{CallerSettings, ExternalIdError, Issuer, IssuerSettings, issuers};
 pub use token::{RELIED_UPON_PARAMETERS, TokenType};
+pub use transmitter::{SignalClaims, SignalToken, Transmitter};
 
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{Deadline, HttpClient};

@@ -18,6 +18,7 @@ mod logins;
 mod once_only;
 mod people;
 mod scim;
+mod session_endings;
 mod session_list;
 mod sessions;
 mod sign_in_state;

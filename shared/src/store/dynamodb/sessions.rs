@@ -221,6 +221,25 @@ impl Sessions for DynamoStore {
         Ok(ended)
     }
 
+    async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError> {
+        let mut ended = Vec::new();
+        for marks in [old_marks_pk(user), marks_pk(user)] {
+            for mark in self.items(&marks, PREFIX).await? {
+                let pk = text(&mark, SK)?;
+                let request = self.client().await.delete_item().table_name(&*self.table);
+                let request = request
+                    .key(PK, s(pk))
+                    .key(SK, s(SESSION))
+                    .condition_expression("created_at <= :at")
+                    .expression_attribute_values(":at", seconds(at));
+                if refused(request.send().await)?.is_some() {
+                    ended.push(pk.strip_prefix(PREFIX).unwrap_or_default().parse().map_err(super::corrupt)?);
+                }
+            }
+        }
+        Ok(ended)
+    }
+
     /// Does nothing: the table's TTL removes expired sessions.
     async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)
