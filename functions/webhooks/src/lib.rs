@@ -14,6 +14,7 @@ mod reading;
 mod routes;
 mod secrets;
 mod settings;
+mod signals;
 mod source;
 mod sources;
 
@@ -22,4 +23,4 @@ pub use openapi::document as openapi;
 pub use routes::deliver::MAX_DELIVERY;
 pub use routes::router;
 pub use secrets::{SecretFault, WebhookSecrets};
-pub use settings::{Settings, SourceFault, WebhookSettings};
+pub use settings::{Settings, SignalKind, SignalMeaning, SignalSettings, SourceFault, WebhookSettings};

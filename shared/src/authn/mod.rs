@@ -113,9 +113,10 @@ impl Verifier {
     }
 }
 
-/// Returns the bearer token. Returns `None` unless there is exactly one `Authorization` header, with the scheme
+/// Returns the request's bearer token (RFC 6750 §2.1). Returns `None` unless there is exactly one `Authorization` header, with the scheme
 /// `Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, unverified_token) = value.to_str().ok()?.split_once(' ')?;

@@ -16,9 +16,11 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::catalogue::Row;
 use crate::problem;
 use crate::proof::Unproven;
 use crate::reading::Reading;
+use crate::signals::SignalSource;
 use crate::source::{Challenged, Delivery};
 use crate::sources::ConfiguredSource;
 
@@ -93,6 +95,9 @@ pub(crate) async fn receive(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    if let Some(source) = app.signal_source(&name) {
+        return source.receive(&app, &context, request).await;
+    }
     let (name, source) = app.source(&name)?;
     if let Some(answer) = challenged(source, request.headers(), &query)? {
         return Ok(answer);
@@ -102,8 +107,7 @@ pub(crate) async fn receive(
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
-        let (code, reason) = (problem.kind().code, problem.detail());
-        app.note(app.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
+        app.note_refused(name, problem).await;
     }
     taken
 }
@@ -127,29 +131,15 @@ async fn take(
     if !messages.is_empty() {
         app.queue.send(&messages, app.clock_rng.now()).await.map_err(|error| Problem::from(&error))?;
     }
-    tracing::info!(
-        target: "flexgate::webhooks",
-        request_id = context.request_id.as_str(),
-        source = name.as_str(),
-        accepted = messages.len(),
-        ignored,
-        dropped,
-        "delivery"
-    );
+    let accepted = messages.len();
+    log_delivery(name, &Counts { accepted, ignored, dropped }, context);
     if dropped > 0 {
         audit(name, "item_unproven", context);
     }
     for (kind, row) in relevant {
-        telemetry::ignored_event();
-        if app.note(app.about(name, Noted::Ignored, &kind, "ignored", row.text)).await {
-            tracing::warn!(
-                target: "flexgate::webhooks",
-                request_id = context.request_id.as_str(), source = name.as_str(), event_type = kind, why = row.text,
-                "an event that may change who has access is ignored"
-            );
-        }
+        app.note_ignored(name, &kind, row, context).await;
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": accepted }))).into_response())
 }
 
 /// Answers the challenge with which Okta verifies an address
@@ -167,6 +157,9 @@ pub(crate) async fn challenge(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if app.signal_source(&name).is_some() {
+        return Err(problem::no_challenge());
+    }
     let (_, source) = app.source(&name)?;
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
@@ -186,7 +179,45 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
     }
 }
 
+/// How many events of a delivery were queued, ignored, and dropped without a proof.
+pub(crate) struct Counts {
+    pub(crate) accepted: usize,
+    pub(crate) ignored: usize,
+    pub(crate) dropped: usize,
+}
+
+pub(crate) fn log_delivery(name: &SourceName, counts: &Counts, context: &Context) {
+    let Counts { accepted, ignored, dropped } = *counts;
+    tracing::info!(
+        target: "flexgate::webhooks",
+        request_id = context.request_id.as_str(), source = name.as_str(), accepted, ignored, dropped,
+        "delivery"
+    );
+}
+
 impl App {
+    /// Stores a note about a refused delivery.
+    pub(crate) async fn note_refused(&self, name: &SourceName, problem: &Problem) {
+        let (code, reason) = (problem.kind().code, problem.detail());
+        self.note(self.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
+    }
+
+    /// Counts and logs an ignored event that may change who has access, and stores a note about it.
+    pub(crate) async fn note_ignored(&self, name: &SourceName, kind: &str, row: &Row, context: &Context) {
+        telemetry::ignored_event();
+        if self.note(self.about(name, Noted::Ignored, kind, "ignored", row.text)).await {
+            tracing::warn!(
+                target: "flexgate::webhooks",
+                request_id = context.request_id.as_str(), source = name.as_str(), event_type = kind, why = row.text,
+                "an event that may change who has access is ignored"
+            );
+        }
+    }
+
+    fn signal_source(&self, unverified_name: &str) -> Option<&SignalSource> {
+        self.signals.get(&unverified_name.parse().ok()?)
+    }
+
     fn about(&self, source: &SourceName, noted: Noted, route: &str, code: &str, reason: &str) -> Note {
         Note {
             noted,
@@ -219,7 +250,7 @@ fn refuse(name: &SourceName, error: Unproven, context: &Context) -> Problem {
     problem::unproven(error)
 }
 
-fn audit(name: &SourceName, reason: &str, context: &Context) {
+pub(crate) fn audit(name: &SourceName, reason: &str, context: &Context) {
     Audit { action: "webhook", issuer: Some(name.as_str()), reason: Some(reason), ..Audit::default() }
         .write(&context.request_id, Decision::Refused);
 }

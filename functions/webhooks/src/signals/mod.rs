@@ -1,0 +1,104 @@
+//! Receives signals that an identity system signs with its published keys: security events ([`set`]) and requests to end
+//! all sessions of a person ([`revocation`]). Both become messages in the queue, as other events do.
+
+mod push;
+mod revocation;
+mod set;
+pub(crate) mod settings;
+mod subject;
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use flexgate::authn::{SignalToken, Transmitter};
+use flexgate::domain::ledger::Source;
+use flexgate::domain::{Action, EventId, IdentityEvent, Moment, PersonProfile, SourceName};
+use flexgate::platform::Platform;
+use flexgate::store::Message;
+use flexgate::web::{Context, Problem};
+use time::OffsetDateTime;
+
+use crate::app::App;
+use settings::{SignalKind, SignalSettings};
+pub(crate) use subject::SubjectFault;
+use subject::{NamedPerson, Namespace};
+
+/// A configured source of signals.
+#[derive(Debug)]
+pub(crate) struct SignalSource {
+    name: SourceName,
+    settings: SignalSettings,
+    transmitter: Transmitter,
+}
+
+impl SignalSource {
+    pub(crate) fn new(name: &SourceName, settings: &SignalSettings, platform: &Platform) -> Self {
+        let token = match settings.kind {
+            SignalKind::Ssf => SignalToken::SecurityEvent,
+            SignalKind::GlobalTokenRevocation => SignalToken::Revocation,
+        };
+        let transmitter = Transmitter::new(
+            token,
+            &settings.transmitter,
+            &settings.audience,
+            settings.jwks_uri.as_deref(),
+            platform.http.clone(),
+            platform.clock_rng.clone(),
+        );
+        Self { name: name.clone(), settings: settings.clone(), transmitter }
+    }
+
+    pub(crate) fn transmitter(&self) -> &Transmitter {
+        &self.transmitter
+    }
+
+    /// Receives a delivery.
+    pub(crate) async fn receive(
+        &self,
+        app: &Arc<App>,
+        context: &Context,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        match self.settings.kind {
+            SignalKind::Ssf => push::receive(self, app, context, request).await,
+            SignalKind::GlobalTokenRevocation => revocation::receive(self, app, context, request).await,
+        }
+    }
+
+    /// Whose people this source may name.
+    fn namespace(&self) -> Namespace<'_> {
+        Namespace { transmitter: &self.settings.transmitter, issuer: self.settings.issuer.as_deref() }
+    }
+
+    /// The other source with the same ids for people.
+    fn people_of(&self) -> Option<Source> {
+        self.settings.people_of.clone().map(Source::Webhook)
+    }
+
+    /// The event that a signal reports about a person.
+    fn event(
+        &self,
+        id: EventId,
+        person: NamedPerson,
+        action: Action,
+        occurred_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> IdentityEvent {
+        IdentityEvent {
+            id,
+            source: self.name.clone(),
+            occurred_at: Moment::counts_at(occurred_at, now),
+            subject: person.subject,
+            profile: PersonProfile { username: person.username, ..PersonProfile::default() },
+            action,
+            membership: None,
+            directory: None,
+            look_up: false,
+        }
+    }
+
+    fn message(&self, event: IdentityEvent, reason: &str) -> Message {
+        Message::Signal { event, people_of: self.people_of(), reason: reason.into() }
+    }
+}
