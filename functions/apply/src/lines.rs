@@ -27,10 +27,9 @@ pub(crate) struct Try<'m> {
 impl<'m> Try<'m> {
     pub(crate) fn new(request_id: RequestId, message: &'m Message, attempts: u32) -> Self {
         let what = match message {
-            Message::Event(_)
-            | Message::Signal { .. }
-            | Message::Consequence { .. }
-            | Message::Unreadable { .. } => "event",
+            Message::Event(_) | Message::Signal { .. } | Message::Consequence { .. } | Message::Unreadable { .. } => {
+                "event"
+            }
             Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. } | Message::Note(_) => "job",
         };
         Self { request_id, message, what, event_id: message.id(), attempts }

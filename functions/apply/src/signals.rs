@@ -54,7 +54,8 @@ impl Signals {
         if event.action == Action::EndSessions {
             return Ok(Signalled { ended, is_known, applied: None });
         }
-        let mut applied = Applied { outcome: Outcome::NoUser, user: None, dropped_roles: Vec::new(), blocked: Vec::new() };
+        let mut applied =
+            Applied { outcome: Outcome::NoUser, user: None, dropped_roles: Vec::new(), blocked: Vec::new() };
         // Usually there is one. There are several while the identity and the username belong to different people, and
         // then the account of each of them counts as disabled.
         let users: Vec<_> = found.users.iter().cloned().map(Some).collect();

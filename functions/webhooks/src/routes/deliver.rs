@@ -78,6 +78,10 @@ struct Verification {
 ///
 /// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. Microsoft Graph verifies
 /// an address with a POST that has `?validationToken=`. The answer to that is 200, with the token as text.
+///
+/// A source of the kind `ssf` sends a security event token with `content-type: application/secevent+jwt`. The answer is
+/// 202 without a body, or 400 with `err` and `description` (RFC 8935). A source of the kind `global-token-revocation` gets
+/// 204.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",
@@ -85,7 +89,10 @@ struct Verification {
     tag = "webhooks",
     params(Source),
     request_body(content = serde_json::Value, description = "Exactly as the source sends it: the signature covers it."),
-    responses((status = 202, description = "The events are durably queued", body = Accepted)),
+    responses(
+        (status = 202, description = "The events are durably queued", body = Accepted),
+        (status = 204, description = "The end of the person's sessions is durably queued"),
+    ),
     security(("webhook" = [])),
 )]
 pub(crate) async fn receive(

@@ -105,7 +105,9 @@ fn of_token(error: &CallerError) -> Refusal {
     };
     let problem = match error {
         CallerError::Unavailable { .. } | CallerError::TooLarge => Problem::from(error),
-        _ => Problem::new(kinds::DELIVERY_UNPROVEN, "Flexgate does not accept the security event token.").because(error),
+        _ => {
+            Problem::new(kinds::DELIVERY_UNPROVEN, "Flexgate does not accept the security event token.").because(error)
+        }
     };
     Refusal { code, problem }
 }
