@@ -14,8 +14,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
-    People, ReturnAddresses, ScimStore, Seats, SessionEndings, SessionList, Sessions, SignInSwitch, SqsQueue, StoreAt, StoreError,
-    UsernameIndex, WhoIsWho,
+    People, ReturnAddresses, ScimStore, Seats, SessionEndings, SessionList, Sessions, SignInSwitch, SqsQueue, StoreAt,
+    StoreError, UsernameIndex, WhoIsWho,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 

@@ -37,7 +37,8 @@ pub use logins::ReturnAddresses;
 pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use notices::Notices;
 pub use people::{
-    Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, WhoIsWho, Written,
+    Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, WhoIsWho,
+    Written,
 };
 pub use scim::ScimStore;
 pub use session_endings::{EndedUntil, EndingKey, SessionEndings};

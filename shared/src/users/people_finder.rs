@@ -40,11 +40,7 @@ impl PeopleFinder {
     /// Makes the finder of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform) -> Self {
-        Self {
-            who_is_who: platform.who_is_who(),
-            bindings: platform.bindings(),
-            usernames: platform.usernames(),
-        }
+        Self { who_is_who: platform.who_is_who(), bindings: platform.bindings(), usernames: platform.usernames() }
     }
 
     /// Finds the person of the signal: by the source's id, by the same id at the source `people_of`, by the identity in

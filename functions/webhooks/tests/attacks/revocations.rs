@@ -123,7 +123,8 @@ async fn g15_unknown_foreign_and_unsupported_subjects_get_an_answer_of_their_own
     }
     // A session that only the username leads to ends, although nobody is known.
     hooks.settle().await;
-    let key = flexgate::store::EndingKey::Username("nobody@example.com".parse::<flexgate::domain::Username>().unwrap().key());
+    let key =
+        flexgate::store::EndingKey::Username("nobody@example.com".parse::<flexgate::domain::Username>().unwrap().key());
     assert!(hooks.platform.session_endings().ended_until(&[key]).await.unwrap().0.is_some());
     assert_eq!(hooks.dead().await.len(), 0);
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::values::failure;
-use super::{
-    event_tables, note_tables, people_tables, scim_tables, session_endings, session_tables, username_tables,
-};
+use super::{event_tables, note_tables, people_tables, scim_tables, session_endings, session_tables, username_tables};
 use crate::store::StoreError;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

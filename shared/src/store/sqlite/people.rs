@@ -265,10 +265,7 @@ impl WhoIsWho for SqliteStore {
             )?
             .query_row([pointer], |row| {
                 let sid: Option<String> = row.get(1)?;
-                Ok(KnownUser {
-                    username: parsed(row, 0)?,
-                    flex_user_sid: sid.map(|_| parsed(row, 1)).transpose()?,
-                })
+                Ok(KnownUser { username: parsed(row, 0)?, flex_user_sid: sid.map(|_| parsed(row, 1)).transpose()? })
             })
             .optional()
         })
