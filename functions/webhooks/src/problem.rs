@@ -6,7 +6,7 @@ use flexgate::base::strict_json::StrictJsonError;
 use flexgate::web::{Problem, kinds};
 
 use crate::proof::Unproven;
-use crate::signals::SubjectFault;
+use crate::signals::subject::SubjectFault;
 
 pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")

@@ -12,7 +12,7 @@ use http::HeaderName;
 use serde::Deserialize;
 use url::Url;
 
-pub use crate::signals::settings::{SignalKind, SignalMeaning, SignalSettings};
+use crate::signal_settings::{SignalKind, SignalMeaning, SignalSettings};
 
 /// The function's settings.
 #[derive(Debug, Clone)]
@@ -279,7 +279,7 @@ impl SourceDocument {
         if let Some(uri) = &self.jwks_uri {
             Transmitter::check_address(uri).map_err(|why| SourceFault::Address("jwks_uri", why))?;
         }
-        let meanings = self.events.into_iter().map(|(name, meaning)| Ok((name, SignalMeaning::of(meaning)?)));
+        let meanings = self.events.into_iter().map(|(name, meaning)| Ok((name, signal_meaning(meaning)?)));
         let events = meanings.collect::<Result<_, SourceFault>>()?;
         let issuer = self.issuer.map(Into::into);
         let jwks_uri = self.jwks_uri;
@@ -328,6 +328,16 @@ impl SourceDocument {
             role_map: self.role_map.into_iter().map(role).collect::<Result<_, _>>()?,
             events: self.events,
         })
+    }
+}
+
+fn signal_meaning(meaning: EventMeaning) -> Result<SignalMeaning, SourceFault> {
+    match meaning {
+        EventMeaning::EndSessions => Ok(SignalMeaning::EndSessions),
+        EventMeaning::Deactivate => Ok(SignalMeaning::Deactivate),
+        EventMeaning::Ignore => Ok(SignalMeaning::Ignore),
+        EventMeaning::Refresh => Err(SourceFault::Meaningless("refresh")),
+        EventMeaning::Upsert | EventMeaning::Restore | EventMeaning::LookUp => Err(SourceFault::Meaningless("upsert")),
     }
 }
 

@@ -6,8 +6,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
-use flexgate::store::{Message, Note, Noted, note_briefly};
-use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::web::{Context, Path, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,17 +13,16 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use super::outcome::{Counts, MAX_DELIVERY, audit, log_delivery};
+use super::{push, revocation};
 use crate::app::App;
-use crate::catalogue::Row;
 use crate::problem;
 use crate::proof::Unproven;
 use crate::reading::Reading;
+use crate::signal_settings::SignalKind;
 use crate::signals::SignalSource;
 use crate::source::{Challenged, Delivery};
 use crate::sources::ConfiguredSource;
-
-/// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
-pub const MAX_DELIVERY: usize = 256 * 1024;
 
 /// The maximum length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 4096;
@@ -103,7 +100,10 @@ pub(crate) async fn receive(
     request: Request,
 ) -> Result<Response, Problem> {
     if let Some(source) = app.signal_source(&name) {
-        return source.receive(&app, &context, request).await;
+        return match source.kind() {
+            SignalKind::Ssf => push::receive(source, &app, &context, request).await,
+            SignalKind::GlobalTokenRevocation => revocation::receive(source, &app, &context, request).await,
+        };
     }
     let (name, source) = app.source(&name)?;
     if let Some(answer) = challenged(source, request.headers(), &query)? {
@@ -186,64 +186,9 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
     }
 }
 
-/// How many events of a delivery were queued, ignored, and dropped without a proof.
-pub(crate) struct Counts {
-    pub(crate) accepted: usize,
-    pub(crate) ignored: usize,
-    pub(crate) dropped: usize,
-}
-
-pub(crate) fn log_delivery(name: &SourceName, counts: &Counts, context: &Context) {
-    let Counts { accepted, ignored, dropped } = *counts;
-    tracing::info!(
-        target: "flexgate::webhooks",
-        request_id = context.request_id.as_str(), source = name.as_str(), accepted, ignored, dropped,
-        "delivery"
-    );
-}
-
 impl App {
-    /// Stores a note about a refused delivery.
-    pub(crate) async fn note_refused(&self, name: &SourceName, problem: &Problem) {
-        let (code, reason) = (problem.kind().code, problem.detail());
-        self.note(self.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
-    }
-
-    /// Counts and logs an ignored event that may change who has access, and stores a note about it.
-    pub(crate) async fn note_ignored(&self, name: &SourceName, kind: &str, row: &Row, context: &Context) {
-        telemetry::ignored_event();
-        if self.note(self.about(name, Noted::Ignored, kind, "ignored", row.text)).await {
-            tracing::warn!(
-                target: "flexgate::webhooks",
-                request_id = context.request_id.as_str(), source = name.as_str(), event_type = kind, why = row.text,
-                "an event that may change who has access is ignored"
-            );
-        }
-    }
-
     fn signal_source(&self, unverified_name: &str) -> Option<&SignalSource> {
         self.signals.get(&unverified_name.parse().ok()?)
-    }
-
-    fn about(&self, source: &SourceName, noted: Noted, route: &str, code: &str, reason: &str) -> Note {
-        Note {
-            noted,
-            source: source.as_str().into(),
-            route: route.into(),
-            code: code.into(),
-            reason: reason.into(),
-            external_id: None,
-            times: 1,
-            at: self.clock_rng.now(),
-        }
-    }
-
-    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. Ignores a
-    /// failure to store the note, so that the sender's answer stays the same.
-    async fn note(&self, note: Note) -> bool {
-        let Some(note) = self.notices.due(note) else { return false };
-        note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;
-        true
     }
 
     fn source(&self, unverified_name: &str) -> Result<(&SourceName, &ConfiguredSource), Problem> {
@@ -255,9 +200,4 @@ impl App {
 fn refuse(name: &SourceName, error: Unproven, context: &Context) -> Problem {
     audit(name, "delivery_unproven", context);
     problem::unproven(error)
-}
-
-pub(crate) fn audit(name: &SourceName, reason: &str, context: &Context) {
-    Audit { action: "webhook", issuer: Some(name.as_str()), reason: Some(reason), ..Audit::default() }
-        .write(&context.request_id, Decision::Refused);
 }

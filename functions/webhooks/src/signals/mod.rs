@@ -1,27 +1,17 @@
-//! Receives signals that an identity system signs with its published keys: security events ([`set`]) and requests to end
-//! all sessions of a person ([`revocation`]). Both become messages in the queue, as other events do.
+//! Signals that an identity system signs with its published keys: security events ([`set`]) and requests to end all
+//! sessions of a person. Both become messages in the queue, as other events do.
 
-mod push;
-mod revocation;
-mod set;
-pub(crate) mod settings;
-mod subject;
+pub(crate) mod set;
+pub(crate) mod subject;
 
-use std::sync::Arc;
-
-use axum::extract::Request;
-use axum::response::Response;
 use flexgate::authn::{SignalToken, Transmitter};
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, PersonProfile, SourceName};
 use flexgate::platform::Platform;
 use flexgate::store::Message;
-use flexgate::web::{Context, Problem};
 use time::OffsetDateTime;
 
-use crate::app::App;
-use settings::{SignalKind, SignalSettings};
-pub(crate) use subject::SubjectFault;
+use crate::signal_settings::{SignalKind, SignalSettings};
 use subject::{NamedPerson, Namespace};
 
 /// A configured source of signals.
@@ -53,31 +43,26 @@ impl SignalSource {
         &self.transmitter
     }
 
-    /// Receives a delivery.
-    pub(crate) async fn receive(
-        &self,
-        app: &Arc<App>,
-        context: &Context,
-        request: Request,
-    ) -> Result<Response, Problem> {
-        match self.settings.kind {
-            SignalKind::Ssf => push::receive(self, app, context, request).await,
-            SignalKind::GlobalTokenRevocation => revocation::receive(self, app, context, request).await,
-        }
+    pub(crate) fn name(&self) -> &SourceName {
+        &self.name
+    }
+
+    pub(crate) fn kind(&self) -> SignalKind {
+        self.settings.kind
     }
 
     /// Whose people this source may name.
-    fn namespace(&self) -> Namespace<'_> {
+    pub(crate) fn namespace(&self) -> Namespace<'_> {
         Namespace { transmitter: &self.settings.transmitter, issuer: self.settings.issuer.as_deref() }
     }
 
     /// The other source with the same ids for people.
-    fn people_of(&self) -> Option<Source> {
+    pub(crate) fn people_of(&self) -> Option<Source> {
         self.settings.people_of.clone().map(Source::Webhook)
     }
 
     /// The event that a signal reports about a person.
-    fn event(
+    pub(crate) fn event(
         &self,
         id: EventId,
         person: NamedPerson,
@@ -98,7 +83,7 @@ impl SignalSource {
         }
     }
 
-    fn message(&self, event: IdentityEvent, reason: &str) -> Message {
+    pub(crate) fn message(&self, event: IdentityEvent, reason: &str) -> Message {
         Message::Signal { event, people_of: self.people_of(), reason: reason.into() }
     }
 }

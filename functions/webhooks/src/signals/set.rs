@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::SignalSource;
-use super::settings::SignalMeaning;
 use super::subject::{self, SubjectFault};
 use crate::catalogue::{self, Row};
 use crate::mapping::instant;
+use crate::signal_settings::SignalMeaning;
 
 /// What a token says.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(crate) enum Read {
     /// The event to queue.
     Signal(Message),
     /// The transmitter has tested the stream.
@@ -26,7 +26,7 @@ pub(super) enum Read {
 
 /// Why a token cannot be read, although its signature is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SetFault {
+pub(crate) enum SetFault {
     #[error("the claim jti must have 1 to 256 bytes and no control characters")]
     Id,
     #[error("the claim events must contain exactly one event")]
@@ -36,7 +36,7 @@ pub(super) enum SetFault {
 }
 
 /// Reads a verified token.
-pub(super) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateTime) -> Result<Read, SetFault> {
+pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateTime) -> Result<Read, SetFault> {
     let id = token.jti.parse().map_err(|_| SetFault::Id)?;
     let events = token.claims.get("events").and_then(Value::as_object).ok_or(SetFault::Events)?;
     let mut events = events.iter();

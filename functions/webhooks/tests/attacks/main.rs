@@ -14,6 +14,7 @@ mod ledger;
 mod meanings;
 mod revocations;
 mod shapes;
+mod signal_meanings;
 mod signals;
 mod signatures;
 mod unset;

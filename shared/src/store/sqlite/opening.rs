@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::values::failure;
-use super::{event_tables, note_tables, people_tables, scim_tables, session_endings, session_tables, username_tables};
+use super::{event_tables, note_tables, people_tables, scim_tables, session_tables, username_tables};
 use crate::store::StoreError;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +49,6 @@ pub(super) fn prepared(mut connection: Connection) -> Result<Connection, StoreEr
     session_tables::prepare(&mut connection).map_err(failure)?;
     event_tables::prepare(&mut connection).map_err(failure)?;
     scim_tables::prepare(&mut connection).map_err(failure)?;
-    connection.execute_batch(session_endings::SCHEMA).map_err(failure)?;
     connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
     connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
     connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;

@@ -8,14 +8,6 @@ use super::SqliteStore;
 use super::values::moment;
 use crate::store::{EndedUntil, EndingKey, SessionEndings, StoreError};
 
-/// A time is stored in whole seconds, like the beginning of a session and the `iat` of a token.
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS session_endings (
-    key           TEXT NOT NULL PRIMARY KEY,
-    ended_until   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-";
-
 #[async_trait]
 impl SessionEndings for SqliteStore {
     async fn record_ending(&self, keys: &[EndingKey], until: OffsetDateTime) -> Result<(), StoreError> {

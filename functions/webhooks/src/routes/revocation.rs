@@ -14,11 +14,11 @@ use http::StatusCode;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::SignalSource;
-use super::subject::{self, NamedPerson};
+use super::outcome::{Counts, MAX_DELIVERY, audit, log_delivery};
 use crate::app::App;
 use crate::problem;
-use crate::routes::deliver::{Counts, MAX_DELIVERY, audit, log_delivery};
+use crate::signals::SignalSource;
+use crate::signals::subject::{self, NamedPerson};
 
 pub(super) async fn receive(
     source: &SignalSource,
@@ -30,20 +30,20 @@ pub(super) async fn receive(
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
-        app.note_refused(&source.name, problem).await;
+        app.note_refused(source.name(), problem).await;
     }
     taken.map(|()| StatusCode::NO_CONTENT.into_response())
 }
 
 async fn take(source: &SignalSource, app: &App, context: &Context, request: Request) -> Result<(), Problem> {
     let unproven = |problem| {
-        audit(&source.name, "delivery_unproven", context);
+        audit(source.name(), "delivery_unproven", context);
         problem
     };
     let Some(unverified_token) = bearer(request.headers()).map(str::to_owned) else {
         return Err(unproven(problem::no_token()));
     };
-    let verified = source.transmitter.verify(&unverified_token, context.deadline).await;
+    let verified = source.transmitter().verify(&unverified_token, context.deadline).await;
     let token = verified.map_err(|error| unproven(Problem::from(&error)))?;
     let id = token.jti.parse().map_err(|_| unproven(problem::token_refused()))?;
     let (_, body) = raw_json(request, MAX_DELIVERY).await?;
@@ -61,7 +61,7 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     // Queue the ending even if nobody is known. A session may exist that only the username leads to.
     let message = source.message(event, "global-token-revocation");
     app.queue.send(&[message], now).await.map_err(|error| Problem::from(&error))?;
-    log_delivery(&source.name, &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
+    log_delivery(source.name(), &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
     if found.is_empty() { Err(problem::subject_unknown()) } else { Ok(()) }
 }
 

@@ -9,10 +9,10 @@ use flexgate::web::{Context, LoggedProblem, Problem, kinds, raw_body};
 use http::StatusCode;
 use serde_json::json;
 
-use super::SignalSource;
-use super::set::{self, Read};
+use super::outcome::{Counts, MAX_DELIVERY, audit, log_delivery};
 use crate::app::App;
-use crate::routes::deliver::{Counts, MAX_DELIVERY, audit, log_delivery};
+use crate::signals::SignalSource;
+use crate::signals::set::{self, Read};
 
 /// A refusal, with the error code of RFC 8935 §2.4.
 struct Refusal {
@@ -45,7 +45,7 @@ pub(super) async fn receive(
         // Flexgate's own failures are no fault of the token, and the transmitter tries again.
         Err(Refusal { problem, .. }) if problem.kind().status.is_server_error() => Err(problem),
         Err(refusal) => {
-            app.note_refused(&source.name, &refusal.problem).await;
+            app.note_refused(source.name(), &refusal.problem).await;
             Ok(refusal.into_response())
         }
     }
@@ -61,8 +61,8 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     let text = std::str::from_utf8(&body).map_err(|error| {
         invalid(Problem::new(kinds::BODY_MALFORMED, "The body is no security event token.").because(&error))
     })?;
-    let token = source.transmitter.verify(text.trim(), context.deadline).await.map_err(|error| {
-        audit(&source.name, "delivery_unproven", context);
+    let token = source.transmitter().verify(text.trim(), context.deadline).await.map_err(|error| {
+        audit(source.name(), "delivery_unproven", context);
         of_token(&error)
     })?;
     let now = app.clock_rng.now();
@@ -72,17 +72,17 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     match read {
         Read::Signal(message) => {
             app.queue.send(&[message], now).await.map_err(|error| invalid(Problem::from(&error)))?;
-            log_delivery(&source.name, &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
+            log_delivery(source.name(), &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
         }
         Read::Verification => tracing::info!(
             target: "flexgate::webhooks",
-            request_id = context.request_id.as_str(), source = source.name.as_str(),
+            request_id = context.request_id.as_str(), source = source.name().as_str(),
             "stream verified"
         ),
         Read::Ignored(kind, row) => {
-            log_delivery(&source.name, &Counts { accepted: 0, ignored: 1, dropped: 0 }, context);
+            log_delivery(source.name(), &Counts { accepted: 0, ignored: 1, dropped: 0 }, context);
             if let Some(row) = row {
-                app.note_ignored(&source.name, &kind, row, context).await;
+                app.note_ignored(source.name(), &kind, row, context).await;
             }
         }
     }

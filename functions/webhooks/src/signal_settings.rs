@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use flexgate::domain::SourceName;
 use serde::Deserialize;
 
-use crate::settings::{EventMeaning, SourceFault};
-
 /// How a source sends signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,19 +45,4 @@ pub enum SignalMeaning {
     Restore,
     /// Nothing changes.
     Ignore,
-}
-
-impl SignalMeaning {
-    /// Reads a meaning in the settings.
-    pub(crate) fn of(meaning: EventMeaning) -> Result<Self, SourceFault> {
-        match meaning {
-            EventMeaning::EndSessions => Ok(Self::EndSessions),
-            EventMeaning::Deactivate => Ok(Self::Deactivate),
-            EventMeaning::Ignore => Ok(Self::Ignore),
-            EventMeaning::Refresh => Err(SourceFault::Meaningless("refresh")),
-            EventMeaning::Upsert | EventMeaning::Restore | EventMeaning::LookUp => {
-                Err(SourceFault::Meaningless("upsert"))
-            }
-        }
-    }
 }
