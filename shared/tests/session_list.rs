@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flexgate::domain::FlexUserSid;
+use flexgate::domain::{Identity, Username};
 use flexgate::store::{
-    Seats, Session, SessionKey, SessionList, SessionOrigin, Sessions, SignInState, SignInSwitch, SqliteStore,
+    EndedUntil, EndingKey, Seats, Session, SessionEndings, SessionKey, SessionList, SessionOrigin, Sessions,
+    SignInState, SignInSwitch, SqliteStore,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-trait Store: Sessions + SessionList + Seats + SignInSwitch {}
-impl<S: Sessions + SessionList + Seats + SignInSwitch> Store for S {}
+trait Store: Sessions + SessionList + Seats + SessionEndings + SignInSwitch {}
+impl<S: Sessions + SessionList + Seats + SessionEndings + SignInSwitch> Store for S {}
 
 /// The store under test, and a second instance with the same data, as in another process.
 struct Adapter {
@@ -247,4 +249,48 @@ async fn a_file_of_an_earlier_version_is_read_listed_and_written() {
     assert_eq!(store.get(&new.key).await.unwrap(), Some(new));
     assert_eq!(store.of_user(&user(1), NOW).await.unwrap().len(), 3);
     drop(SqliteStore::open(&path).unwrap());
+}
+
+#[tokio::test]
+async fn the_sessions_that_began_by_a_time_end_and_later_ones_and_other_peoples_stay() {
+    let store = store().await;
+    let began = |id: &str, of: u8, seconds: i64| {
+        let created_at = NOW + Duration::seconds(seconds);
+        Session { created_at, used_at: created_at, ..session(id, of) }
+    };
+    for one in [began("before", 1, -1), began("at", 1, 0), began("after", 1, 1), began("other", 2, -1)] {
+        store.one.insert(one).await.unwrap();
+    }
+    let ended = store.other.end_begun_by(&user(1), NOW).await.unwrap();
+    assert_eq!(BTreeSet::from_iter(ended), named(&["before", "at"]));
+    assert_eq!(store.other.end_begun_by(&user(1), NOW).await.unwrap(), []);
+    assert_eq!(store.other.end_begun_by(&user(3), NOW).await.unwrap(), []);
+    for (id, lasts) in [("before", false), ("at", false), ("after", true), ("other", true)] {
+        assert_eq!(store.one.get(&SessionKey::of(id)).await.unwrap().is_some(), lasts, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_ending_is_kept_under_each_key_and_the_latest_one_counts() {
+    let store = store().await;
+    let identity =
+        |subject: &str| EndingKey::Identity(Identity { issuer: "https://idp.example".into(), subject: subject.into() });
+    let username = |name: &str| EndingKey::Username(name.parse::<Username>().unwrap().key());
+    let ada = [EndingKey::FlexUser(user(1)), username("Ada"), identity("ada")];
+    let until = |keys: Vec<EndingKey>| async { store.other.ended_until(&{ keys }).await.unwrap() };
+    assert_eq!(until(ada.to_vec()).await, EndedUntil(None));
+    store.one.record_ending(&ada, NOW).await.unwrap();
+    for key in [EndingKey::FlexUser(user(1)), username("ADA"), identity("ada")] {
+        assert_eq!(until(vec![key]).await, EndedUntil(Some(NOW)));
+    }
+    for key in [EndingKey::FlexUser(user(2)), username("eve"), identity("Ada")] {
+        assert_eq!(until(vec![key]).await, EndedUntil(None));
+    }
+    let later = NOW + Duration::HOUR;
+    store.other.record_ending(&[username("ada")], later).await.unwrap();
+    store.one.record_ending(&ada, NOW - Duration::HOUR).await.unwrap();
+    assert_eq!(until(ada.to_vec()).await, EndedUntil(Some(later)), "an earlier ending that comes late changes nothing");
+    assert_eq!(until(vec![identity("ada")]).await, EndedUntil(Some(NOW)));
+    assert_eq!(until(Vec::new()).await, EndedUntil(None));
+    store.one.record_ending(&[], later).await.unwrap();
 }

@@ -227,6 +227,7 @@ def drive(outputs, clients):
     sweep(clients)
     dead_letters(outputs, clients)
     sessions(browser)
+    signals(browser)
 
     status, _, text = browser.send("POST", "/sso/logout", ours)
     check("signing out answers 204", status == 204, text)
@@ -303,6 +304,53 @@ def sessions(browser):
     check("and the page gets no token any more", status == 401, text)
     status, _, text = browser.send("DELETE", path, bearer)
     check("the user's other sessions end too", status == 200 and json.loads(text)["ended"] == 1, text)
+
+
+def signals(browser):
+    """The identity provider ends ada's sessions: by a security event, and by a request to end all sessions."""
+    ours = {"Origin": PUBLIC, "x-flexgate": "1"}
+
+    def signed(typ, audience, **claims):
+        claims |= {"header": {"typ": typ}, "aud": audience}
+        return json.loads(call(SIMULATOR, "POST", "/idp/__dev/token", claims)[2])["token"]
+
+    def refused(one):
+        return one.send("POST", "/sso/token", ours)[0] == 401
+
+    def revoke(token, subject):
+        headers = {"Authorization": "Bearer " + token}
+        return browser.send("POST", "/webhooks/logout", headers, {"sub_id": subject})
+
+    _, _, text = call(SIMULATOR, "GET", "/idp/.well-known/openid-configuration")
+    issuer = json.loads(text)["issuer"]
+    ada = {"format": "iss_sub", "iss": issuer, "sub": "ada"}
+    one = Browser(browser.api)
+    one.sign_in("ada")
+    check("ada has a session", not refused(one))
+    time.sleep(1.1)  # Sessions and events have times in whole seconds.
+    kind = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+    event = signed("secevent+jwt", "signals", sub=None, exp=None, sub_id=ada, events={kind: {}})
+    status, _, text = call(
+        AWS, "POST", "/webhooks/signals", event, {"Content-Type": "application/secevent+jwt"}, browser.api
+    )
+    check("a security event is accepted", (status, text) == (202, ""), (status, text))
+    wait("the end of ada's session", lambda: refused(one))
+    time.sleep(1.1)
+    one.sign_in("ada")
+    check("ada signs in again", not refused(one))
+    time.sleep(1.1)
+    token = signed("global-token-revocation+jwt", "logout", sub=None)
+    status, _, text = revoke(token, ada)
+    check("a request to end ada's sessions is accepted", (status, text) == (204, ""), (status, text))
+    wait("the end of ada's new session", lambda: refused(one))
+    check("the same request is accepted again", revoke(token, ada)[0] == 204)
+    check("but not for somebody else", revoke(token, ada | {"sub": "eve"})[0] == 401)
+    nobody = {"format": "email", "email": "nobody@example.com"}
+    check("nobody is known under another name", revoke(signed("global-token-revocation+jwt", "logout", sub=None), nobody)[0] == 404)
+    claims = {"sub": "ada", "scope": "flexgate.token", "preferred_username": "ada", "username": "ada"}
+    _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", claims | {"iat": int(time.time()) - 60})
+    status, _, text = browser.send("POST", "/token", {"Authorization": "Bearer " + json.loads(text)["token"]}, {"ttl": 600})
+    check("an older token mints nothing", status == 401 and json.loads(text)["code"] == "signed_out", text)
 
 
 def newcomers(browser):
@@ -493,7 +541,11 @@ def main(packaged, target):
             "ScimGroupRoles": '{"Leads": "supervisor"}',
             # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
             # permissions.
-            "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
+            "WebhookSources": json.dumps({
+                "okta": {"issuer": "https://okta.example.com"},
+                "signals": {"kind": "ssf", "transmitter": issuer, "audience": "signals", "people_of": "okta"},
+                "logout": {"kind": "global-token-revocation", "transmitter": issuer, "audience": "logout"},
+            }),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }
         formation = clients["cloudformation"]

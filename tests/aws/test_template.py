@@ -116,8 +116,9 @@ class Template(unittest.TestCase):
         self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoExecutionRole"]))
         self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoFunction"]))
 
-    def test_webhooks_can_only_send_to_the_queue_and_read_its_secrets(self):
-        self.assertEqual(set(self.statements("Webhooks")), {"Logs", "Trace", "Secrets", "Queue"})
+    def test_webhooks_can_only_send_to_the_queue_find_people_and_read_its_secrets(self):
+        table = {"TablePeople", "TableUsernames", "TableTokens"}
+        self.assertEqual(set(self.statements("Webhooks")), {"Logs", "Trace", "Secrets", "Queue"} | table)
         self.assertEqual(self.secrets("Webhooks"), {"WebhookSecrets"})
         self.assertEqual(self.actions("Webhooks", "Queue"), {"sqs:SendMessage"})
 
@@ -160,6 +161,7 @@ class Template(unittest.TestCase):
         self.assertEqual(self.table("Sso"), {
             "session": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"},
             "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
+            "sessions_ended": {"BatchGetItem"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
             # The marks of version 0.2.0 lie beside the bindings.
             "user": {"Query"},
@@ -186,11 +188,16 @@ class Template(unittest.TestCase):
         reconcilers = {"Mint", "Provision", "Apply"}
         for kind in ("identity", "user", "person", "people", "username", "flex_user", "subject_of", "scim_user", "scim_group"):
             self.assertEqual(writers[kind], reconcilers, kind)
-        for kind, only in {"counter": {"Mint", "Apply"}, "claim": {"Sso"}, "login": {"Sso"}, "dead_letters": {"Apply"},
+        for kind, only in {"counter": {"Mint", "Apply"}, "claim": {"Sso", "Webhooks"}, "login": {"Sso"}, "dead_letters": {"Apply"},
                            "notes": {"Provision", "Apply"}, "walk": {"Sweep"}, "scim_marks": {"Provision"},
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
-        self.assertEqual(self.table("Webhooks"), {})
+        # Webhooks finds whom a request to end sessions names, and uses its token up. Only apply ends the sessions.
+        people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
+        self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
+            "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
+        })
+        self.assertEqual(writers["sessions_ended"], {"Apply"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
         # The others only end sessions. Provision also lists them. Only an operator writes the lock of sign-in.
         for name in reconcilers:

@@ -20,6 +20,7 @@ use crate::graph::{Graph, GraphError};
 use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::tries::Tries;
 
 /// The time limit for handling one message. A consumer's lease must be longer than this limit.
@@ -32,6 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub struct App {
     applier: EventApplier,
+    signals: Signals,
     jobs: Jobs,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     notes: Arc<dyn Notes>,
@@ -97,6 +99,7 @@ impl App {
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &settings.policy);
         Arc::new(Self {
             jobs: Jobs::new(ledger.clone(), platform),
+            signals: Signals::new(ledger.clone(), platform),
             applier: EventApplier::new(
                 ledger,
                 provisioning,
@@ -158,6 +161,11 @@ impl App {
         }
         let done = match &message {
             Message::Event(event) => self.event(&this, event, deadline).await,
+            Message::Signal { event, people_of, reason } => {
+                let signalled = self.signals.apply(event, people_of.as_ref(), deadline).await;
+                let now = self.clock_rng.now();
+                signalled.map(|signalled| this.signalled(event, reason, &signalled, now)).map_err(Failure::Ledger)
+            }
             Message::Consequence { event, ended } => {
                 let applied = self.applier.end(event, ended, deadline).await;
                 applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)

@@ -166,8 +166,11 @@ impl EventApplier {
 }
 
 /// Converts the event to a source's statement.
-fn statement(event: &IdentityEvent) -> Statement {
+pub(crate) fn statement(event: &IdentityEvent) -> Statement {
     let (at, id, profile) = (event.occurred_at, &event.id, &event.profile);
+    if event.action == Action::EndSessions {
+        return Statement::default();
+    }
     if event.action == Action::Deactivate {
         let said = Said::access(at, id, false);
         return match &event.membership {

@@ -9,6 +9,7 @@ mod graph;
 mod jobs;
 mod lines;
 mod settings;
+mod signals;
 mod tries;
 
 pub use app::{App, EVENT_TIME, Handled};

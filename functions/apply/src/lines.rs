@@ -6,8 +6,14 @@ use flexgate::domain::{FlexUserSid, IdentityEvent};
 use flexgate::store::Message;
 use flexgate::telemetry::{Audit, Decision, RequestId};
 use flexgate::users::ledger::{Outcome, Report};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use crate::events::Applied;
+use crate::signals::Signalled;
+
+/// The longest life of an access token from Twilio's SSO.
+const LONGEST_TOKEN: Duration = Duration::HOUR;
 
 /// One try of a message.
 pub(crate) struct Try<'m> {
@@ -21,7 +27,9 @@ pub(crate) struct Try<'m> {
 impl<'m> Try<'m> {
     pub(crate) fn new(request_id: RequestId, message: &'m Message, attempts: u32) -> Self {
         let what = match message {
-            Message::Event(_) | Message::Consequence { .. } | Message::Unreadable { .. } => "event",
+            Message::Event(_) | Message::Signal { .. } | Message::Consequence { .. } | Message::Unreadable { .. } => {
+                "event"
+            }
             Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. } | Message::Note(_) => "job",
         };
         Self { request_id, message, what, event_id: message.id(), attempts }
@@ -40,6 +48,43 @@ impl<'m> Try<'m> {
         if changes(applied.outcome) {
             audit(&self.request_id, event, Some(applied), applied.outcome.as_str(), Decision::Allowed);
         }
+    }
+
+    /// Records that a signal was applied, and each session that it ended. `reason` is the type of the signal.
+    pub(crate) fn signalled(&self, event: &IdentityEvent, reason: &str, signalled: &Signalled, now: OffsetDateTime) {
+        let Signalled { ended, is_known, applied } = signalled;
+        let outcome = match applied {
+            Some(applied) => applied.outcome.as_str(),
+            None if !ended.is_empty() => "sessions_ended",
+            None if *is_known => "no_session",
+            None => "no_user",
+        };
+        self.done(outcome);
+        // The access token that a page already has stays valid, because Twilio cannot revoke it.
+        let until = (now + LONGEST_TOKEN).format(&Rfc3339).unwrap_or_default();
+        for (user, session) in ended {
+            let reason = format!("{reason}: session {}, its token lives until {until} at most", session.as_str());
+            self.audit_signal("end_session", event, Some(user.as_str()), &reason);
+        }
+        if applied.is_none() && ended.is_empty() {
+            let reason = format!("{reason}: {}", if *is_known { "no session" } else { "nobody known" });
+            self.audit_signal("end_sessions", event, None, &reason);
+        }
+        let Some(applied) = applied else { return };
+        if !applied.blocked.is_empty() {
+            let reason = format!("not_changed: {}", applied.blocked.join(", "));
+            audit(&self.request_id, event, Some(applied), &reason, Decision::Refused);
+        }
+        if changes(applied.outcome) {
+            let reason = format!("{}: {reason}", applied.outcome.as_str());
+            audit(&self.request_id, event, Some(applied), &reason, Decision::Allowed);
+        }
+    }
+
+    fn audit_signal(&self, action: &str, event: &IdentityEvent, user: Option<&str>, reason: &str) {
+        let (issuer, subject) = (Some(event.source.as_str()), Some(event.id.as_str()));
+        Audit { action, issuer, subject, flex_user_sid: user, reason: Some(reason) }
+            .write(&self.request_id, Decision::Allowed);
     }
 
     /// Records that a person was reconciled. `report` is `None` if the ledger does not know the Flex user.
@@ -88,7 +133,7 @@ impl<'m> Try<'m> {
             attempts = self.attempts, fault = reason, "{} is a dead letter", self.what
         );
         match self.message {
-            Message::Event(event) | Message::Consequence { event, .. } => {
+            Message::Event(event) | Message::Signal { event, .. } | Message::Consequence { event, .. } => {
                 audit(&self.request_id, event, None, reason, Decision::Refused);
             }
             Message::Unreadable { source, .. } => unreadable(&self.request_id, Some(source.as_str()), reason),

@@ -35,6 +35,7 @@ impl App {
                 provisioning,
                 platform.counters(),
                 platform.deactivations(),
+                platform.session_endings(),
                 sign_in_state,
                 platform.clock_rng.clone(),
             ),

@@ -16,6 +16,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let own = [
         kinds::EXCHANGE_INVALID,
         kinds::TOKEN_INVALID,
+        kinds::SIGNED_OUT,
         kinds::SCOPE_MISSING,
         kinds::MINT_REFUSED,
         kinds::SIGN_IN_LOCKED,

@@ -26,6 +26,10 @@ pub(crate) fn of(error: &MintError) -> Problem {
             Problem::new(kinds::SIGN_IN_LOCKED, "Nobody gets tokens at the moment. Ask your administrator.")
                 .because(error)
         }
+        MintError::SignedOut => {
+            Problem::new(kinds::SIGNED_OUT, "Sign in again at your identity provider, and send the new token.")
+                .because(error)
+        }
         MintError::WrongToken(_) => {
             Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
                 .because(error)

@@ -41,6 +41,7 @@ impl App {
                 sessions: platform.sessions(),
                 seats: platform.seats(),
                 sign_in_state: CachedSignInState::new(platform.sign_in_switch(), clock),
+                endings: platform.session_endings(),
                 once_only: platform.once_only(),
                 return_addresses: platform.return_addresses(),
                 deactivations: platform.deactivations(),

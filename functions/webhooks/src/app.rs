@@ -9,13 +9,15 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, FetchError, SecretError};
-use flexgate::store::{EventQueue, Notices};
+use flexgate::store::{EventQueue, Notices, OnceOnly};
+use flexgate::users::PeopleFinder;
 use flexgate::web::Problem;
 use secrecy::SecretString;
 
 use crate::problem;
 use crate::secrets::{SecretFault, WebhookSecrets};
 use crate::settings::WebhookSettings;
+use crate::signals::SignalSource;
 use crate::sources::ConfiguredSource;
 
 /// The time limit for reading the secrets when the gateway starts.
@@ -25,6 +27,9 @@ const START: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct App {
     pub(crate) sources: BTreeMap<SourceName, ConfiguredSource>,
+    pub(crate) signals: BTreeMap<SourceName, SignalSource>,
+    pub(crate) finder: PeopleFinder,
+    pub(crate) once_only: Arc<dyn OnceOnly>,
     pub(crate) secrets: CachedSecret<WebhookSecrets>,
     pub(crate) queue: Arc<dyn EventQueue>,
     pub(crate) notices: Notices,
@@ -58,6 +63,13 @@ impl App {
         let clock = platform.clock_rng.clock.clone();
         Arc::new(Self {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), ConfiguredSource::of(one))).collect(),
+            signals: settings
+                .signals
+                .iter()
+                .map(|(name, one)| (name.clone(), SignalSource::new(name, one, platform)))
+                .collect(),
+            finder: PeopleFinder::of_platform(platform),
+            once_only: platform.once_only(),
             secrets: CachedSecret::that_may_be_unset(&settings.secret_id, platform.secrets.clone(), clock),
             queue: platform.queue(),
             notices: Notices::default(),
@@ -78,6 +90,12 @@ impl App {
     /// Prefetches the sources' secrets, and logs which sources cannot receive deliveries yet. On AWS, the template's
     /// secret is empty at first. So a missing secret stops only its own source, and only until somebody sets it.
     pub async fn prewarm(&self, deadline: Deadline) {
+        for source in self.signals.values() {
+            source.transmitter().prewarm(deadline).await;
+        }
+        if self.sources.is_empty() {
+            return;
+        }
         let Ok(held) = self.secrets.get(deadline).await else { return };
         for (name, source) in &self.sources {
             if let Err(fault) = usable(name, source, &held.value) {

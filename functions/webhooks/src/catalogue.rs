@@ -246,6 +246,62 @@ pub(crate) const GRAPH: &[Row] = &[
     row(&["missed"], Ignored, "Graph could not deliver everything. Check who has left in the meantime"),
 ];
 
+/// Security events of the Shared Signals Framework (<https://openid.net/specs/openid-caep-1_0-final.html>,
+/// <https://openid.net/specs/openid-risc-1_0-final.html>).
+pub(crate) const SSF: &[Row] = &[
+    row(&["https://schemas.openid.net/secevent/caep/event-type/session-revoked"], Person, "end the person's sessions"),
+    row(&["https://schemas.openid.net/secevent/risc/event-type/sessions-revoked"], Person, "end the person's sessions"),
+    row(
+        &["https://schemas.openid.net/secevent/caep/event-type/credential-change"],
+        Person,
+        "end the person's sessions if `change_type` is `revoke`; else nothing",
+    ),
+    row(
+        &["https://schemas.openid.net/secevent/caep/event-type/device-compliance-change"],
+        Person,
+        "end the person's sessions if `current_status` is `not-compliant`; else nothing",
+    ),
+    row(
+        &[
+            "https://schemas.openid.net/secevent/risc/event-type/account-disabled",
+            "https://schemas.openid.net/secevent/risc/event-type/account-purged",
+        ],
+        Person,
+        "deactivate, and end the person's sessions",
+    ),
+    row(
+        &["https://schemas.openid.net/secevent/risc/event-type/account-enabled"],
+        Person,
+        "this source no longer says that the person is inactive; another source may bring the person back",
+    ),
+    row(
+        &["https://schemas.openid.net/secevent/ssf/event-type/verification"],
+        Person,
+        "answer 202, and log that the stream works",
+    ),
+    row(
+        &["https://schemas.openid.net/secevent/ssf/event-type/stream-updated"],
+        Ignored,
+        "the transmitter may have paused or disabled the stream. Check its status there",
+    ),
+    row(
+        &[
+            "https://schemas.openid.net/secevent/risc/event-type/account-credential-change-required",
+            "https://schemas.openid.net/secevent/risc/event-type/credential-compromise",
+        ],
+        Ignored,
+        "the person's sessions go on. To end them, add the type to `events`",
+    ),
+    row(
+        &[
+            "https://schemas.openid.net/secevent/risc/event-type/identifier-changed",
+            "https://schemas.openid.net/secevent/risc/event-type/identifier-recycled",
+        ],
+        Ignored,
+        "a Flex user keeps its username",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -255,8 +311,9 @@ mod tests {
     use super::*;
     use crate::settings::Kind;
 
-    /// The rows of a kind of source.
-    fn of(kind: Kind) -> &'static [Row] {
+    /// The rows of a kind of source. `None` is the kind `ssf`.
+    fn of(kind: Option<Kind>) -> &'static [Row] {
+        let Some(kind) = kind else { return SSF };
         match kind {
             Kind::Standard => STANDARD,
             Kind::Okta => OKTA,
@@ -269,14 +326,15 @@ mod tests {
         }
     }
 
-    const KINDS: [(&str, Kind); 7] = [
-        ("standard", Kind::Standard),
-        ("okta", Kind::Okta),
-        ("auth0", Kind::Auth0),
-        ("workos", Kind::Workos),
-        ("fusionauth", Kind::Fusionauth),
-        ("zitadel", Kind::Zitadel),
-        ("graph", Kind::Graph),
+    const KINDS: [(&str, Option<Kind>); 8] = [
+        ("standard", Some(Kind::Standard)),
+        ("okta", Some(Kind::Okta)),
+        ("auth0", Some(Kind::Auth0)),
+        ("workos", Some(Kind::Workos)),
+        ("fusionauth", Some(Kind::Fusionauth)),
+        ("zitadel", Some(Kind::Zitadel)),
+        ("graph", Some(Kind::Graph)),
+        ("ssf", None),
     ];
 
     /// Compares the tables in `docs/webhooks.md` with the catalogue. `UPDATE=1` rewrites the tables instead.

@@ -14,12 +14,15 @@ mod reading;
 mod routes;
 mod secrets;
 mod settings;
+mod signal_settings;
+mod signals;
 mod source;
 mod sources;
 
 pub use app::{App, StartError};
 pub use openapi::document as openapi;
-pub use routes::deliver::MAX_DELIVERY;
+pub use routes::outcome::MAX_DELIVERY;
 pub use routes::router;
 pub use secrets::{SecretFault, WebhookSecrets};
 pub use settings::{Settings, SourceFault, WebhookSettings};
+pub use signal_settings::{SignalKind, SignalMeaning, SignalSettings};

@@ -22,6 +22,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
         kinds::BODY_MALFORMED,
         kinds::TOO_LARGE,
         kinds::UNSUPPORTED_MEDIA_TYPE,
+        kinds::TOKEN_INVALID,
+        kinds::SUBJECT_FORBIDDEN,
+        kinds::SUBJECT_UNKNOWN,
+        kinds::SUBJECT_UNSUPPORTED,
     ];
     problems(&mut api, "POST", path, &[&delivery, UPSTREAM]);
     problems(&mut api, "GET", path, &[&[kinds::SOURCE_UNKNOWN, kinds::CHALLENGE_INVALID], UPSTREAM]);

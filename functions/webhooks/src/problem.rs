@@ -6,6 +6,7 @@ use flexgate::base::strict_json::StrictJsonError;
 use flexgate::web::{Problem, kinds};
 
 use crate::proof::Unproven;
+use crate::signals::subject::SubjectFault;
 
 pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
@@ -30,4 +31,28 @@ pub(crate) fn no_secret(fault: &dyn std::error::Error) -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate cannot check this delivery at the moment. Try again.")
         .because(fault)
         .retry_after(Some(Duration::from_secs(30)))
+}
+
+/// The request to end sessions carries no bearer token.
+pub(crate) fn no_token() -> Problem {
+    Problem::new(kinds::TOKEN_INVALID, "Send one Authorization header with Bearer and a token of the transmitter.")
+}
+
+/// The token was used before for somebody else, or its id cannot be used.
+pub(crate) fn token_refused() -> Problem {
+    Problem::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.")
+}
+
+pub(crate) fn subject(fault: SubjectFault) -> Problem {
+    let (kind, detail) = match fault {
+        SubjectFault::Malformed => (kinds::BODY_MALFORMED, "Name the person in sub_id, by iss_sub or email."),
+        SubjectFault::Format => (kinds::SUBJECT_UNSUPPORTED, "Name the person by iss_sub or email."),
+        SubjectFault::OtherIssuer => (kinds::SUBJECT_FORBIDDEN, "The token may name only the people of its issuer."),
+    };
+    Problem::new(kind, detail).because(&fault)
+}
+
+/// Nobody is known under this subject.
+pub(crate) fn subject_unknown() -> Problem {
+    Problem::new(kinds::SUBJECT_UNKNOWN, "Flexgate knows nobody under this subject.")
 }

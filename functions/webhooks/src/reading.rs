@@ -90,6 +90,9 @@ impl<'r> Reading<'r> {
     /// `said`, because a second delivery would contain the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
+            Ok(event) if event.action == Action::EndSessions => {
+                Message::Signal { event, people_of: None, reason: "end_sessions".into() }
+            }
             Ok(event) => Message::Event(event),
             Err(reason) => self.unreadable(draft.id.as_deref(), reason, said),
         };
@@ -121,6 +124,8 @@ impl<'r> Reading<'r> {
                 EventMeaning::Refresh | EventMeaning::LookUp => Action::Refresh,
                 EventMeaning::Restore => Action::Restore,
                 EventMeaning::Deactivate => Action::Deactivate,
+                EventMeaning::EndSessions => Action::EndSessions,
+                EventMeaning::Ignore => return Err("the event changes nothing".to_owned()),
             },
             membership: draft.membership.as_deref().map(Into::into),
             directory: draft.directory.as_deref().map(Into::into),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flexgate::authn::Transmitter;
 use flexgate::base::settings::Reader;
 use flexgate::base::strict_json;
 use flexgate::domain::{Role, SourceName};
@@ -10,6 +11,8 @@ use flexgate::platform::Common;
 use http::HeaderName;
 use serde::Deserialize;
 use url::Url;
+
+use crate::signal_settings::{SignalKind, SignalMeaning, SignalSettings};
 
 /// The function's settings.
 #[derive(Debug, Clone)]
@@ -24,7 +27,7 @@ impl Settings {
     /// Reads the settings. Unlike a gateway, the standalone function needs at least one source.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
-        if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
+        if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty() && settings.signals.is_empty()) {
             return reader.wrong(VARIABLE, "is not set: a JSON object of webhook sources, like {\"okta\": {}}");
         }
         Some(Self { common: common?, webhooks: webhooks? })
@@ -36,8 +39,10 @@ impl Settings {
 pub struct WebhookSettings {
     /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
     pub secret_id: String,
-    /// `FLEXGATE_WEBHOOKS`.
+    /// `FLEXGATE_WEBHOOKS`: the sources that prove deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
+    /// `FLEXGATE_WEBHOOKS`: the sources that send signed signals.
+    pub signals: BTreeMap<SourceName, SignalSettings>,
 }
 
 const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
@@ -45,26 +50,43 @@ const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
 impl WebhookSettings {
     /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
-        let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
+        let (sources, signals) = reader.optional(VARIABLE, sources)?.unwrap_or_default();
+        // Signals are signed with the sender's published keys, so they need no secret.
         if sources.is_empty() {
-            return Some(Self::default());
+            return Some(Self { signals, ..Self::default() });
         }
         let hint = "the secret with each webhook source's secret";
-        Some(Self { secret_id: reader.required("WEBHOOK_SECRETS_SECRET_ID", hint)?, sources })
+        Some(Self { secret_id: reader.required("WEBHOOK_SECRETS_SECRET_ID", hint)?, sources, signals })
     }
 }
 
-fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
+type Sources = (BTreeMap<SourceName, SourceSettings>, BTreeMap<SourceName, SignalSettings>);
+
+fn sources(text: &str) -> Result<Sources, String> {
     let document = strict_json::parse(text.as_bytes()).map_err(|error| format!("is {error}"))?;
     let documents: BTreeMap<String, SourceDocument> =
         serde_json::from_value(document).map_err(|error| format!("is not a JSON object of sources: {error}"))?;
-    let mut sources = BTreeMap::new();
+    let (mut sources, mut signals) = Sources::default();
     for (name, document) in documents {
         let parsed: SourceName = name.parse().map_err(|error| format!("names a source that {error}"))?;
-        let settings = document.checked(&parsed).map_err(|fault| format!("has a mistake in {parsed}: {fault}"))?;
-        sources.insert(parsed, settings);
+        let mistake = |fault| format!("has a mistake in {parsed}: {fault}");
+        match document.kind(&parsed).map_err(mistake)? {
+            AnyKind::Secret(kind) => {
+                let settings = document.checked(kind).map_err(mistake)?;
+                sources.insert(parsed, settings);
+            }
+            AnyKind::Signed(kind) => {
+                let settings = document.signals(kind).map_err(mistake)?;
+                signals.insert(parsed, settings);
+            }
+        }
     }
-    Ok(sources)
+    for (name, settings) in &signals {
+        if settings.people_of.as_ref().is_some_and(|other| !sources.contains_key(other)) {
+            return Err(format!("has a mistake in {name}: {}", SourceFault::PeopleOf));
+        }
+    }
+    Ok((sources, signals))
 }
 
 /// The kind of a source. Each kind has its own proofs and event formats.
@@ -89,11 +111,24 @@ pub enum Kind {
     Generic,
 }
 
+/// Either kind of source.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum AnyKind {
+    /// A shared secret proves a delivery.
+    Secret(Kind),
+    /// The sender signs each delivery with its published keys.
+    Signed(SignalKind),
+}
+
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
     /// The settings name no kind, and the source's own name is not a kind.
-    #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
+    #[error(
+        "\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph, generic, ssf and \
+         global-token-revocation"
+    )]
     Kind,
     /// Not a URL with a scheme.
     #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
@@ -110,6 +145,15 @@ pub enum SourceFault {
     /// A generic source lacks a pointer to a required field.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
+    /// A source of signals lacks a required setting.
+    #[error("a source of signals needs \"transmitter\", the URL in its tokens' iss, and \"audience\"")]
+    Signals,
+    /// The URL of a transmitter or of its keys cannot be used.
+    #[error("\"{0}\" {1}")]
+    Address(&'static str, &'static str),
+    /// `people_of` does not name a source.
+    #[error("\"people_of\" must be the name of another webhook source, which has a secret")]
+    PeopleOf,
     /// The setting has no effect for this kind of source.
     #[error("\"{0}\" means nothing to this kind of source")]
     Meaningless(&'static str),
@@ -164,7 +208,7 @@ pub enum ProfileField {
 
 /// What an event's type means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum EventMeaning {
     /// The person is an active user.
     Upsert,
@@ -180,13 +224,21 @@ pub enum EventMeaning {
     LookUp,
     /// The person is no longer an active user.
     Deactivate,
+    /// The person's sessions that began before the event have ended. The person keeps their access.
+    EndSessions,
+    /// The event changes nothing.
+    Ignore,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceDocument {
-    kind: Option<Kind>,
+    kind: Option<AnyKind>,
     issuer: Option<String>,
+    transmitter: Option<String>,
+    audience: Option<String>,
+    jwks_uri: Option<String>,
+    people_of: Option<SourceName>,
     header: Option<String>,
     #[serde(default)]
     members_of: BTreeSet<String>,
@@ -199,9 +251,42 @@ struct SourceDocument {
 }
 
 impl SourceDocument {
-    fn checked(self, name: &SourceName) -> Result<SourceSettings, SourceFault> {
+    /// Returns the kind in the settings, or the kind after which the source is named.
+    fn kind(&self, name: &SourceName) -> Result<AnyKind, SourceFault> {
         let named = || serde_json::from_value(serde_json::Value::from(name.as_str())).map_err(|_| SourceFault::Kind);
-        let kind = self.kind.map_or_else(named, Ok)?;
+        self.kind.map_or_else(named, Ok)
+    }
+
+    fn signals(self, kind: SignalKind) -> Result<SignalSettings, SourceFault> {
+        for (given, field) in [
+            (self.header.is_some(), "header"),
+            (!self.members_of.is_empty(), "members_of"),
+            (!self.map.is_empty(), "map"),
+            (!self.role_map.is_empty(), "role_map"),
+            (kind == SignalKind::GlobalTokenRevocation && !self.events.is_empty(), "events"),
+        ] {
+            if given {
+                return Err(SourceFault::Meaningless(field));
+            }
+        }
+        if self.issuer.as_ref().is_some_and(|issuer| Url::parse(issuer).is_err()) {
+            return Err(SourceFault::Issuer);
+        }
+        let (Some(transmitter), Some(audience)) = (self.transmitter, self.audience) else {
+            return Err(SourceFault::Signals);
+        };
+        Transmitter::check_address(&transmitter).map_err(|why| SourceFault::Address("transmitter", why))?;
+        if let Some(uri) = &self.jwks_uri {
+            Transmitter::check_address(uri).map_err(|why| SourceFault::Address("jwks_uri", why))?;
+        }
+        let meanings = self.events.into_iter().map(|(name, meaning)| Ok((name, signal_meaning(meaning)?)));
+        let events = meanings.collect::<Result<_, SourceFault>>()?;
+        let issuer = self.issuer.map(Into::into);
+        let jwks_uri = self.jwks_uri;
+        Ok(SignalSettings { kind, transmitter, audience, jwks_uri, issuer, people_of: self.people_of, events })
+    }
+
+    fn checked(self, kind: Kind) -> Result<SourceSettings, SourceFault> {
         if self.issuer.as_ref().is_some_and(|issuer| Url::parse(issuer).is_err()) {
             return Err(SourceFault::Issuer);
         }
@@ -224,6 +309,11 @@ impl SourceDocument {
             (!self.members_of.is_empty(), by_member, "members_of"),
             (!self.events.is_empty(), by_type, "events"),
             (!self.map.is_empty(), kind != Kind::Graph, "map"),
+            (self.transmitter.is_some(), false, "transmitter"),
+            (self.audience.is_some(), false, "audience"),
+            (self.jwks_uri.is_some(), false, "jwks_uri"),
+            (self.people_of.is_some(), false, "people_of"),
+            (self.events.values().any(|meaning| *meaning == EventMeaning::Ignore), false, "ignore"),
         ] {
             if given && !means {
                 return Err(SourceFault::Meaningless(field));
@@ -238,6 +328,16 @@ impl SourceDocument {
             role_map: self.role_map.into_iter().map(role).collect::<Result<_, _>>()?,
             events: self.events,
         })
+    }
+}
+
+fn signal_meaning(meaning: EventMeaning) -> Result<SignalMeaning, SourceFault> {
+    match meaning {
+        EventMeaning::EndSessions => Ok(SignalMeaning::EndSessions),
+        EventMeaning::Deactivate => Ok(SignalMeaning::Deactivate),
+        EventMeaning::Ignore => Ok(SignalMeaning::Ignore),
+        EventMeaning::Refresh => Err(SourceFault::Meaningless("refresh")),
+        EventMeaning::Upsert | EventMeaning::Restore | EventMeaning::LookUp => Err(SourceFault::Meaningless("upsert")),
     }
 }
 
@@ -280,6 +380,32 @@ mod tests {
             (r#"{"okta": {"role_map": {"staff": "owner"}}}"#, "role_map"),
             (r#"{"auth0": {"members_of": ["a"]}}"#, "\"members_of\" means nothing"),
             (r#"{"hr": {"kind": "generic"}}"#, "a generic source needs"),
+            (r#"{"okta": {"audience": "a"}}"#, "\"audience\" means nothing"),
+            (r#"{"standard": {"events": {"a": "ignore"}}}"#, "\"ignore\" means nothing"),
+            (r#"{"ssf": {}}"#, "a source of signals needs"),
+            (r#"{"ssf": {"transmitter": "https://idp.example"}}"#, "a source of signals needs"),
+            (r#"{"ssf": {"transmitter": "http://idp.example", "audience": "a"}}"#, "\"transmitter\" must be https"),
+            (
+                r#"{"ssf": {"transmitter": "https://idp.example", "audience": "a", "jwks_uri": "keys"}}"#,
+                "\"jwks_uri\" must be a URL",
+            ),
+            (
+                r#"{"ssf": {"transmitter": "https://idp.example", "audience": "a", "people_of": "okta"}}"#,
+                "\"people_of\" must be",
+            ),
+            (
+                r#"{"ssf": {"transmitter": "https://idp.example", "audience": "a", "events": {"b": "upsert"}}}"#,
+                "\"upsert\" means nothing",
+            ),
+            (
+                r#"{"ssf": {"transmitter": "https://idp.example", "audience": "a", "role_map": {"a": "agent"}}}"#,
+                "\"role_map\" means nothing",
+            ),
+            (
+                r#"{"a": {"kind": "global-token-revocation", "transmitter": "https://idp.example", "audience": "a",
+                   "events": {"b": "ignore"}}}"#,
+                "\"events\" means nothing",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(VARIABLE) && error.contains(says), "{text}: {error}");

@@ -155,7 +155,7 @@ fn service_of_path(path: &str) -> (Service, String, String) {
         return (service, format!("/{rest}"), format!("/{first}"));
     }
     let service = match first {
-        "idp" => Service::Idp,
+        "idp" | ".well-known" => Service::Idp,
         "__sim" => Service::Control,
         _ => Service::Other,
     };

@@ -124,6 +124,8 @@ pub enum Action {
     Restore,
     /// Deactivate the person.
     Deactivate,
+    /// End the person's sessions that began before the event. The person keeps their access, and may sign in again.
+    EndSessions,
 }
 
 /// The profile fields in an event. `None` means that the event does not mention the field.

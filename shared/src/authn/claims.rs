@@ -97,7 +97,7 @@ pub(super) fn judge(
 }
 
 /// Checks `exp`, `nbf` and `iat`. Returns `exp`.
-fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, TokenFault> {
+pub(super) fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, TokenFault> {
     let expires_at = date(claims, "exp")?.ok_or(TokenFault::Missing("exp"))?;
     if expires_at <= now - LEEWAY {
         return Err(TokenFault::Expired);
@@ -111,7 +111,7 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
 }
 
 /// Reads a `NumericDate` (RFC 7519 §2) without its fraction. Returns `None` if the claim is absent.
-fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
+pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     // Rust prints floats without an exponent. So `1e300` has too many digits for an `i64`. Negative values are refused,
     // even `-0.5`.
@@ -124,7 +124,7 @@ fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, T
         .ok_or(TokenFault::Malformed(name))
 }
 
-fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(), TokenFault> {
+pub(super) fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(), TokenFault> {
     let named = strings(claims.get(name).ok_or(TokenFault::Missing(name))?).ok_or(TokenFault::Malformed(name))?;
     let ours = named.iter().any(|one| audiences.iter().any(|audience| audience == one));
     if ours { Ok(()) } else { Err(TokenFault::Audience(name)) }

@@ -100,6 +100,9 @@ pub enum TokenFault {
         /// The claim's name.
         claim: Box<str>,
     },
+    /// A security event token has `exp`, which RFC 8417 §2.2 advises against and the Shared Signals Framework forbids.
+    #[error("the claim {0} is not allowed in this token")]
+    Forbidden(&'static str),
     /// `exp` is in the past by at least [`LEEWAY`](super::LEEWAY).
     #[error("the claim exp has passed")]
     Expired,

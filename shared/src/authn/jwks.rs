@@ -44,10 +44,20 @@ const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(4);
 
 const MAX_DOCUMENT: usize = 256 * 1024;
 
+/// The document that names an issuer's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metadata {
+    /// `{issuer}/.well-known/openid-configuration` (OIDC Discovery §4).
+    OpenId,
+    /// `/.well-known/ssf-configuration`, between the issuer's host and path (Shared Signals Framework 1.0 §7.2).
+    SharedSignals,
+}
+
 /// The keys of one issuer.
 pub(super) struct Keys {
     issuer: Box<str>,
     jwks_uri: Option<Url>,
+    metadata: Metadata,
     http: HttpClient,
     clock_rng: ClockRng,
     /// Held only briefly, because every request reads the state.
@@ -103,7 +113,13 @@ pub(super) enum FetchError {
 
 impl Keys {
     pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: HttpClient, clock_rng: ClockRng) -> Self {
-        Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
+        let (state, fetching) = (RwLock::default(), Mutex::default());
+        Self { issuer, jwks_uri, metadata: Metadata::OpenId, http, clock_rng, state, fetching }
+    }
+
+    /// Looks for the keys in this document.
+    pub(super) fn named_in(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
     }
 
     /// Fetches the keys and discards them. Returns the reason for a failure.
@@ -232,10 +248,23 @@ impl Keys {
         Ok(Cached { keys: Arc::new(keys), fresh_until: self.clock_rng.now() + fresh })
     }
 
-    /// Returns the `jwks_uri` from the issuer's metadata (OIDC Discovery §4).
+    /// Returns the address of the issuer's metadata.
+    fn well_known(&self) -> Result<Url, FetchError> {
+        let issuer = self.issuer.trim_end_matches('/');
+        match self.metadata {
+            Metadata::OpenId => web_address(&format!("{issuer}/.well-known/openid-configuration")),
+            Metadata::SharedSignals => web_address(issuer).map(|mut url| {
+                let path = format!("/.well-known/ssf-configuration{}", url.path().trim_end_matches('/'));
+                url.set_path(&path);
+                url
+            }),
+        }
+        .map_err(|_| FetchError::JwksUri)
+    }
+
+    /// Returns the `jwks_uri` from the issuer's metadata.
     async fn discover(&self, deadline: Deadline) -> Result<Url, FetchError> {
-        let well_known = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let well_known = web_address(&well_known).map_err(|_| FetchError::JwksUri)?;
+        let well_known = self.well_known()?;
         let issuer_is_loopback = is_loopback(&well_known);
         let (_, metadata) = self.get(well_known, deadline).await?;
         if metadata.get("issuer").and_then(Value::as_str) != Some(&*self.issuer) {

@@ -15,6 +15,7 @@ mod preset;
 mod problem;
 mod settings;
 mod token;
+mod transmitter;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use mistakes::SettingsFault;
 pub use preset::Preset;
 pub use settings::{CallerSettings, ExternalIdError, Issuer, IssuerSettings, issuers};
 pub use token::{RELIED_UPON_PARAMETERS, TokenType};
+pub use transmitter::{SignalClaims, SignalToken, Transmitter};
 
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{Deadline, HttpClient};
@@ -111,9 +113,10 @@ impl Verifier {
     }
 }
 
-/// Returns the bearer token. Returns `None` unless there is exactly one `Authorization` header, with the scheme
+/// Returns the request's bearer token (RFC 6750 §2.1). Returns `None` unless there is exactly one `Authorization` header, with the scheme
 /// `Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, unverified_token) = value.to_str().ok()?.split_once(' ')?;

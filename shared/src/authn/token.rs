@@ -28,10 +28,10 @@ pub enum TokenType {
 }
 
 /// A token with an unchecked signature. Its content is not trustworthy.
-pub(super) struct UnverifiedToken<'t> {
+pub(super) struct UnverifiedToken<'t, T = TokenType> {
     pub(super) algorithm: Algorithm,
     pub(super) unverified_kid: Option<Box<str>>,
-    pub(super) token_type: TokenType,
+    pub(super) token_type: T,
     unverified_claims: Map<String, Value>,
     signed: &'t str,
     signature: Vec<u8>,
@@ -39,13 +39,36 @@ pub(super) struct UnverifiedToken<'t> {
 
 impl<'t> UnverifiedToken<'t> {
     pub(super) fn parse(unverified_token: &'t str) -> Result<Self, CallerError> {
+        Self::parse_as(unverified_token, token_type)
+    }
+}
+
+impl<'t> UnverifiedToken<'t, ()> {
+    /// Parses a token whose header must have this `typ`.
+    pub(super) fn of_type(unverified_token: &'t str, typ: &str) -> Result<Self, CallerError> {
+        let is_right = |header: &Map<String, Value>| match normalised_type(header)? {
+            Some(named) if named == typ => Ok(()),
+            _ => Err(TokenFault::Type),
+        };
+        Self::parse_as(unverified_token, is_right)
+    }
+}
+
+impl<'t, T> UnverifiedToken<'t, T> {
+    fn parse_as(
+        unverified_token: &'t str,
+        read_type: impl Fn(&Map<String, Value>) -> Result<T, TokenFault>,
+    ) -> Result<Self, CallerError> {
         if unverified_token.len() > MAX_TOKEN_BYTES {
             return Err(CallerError::TooLarge);
         }
-        Ok(Self::take_apart(unverified_token)?)
+        Ok(Self::take_apart(unverified_token, read_type)?)
     }
 
-    fn take_apart(unverified_token: &'t str) -> Result<Self, TokenFault> {
+    fn take_apart(
+        unverified_token: &'t str,
+        read_type: impl Fn(&Map<String, Value>) -> Result<T, TokenFault>,
+    ) -> Result<Self, TokenFault> {
         let (signed, signature) = unverified_token.rsplit_once('.').ok_or(TokenFault::Shape)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenFault::Shape)?;
         let segments = [header, claims, signature];
@@ -68,7 +91,7 @@ impl<'t> UnverifiedToken<'t> {
                 Some(Value::String(kid)) => Some(kid.as_str().into()),
                 Some(_) => return Err(TokenFault::Header("kid")),
             },
-            token_type: token_type(&header)?,
+            token_type: read_type(&header)?,
             unverified_claims: present(object(claims, Part::Claims)?),
             signed,
             signature,
@@ -99,17 +122,24 @@ fn present(mut claims: Map<String, Value>) -> Map<String, Value> {
     claims
 }
 
-/// Reads the token's type from `typ`, ignoring case and the prefix `application/` (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
-    let typ = match header.get("typ") {
-        None | Some(Value::Null) => return Ok(TokenType::Absent),
-        Some(Value::String(typ)) => typ.to_ascii_lowercase(),
-        Some(_) => return Err(TokenFault::Header("typ")),
-    };
-    match typ.strip_prefix("application/").unwrap_or(&typ) {
-        "at+jwt" => Ok(TokenType::AccessToken),
-        "jwt" => Ok(TokenType::Jwt),
-        _ => Err(TokenFault::Type),
+    match normalised_type(header)?.as_deref() {
+        None => Ok(TokenType::Absent),
+        Some("at+jwt") => Ok(TokenType::AccessToken),
+        Some("jwt") => Ok(TokenType::Jwt),
+        Some(_) => Err(TokenFault::Type),
+    }
+}
+
+/// Reads the token's type from `typ`, ignoring case and the prefix `application/` (RFC 7515 §4.1.9).
+fn normalised_type(header: &Map<String, Value>) -> Result<Option<String>, TokenFault> {
+    match header.get("typ") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(typ)) => {
+            let typ = typ.to_ascii_lowercase();
+            Ok(Some(typ.strip_prefix("application/").unwrap_or(&typ).to_owned()))
+        }
+        Some(_) => Err(TokenFault::Header("typ")),
     }
 }
 

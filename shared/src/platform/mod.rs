@@ -14,8 +14,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
-    People, ReturnAddresses, ScimStore, Seats, SessionList, Sessions, SignInSwitch, SqsQueue, StoreAt, StoreError,
-    UsernameIndex,
+    People, ReturnAddresses, ScimStore, Seats, SessionEndings, SessionList, Sessions, SignInSwitch, SqsQueue, StoreAt,
+    StoreError, UsernameIndex, WhoIsWho,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -62,6 +62,8 @@ ports! {
     sessions: Sessions;
     /// Returns the store's answers about which of a person's sessions is the newest.
     seats: Seats;
+    /// Returns the record of when people's sessions ended.
+    session_endings: SessionEndings;
     /// Returns the list of sessions, for administrators.
     session_list: SessionList;
     /// Returns the switch with which operators end all sessions, or let nobody sign in.
@@ -84,6 +86,8 @@ ports! {
     people: People;
     /// Returns the store's answers about who is inactive.
     deactivations: Deactivations;
+    /// Returns the ledger's answers about whom a key means.
+    who_is_who: WhoIsWho;
     /// Returns the notes about refused requests and ignored events.
     notes: Notes;
     /// Returns the index of Flex's users by username, regardless of case.

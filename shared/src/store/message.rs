@@ -7,7 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Note, fingerprint};
-use crate::domain::ledger::PersonId;
+use crate::domain::ledger::{PersonId, Source};
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
 /// The source of a job that Flexgate makes itself.
@@ -53,6 +53,16 @@ pub enum Message {
         event: IdentityEvent,
         /// The group, application or directory that has ended.
         ended: Ended,
+    },
+    /// A security signal to apply: sessions must end, or a person's account was disabled or enabled.
+    Signal {
+        /// What has happened to whom.
+        event: IdentityEvent,
+        /// Another source of the ledger that has the same ids for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        people_of: Option<Source>,
+        /// The type of the signal, as its sender names it.
+        reason: Box<str>,
     },
     /// A job that stores a note for administrators.
     Note(Note),
@@ -143,7 +153,8 @@ impl Lane {
 
 impl Message {
     /// The names in JSON of all kinds of message that this version can read.
-    pub const KINDS: [&str; 7] = ["event", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
+    pub const KINDS: [&str; 8] =
+        ["event", "signal", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
 
     /// Makes the jobs that queue a reconciliation for each of these members of the group.
     #[must_use]
@@ -161,7 +172,7 @@ impl Message {
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
-            Self::Event(event) | Self::Consequence { event, .. } => event.source.as_str(),
+            Self::Event(event) | Self::Signal { event, .. } | Self::Consequence { event, .. } => event.source.as_str(),
             Self::Unreadable { source, .. } | Self::Ended { source, .. } => source.as_str(),
             Self::Reconcile { .. } | Self::FanOut { .. } => OWN,
             Self::Note(note) => &note.source,
@@ -172,7 +183,9 @@ impl Message {
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
-            Self::Event(event) | Self::Consequence { event, .. } => event.id.as_str().into(),
+            Self::Event(event) | Self::Signal { event, .. } | Self::Consequence { event, .. } => {
+                event.id.as_str().into()
+            }
             Self::Ended { event, after: None, .. } => event.as_str().into(),
             Self::Ended { event, after: Some(after), .. } => format!("{event}>{after}").into(),
             Self::Unreadable { id, .. } => id.as_str().into(),
@@ -186,7 +199,7 @@ impl Message {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Event(_) | Self::Unreadable { .. } | Self::Ended { .. } | Self::Note(_) => {
+            Self::Event(_) | Self::Signal { .. } | Self::Unreadable { .. } | Self::Ended { .. } | Self::Note(_) => {
                 fingerprint(&[self.source(), &self.id()])
             }
             Self::Consequence { event, .. } => {
@@ -204,7 +217,7 @@ impl Message {
     #[must_use]
     pub fn group(&self) -> String {
         match self {
-            Self::Event(event) | Self::Consequence { event, .. } => {
+            Self::Event(event) | Self::Signal { event, .. } | Self::Consequence { event, .. } => {
                 fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()])
             }
             Self::Note(note) => fingerprint(&["note", &note.key()]),
@@ -220,7 +233,11 @@ impl Message {
     pub fn lane(&self) -> Lane {
         match self {
             // The webhooks function sends these messages, and it may not send to the bulk queue.
-            Self::Event(_) | Self::Unreadable { .. } | Self::Ended { after: None, .. } | Self::Note(_) => Lane::Events,
+            Self::Event(_)
+            | Self::Signal { .. }
+            | Self::Unreadable { .. }
+            | Self::Ended { after: None, .. }
+            | Self::Note(_) => Lane::Events,
             Self::Reconcile { .. }
             | Self::FanOut { .. }
             | Self::Ended { after: Some(_), .. }

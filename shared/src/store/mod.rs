@@ -14,6 +14,7 @@ mod notices;
 mod people;
 mod problem;
 pub mod scim;
+mod session_endings;
 mod sessions;
 mod settings;
 mod sign_in_state;
@@ -35,8 +36,12 @@ pub use events::{Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, Eve
 pub use logins::ReturnAddresses;
 pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use notices::Notices;
-pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
+pub use people::{
+    Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, WhoIsWho,
+    Written,
+};
 pub use scim::ScimStore;
+pub use session_endings::{EndedUntil, EndingKey, SessionEndings};
 pub use sessions::{
     Lease, ListedSession, Seat, Seats, Session, SessionKey, SessionList, SessionOrigin, SessionPage, SessionPosition,
     Sessions,

@@ -148,6 +148,22 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
+/// What the ledger's keys lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownUser {
+    /// The person's username, as Flex spells it.
+    pub username: Username,
+    /// The person's current Flex user. `None` if there is none yet.
+    pub flex_user_sid: Option<FlexUserSid>,
+}
+
+/// Says whom a key of the ledger means, without giving access to the statements.
+#[async_trait]
+pub trait WhoIsWho: fmt::Debug + Send + Sync {
+    /// Returns the person with this key.
+    async fn who_is(&self, key: &PersonKey) -> Result<Option<KnownUser>, StoreError>;
+}
+
 /// A Flex user in the username index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenUser {

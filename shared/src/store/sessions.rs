@@ -226,6 +226,9 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Ends all sessions of a Flex user, and returns their number.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 
+    /// Ends the sessions of a Flex user that began at `at` or earlier, and returns their keys. Later sessions stay.
+    async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError>;
+
     /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes
     /// ended sessions by itself.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;

@@ -17,6 +17,7 @@ mod people;
 mod people_tables;
 mod scim;
 mod scim_tables;
+mod session_endings;
 mod session_tables;
 mod sessions;
 mod sign_in_state;

@@ -104,14 +104,20 @@ fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
 /// Returns the headers and the exact bytes of a JSON body of at most `limit` bytes. A signature check needs the exact
 /// bytes. The content type must be `application/json` or `application/…+json`. Does not parse the body.
 pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
-    let essence = essence(parts.headers.get(CONTENT_TYPE));
+    let (headers, essence, bytes) = raw_body(request, limit).await?;
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
-        Ok((parts.headers, bytes))
+        Ok((headers, bytes))
     } else {
         Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."))
     }
+}
+
+/// Returns the headers, the media type in lower case, and the exact bytes of a body of at most `limit` bytes.
+pub async fn raw_body(request: Request, limit: usize) -> Result<(HeaderMap, String, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
+    let essence = essence(parts.headers.get(CONTENT_TYPE));
+    Ok((parts.headers, essence, bytes))
 }
 
 /// Reads a form's parameters in order. The caller must have checked the content type.

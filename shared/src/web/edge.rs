@@ -175,7 +175,7 @@ impl Edge {
         if let Some(allow) = from.headers().get(header::ALLOW) {
             headers.insert(header::ALLOW, allow.clone());
         }
-        if parts.kind == kinds::TOKEN_INVALID {
+        if [kinds::TOKEN_INVALID, kinds::SIGNED_OUT].contains(&parts.kind) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = problem.wait_seconds() {

@@ -16,7 +16,7 @@ mod path;
 mod problem;
 mod query;
 
-pub use body::{Fields, MAX_BODY, form, raw_json};
+pub use body::{Fields, MAX_BODY, form, raw_body, raw_json};
 pub use cdn::CdnSettings;
 pub use client::{ClientNetwork, ClientSettings, Networks, Peer, network_prefix};
 pub use context::Context;

@@ -130,7 +130,7 @@ fn response(kinds: &[&Kind]) -> Response {
     let codes: Vec<_> = kinds.iter().map(|kind| format!("`{}`", kind.code)).collect();
     let mut response =
         ResponseBuilder::new().description(codes.join(", ")).content("application/problem+json", content);
-    if kinds.contains(&kinds::TOKEN_INVALID) {
+    if [kinds::TOKEN_INVALID, kinds::SIGNED_OUT].iter().any(|kind| kinds.contains(kind)) {
         response = response.header("www-authenticate", header("`Bearer`", Type::String));
     }
     response.build()

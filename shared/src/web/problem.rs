@@ -59,6 +59,8 @@ kinds! {
     QUERY_INVALID = BAD_REQUEST "query_invalid" "Query parameters are missing or wrong";
     /// There is no valid bearer token.
     TOKEN_INVALID = UNAUTHORIZED "token_invalid" "A valid bearer token is required";
+    /// The caller's identity system has ended the person's sessions after it issued this token.
+    SIGNED_OUT = UNAUTHORIZED "signed_out" "You have been signed out: sign in again";
     /// The token lacks a scope.
     SCOPE_MISSING = FORBIDDEN "scope_missing" "The token lacks a scope";
     /// The policy does not allow this caller to mint this token.
@@ -111,6 +113,12 @@ kinds! {
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
     /// A GET request without a challenge of this source.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
+    /// A request to end sessions names a person of another issuer.
+    SUBJECT_FORBIDDEN = FORBIDDEN "subject_forbidden" "The token may not name this person";
+    /// A request to end sessions names nobody whom Flexgate knows.
+    SUBJECT_UNKNOWN = NOT_FOUND "subject_unknown" "Nobody is known under this subject";
+    /// A request to end sessions names the person in a way that Flexgate does not support.
+    SUBJECT_UNSUPPORTED = UNPROCESSABLE_ENTITY "subject_unsupported" "Flexgate does not support this kind of subject";
     /// Twilio refused what the caller requested.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// SCIM: the body is not valid for this request.

@@ -13,12 +13,15 @@ async function freePort() {
   return port;
 }
 
-export async function start() {
+// Starts the gateway with these environment variables in addition.
+export async function start(variables = {}) {
   const binary = process.env.FLEXGATE_BIN;
   if (!binary) throw new Error("FLEXGATE_BIN must name the binary flexgate");
   const folder = await mkdtemp(join(tmpdir(), "flexgate-judge-"));
   const [port, simulator, tls] = [await freePort(), await freePort(), await freePort()].map(String);
-  const child = spawn(binary, ["--port", port, "--simulator-port", simulator, "--tls-port", tls, "--data-dir", folder]);
+  const child = spawn(binary, ["--port", port, "--simulator-port", simulator, "--tls-port", tls, "--data-dir", folder], {
+    env: { ...process.env, ...variables },
+  });
   let said = "";
   await new Promise((ready, failed) => {
     const hear = (chunk) => {
@@ -32,6 +35,7 @@ export async function start() {
   const { standard: secret } = JSON.parse(await readFile(join(folder, "secrets", "webhook-secrets.json"), "utf8"));
   return {
     secret,
+    url: `http://localhost:${port}`,
     deliver: (headers, body) =>
       fetch(`http://127.0.0.1:${port}/webhooks/standard`, {
         method: "POST",

@@ -51,6 +51,10 @@ pub enum MintError {
     /// A source has reported the person as inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
+    /// The person's identity system has ended the person's sessions since it issued the token, or nobody knows when it
+    /// issued the token.
+    #[error("the person was signed out after the token was issued")]
+    SignedOut,
     /// Another request is changing the person in the people ledger. The change takes at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
-use flexgate::domain::{Caller, FlexUser};
-use flexgate::store::{CachedSignInState, Counters, Deactivations};
+use flexgate::domain::{Caller, FlexUser, FlexUserSid};
+use flexgate::store::{CachedSignInState, Counters, Deactivations, EndingKey, SessionEndings};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
@@ -47,6 +47,7 @@ pub struct Minting {
     provisioning: Arc<Provisioning>,
     counters: Arc<dyn Counters>,
     deactivations: Arc<dyn Deactivations>,
+    endings: Arc<dyn SessionEndings>,
     sign_in_state: CachedSignInState,
     clock_rng: ClockRng,
     recent_users: RecentUsers,
@@ -80,6 +81,7 @@ impl Minting {
         provisioning: Arc<Provisioning>,
         counters: Arc<dyn Counters>,
         deactivations: Arc<dyn Deactivations>,
+        endings: Arc<dyn SessionEndings>,
         sign_in_state: CachedSignInState,
         clock_rng: ClockRng,
     ) -> Self {
@@ -91,6 +93,7 @@ impl Minting {
             provisioning,
             counters,
             deactivations,
+            endings,
             sign_in_state,
             clock_rng,
             recent_users: RecentUsers::default(),
@@ -119,16 +122,19 @@ impl Minting {
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found, early) = if grant.for_self {
-            // Run the three store calls concurrently, to save time.
-            let bound = self.provisioning.bindings().user_of(&caller.identity);
+            // Run the store calls concurrently, to save time.
+            let bound = self.still_signed_in(caller, &grant);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
             present?;
             self.own_user_and_token(caller, &grant, bound?, deadline, discarded).await?
         } else {
-            let (counted, present) = tokio::join!(self.count(caller, &grant), self.present(&grant));
+            let signed_in = self.check_signed_in(caller, vec![EndingKey::Identity(caller.identity.clone())]);
+            let (counted, signed_in, present) =
+                tokio::join!(self.count(caller, &grant), signed_in, self.present(&grant));
             counted?;
             present?;
+            signed_in?;
             let user = self.named_user(&grant, deadline).await?;
             admit(&grant, &user)?;
             (user, MatchedBy::Named, None)
@@ -199,6 +205,21 @@ impl Minting {
         }
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
+    }
+
+    /// Returns the Flex user bound to the caller. Refuses a token that the caller's issuer made before the person was signed
+    /// out.
+    async fn still_signed_in(&self, caller: &Caller, grant: &MintGrant) -> Result<Option<FlexUserSid>, MintError> {
+        let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
+        let mut keys = vec![EndingKey::Identity(caller.identity.clone()), EndingKey::Username(grant.username.key())];
+        keys.extend(bound.iter().cloned().map(EndingKey::FlexUser));
+        self.check_signed_in(caller, keys).await?;
+        Ok(bound)
+    }
+
+    async fn check_signed_in(&self, caller: &Caller, keys: Vec<EndingKey>) -> Result<(), MintError> {
+        let ended = self.endings.ended_until(&keys).await?;
+        if ended.ends(caller.issued_at) { Err(MintError::SignedOut) } else { Ok(()) }
     }
 
     /// Counts one more mint by this caller, even if the mint fails later. Each user that a service names has a separate

@@ -274,7 +274,7 @@ fn error_of(kind: &Kind) -> &'static str {
         kind if kind == kinds::TOKEN_INVALID => "invalid_client",
         kind if kind == kinds::SCOPE_MISSING => "unauthorized_client",
         kind if kind == kinds::ROLE_FORBIDDEN => "invalid_scope",
-        kind if kind == kinds::MINT_REFUSED || kind == kinds::USER_AMBIGUOUS => "invalid_grant",
+        kind if [kinds::MINT_REFUSED, kinds::USER_AMBIGUOUS, kinds::SIGNED_OUT].contains(&kind) => "invalid_grant",
         kind if kind == kinds::SIGN_IN_LOCKED
             || kind.status == StatusCode::TOO_MANY_REQUESTS
             || kind.status == StatusCode::SERVICE_UNAVAILABLE =>

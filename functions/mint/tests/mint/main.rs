@@ -15,5 +15,6 @@ mod lock;
 mod newcomers;
 mod request;
 mod rotation;
+mod signed_out;
 mod together;
 mod upstream;

@@ -9,7 +9,9 @@ use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{ProfileName, SsoProfile, SsoProfiles};
 use flexgate::secrets::{CachedSecret, Held};
-use flexgate::store::{CachedSignInState, Deactivations, EventQueue, OnceOnly, ReturnAddresses, Seats, Sessions};
+use flexgate::store::{
+    CachedSignInState, Deactivations, EventQueue, OnceOnly, ReturnAddresses, Seats, SessionEndings, Sessions,
+};
 use flexgate::twilio::{Sso, SsoConfiguration};
 use time::OffsetDateTime;
 use url::Url;
@@ -39,6 +41,8 @@ pub struct SignInParts {
     pub seats: Arc<dyn Seats>,
     /// The switch with which operators end all sessions, or let nobody sign in.
     pub sign_in_state: CachedSignInState,
+    /// The record of when people's identity systems ended their sessions.
+    pub endings: Arc<dyn SessionEndings>,
     /// Ensures that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
     /// Return addresses that are too long for a login cookie.

@@ -7,8 +7,8 @@ use std::time::Duration as StdDuration;
 use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
-use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
-use flexgate::store::{Lease, Session, SessionKey};
+use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, Username, WorkerSid};
+use flexgate::store::{EndingKey, Lease, Session, SessionKey};
 use flexgate::telemetry;
 use flexgate::twilio::{ApiError, TwilioError};
 use secrecy::SecretString;
@@ -168,9 +168,20 @@ impl SignIn {
             Some("it was not used for too long")
         } else if self.parts.sign_in_state.get().await?.ends(session.created_at) {
             Some("an operator has ended all sessions")
+        } else if self.was_ended(session).await? {
+            Some("the person's identity system has ended it")
         } else {
             None
         })
+    }
+
+    /// Whether the person's identity system has ended the session. The session may still be in the store, for example
+    /// because it was stored while the others ended.
+    async fn was_ended(&self, session: &Session) -> Result<bool, Fault> {
+        let mut keys = vec![EndingKey::FlexUser(session.flex_user_sid.clone())];
+        let username = session.origin.username.as_ref().and_then(|name| name.trim().parse::<Username>().ok());
+        keys.extend(username.map(|username| EndingKey::Username(username.key())));
+        Ok(self.parts.endings.ended_until(&keys).await?.ends(Some(session.created_at)))
     }
 
     /// Refuses a session whose person has signed in elsewhere, if the profile allows one sign-in at a time. The session

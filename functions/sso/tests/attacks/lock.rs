@@ -1,6 +1,7 @@
 //! An operator ends all sessions, or lets nobody sign in.
 
-use flexgate::store::{SignInSwitch as _, SqliteStore};
+use flexgate::domain::Username;
+use flexgate::store::{EndingKey, SessionEndings as _, SignInSwitch as _, SqliteStore};
 use flexgate_test_support::World;
 use time::Duration;
 
@@ -72,4 +73,31 @@ async fn g22_a_store_that_fails_lets_nobody_in() {
     assert_eq!(browser.get("/sso/default/login").await.problem(), (503, "unavailable".into()));
     world.sql("ALTER TABLE gone RENAME TO sign_in_state");
     assert_eq!(browser.call("/sso/token").await.status, 200);
+}
+
+#[tokio::test]
+async fn g17_a_session_that_the_list_lacks_is_refused_at_once_and_a_later_one_is_not() {
+    let (world, mut browser) = signed_in().await;
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    // Nobody has removed the session, as if it had been stored while the others ended.
+    let ada = EndingKey::Username("ADA".parse::<Username>().unwrap().key());
+    let at = world.clock_rng().now();
+    store(&world).record_ending(std::slice::from_ref(&ada), at).await.unwrap();
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
+    world.advance(Duration::seconds(1)).await;
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    // The event comes again, and an earlier one comes late.
+    for late in [at, at - Duration::HOUR] {
+        store(&world).record_ending(std::slice::from_ref(&ada), late).await.unwrap();
+        assert_eq!(browser.call("/sso/token").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn g17_a_store_that_cannot_tell_serves_nobody() {
+    let (world, mut browser) = signed_in().await;
+    world.sql("DROP TABLE session_endings");
+    assert_eq!(browser.call("/sso/token").await.status, 503);
 }

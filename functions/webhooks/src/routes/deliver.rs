@@ -6,8 +6,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
-use flexgate::store::{Message, Note, Noted, note_briefly};
-use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::web::{Context, Path, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,15 +13,16 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use super::outcome::{Counts, MAX_DELIVERY, audit, log_delivery};
+use super::{push, revocation};
 use crate::app::App;
 use crate::problem;
 use crate::proof::Unproven;
 use crate::reading::Reading;
+use crate::signal_settings::SignalKind;
+use crate::signals::SignalSource;
 use crate::source::{Challenged, Delivery};
 use crate::sources::ConfiguredSource;
-
-/// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
-pub const MAX_DELIVERY: usize = 256 * 1024;
 
 /// The maximum length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 4096;
@@ -76,6 +75,10 @@ struct Verification {
 ///
 /// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. Microsoft Graph verifies
 /// an address with a POST that has `?validationToken=`. The answer to that is 200, with the token as text.
+///
+/// A source of the kind `ssf` sends a security event token with `content-type: application/secevent+jwt`. The answer is
+/// 202 without a body, or 400 with `err` and `description` (RFC 8935). A source of the kind `global-token-revocation` gets
+/// 204.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",
@@ -83,7 +86,10 @@ struct Verification {
     tag = "webhooks",
     params(Source),
     request_body(content = serde_json::Value, description = "Exactly as the source sends it: the signature covers it."),
-    responses((status = 202, description = "The events are durably queued", body = Accepted)),
+    responses(
+        (status = 202, description = "The events are durably queued", body = Accepted),
+        (status = 204, description = "The end of the person's sessions is durably queued"),
+    ),
     security(("webhook" = [])),
 )]
 pub(crate) async fn receive(
@@ -93,6 +99,12 @@ pub(crate) async fn receive(
     context: Context,
     request: Request,
 ) -> Result<Response, Problem> {
+    if let Some(source) = app.signal_source(&name) {
+        return match source.kind() {
+            SignalKind::Ssf => push::receive(source, &app, &context, request).await,
+            SignalKind::GlobalTokenRevocation => revocation::receive(source, &app, &context, request).await,
+        };
+    }
     let (name, source) = app.source(&name)?;
     if let Some(answer) = challenged(source, request.headers(), &query)? {
         return Ok(answer);
@@ -102,8 +114,7 @@ pub(crate) async fn receive(
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
-        let (code, reason) = (problem.kind().code, problem.detail());
-        app.note(app.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
+        app.note_refused(name, problem).await;
     }
     taken
 }
@@ -127,29 +138,15 @@ async fn take(
     if !messages.is_empty() {
         app.queue.send(&messages, app.clock_rng.now()).await.map_err(|error| Problem::from(&error))?;
     }
-    tracing::info!(
-        target: "flexgate::webhooks",
-        request_id = context.request_id.as_str(),
-        source = name.as_str(),
-        accepted = messages.len(),
-        ignored,
-        dropped,
-        "delivery"
-    );
+    let accepted = messages.len();
+    log_delivery(name, &Counts { accepted, ignored, dropped }, context);
     if dropped > 0 {
         audit(name, "item_unproven", context);
     }
     for (kind, row) in relevant {
-        telemetry::ignored_event();
-        if app.note(app.about(name, Noted::Ignored, &kind, "ignored", row.text)).await {
-            tracing::warn!(
-                target: "flexgate::webhooks",
-                request_id = context.request_id.as_str(), source = name.as_str(), event_type = kind, why = row.text,
-                "an event that may change who has access is ignored"
-            );
-        }
+        app.note_ignored(name, &kind, row, context).await;
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": accepted }))).into_response())
 }
 
 /// Answers the challenge with which Okta verifies an address
@@ -167,6 +164,9 @@ pub(crate) async fn challenge(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if app.signal_source(&name).is_some() {
+        return Err(problem::no_challenge());
+    }
     let (_, source) = app.source(&name)?;
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
@@ -187,25 +187,8 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
 }
 
 impl App {
-    fn about(&self, source: &SourceName, noted: Noted, route: &str, code: &str, reason: &str) -> Note {
-        Note {
-            noted,
-            source: source.as_str().into(),
-            route: route.into(),
-            code: code.into(),
-            reason: reason.into(),
-            external_id: None,
-            times: 1,
-            at: self.clock_rng.now(),
-        }
-    }
-
-    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. Ignores a
-    /// failure to store the note, so that the sender's answer stays the same.
-    async fn note(&self, note: Note) -> bool {
-        let Some(note) = self.notices.due(note) else { return false };
-        note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;
-        true
+    fn signal_source(&self, unverified_name: &str) -> Option<&SignalSource> {
+        self.signals.get(&unverified_name.parse().ok()?)
     }
 
     fn source(&self, unverified_name: &str) -> Result<(&SourceName, &ConfiguredSource), Problem> {
@@ -217,9 +200,4 @@ impl App {
 fn refuse(name: &SourceName, error: Unproven, context: &Context) -> Problem {
     audit(name, "delivery_unproven", context);
     problem::unproven(error)
-}
-
-fn audit(name: &SourceName, reason: &str, context: &Context) {
-    Audit { action: "webhook", issuer: Some(name.as_str()), reason: Some(reason), ..Audit::default() }
-        .write(&context.request_id, Decision::Refused);
 }

@@ -1,6 +1,9 @@
 //! The HTTP routes of this function.
 
 pub(crate) mod deliver;
+pub(crate) mod outcome;
+mod push;
+mod revocation;
 
 use std::sync::Arc;
 

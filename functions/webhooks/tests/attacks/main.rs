@@ -1,4 +1,4 @@
-//! Tests attacks on webhooks (W1–W16), with the real router, queue and consumer and a simulated Twilio.
+//! Tests attacks on webhooks (W1–W16, and G1–G15 for signals), with the real router, queue and consumer and a simulated Twilio.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,10 @@ mod field;
 mod fuzz;
 mod ledger;
 mod meanings;
+mod revocations;
 mod shapes;
+mod signal_meanings;
+mod signals;
 mod signatures;
 mod unset;
 mod vendors;
@@ -86,6 +89,11 @@ impl Hooks {
     pub async fn with(sources: &Value) -> Self {
         let world = World::on_one_clock().await;
         world.write_secret("webhook-secrets", &secrets());
+        Self::over(world, sources).await
+    }
+
+    /// Starts the functions in this world, with `sources` as the configuration of webhooks.
+    pub async fn over(world: World, sources: &Value) -> Self {
         let (platform, router) = start(&world, sources).await.unwrap();
         let mut reader = world.reader();
         let settings = flexgate_apply::Settings::read(&mut reader);

@@ -110,6 +110,7 @@ fn takes_access_away(letter: &DeadLetter) -> bool {
         Ok(Message::Event(event) | Message::Consequence { event, .. }) => {
             event.action == Action::Deactivate || event.look_up
         }
+        Ok(Message::Signal { event, .. }) => event.action != Action::Restore,
         Ok(Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. }) => true,
         Ok(Message::Unreadable { .. } | Message::Note(_)) | Err(_) => false,
     }

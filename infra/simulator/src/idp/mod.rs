@@ -40,6 +40,8 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     let segments = call.segments();
     match (call.method.as_str(), segments.get(1..).unwrap_or_default()) {
         ("GET", [".well-known", "openid-configuration" | "oauth-authorization-server"]) => discovery(world),
+        // The well-known part comes before the path of the issuer (Shared Signals Framework 1.0 §7.2).
+        ("GET", ["ssf-configuration", "idp"]) => ssf_configuration(world),
         ("GET", ["jwks"]) => jwks(world),
         ("GET", ["authorize"]) => authorize::begin(world, call),
         ("POST", ["authorize", "decision"]) => authorize::decide(world, call),
@@ -72,6 +74,18 @@ fn discovery(world: &World) -> Response {
             "authorization_response_iss_parameter_supported": true,
         }),
     );
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(JWKS_MAX_AGE));
+    response
+}
+
+/// The metadata of the provider as a transmitter of security events.
+fn ssf_configuration(world: &World) -> Response {
+    let issuer = world.issuer();
+    let body = json!({
+        "spec_version": "1_0", "issuer": issuer, "jwks_uri": format!("{issuer}/jwks"),
+        "delivery_methods_supported": ["urn:ietf:rfc:8935"],
+    });
+    let mut response = web::json(StatusCode::OK, &body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(JWKS_MAX_AGE));
     response
 }

@@ -19,6 +19,7 @@ mod once_only;
 mod people;
 mod scim;
 mod sealed;
+mod session_endings;
 mod session_list;
 mod sessions;
 mod sign_in_state;

@@ -24,7 +24,9 @@ use super::{DynamoStore, PK, SK, TRIES, crowded, item_of, n, number, pause, requ
 use crate::domain::ledger::{Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
-use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
+use crate::store::people::{
+    Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, Stating, WhoIsWho, Written,
+};
 
 /// The sort key of a statement about a subject for whom the ledger has no person yet. The partition key is that of
 /// the subject's pointer.
@@ -237,6 +239,18 @@ impl Deactivations for DynamoStore {
         let (by_user, by_name) =
             future::try_join(self.leads_to_inactive(user).boxed(), self.leads_to_inactive(username).boxed()).await?;
         Ok(by_user || by_name)
+    }
+}
+
+#[async_trait]
+impl WhoIsWho for DynamoStore {
+    async fn who_is(&self, key: &PersonKey) -> Result<Option<KnownUser>, StoreError> {
+        let Some(pointer) = self.item(&Pointer::of(key).pk(), POINTER).await? else { return Ok(None) };
+        let Some(head) = self.item(&head_pk(super::parsed(&pointer, "person_id")?), HEAD).await? else {
+            return Ok(None);
+        };
+        let person = items::read_head(&head)?;
+        Ok(Some(KnownUser { username: person.username, flex_user_sid: person.flex_user_sid }))
     }
 }
 

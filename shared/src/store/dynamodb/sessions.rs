@@ -221,6 +221,22 @@ impl Sessions for DynamoStore {
         Ok(ended)
     }
 
+    async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError> {
+        let mut ended = Vec::new();
+        for key in self.sessions_of(user).await? {
+            let request = self.client().await.delete_item().table_name(&*self.table);
+            let request = request
+                .key(PK, s(pk(&key)))
+                .key(SK, s(SESSION))
+                .condition_expression("created_at <= :at")
+                .expression_attribute_values(":at", seconds(at));
+            if refused(request.send().await)?.is_some() {
+                ended.push(key);
+            }
+        }
+        Ok(ended)
+    }
+
     /// Does nothing: the table's TTL removes expired sessions.
     async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)

@@ -12,7 +12,9 @@ use super::SqliteStore;
 use super::values::parsed;
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
-use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
+use crate::store::people::{
+    Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, Stating, WhoIsWho, Written,
+};
 use crate::store::{StoreError, fingerprint};
 
 #[async_trait]
@@ -247,6 +249,25 @@ impl Deactivations for SqliteStore {
                 }
             }
             Ok(false)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl WhoIsWho for SqliteStore {
+    async fn who_is(&self, key: &PersonKey) -> Result<Option<KnownUser>, StoreError> {
+        let pointer = pointer(key);
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT username, flex_user_sid FROM person_pointers JOIN people ON people.id = person
+                 WHERE pointer = ?1",
+            )?
+            .query_row([pointer], |row| {
+                let sid: Option<String> = row.get(1)?;
+                Ok(KnownUser { username: parsed(row, 0)?, flex_user_sid: sid.map(|_| parsed(row, 1)).transpose()? })
+            })
+            .optional()
         })
         .await
     }

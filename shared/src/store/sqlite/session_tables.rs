@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS session_seats (
     PRIMARY KEY (flex_user_sid, profile)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS session_seats_by_end ON session_seats (until);
+CREATE TABLE IF NOT EXISTS session_endings (
+    key           TEXT NOT NULL PRIMARY KEY,
+    ended_until   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sign_in_state (
     only_one      INTEGER PRIMARY KEY CHECK (only_one = 1),
     locked_at     INTEGER,

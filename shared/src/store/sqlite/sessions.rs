@@ -160,6 +160,16 @@ impl Sessions for SqliteStore {
         .await
     }
 
+    async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError> {
+        let user = user.clone();
+        self.write(move |db| {
+            db.prepare_cached("DELETE FROM sessions WHERE flex_user_sid = ?1 AND created_at <= ?2 RETURNING key")?
+                .query_map(params![user.as_str(), at.unix_timestamp()], |row| parsed(row, 0))?
+                .collect()
+        })
+        .await
+    }
+
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
         self.write(move |db| {
             db.prepare_cached("DELETE FROM session_seats WHERE until < ?1")?.execute([now.unix_timestamp()])?;

@@ -1,0 +1,48 @@
+//! The settings of a source of signals: an entry in `FLEXGATE_WEBHOOKS` of the kind `ssf` or `global-token-revocation`.
+
+use std::collections::BTreeMap;
+
+use flexgate::domain::SourceName;
+use serde::Deserialize;
+
+/// How a source sends signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignalKind {
+    /// Security event tokens of the Shared Signals Framework, pushed (RFC 8935).
+    Ssf,
+    /// Global Token Revocation, which Okta calls Universal Logout.
+    GlobalTokenRevocation,
+}
+
+/// The settings of a source of signals, checked.
+#[derive(Debug, Clone)]
+pub struct SignalSettings {
+    /// The kind.
+    pub kind: SignalKind,
+    /// The `iss` of the source's tokens. Their keys are found from there.
+    pub transmitter: String,
+    /// The `aud` of the source's tokens.
+    pub audience: String,
+    /// The URL of the source's keys, if its metadata do not name them.
+    pub jwks_uri: Option<String>,
+    /// The issuer whose tokens use this source's person ids as `sub`. Default: the transmitter.
+    pub issuer: Option<Box<str>>,
+    /// The webhook source that has the same ids for people.
+    pub people_of: Option<SourceName>,
+    /// The meanings of event types, which override the defaults. A type is a whole URI, or what follows its last slash.
+    pub events: BTreeMap<String, SignalMeaning>,
+}
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalMeaning {
+    /// The person's sessions have ended.
+    EndSessions,
+    /// The person's account is disabled.
+    Deactivate,
+    /// The person's account is enabled again.
+    Restore,
+    /// Nothing changes.
+    Ignore,
+}

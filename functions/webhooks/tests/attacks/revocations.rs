@@ -1,0 +1,130 @@
+//! Tests forged, wrong and repeated requests to end a person's sessions (attacks G13 to G15).
+
+use time::Duration;
+
+use super::signals::REVOKES;
+use super::*;
+
+impl Hooks {
+    /// Returns a token that authorises one request, with these changes.
+    async fn revocation(&self, changes: &Value) -> String {
+        let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
+                                 "sub": null, "iat": self.now(), "exp": self.now() + 300 });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        self.world.token(&claims).await
+    }
+
+    async fn revoke(&self, token: &str, subject: &Value) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let body = json!({ "sub_id": subject }).to_string();
+        self.post("logout", &[JSON, ("authorization", &bearer)], body).await
+    }
+}
+
+#[tokio::test]
+async fn a_request_ends_the_sessions_and_not_the_access() {
+    let hooks = Hooks::with_signals().await;
+    let old = hooks.begin("old", 60).await;
+    let reply = hooks.revoke(&hooks.revocation(&json!({})).await, &hooks.ada()).await;
+    assert_eq!((reply.status.as_u16(), reply.text.as_str()), (204, ""));
+    hooks.settle().await;
+    assert!(!hooks.lasts(&old).await);
+    assert_eq!(hooks.user("ada").await["deactivated"], false);
+    hooks.world.advance(Duration::seconds(1)).await;
+    let new = hooks.begin("new", 0).await;
+    hooks.settle().await;
+    assert!(hooks.lasts(&new).await);
+}
+
+#[tokio::test]
+async fn g13_a_token_that_is_no_revocation_for_this_address_is_refused() {
+    let hooks = Hooks::with_signals().await;
+    let header = |typ: Value| json!({ "header": { "typ": typ } });
+    for changes in [
+        json!({ "aud": "https://flexgate.example/webhooks/other" }),
+        json!({ "aud": null }),
+        json!({ "iss": "https://other.example" }),
+        json!({ "exp": null }),
+        json!({ "exp": hooks.now() - 61, "iat": hooks.now() - 400 }),
+        json!({ "iat": null }),
+        json!({ "iat": hooks.now() + 61 }),
+        json!({ "jti": null }),
+        json!({ "nbf": hooks.now() + 61 }),
+        json!({ "key": "unknown" }),
+        json!({ "key": "public-pem-as-hmac" }),
+        header(json!("JWT")),
+        header(json!("secevent+jwt")),
+        header(json!("at+jwt")),
+        header(json!(null)),
+        json!({ "header": { "typ": "global-token-revocation+jwt", "alg": "none" } }),
+    ] {
+        let reply = hooks.revoke(&hooks.revocation(&changes).await, &hooks.ada()).await;
+        assert_eq!(reply.problem(), (401, "token_invalid".to_owned()), "{changes}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer");
+    }
+    let body = json!({ "sub_id": hooks.ada() }).to_string();
+    let bearer = format!("Bearer {}", hooks.revocation(&json!({})).await);
+    for headers in [
+        &[JSON][..],
+        &[JSON, ("authorization", "Bearer")],
+        &[JSON, ("authorization", SECRET)],
+        &[JSON, ("authorization", &bearer), ("authorization", &bearer)],
+    ] {
+        assert_eq!(hooks.post("logout", headers, body.clone()).await.problem(), (401, "token_invalid".to_owned()));
+    }
+    hooks.nothing_queued().await;
+}
+
+#[tokio::test]
+async fn g14_a_token_works_once_and_again_only_for_the_same_person() {
+    let hooks = Hooks::with_signals().await;
+    let at = (hooks.now() - 3600) * 1000;
+    hooks.standard("msg_eve", &clerk("user.created", "eve", at)).await;
+    hooks.settle().await;
+    let token = hooks.revocation(&json!({})).await;
+    let eve = json!({ "format": "iss_sub", "iss": hooks.issuer(), "sub": "user_eve" });
+    assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
+    // The answer may have been lost.
+    assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
+    for _ in 0..3 {
+        assert_eq!(hooks.revoke(&token, &eve).await.problem(), (401, "token_invalid".to_owned()));
+    }
+    assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
+    assert_eq!(hooks.revoke(&hooks.revocation(&json!({})).await, &eve).await.status, 204);
+}
+
+#[tokio::test]
+async fn g15_unknown_foreign_and_unsupported_subjects_get_an_answer_of_their_own() {
+    let hooks = Hooks::with_signals().await;
+    for (subject, problem) in [
+        (json!({ "format": "iss_sub", "iss": hooks.issuer(), "sub": "nobody" }), (404, "subject_unknown")),
+        (json!({ "format": "email", "email": "nobody@example.com" }), (404, "subject_unknown")),
+        (json!({ "format": "iss_sub", "iss": "https://other.example", "sub": "user_ada" }), (403, "subject_forbidden")),
+        (json!({ "format": "phone_number", "phone_number": "+12065550100" }), (422, "subject_unsupported")),
+        (json!({ "format": "iss_sub", "sub": "user_ada" }), (400, "body_malformed")),
+        (json!("user_ada"), (400, "body_malformed")),
+        (json!(null), (400, "body_malformed")),
+    ] {
+        let reply = hooks.revoke(&hooks.revocation(&json!({})).await, &subject).await;
+        assert_eq!(reply.problem(), (problem.0, problem.1.to_owned()), "{subject}");
+        assert!(!reply.text.contains("example.com"), "{}", reply.text);
+    }
+    let bearer = format!("Bearer {}", hooks.revocation(&json!({})).await);
+    for (kind, body, status) in [
+        ("application/json", vec![b'a'; 1 << 20], 413),
+        ("application/json", b"{".to_vec(), 400),
+        ("application/json", "[".repeat(200).into_bytes(), 400),
+        ("text/plain", b"{}".to_vec(), 415),
+    ] {
+        let reply = hooks.post("logout", &[("content-type", kind), ("authorization", &bearer)], body).await;
+        assert_eq!(reply.status.as_u16(), status, "{kind}");
+    }
+    // A session that only the username leads to ends, although nobody is known.
+    hooks.settle().await;
+    let key =
+        flexgate::store::EndingKey::Username("nobody@example.com".parse::<flexgate::domain::Username>().unwrap().key());
+    assert!(hooks.platform.session_endings().ended_until(&[key]).await.unwrap().0.is_some());
+    assert_eq!(hooks.dead().await.len(), 0);
+}

@@ -1,0 +1,50 @@
+//! Ends a person's sessions because their identity system says so.
+//!
+//! A session ends if it began at the event's time or earlier. So a person who has signed in again keeps the new session,
+//! even if the event arrives late or twice.
+
+use std::sync::Arc;
+
+use crate::domain::{FlexUserSid, IdentityEvent};
+use crate::platform::Platform;
+use crate::store::{EndingKey, SessionEndings, SessionKey, Sessions, StoreError};
+use crate::users::FoundPeople;
+
+/// Ends people's sessions.
+#[derive(Debug, Clone)]
+pub struct SessionEnder {
+    endings: Arc<dyn SessionEndings>,
+    sessions: Arc<dyn Sessions>,
+}
+
+impl SessionEnder {
+    /// Makes the ender of a platform.
+    #[must_use]
+    pub fn of_platform(platform: &Platform) -> Self {
+        Self { endings: platform.session_endings(), sessions: platform.sessions() }
+    }
+
+    /// Ends the sessions of the event's person that began by the time of the event, and returns them. Running this
+    /// twice, late or after a later event changes nothing more.
+    ///
+    /// The time is recorded first, also under the username and the identity in the event. So a session that the store
+    /// gets only now, or that it does not find by the Flex user, has ended too.
+    pub async fn end(
+        &self,
+        event: &IdentityEvent,
+        found: &FoundPeople,
+    ) -> Result<Vec<(FlexUserSid, SessionKey)>, StoreError> {
+        let mut keys: Vec<EndingKey> = found.users.iter().cloned().map(EndingKey::FlexUser).collect();
+        keys.extend(found.usernames.keys().cloned().map(EndingKey::Username));
+        let username = event.profile.username.as_ref().map(|username| EndingKey::Username(username.key()));
+        keys.extend(username.filter(|username| !keys.contains(username)));
+        keys.extend(event.subject.identity().map(EndingKey::Identity));
+        self.endings.record_ending(&keys, event.occurred_at).await?;
+        let mut sessions = Vec::new();
+        for user in &found.users {
+            let ended = self.sessions.end_begun_by(user, event.occurred_at).await?;
+            sessions.extend(ended.into_iter().map(|session| (user.clone(), session)));
+        }
+        Ok(sessions)
+    }
+}
