@@ -15,7 +15,7 @@ REQUESTS = 2 + REFRESHES + USES
 WITH_TWILIO, WITHOUT = 0.3, 0.02
 SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1
-READS = 3 + REFRESHES * 6 + USES * 3
+READS = 5 + REFRESHES * 6 + USES * 3
 MILLION = 1_000_000
 # Execution environments of each of `sso`, `mint` and `provision`, each of which reads a secret every 300 s.
 ENVIRONMENTS = {1_000: 5, 10_000: 30, 100_000: 300}

@@ -188,13 +188,16 @@ impl SignIn {
         }
         let policy = self.parts.policies.of(&profile.name);
         let lasts = policy.lasts(&info.roles);
+        // Endings have whole seconds. If one from this very second is on record already, this sign-in is later.
+        let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
+        let created_at = ended.0.map_or(now, |ended| now.max(ended + time::Duration::SECOND));
         let session = Session {
             key,
             profile: profile.name.clone(),
             flex_user_sid: info.flex_user_sid.clone(),
             sealed,
             version: 0,
-            created_at: now,
+            created_at,
             used_at: now,
             ends_at: now + lasts,
             seat: began.seat,

@@ -8,7 +8,7 @@ use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, Username, WorkerSid};
-use flexgate::store::{EndingKey, Lease, Session, SessionKey};
+use flexgate::store::{EndedUntil, EndingKey, Lease, Session, SessionKey};
 use flexgate::telemetry;
 use flexgate::twilio::{ApiError, TwilioError};
 use secrecy::SecretString;
@@ -178,10 +178,16 @@ impl SignIn {
     /// Whether the person's identity system has ended the session. The session may still be in the store, for example
     /// because it was stored while the others ended.
     async fn was_ended(&self, session: &Session) -> Result<bool, Fault> {
-        let mut keys = vec![EndingKey::FlexUser(session.flex_user_sid.clone())];
-        let username = session.origin.username.as_ref().and_then(|name| name.trim().parse::<Username>().ok());
+        let ended = self.ended_until(&session.flex_user_sid, session.origin.username.as_deref()).await?;
+        Ok(ended.ends(Some(session.created_at)))
+    }
+
+    /// Returns the time up to which an identity system has ended this person's sessions.
+    pub(super) async fn ended_until(&self, user: &FlexUserSid, username: Option<&str>) -> Result<EndedUntil, Fault> {
+        let mut keys = vec![EndingKey::FlexUser(user.clone())];
+        let username = username.and_then(|name| name.trim().parse::<Username>().ok());
         keys.extend(username.map(|username| EndingKey::Username(username.key())));
-        Ok(self.parts.endings.ended_until(&keys).await?.ends(Some(session.created_at)))
+        Ok(self.parts.endings.ended_until(&keys).await?)
     }
 
     /// Refuses a session whose person has signed in elsewhere, if the profile allows one sign-in at a time. The session

@@ -175,7 +175,7 @@ async fn g05_no_signature_and_hmac_with_the_public_key_are_refused() {
     let hooks = Hooks::with_signals().await;
     // The simulator leaves the signature of `none` empty.
     for (alg, err) in
-        [("none", "invalid_request"), ("None", "invalid_key"), ("HS256", "invalid_key"), ("RS512", "invalid_key")]
+        [("none", "invalid_request"), ("None", "invalid_request"), ("HS256", "invalid_key"), ("RS512", "invalid_key")]
     {
         hooks.refuses(&json!({ "header": { "typ": "secevent+jwt", "alg": alg } }), err).await;
     }
