@@ -26,8 +26,10 @@ test("the committed build is the build of the source", { timeout: 60_000 }, () =
   const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-package-"));
   try {
     execFileSync(process.execPath, ["build.mjs", fresh], { cwd: folder, stdio: "inherit" });
-    const read = (where) => readFileSync(path.join(where, "index.js"), "utf8");
-    assert.equal(read(path.join(folder, "dist")), read(fresh), "run npm run build in shared/web, and commit dist/index.js");
+    for (const name of ["index.js", "testing.js"]) {
+      const read = (where) => readFileSync(path.join(where, name), "utf8");
+      assert.equal(read(path.join(folder, "dist")), read(fresh), `run npm run build in shared/web, and commit dist/${name}`);
+    }
   } finally {
     rmSync(fresh, { recursive: true });
   }

@@ -22,6 +22,7 @@ pub use client::{ClientNetwork, ClientSettings, Networks, Peer, network_prefix};
 pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Edge, refuse_method};
+pub use page::{PageSettings, PageWords, Tone};
 pub use path::Path;
 pub use problem::{FieldError, Kind, LoggedProblem, Problem, kinds};
 pub use query::Query;
