@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::page::PageWords;
+use super::page_words::PageWords;
 use crate::base::error_chain::with_causes;
 
 /// A kind of problem. Its code never changes between versions.

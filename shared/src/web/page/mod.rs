@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 
+use super::page_words::{PageWords, Tone};
 use super::problem::Problem;
 
 pub use settings::PageSettings;
-pub use words::{PageWords, Tone};
 
 /// The page's style. It sets all colours itself, so that the contrast is known in the light and the dark theme.
 const STYLE: &str = include_str!("../../../web/design.css");

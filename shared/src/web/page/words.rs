@@ -1,46 +1,7 @@
 //! What the HTML page says about each kind of problem. The words are for agents, and do not need to know of Flexgate.
 
+use crate::web::page_words::PageWords;
 use crate::web::problem::{Kind, kinds};
-
-/// How the page looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// Nothing is broken: the person has cancelled, or the sign-in has expired, for example.
-    Calm,
-    /// Something does not work.
-    Fault,
-}
-
-/// The title and the text of the page, for agents.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PageWords {
-    /// What has happened.
-    pub title: &'static str,
-    /// What the person can do.
-    pub text: &'static str,
-    /// How the page looks.
-    pub tone: Tone,
-    /// Whether it may help to load the page again.
-    pub can_reload: bool,
-}
-
-impl PageWords {
-    /// Creates the words of a page on which nothing is broken.
-    #[must_use]
-    pub const fn calm(title: &'static str, text: &'static str) -> Self {
-        Self { title, text, tone: Tone::Calm, can_reload: false }
-    }
-
-    /// Creates the words of a page about something that does not work.
-    #[must_use]
-    pub const fn fault(title: &'static str, text: &'static str) -> Self {
-        Self { title, text, tone: Tone::Fault, can_reload: false }
-    }
-
-    const fn reload(self) -> Self {
-        Self { can_reload: true, ..self }
-    }
-}
 
 /// The words for a kind of problem.
 pub(super) fn of(kind: &Kind) -> &'static PageWords {
