@@ -69,6 +69,7 @@ function forget() {
 function call(name) {
   element("who").replaceChildren(...breakable(name || "Signed in"));
   element("initials").textContent = initials(name);
+  element("username").hidden = element("username").textContent === name;
 }
 
 function show(section) {

@@ -151,7 +151,7 @@ test("s31_another_site_signs_nobody_out", bounded, async () => {
     ]);
     assert.equal(answer.status(), 403);
     await page.reload();
-    await page.locator('#username:text-is("ada")').waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
   });
 });
 

@@ -70,7 +70,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
     assert.match(JSON.stringify(ada), /"activity":"Available"/);
 
     await page.reload();
-    await page.locator('#username:text-is("ada")').waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     // Reloading the page closes the SDK's connection. TaskRouter then sets the worker offline, as the SDK has
     // requested.
     await activityIs(page, "Offline");
@@ -94,7 +94,7 @@ test("the keyboard alone is enough, and keeps its place when the activity change
     await page.keyboard.press("Enter");
     await page.locator('button[value="grace"]').focus();
     await page.keyboard.press("Enter");
-    await page.locator('#username:text-is("grace")').waitFor();
+    await page.locator('#username:text-is("grace")').waitFor({ state: "attached" });
     await activityIs(page, "Offline");
     const order = [];
     for (let step = 0; step < 7; step++) {
@@ -157,7 +157,7 @@ test("the cookies are bound to the host, unreadable for scripts, and go when the
     assert.match(name, /^__Host-flexgate-login-[\w-]{11}$/);
     assert.deepEqual(login, { sameSite: "Lax", ...shared });
     await page.locator('button[value="ada"]').click();
-    await page.locator('#username:text-is("ada")').waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     assert.deepEqual(await cookies(), [{ name: "__Host-flexgate-session", sameSite: "Lax", ...shared }]);
     assert.equal(await page.evaluate(() => document.cookie), "");
     await named(page, "Sign out").click();
@@ -225,7 +225,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     await signInAs(page, gateway, "ada");
     const other = await context.newPage();
     await other.goto(gateway.url);
-    await other.locator('#username:text-is("ada")').waitFor();
+    await other.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     // Wait until both pages are loaded, so that a slow machine does not change the result.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
@@ -241,12 +241,12 @@ test("another person's token, after a sign-in in another tab, does not reach thi
     const other = await context.newPage();
     await other.goto(`${gateway.url}/sso/default/login`);
     await other.locator('button[value="linus"]').click();
-    await other.locator('#username:text-is("linus")').waitFor();
+    await other.locator('#username:text-is("linus")').waitFor({ state: "attached" });
     // The other tab tells this one.
     await page.locator("#failure-code:text-is('another_user')").waitFor({ state: "attached" });
     assert.deepEqual(await privateText(page), []);
     await named(page, "Continue as them").click();
-    await page.locator('#username:text-is("linus")').waitFor();
+    await page.locator('#username:text-is("linus")').waitFor({ state: "attached" });
   });
 });
 
@@ -320,7 +320,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await page.getByText("You can go on working").waitFor();
     assert.equal(await page.locator("#failure-code").textContent(), "unreachable");
     assert.match(await page.locator("#time-note").textContent(), /^Renewing your sign-in again/);
-    assert.ok(await page.locator('#username:text-is("ada")').isVisible());
+    assert.ok(await page.getByRole("heading", { name: "Ada Lovelace" }).isVisible());
     await context.setOffline(false);
     // The page retries by itself.
     await page.locator("#failure").waitFor({ state: "hidden" });

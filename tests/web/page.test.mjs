@@ -7,9 +7,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import axe from "axe-core";
-
-import { openProfile, startBrowser } from "./lib/browser.mjs";
+import { openProfile, startBrowser, violations } from "./lib/browser.mjs";
 import { repository, startGateway } from "./lib/gateway.mjs";
 import { difference, small } from "./lib/pictures.mjs";
 import { freezeTime, STATES } from "./lib/states.mjs";
@@ -79,6 +77,8 @@ for (const [state, reach] of Object.entries(STATES)) {
         await looksAs(`${state}-${colorScheme}`, await page.screenshot({ fullPage: true }));
       }
     } finally {
+      // A request of the page may still wait for its answer.
+      await page.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     }
   });
@@ -96,6 +96,7 @@ test("in forced colours and with reduced motion, what is chosen and how far the 
     const names = await page.locator(".bone").evaluateAll((bones) => bones.map((bone) => getComputedStyle(bone).animationName));
     assert.deepEqual(new Set(names), new Set(["none"]));
   } finally {
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     await context.close();
   }
 });
@@ -112,11 +113,4 @@ async function looksAs(name, screenshot) {
   if (found?.image) await writeFile(path.join(failed, `${name}-difference.png`), found.image);
   const how = before ? `differs in ${(found.share * 100).toFixed(2)} % of its pixels` : "has no picture yet";
   assert.fail(`${name} ${how}. See tests/.out/web; if it should look so, run npm run pictures in tests/web`);
-}
-
-/** Returns the violations that axe-core finds, with their elements. */
-async function violations(page) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }

@@ -17,13 +17,13 @@ const launch = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", ar
 test("one call starts Flexgate and a browser in which the person is signed in, and the SDK finds the simulator", bounded, async () => {
   const { gateway, page, stop } = await openSignedIn(chromium, "grace", { binary, cwd: repository, launch });
   try {
-    await page.locator('#username:text-is("grace")').waitFor();
+    await page.locator('#username:text-is("grace")').waitFor({ state: "attached" });
     await page.locator("#worker-state:text-is('Offline')").waitFor();
     const { users } = await gateway.control("/__sim/users");
     assert.deepEqual(users.map(({ username }) => username), ["grace"]);
     await page.context().clearCookies();
     await gateway.signIn(page, "ada", { returnTo: "/?tab=2" });
-    await page.locator('#username:text-is("ada")').waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     assert.equal(page.url(), `${gateway.url}/?tab=2`);
   } finally {
     await stop();

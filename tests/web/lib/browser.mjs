@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -64,5 +65,12 @@ export async function signInAs(page, gateway, username) {
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.locator(`button[value="${username}"]`).click();
   await page.waitForURL(`${gateway.url}/`);
-  await page.locator(`#username:text-is("${username}")`).waitFor();
+  await page.locator(`#username:text-is("${username}")`).waitFor({ state: "attached" });
+}
+
+/** Returns the violations that axe-core finds, with their elements. */
+export async function violations(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }

@@ -186,4 +186,5 @@ const ERROR_PAGES = {
   },
 };
 
-export const STATES = { ...DESKTOP, ...SIGN_IN, ...ERROR_PAGES };
+// The desktop's states add a person, whom the sign-in page would show.
+export const STATES = { ...SIGN_IN, ...DESKTOP, ...ERROR_PAGES };
