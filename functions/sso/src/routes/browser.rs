@@ -270,8 +270,10 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     let inactive =
         "Twilio has no active SSO configuration for this profile. Activate it in the Console, under Flex, SSO.";
     found.ok_or_else(|| {
-        const WORDS: &PageWords =
-            &PageWords::fault("You cannot sign in yet", "Your administrator has not finished setting up the sign-in for Flex.");
+        const WORDS: &PageWords = &PageWords::fault(
+            "You cannot sign in yet",
+            "Your administrator has not finished setting up the sign-in for Flex.",
+        );
         Problem::new(kinds::PROFILE_UNKNOWN, inactive).worded(WORDS)
     })
 }

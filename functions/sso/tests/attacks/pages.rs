@@ -18,7 +18,10 @@ fn assert_page(reply: &Reply, title: &str, tone: &str, code: &str) {
     let (seen, details) = parts(reply);
     assert!(seen.contains(&format!("<h1 class=\"title\">{title}</h1>")), "{seen}");
     assert!(seen.contains(&format!("data-tone=\"{tone}\"")), "{seen}");
-    assert!(details.contains(&format!("<dd>{code}</dd>")) && details.contains(reply.header("x-request-id")), "{details}");
+    assert!(
+        details.contains(&format!("<dd>{code}</dd>")) && details.contains(reply.header("x-request-id")),
+        "{details}"
+    );
     for word in ["FLEXGATE", "Flexgate", "profile", code, reply.header("x-request-id")] {
         assert!(!seen.contains(word), "{word}: {seen}");
     }
@@ -71,11 +74,14 @@ async fn r91_a_page_has_the_companys_name_logo_and_help_link() {
     assert!(!reply.text.contains("<img") && !reply.text.contains("Get help"), "{}", reply.text);
     assert!(!reply.header("content-security-policy").contains("img-src"));
 
-    let mut browser = Browser::new(process_with(&world, &[
-        ("FLEXGATE_PAGE_NAME", "Ada & <Sons>"),
-        ("FLEXGATE_PAGE_LOGO", "https://cdn.example.com/logo.svg?a=1&b=\"2\""),
-        ("FLEXGATE_PAGE_HELP", "mailto:help@example.com?subject=Flex&body=Hello"),
-    ]));
+    let mut browser = Browser::new(process_with(
+        &world,
+        &[
+            ("FLEXGATE_PAGE_NAME", "Ada & <Sons>"),
+            ("FLEXGATE_PAGE_LOGO", "https://cdn.example.com/logo.svg?a=1&b=\"2\""),
+            ("FLEXGATE_PAGE_HELP", "mailto:help@example.com?subject=Flex&body=Hello"),
+        ],
+    ));
     browser.accept(HTML);
     let reply = browser.get("/sso/default/callback").await;
     let (seen, _) = parts(&reply);

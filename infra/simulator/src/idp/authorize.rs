@@ -157,7 +157,11 @@ fn page(status: StatusCode, request: &Request, people: &[Person], complaint: Opt
          <p class=\"quiet\">Choose who you are. You need no password, because this is a simulation.</p>\n",
     );
     if let Some(complaint) = complaint {
-        let _ = writeln!(body, "<p role=\"alert\" class=\"card notice\" data-tone=\"warn\" id=\"complaint\">{}</p>", web::escape(complaint));
+        let _ = writeln!(
+            body,
+            "<p role=\"alert\" class=\"card notice\" data-tone=\"warn\" id=\"complaint\">{}</p>",
+            web::escape(complaint)
+        );
     }
     let _ = writeln!(
         body,

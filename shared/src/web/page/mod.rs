@@ -122,7 +122,9 @@ mod tests {
                 let seen = seen.split_once("</style>").unwrap().1;
                 assert!(!seen.contains(word), "{word}: {seen}");
             }
-            assert!(details.contains(kind.code) && details.contains("FLEXGATE_SSO_PROFILES") && details.contains("0123"));
+            assert!(
+                details.contains(kind.code) && details.contains("FLEXGATE_SSO_PROFILES") && details.contains("0123")
+            );
         }
     }
 

@@ -53,7 +53,9 @@ mod tests {
         for value in ["https://cdn.example/logo.svg", "https://cdn.example/a%20b.png?v=1"] {
             assert!(read("FLEXGATE_PAGE_LOGO", value).is_some(), "{value}");
         }
-        for value in ["http://cdn.example/logo.svg", "javascript:alert(1)", "data:image/png;base64,AA==", "/logo.svg", "x"] {
+        for value in
+            ["http://cdn.example/logo.svg", "javascript:alert(1)", "data:image/png;base64,AA==", "/logo.svg", "x"]
+        {
             assert!(read("FLEXGATE_PAGE_LOGO", value).is_none(), "{value}");
         }
         for value in ["https://help.example/flex", "mailto:help@example.com", "tel:+15550100"] {
