@@ -110,8 +110,8 @@ pub(crate) async fn token(
     let mut response = axum::Json(Token {
         access_token: signed_in.access_token.expose_secret(),
         expires_at: signed_in.expires_at,
-        signed_in_at: signed_in.signed_in_at,
-        session_ends_at: signed_in.session_ends_at,
+        signed_in_at: signed_in.began_at,
+        session_ends_at: signed_in.ends_at,
         identity: signed_in.identity,
         username: signed_in.username,
         roles: signed_in.roles,

@@ -46,9 +46,9 @@ pub struct SignedIn {
     /// When it expires.
     pub expires_at: OffsetDateTime,
     /// When the person signed in.
-    pub signed_in_at: OffsetDateTime,
+    pub began_at: OffsetDateTime,
     /// When the session ends at the latest, even if it is used all the time.
-    pub session_ends_at: OffsetDateTime,
+    pub ends_at: OffsetDateTime,
     /// The identity in Twilio's other products.
     pub identity: Option<String>,
     pub username: Option<String>,
@@ -314,8 +314,8 @@ impl SignIn {
         Ok(SignedIn {
             access_token: tokens.access_token.into(),
             expires_at: OffsetDateTime::from_unix_timestamp(tokens.expires_at).map_err(|_| Fault::Seal)?,
-            signed_in_at: session.created_at,
-            session_ends_at: session.ends_at,
+            began_at: session.created_at,
+            ends_at: session.ends_at,
             identity: tokens.identity,
             username: tokens.username,
             roles: tokens.roles,
