@@ -1,14 +1,16 @@
 // A page that signs in through Flexgate and works with the real Flex SDK.
 
 import { createFlexgate, timeLeft } from "./flexgate.js";
+import { clockTime, profileOf, shiftOf, spell } from "./shift.js";
 import { connectWorker, SdkTrouble } from "./worker.js";
 
 const gate = createFlexgate();
 const element = (id) => document.getElementById(id);
 const SECTIONS = ["checking", "signed-out", "signed-in"];
-const PRIVATE = ["who", "initials", "fact-user", "fact-worker", "fact-account", "fact-instance", "time-left", "time-note", "worker-note"];
-/** Possible scales of the time bar, in minutes. */
-const SCALES = [5, 15, 60, 240, 720, 1440];
+const PRIVATE = [
+  "who", "username", "initials", "team", "skills", "shift-figure", "shift-note", "time-left", "time-note", "worker-note",
+  "fact-user", "fact-worker", "fact-account", "fact-instance",
+];
 
 /** The state of the signed-in person. Null if nobody is signed in on this page. */
 let desk = null;
@@ -20,30 +22,33 @@ async function start() {
     if (session) enter(session);
     else show("signed-out");
   } catch (error) {
-    fail(error);
+    fail(error, { title: "We cannot check your sign-in right now" });
   }
 }
 
 function enter(session) {
   forget();
-  const mine = { session, keeper: null, connection: null, scale: 1 };
+  const mine = { session, keeper: null, connection: null, trouble: null };
   desk = mine;
   mine.keeper = gate.keepFresh(null, { from: session, isActive: () => mine.connection?.isActive() ?? false });
   mine.keeper.on("renewed", (renewed) => renewedTo(mine, renewed));
   mine.keeper.on("trouble", ({ error, retryIn }) => {
-    fail(error, { title: "Your token could not be renewed", again: () => renew() });
-    element("time-note").textContent = `Trying again in ${Math.ceil(retryIn / 1000)} s.`;
+    mine.trouble = performance.now() + retryIn;
+    const title = "Your sign-in could not be renewed yet";
+    fail(error, { title, detail: "You can go on working. The page tries again by itself.", again: () => renew() });
+    tick();
   });
   mine.keeper.on("ended", (error) => (error.code === "signed_out" ? leave() : fail(error)));
-  element("who").replaceChildren(...breakable(session.username ?? session.identity ?? "Signed in"));
-  element("initials").textContent = initials(session.username ?? session.identity ?? "");
+  const name = session.username ?? session.identity ?? "";
+  element("username").textContent = name;
+  call(name);
   element("roles").replaceChildren(...list(session.roles).map((role) => item(role)));
   element("fact-user").textContent = session.flex_user_sid;
   element("fact-worker").textContent = session.worker_sid ?? "none named";
   element("fact-account").textContent = session.account_sid;
   element("fact-instance").textContent = session.instance_sid;
-  measure(mine);
   element("failure").hidden = true;
+  tick();
   show("signed-in");
   connect(mine);
 }
@@ -57,6 +62,14 @@ function forget() {
   for (const id of PRIVATE) element(id).textContent = "";
   for (const id of ["roles", "activities"]) element(id).replaceChildren();
   element("activities").hidden = true;
+  element("profile").setAttribute("aria-busy", "true");
+}
+
+/** Shows the person's name. The full name comes later than the username, with the worker. */
+function call(name) {
+  element("who").replaceChildren(...breakable(name || "Signed in"));
+  element("initials").textContent = initials(name);
+  element("username").hidden = element("username").textContent === name;
 }
 
 function show(section) {
@@ -68,7 +81,7 @@ function show(section) {
  * Shows a failure with its code, its request id and a suggestion. Also removes everything about the person, unless a
  * retry may help.
  */
-function fail(error, { title = error.title, again = start } = {}) {
+function fail(error, { title = error.title, detail, again = start, tone } = {}) {
   const elsewhere = error.code === "signed_in_elsewhere";
   const ended = elsewhere || ["reauthenticate", "not_signed_in"].includes(error.code);
   const over = !error.temporary || !desk;
@@ -78,8 +91,9 @@ function fail(error, { title = error.title, again = start } = {}) {
   }
   if (ended) title = elsewhere ? "You are working at another device" : "Your session has ended";
   element("failure-title").textContent = title ?? "Something went wrong on this page";
-  const signInAgain = elsewhere ? "To work here instead, sign in again." : "Sign in again.";
-  const detail = ended ? signInAgain : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  const signInAgain = elsewhere ? "To work here instead, sign in again." : "Sign in again to go on with your shift.";
+  detail ??= [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  if (ended) detail = signInAgain;
   element("failure-detail").textContent = detail;
   element("failure-detail").hidden = !detail;
   element("failure-code").textContent = error.code ?? error.name;
@@ -92,41 +106,41 @@ function fail(error, { title = error.title, again = start } = {}) {
     element("failure").hidden = true;
     again();
   };
+  // Nothing is wrong if a session has ended, or if the page repairs the failure by itself.
+  tone ??= ended || error.code === "another_user" || desk ? "calm" : "bad";
+  element("failure").dataset.tone = tone;
+  element("failure").setAttribute("role", tone === "bad" ? "alert" : "status");
   element("failure").hidden = false;
   if (over) element("failure-title").focus();
 }
 
 function renew() {
   const mine = desk;
-  return busy(element("renew"), () => mine?.keeper.renew().then(() => say("Your token was renewed.")));
+  return busy(element("renew"), () => mine?.keeper.renew().then(() => say("Your sign-in was renewed.")));
 }
 
 function renewedTo(mine, session) {
   if (desk !== mine) return;
   mine.session = session;
+  mine.trouble = null;
   element("failure").hidden = true;
-  measure(mine);
-}
-
-/** Sets the time bar's scale to the shortest that fits a new token's lifetime. */
-function measure(mine) {
-  const minutes = timeLeft(mine.session) / 60_000;
-  mine.scale = SCALES.find((scale) => minutes <= scale) ?? minutes;
-  element("time-bar").max = mine.scale * 60_000;
   tick();
 }
 
+/** Shows the progress of the shift, and of the renewal. */
 function tick() {
   if (!desk) return;
-  const left = Math.max(timeLeft(desk.session), 0);
-  const bar = element("time-bar");
-  bar.value = left;
-  bar.dataset.tone = left < 60_000 ? "short" : "";
+  const { session, trouble } = desk;
+  const left = timeLeft(session);
+  const { figure, share, note } = shiftOf(session, Date.parse(session.expires_at) - left);
+  element("shift-figure").textContent = figure;
+  element("shift-bar").value = share;
+  element("shift-note").textContent = note;
   element("time-left").textContent = left > 0 ? spell(left) : "Expired";
-  if (element("failure").hidden) {
-    const until = new Date(Date.now() + left).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    element("time-note").textContent = `Good until ${until}. It renews by itself while this page is open.`;
-  }
+  const wait = Math.ceil((trouble - performance.now()) / 1000);
+  element("time-note").textContent = trouble
+    ? (wait > 0 ? `Renewing your sign-in again in ${wait} s.` : "Renewing your sign-in again…")
+    : left > 0 ? `Renews by itself before ${clockTime(Date.now() + left)}.` : "Needs to be renewed.";
 }
 
 async function connect(mine) {
@@ -144,20 +158,39 @@ async function connect(mine) {
     if (desk !== mine) return connection.close();
     mine.connection = connection;
     element("fact-worker").textContent = connection.worker.sid;
+    drawProfile(connection.worker);
     drawWorker(mine);
   } catch (error) {
     if (desk !== mine) return;
     const { title, detail, code } = SdkTrouble.of(error, mine.session);
     status(title, "bad", code ? `${detail} (Code ${code}.)` : detail);
+    drawProfile(null);
     element("worker-retry").hidden = false;
   }
+}
+
+/** Shows the name, team and skills from the worker's attributes. Null: the worker is not connected. */
+function drawProfile(worker) {
+  const { fullName, team, skills } = profileOf(worker?.attributes);
+  if (fullName) call(fullName);
+  element("team").textContent = team ?? (worker ? "No team yet" : "Not known");
+  element("skills").textContent = "";
+  if (skills.length > 0) {
+    const chips = document.createElement("ul");
+    chips.className = "chips";
+    chips.append(...skills.map((skill) => item(skill)));
+    element("skills").append(chips);
+  } else {
+    element("skills").textContent = worker ? "No skills yet" : "Not known";
+  }
+  element("profile").setAttribute("aria-busy", "false");
 }
 
 function drawWorker(mine) {
   const { worker } = mine.connection;
   const current = worker.activity;
   status(current?.name ?? "Unknown", current?.available ? "good" : "away",
-    current?.available ? "New work can reach you." : "No new work reaches you.");
+    current?.available ? "New work can reach you." : "No new work reaches you. Choose an activity to change that.");
   const names = [...worker.activities.values()].map((activity) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -199,7 +232,7 @@ async function signOut() {
     try {
       await gate.signOut();
     } catch (error) {
-      return fail(error, { title: "You are still signed in", again: signOut });
+      return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
     // The keeper has called `leave` already, unless the browser has no BroadcastChannel.
     if (desk) leave();
@@ -227,14 +260,12 @@ async function busy(button, work) {
   }
 }
 
-function say(text) {
-  element("announce").textContent = text;
+function drawConnection() {
+  element("offline").hidden = navigator.onLine;
 }
 
-function spell(milliseconds) {
-  const seconds = Math.floor(milliseconds / 1000);
-  const parts = [[Math.floor(seconds / 3600), "h"], [Math.floor(seconds / 60) % 60, "min"], [seconds % 60, "s"]];
-  return parts.filter(([count], place) => count > 0 || place === 2).slice(0, 2).map(([count, unit]) => `${count} ${unit}`).join(" ");
+function say(text) {
+  element("announce").textContent = text;
 }
 
 function initials(name) {
@@ -263,6 +294,7 @@ element("renew").addEventListener("click", renew);
 element("worker-retry").addEventListener("click", () => desk && connect(desk));
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
+for (const event of ["online", "offline"]) addEventListener(event, drawConnection);
 
 // A browser may keep a page in memory after the user leaves it. So clear the page when the user leaves, and load the
 // session again when the user returns.
@@ -276,4 +308,5 @@ if (location.hash === "#signed-out") {
   element("signed-out-note").textContent = "You are signed out, in every tab of this browser.";
   history.replaceState(null, "", location.pathname);
 }
+drawConnection();
 start();

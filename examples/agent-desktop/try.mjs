@@ -4,7 +4,7 @@
 // It installs the SDK if it is missing, starts Flexgate with the simulated Twilio, and opens Chrome or Chromium with a
 // separate profile. The SDK always sends its requests to Twilio's host names. So the script tells this browser to send
 // requests for *.twilio.com to the simulator, and to trust the simulator's certificate. Your own browser profile stays
-// unchanged.
+// unchanged. A second tab shows each hop of the sign-in.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
@@ -15,6 +15,8 @@ import { createInterface } from "node:readline";
 import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+
+import { startPanel } from "./hops/server.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const repository = path.resolve(here, "../..");
@@ -69,7 +71,7 @@ function installSdk() {
 }
 
 /** Resolves once Flexgate says that it runs. */
-function startFlexgate() {
+function startFlexgate(panel) {
   const names = ["port", "simulator-port", "tls-port", "data-dir"];
   const arguments_ = names.flatMap((name) => [`--${name}`, options[name]]);
   const [program, first] = process.env.FLEXGATE_BIN ? [process.env.FLEXGATE_BIN, []] : ["cargo", ["run", "--quiet", "--"]];
@@ -77,7 +79,10 @@ function startFlexgate() {
   const child = spawn(program, [...first, ...arguments_], { cwd: repository, stdio: ["ignore", "pipe", "inherit"] });
   child.once("error", (error) => fail(`cannot start ${program}: ${error.message}`));
   const running = new Promise((resolve, reject) => {
-    createInterface(child.stdout).on("line", (line) => line.includes("Flexgate is running") && resolve());
+    createInterface(child.stdout).on("line", (line) => {
+      panel.addLine(line);
+      if (line.includes("Flexgate is running")) resolve();
+    });
     child.once("exit", () => reject(new Error("Flexgate stopped; see above")));
   });
   return { child, running };
@@ -98,7 +103,8 @@ function fingerprint() {
 
 const program = findBrowser();
 installSdk();
-const flexgate = startFlexgate();
+const panel = await startPanel({ simulator: `http://localhost:${options["simulator-port"]}` });
+const flexgate = startFlexgate(panel);
 const profile = mkdtempSync(path.join(tmpdir(), "flexgate-try-"));
 let browser;
 
@@ -111,6 +117,7 @@ async function stop(status) {
     : new Promise((resolve) => child.once("exit", resolve));
   const both = [ended(browser), ended(flexgate.child)];
   browser?.kill();
+  panel.stop();
   flexgate.child.kill("SIGTERM");
   await Promise.all(both);
   try {
@@ -134,11 +141,14 @@ try {
     `--host-resolver-rules=MAP *.twilio.com 127.0.0.1:${options["tls-port"]}`,
     `--ignore-certificate-errors-spki-list=${await fingerprint()}`,
     ...browserOptions,
+    // A headless browser opens one page only.
+    ...(browserOptions.some((option) => option.startsWith("--headless")) ? [] : [panel.url]),
     url,
   ], { stdio: "ignore" });
   browser.once("error", (error) => (console.error(`try: cannot start ${program}: ${error.message}`), stop(1)));
   browser.once("exit", () => stop(0));
   console.log(`The agent desktop is at ${url}. Sign in as ada, grace or linus; close the browser or press Ctrl-C to stop.`);
+  console.log(`Each hop of the sign-in is at ${panel.url}.`);
 } catch (error) {
   console.error(`try: ${error.message}`);
   stop(1);

@@ -33,4 +33,8 @@ await build({
   plugins: [external],
   banner: { js: `"use client";\n${BUILT}` },
 });
-execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", here, "--outDir", outdir], { stdio: "inherit" });
+// Tests run in Node, without the page's core.
+await build({ ...common, entryPoints: { testing: "testing/index.ts" }, platform: "node", target: "node20" });
+for (const project of [here, path.join(here, "testing")]) {
+  execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", project, "--outDir", outdir], { stdio: "inherit" });
+}

@@ -46,7 +46,7 @@ async function activityIs(page, name) {
 /** Returns the signed-in person's data that is still in the page. */
 async function privateText(page) {
   const text = await page.evaluate(() => document.documentElement.outerHTML);
-  return ["ada", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
+  return ["ada", "Ada", "Lovelace", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
 }
 
 test("ada signs in, sees who she is, works with her worker, stays signed in over a reload, and signs out", bounded, async () => {
@@ -55,6 +55,12 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
     assert.deepEqual(await page.locator("#roles li").allTextContents(), ["agent"]);
     await activityIs(page, "Offline");
     assert.match(await page.locator("#fact-worker").textContent(), /^WK[0-9a-f]{32}$/);
+    // The full name, the team and the skills come with the worker.
+    await page.getByRole("heading", { name: "Ada Lovelace", level: 2 }).waitFor();
+    assert.equal(await page.locator("#team").textContent(), "No team yet");
+    assert.equal(await page.locator("#skills").textContent(), "No skills yet");
+    assert.equal(await page.locator("#shift-figure").textContent(), "Just started");
+    assert.match(await page.locator("#shift-note").textContent(), /^You signed in at \d/);
 
     await named(page, "Available").click();
     await activityIs(page, "Available");
@@ -64,13 +70,13 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
     assert.match(JSON.stringify(ada), /"activity":"Available"/);
 
     await page.reload();
-    await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     // Reloading the page closes the SDK's connection. TaskRouter then sets the worker offline, as the SDK has
     // requested.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
-    await page.locator("#announce:text-is('Your token was renewed.')").waitFor({ state: "attached" });
+    await page.locator("#announce:text-is('Your sign-in was renewed.')").waitFor({ state: "attached" });
     assert.match(await page.locator("#time-left").textContent(), /^\d+ min \d+ s$|^1 h/);
 
     await named(page, "Sign out").click();
@@ -88,14 +94,14 @@ test("the keyboard alone is enough, and keeps its place when the activity change
     await page.keyboard.press("Enter");
     await page.locator('button[value="grace"]').focus();
     await page.keyboard.press("Enter");
-    await page.getByRole("heading", { name: "grace", level: 2 }).waitFor();
+    await page.locator('#username:text-is("grace")').waitFor({ state: "attached" });
     await activityIs(page, "Offline");
     const order = [];
-    for (let step = 0; step < 6; step++) {
+    for (let step = 0; step < 7; step++) {
       await page.keyboard.press("Tab");
       order.push(await page.evaluate(() => document.activeElement.textContent));
     }
-    assert.deepEqual(order, ["Sign out", "Renew now", "Offline", "Available", "Break", "Unavailable"]);
+    assert.deepEqual(order, ["Sign out", "Details for your administrator", "Renew now", "Offline", "Available", "Break", "Unavailable"]);
     await page.keyboard.press("Shift+Tab");
     await page.keyboard.press("Space");
     await activityIs(page, "Break");
@@ -151,7 +157,7 @@ test("the cookies are bound to the host, unreadable for scripts, and go when the
     assert.match(name, /^__Host-flexgate-login-[\w-]{11}$/);
     assert.deepEqual(login, { sameSite: "Lax", ...shared });
     await page.locator('button[value="ada"]').click();
-    await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
+    await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     assert.deepEqual(await cookies(), [{ name: "__Host-flexgate-session", sameSite: "Lax", ...shared }]);
     assert.equal(await page.evaluate(() => document.cookie), "");
     await named(page, "Sign out").click();
@@ -219,7 +225,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     await signInAs(page, gateway, "ada");
     const other = await context.newPage();
     await other.goto(gateway.url);
-    await other.getByRole("heading", { name: "ada", level: 2 }).waitFor();
+    await other.locator('#username:text-is("ada")').waitFor({ state: "attached" });
     // Wait until both pages are loaded, so that a slow machine does not change the result.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
@@ -235,12 +241,12 @@ test("another person's token, after a sign-in in another tab, does not reach thi
     const other = await context.newPage();
     await other.goto(`${gateway.url}/sso/default/login`);
     await other.locator('button[value="linus"]').click();
-    await other.getByRole("heading", { name: "linus", level: 2 }).waitFor();
+    await other.locator('#username:text-is("linus")').waitFor({ state: "attached" });
     // The other tab tells this one.
-    await page.getByText("another_user").waitFor();
+    await page.locator("#failure-code:text-is('another_user')").waitFor({ state: "attached" });
     assert.deepEqual(await privateText(page), []);
     await named(page, "Continue as them").click();
-    await page.getByRole("heading", { name: "linus", level: 2 }).waitFor();
+    await page.locator('#username:text-is("linus")').waitFor({ state: "attached" });
   });
 });
 
@@ -251,6 +257,9 @@ test("a sign-in that the person cancels ends on a page with code and request id"
     const answered = page.waitForResponse((response) => response.url().includes("/sso/default/callback"));
     await named(page, "Cancel").click();
     assert.equal((await answered).status(), 403);
+    await page.getByRole("heading", { name: "You are not signed in" }).waitFor();
+    assert.ok(!(await page.getByText("login_refused").isVisible()), "the code is for administrators");
+    await page.getByText("Details for your administrator").click();
     await page.getByText("login_refused").waitFor();
     assert.match(await page.locator("dd").last().textContent(), REQUEST_ID);
     assert.ok(!(await context.cookies()).some(({ name }) => name === "__Host-flexgate-session"));
@@ -265,6 +274,7 @@ test("s22_an_attackers_callback_opened_in_another_browser_signs_nobody_in", boun
   await inProfile({ expected: [/status of 400 .*\/callback/] }, async ({ context, page }) => {
     const response = await page.goto(callback);
     assert.equal(response.status(), 400);
+    await page.getByText("Details for your administrator").click();
     await page.getByText("login_invalid").waitFor();
     assert.match(await page.locator("dd").last().textContent(), REQUEST_ID);
     assert.deepEqual(await context.cookies(), []);
@@ -278,7 +288,8 @@ test("a session that was ended elsewhere is explained with code and request id, 
     await signInAs(page, gateway, "ada");
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
     await named(page, "Renew now").click();
-    await page.locator("#failure-code").getByText("not_signed_in").waitFor();
+    await page.locator("#failure-code:text-is('not_signed_in')").waitFor({ state: "attached" });
+    assert.equal(await page.locator("#failure").getAttribute("data-tone"), "calm", "an ended session is no alarm");
     assert.match(await page.locator("#failure-request").textContent(), REQUEST_ID);
     assert.deepEqual(await privateText(page), []);
     assert.equal(await page.evaluate(() => document.activeElement.id), "failure-title");
@@ -305,11 +316,15 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
     await context.setOffline(true);
     await named(page, "Renew now").click();
-    await page.locator("#failure-code").getByText("unreachable").waitFor();
-    assert.ok(await page.getByRole("heading", { name: "ada", level: 2 }).isVisible());
+    await page.getByText("You are offline").waitFor();
+    await page.getByText("You can go on working").waitFor();
+    assert.equal(await page.locator("#failure-code").textContent(), "unreachable");
+    assert.match(await page.locator("#time-note").textContent(), /^Renewing your sign-in again/);
+    assert.ok(await page.getByRole("heading", { name: "Ada Lovelace" }).isVisible());
     await context.setOffline(false);
     // The page retries by itself.
     await page.locator("#failure").waitFor({ state: "hidden" });
+    await page.locator("#offline").waitFor({ state: "hidden" });
   });
 });
 
@@ -333,7 +348,7 @@ test("without the SDK installed everything else works, and the page says what to
       await page.getByText("SDK not installed").waitFor();
       assert.match(await page.locator("#worker-note").textContent(), /run npm ci in examples\/agent-desktop/);
       await named(page, "Renew now").click();
-      await page.locator("#announce:text-is('Your token was renewed.')").waitFor({ state: "attached" });
+      await page.locator("#announce:text-is('Your sign-in was renewed.')").waitFor({ state: "attached" });
     });
   } finally {
     await bare.stop();

@@ -44,6 +44,10 @@ test("the packed package builds, type-checks and signs in in a Vite project outs
     manifest.dependencies["@flexgate/web"] = `file:flexgate-web-${version}.tgz`;
     writeFileSync(path.join(project, "package.json"), JSON.stringify(manifest));
     run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    // The other entries resolve and type-check too.
+    const check = 'import type { TestGateway } from "@flexgate/web/testing";\nexport const url = (gateway: TestGateway): string => gateway.url;\n';
+    writeFileSync(path.join(project, "src/testing.check.ts"), check);
+    run("node", ["--input-type=module", "--eval", 'import { openSignedIn } from "@flexgate/web/testing"; if (!openSignedIn) process.exit(1);']);
     run("npm", ["run", "build"], { VITE_FLEXGATE_URL: gateway.url });
 
     browser = await startBrowser(gateway);

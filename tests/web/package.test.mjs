@@ -22,12 +22,26 @@ test("the package's core is small", (context) => {
   assert.ok(length <= LARGEST, `${length} bytes`);
 });
 
+test("only design.css names colours, so that all pages share them", () => {
+  const others = ["examples/agent-desktop/desktop.css", "examples/agent-desktop/index.html", "examples/react/src/desktop.css",
+    "infra/simulator/src/web.rs", "shared/src/web/page/mod.rs"];
+  for (const name of others) {
+    // An icon in a data: URL cannot use custom properties.
+    const text = readFileSync(path.join(repository, name), "utf8").replaceAll(/data:image[^"]*/g, "");
+    assert.doesNotMatch(text, /#[0-9a-f]{3,8}\b|\b(rgb|hsl|oklch)a?\(/i, name);
+  }
+  const rules = readFileSync(path.join(folder, "design.css"), "utf8").split("*, *::before")[1];
+  assert.doesNotMatch(rules, /#[0-9a-f]{3,8}\b|\brgb\(/i, "a rule of design.css uses a colour that is no custom property");
+});
+
 test("the committed build is the build of the source", { timeout: 60_000 }, () => {
   const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-package-"));
   try {
     execFileSync(process.execPath, ["build.mjs", fresh], { cwd: folder, stdio: "inherit" });
-    const read = (where) => readFileSync(path.join(where, "index.js"), "utf8");
-    assert.equal(read(path.join(folder, "dist")), read(fresh), "run npm run build in shared/web, and commit dist/index.js");
+    for (const name of ["index.js", "testing.js"]) {
+      const read = (where) => readFileSync(path.join(where, name), "utf8");
+      assert.equal(read(path.join(folder, "dist")), read(fresh), `run npm run build in shared/web, and commit dist/${name}`);
+    }
   } finally {
     rmSync(fresh, { recursive: true });
   }

@@ -1,127 +1,116 @@
-// Tests the page's layout in both colour themes, at several widths from 320 px. Uses axe-core for accessibility. Writes
-// screenshots to tests/.out/web.
+// Tests every state of what people see: no overflow from 320 px, no violation that axe-core finds, in light and dark. Also
+// compares each state with its picture in docs/images/screens. `npm run pictures` makes the pictures again.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import axe from "axe-core";
-
-import { openProfile, signInAs, startBrowser } from "./lib/browser.mjs";
+import { openProfile, startBrowser, violations } from "./lib/browser.mjs";
 import { repository, startGateway } from "./lib/gateway.mjs";
+import { difference, small } from "./lib/pictures.mjs";
+import { freezeTime, STATES } from "./lib/states.mjs";
 
-const bounded = { timeout: 40_000 };
-const shots = path.join(repository, "tests/.out/web");
+const bounded = { timeout: 60_000 };
+const pictures = path.join(repository, "docs/images/screens");
+const failed = path.join(repository, "tests/.out/web");
 const WIDTHS = [320, 360, 768, 1280, 1920];
-/** The widths of screenshots, in pixels. */
-const PICTURED = [360, 1280];
+const CHECKED_BY_AXE = [360, 1280];
+/** Each state has a picture of a computer in light colours. Some also have one of a telephone in dark colours. */
+const COMPUTER = { colorScheme: "light", width: 900 };
+const TELEPHONE = { colorScheme: "dark", width: 360 };
+const ON_TELEPHONE = ["desktop-signed-out", "desktop-available", "desktop-renewal-trouble", "sign-in", "page-cancelled"];
+/** Pixels that may differ, because another version of Chromium draws edges differently. */
+const TOLERANCE = 0.003;
 
 let gateway;
 let browser;
+let font;
 
 before(async () => {
   gateway = await startGateway();
   browser = await startBrowser(gateway);
-  await mkdir(shots, { recursive: true });
+  font = await pinnedFont();
+  for (const folder of [pictures, failed]) await mkdir(folder, { recursive: true });
 }, { timeout: 45_000 });
 after(async () => {
   await browser?.close();
   await gateway?.stop();
 });
 
-/** A very long name. It must not make the page wider. */
-const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
-
-const STATES = {
-  async "signed-out"(page) {
-    await page.goto(gateway.url);
-    await page.getByRole("button", { name: "Sign in" }).waitFor();
-  },
-  async "signed-in"(page) {
-    await signInAs(page, gateway, "grace");
-    await page.locator("#worker-state").getByText("Offline").waitFor();
-    await page.getByRole("button", { name: "Available", exact: true }).click();
-    await page.locator("#worker-state").getByText("Available").waitFor();
-  },
-  async "signed-in-long-name"(page) {
-    const person = { username: LONG, email: LONG, name: LONG, email_verified: true, roles: ["agent", "supervisor", "admin"] };
-    await gateway.control("/idp/__dev/people", person);
-    await signInAs(page, gateway, LONG);
-    await page.locator("#worker-state").getByText("Offline").waitFor();
-  },
-  async "failure-signed-in"(page, context) {
-    await STATES["signed-in"](page);
-    await context.setOffline(true);
-    await page.getByRole("button", { name: "Renew now" }).click();
-    await page.locator("#failure").waitFor();
-  },
-  async "failure-session-ended"(page, context) {
-    await STATES["signed-in"](page);
-    await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
-    await page.getByRole("button", { name: "Renew now" }).click();
-    await page.locator("#failure").waitFor();
-  },
-  async "failure-no-gateway"(page) {
-    await page.route("**/sso/token", (route) => route.fulfill({
-      status: 503,
-      contentType: "application/problem+json",
-      body: JSON.stringify({
-        code: "unavailable",
-        title: "A service that is needed is unavailable",
-        detail: "Try again in a minute.",
-        status: 503,
-        request_id: "0123456789abcdef0123456789abcdef",
-      }),
-    }));
-    await page.goto(gateway.url);
-    await page.locator("#failure").waitFor();
-  },
-  async "sdk-refused"(page) {
-    await page.route("**/sso/token", async (route) => {
-      const response = await route.fetch();
-      const body = await response.json();
-      await route.fulfill({ response, json: response.ok() ? { ...body, access_token: "not-a-token" } : body });
-    });
-    await signInAs(page, gateway, "ada");
-    await page.locator("#worker-retry").waitFor();
-  },
-  async "gateway-refuses-sign-in"(page) {
-    await page.goto(gateway.url);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByText("login_refused").waitFor();
-  },
-};
+/** A style that replaces the machine's fonts, so that a picture does not depend on them. */
+async function pinnedFont() {
+  const files = path.join(repository, "tests/web/node_modules/@fontsource/inter/files");
+  const faces = await Promise.all([400, 600, 700].map(async (weight) => {
+    const data = await readFile(path.join(files, `inter-latin-${weight}-normal.woff2`), "base64");
+    return `@font-face { font-family: Pinned; font-weight: ${weight}; src: url(data:font/woff2;base64,${data}); }`;
+  }));
+  return `${faces.join("\n")} * { font-family: Pinned !important; caret-color: transparent !important; }`;
+}
 
 for (const [state, reach] of Object.entries(STATES)) {
-  test(`${state}: no overflow from 320 px to wide, no axe violation, in light and dark`, bounded, async () => {
-    const { context, page } = await openProfile(browser, { reducedMotion: "reduce" });
+  test(`${state}: fits from 320 px to wide, axe finds nothing, in light and dark, and it looks as in its picture`, bounded, async () => {
+    const options = { reducedMotion: "reduce", bypassCSP: true, locale: "en-GB", timezoneId: "UTC", viewport: { width: 900, height: 700 } };
+    const { context, page } = await openProfile(browser, options);
     try {
-      await reach(page, context);
+      await freezeTime(page);
+      await reach({ page, context, gateway });
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         for (const width of WIDTHS) {
-          await page.setViewportSize({ width, height: 800 });
+          await page.setViewportSize({ width, height: 700 });
           const { scroll, client } = await page.evaluate(() => {
             const { scrollWidth: scroll, clientWidth: client } = document.documentElement;
             return { scroll, client };
           });
           assert.ok(scroll <= client, `${scroll} px of content in ${client} px, ${colorScheme}`);
-          if (!PICTURED.includes(width)) continue;
-          await page.screenshot({ path: path.join(shots, `${state}-${colorScheme}-${width}.png`), fullPage: true });
-          assert.deepEqual(await violations(page), [], `${colorScheme}, ${width} px`);
+          if (CHECKED_BY_AXE.includes(width)) assert.deepEqual(await violations(page), [], `${colorScheme}, ${width} px`);
         }
       }
+      await page.addStyleTag({ content: font });
+      await page.evaluate(() => document.activeElement?.blur());
+      await page.evaluate(() => document.fonts.ready);
+      for (const { colorScheme, width } of ON_TELEPHONE.includes(state) ? [COMPUTER, TELEPHONE] : [COMPUTER]) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 600 });
+        await looksAs(`${state}-${colorScheme}`, await page.screenshot({ fullPage: true }));
+      }
     } finally {
+      // A request of the page may still wait for its answer.
+      await page.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     }
   });
 }
 
-/** Returns the violations that axe-core finds, with their elements. */
-async function violations(page) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
+test("in forced colours and with reduced motion, what is chosen and how far the shift is stays visible", bounded, async () => {
+  const { context, page } = await openProfile(browser, { forcedColors: "active", reducedMotion: "reduce" });
+  try {
+    await freezeTime(page);
+    await STATES["desktop-available"]({ page, context, gateway });
+    const style = (selector, name) => page.locator(selector).evaluate((element, name) => getComputedStyle(element)[name], name);
+    assert.equal(await style('#activities [aria-pressed="true"]', "borderTopWidth"), "3px");
+    assert.equal(await style("#shift-bar", "borderTopStyle"), "solid");
+    await page.evaluate(() => document.getElementById("checking").hidden = false);
+    const names = await page.locator(".bone").evaluateAll((bones) => bones.map((bone) => getComputedStyle(bone).animationName));
+    assert.deepEqual(new Set(names), new Set(["none"]));
+  } finally {
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    await context.close();
+  }
+});
+
+/** Compares a screenshot with its picture. With UPDATE=1, replaces the picture instead. */
+async function looksAs(name, screenshot) {
+  const file = path.join(pictures, `${name}.png`);
+  const before = existsSync(file) ? await readFile(file) : null;
+  const found = before && difference(before, screenshot);
+  const looksTheSame = found && found.share <= TOLERANCE;
+  if (looksTheSame) return;
+  if (process.env.UPDATE) return writeFile(file, small(screenshot));
+  await writeFile(path.join(failed, `${name}.png`), screenshot);
+  if (found?.image) await writeFile(path.join(failed, `${name}-difference.png`), found.image);
+  const how = before ? `differs in ${(found.share * 100).toFixed(2)} % of its pixels` : "has no picture yet";
+  assert.fail(`${name} ${how}. See tests/.out/web; if it should look so, run npm run pictures in tests/web`);
 }

@@ -160,7 +160,7 @@ test("R9 in Chromium, an agent whom new work can reach counts as active", bounde
       await activityIs(page, name);
       // The click counts as activity. The token request after the click reports this activity.
       await page.getByRole("button", { name: "Renew now" }).click();
-      await page.locator("#announce:text-is('Your token was renewed.')").waitFor({ state: "attached" });
+      await page.locator("#announce:text-is('Your sign-in was renewed.')").waitFor({ state: "attached" });
       await answered(desk);
       const asked = desk.asked;
       await page.clock.fastForward(5 * MINUTE);

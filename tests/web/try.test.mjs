@@ -11,8 +11,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { chromium } from "playwright-core";
 
-import { signInAs } from "./lib/browser.mjs";
+import { signInAs, violations } from "./lib/browser.mjs";
 import { repository } from "./lib/gateway.mjs";
+
+/** The hops of a sign-in. */
+const EXPECTED = [
+  ["Browser → Flexgate", "GET /sso/{profile}/login → 303"],
+  ["Flexgate → Twilio", "GET /v1/Flex/Authentication/Config → 200"],
+  ["Browser → Twilio", "GET /v1/Flex/Authorize → 302"],
+  ["Browser → Identity provider", "GET /idp/authorize → 200"],
+  ["Browser → Identity provider", "POST /idp/authorize/decision → 303"],
+  ["Browser → Twilio", "GET /v1/Flex/SSO/Callback → 302"],
+  ["Browser → Flexgate", "GET /sso/{profile}/callback → 303"],
+  ["Flexgate → Twilio", "POST /v1/Flex/OAuth/Tokens → 200"],
+  ["Flexgate → Twilio", "POST /v1/Accounts/"],
+];
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -41,9 +54,32 @@ test("R93 one command opens a browser in which the real SDK's worker connects", 
       browser = await chromium.connectOverCDP(`http://127.0.0.1:${debugging}`).catch(() => null);
       if (!browser) await sleep(100);
     }
-    const page = browser.contexts()[0].pages()[0] ?? await browser.contexts()[0].newPage();
+    const [context] = browser.contexts();
+    while (!/Each hop of the sign-in is at \S+\./.test(said)) await sleep(50);
+    const panel = await context.newPage();
+    await panel.goto(/Each hop of the sign-in is at (\S+)\./.exec(said)[1]);
+    const page = context.pages().find((page) => page.url().includes(port)) ?? await context.newPage();
     await signInAs(page, { url: `http://localhost:${port}` }, "ada");
     await page.locator("#worker-state").getByText("Offline").waitFor({ timeout: 20_000 });
+    // The panel shows each hop, in the order in which they began.
+    const hops = panel.locator("#hops li");
+    await hops.filter({ hasText: "The SDK opens the worker's websocket." }).waitFor();
+    await hops.filter({ hasText: "POST /sso/token → 200" }).waitFor();
+    const requests = await hops.locator("code").allTextContents();
+    // Before that, the desktop asks whether somebody is signed in.
+    const begin = requests.findIndex((request) => request.startsWith("GET /sso/{profile}/login"));
+    const names = (await hops.locator("strong").allTextContents()).slice(begin);
+    for (const [place, [name, request]] of EXPECTED.entries()) {
+      assert.equal(names[place], name, request);
+      assert.ok(requests[begin + place].startsWith(request), `${requests[begin + place]} is not ${request}`);
+    }
+    assert.doesNotMatch(await panel.content(), /eyJ|code=|code_challenge=/, "neither a token nor a code");
+    for (const colorScheme of ["light", "dark"]) {
+      await panel.emulateMedia({ colorScheme });
+      await panel.setViewportSize({ width: 320, height: 700 });
+      assert.ok(await panel.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
+      assert.deepEqual(await violations(panel), [], colorScheme);
+    }
     await browser.close();
   } finally {
     child.kill("SIGTERM");

@@ -11,7 +11,7 @@ export function App() {
   if (status === "failed") {
     return (
       <main>
-        <h1>We could not check whether you are signed in</h1>
+        <h1 className="title">We could not check whether you are signed in</h1>
         <p>{error.message}</p>
         <button type="button" onClick={() => void reload()}>Try again</button>
       </main>
@@ -20,19 +20,19 @@ export function App() {
   if (status === "signed_out") {
     return (
       <main>
-        <h1>Sign in to start your shift</h1>
-        {error && <p role="alert">{error.message}</p>}
-        <button type="button" onClick={() => signIn()}>Sign in</button>
+        <h1 className="title">Sign in to start your shift</h1>
+        {error && <p className="card notice" role="status">{error.message}</p>}
+        <button type="button" className="primary" onClick={() => signIn()}>Sign in</button>
       </main>
     );
   }
   return (
     <main>
       <header>
-        <h1>{session.username}</h1>
+        <h1 className="title">{session.username}</h1>
         <button type="button" onClick={() => void signOut()}>Sign out</button>
       </header>
-      {error && <p role="alert">Your sign-in could not be renewed yet. You can go on working; we are trying again.</p>}
+      {error && <p className="card notice" role="status">Your sign-in could not be renewed yet. You can go on working; we are trying again.</p>}
       <Boundary again={retryClient}>
         <Suspense fallback={<p role="status">Connecting…</p>}>
           <Desk />

@@ -22,7 +22,7 @@ export class Boundary extends Component<Props, { error: Error | null }> {
       this.setState({ error: null });
     };
     return (
-      <section role="alert">
+      <section className="card notice" data-tone="bad" role="alert">
         <p>Flex did not answer: {error.message}</p>
         <button type="button" onClick={again}>Try again</button>
       </section>

@@ -20,30 +20,32 @@ export function Desk() {
   };
   return (
     <>
-      <section aria-label="Your activity">
+      <section className="card" aria-label="Your activity">
         <p>You are <strong>{worker.activity?.name ?? "not known yet"}</strong></p>
-        {[...worker.activities.values()].map(({ sid, name }) => (
-          <button key={sid} type="button" aria-pressed={sid === worker.activity?.sid} onClick={() => run(client.execute(new SetCurrentActivity(sid)))}>
-            {name}
-          </button>
-        ))}
+        <div className="row">
+          {[...worker.activities.values()].map(({ sid, name }) => (
+            <button key={sid} type="button" aria-pressed={sid === worker.activity?.sid} onClick={() => run(client.execute(new SetCurrentActivity(sid)))}>
+              {name}
+            </button>
+          ))}
+        </div>
       </section>
-      <section aria-label="Your work">
-        {worker.reservations.size === 0 && <p>No work for you now.</p>}
+      <section className="card" aria-label="Your work">
+        {worker.reservations.size === 0 && <p className="quiet">No work for you now.</p>}
         {[...worker.reservations.values()].map((reservation) => (
           <article key={reservation.sid}>
             <p>{reservation.task.taskChannelUniqueName}: {reservation.status}</p>
             {reservation.status === "pending" && (
-              <>
+              <div className="row">
                 <button type="button" onClick={() => run(client.execute(new AcceptTask(reservation.task.sid)))}>Accept</button>
                 <button type="button" onClick={() => run(client.execute(new RejectTask(reservation.task.sid)))}>Reject</button>
-              </>
+              </div>
             )}
           </article>
         ))}
       </section>
       <button type="button" onClick={() => run(renew())}>Renew now</button>
-      {trouble && <p role="alert">{trouble}</p>}
+      {trouble && <p className="card notice" data-tone="warn" role="alert">{trouble}</p>}
     </>
   );
 }

@@ -4,6 +4,7 @@ import { createRoot } from "react-dom/client";
 
 import { App } from "./App";
 import { isActive } from "./work";
+import "@flexgate/web/design.css";
 import "./desktop.css";
 
 const root = document.getElementById("root");

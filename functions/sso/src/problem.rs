@@ -1,8 +1,8 @@
 //! Maps each sign-in error to a problem response.
 
-use flexgate::web::{Problem, kinds};
+use flexgate::web::{PageWords, Problem, kinds};
 
-use crate::signin::{CallbackError, Fault, NotAllowed, SessionError};
+use crate::signin::{CallbackError, Decline, Fault, NotAllowed, SessionError};
 
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
@@ -10,10 +10,25 @@ pub(crate) fn of_callback(error: &CallbackError) -> Problem {
             Problem::new(kinds::LOGIN_INVALID, "Start the sign-in again, in this browser.").because(error)
         }
         CallbackError::Rejected(_) => Problem::new(kinds::LOGIN_REJECTED, "Start the sign-in again.").because(error),
-        CallbackError::Declined => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access."),
+        CallbackError::Declined(Decline::Denied) => {
+            Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").because(error)
+        }
+        CallbackError::Declined(Decline::Failed) => {
+            const WORDS: &PageWords = &PageWords::fault(
+                "Your company's sign-in did not work",
+                "Please try again in a minute. If that does not help, tell your administrator.",
+            );
+            let detail = "The identity provider or Twilio reported an error other than a refusal. Try again.";
+            Problem::new(kinds::LOGIN_REFUSED, detail).because(error).worded(WORDS)
+        }
         CallbackError::Inactive => {
+            const WORDS: &PageWords = &PageWords::calm(
+                "Your access to Flex has ended",
+                "If you think that this is a mistake, ask your administrator.",
+            );
             Problem::new(kinds::LOGIN_REFUSED, "Your access has ended. If that is a mistake, ask your administrator.")
                 .because(error)
+                .worded(WORDS)
         }
         CallbackError::Fault(fault) => fault.into(),
     }

@@ -56,34 +56,22 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--ink:#121c2d;--soft:#606b85;--line:#cacdd8;--paper:#fff;--ground:#f4f4f6;--accent:#0263e0}
-@media (prefers-color-scheme:dark){:root{--ink:#f4f4f6;--soft:#aeb2c1;--line:#4b5671;--paper:#1f304c;--ground:#121c2d;--accent:#66b3ff}}
-*{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{width:min(26rem,100vw - 2rem);margin:1rem 0;padding:2rem;background:var(--paper);border:1px solid var(--line);border-radius:12px}
-h1{margin:0 0 .25rem;font-size:1.5rem}
-p{margin:.25rem 0 1rem;color:var(--soft)}
-form{margin:0}
-.people{display:grid;gap:.5rem;margin:0 0 1.25rem;padding:0;list-style:none}
-button{font:inherit;cursor:pointer;border-radius:8px;border:1px solid var(--line);background:transparent;color:inherit;padding:.65rem .9rem;width:100%;text-align:left}
-button:hover{border-color:var(--accent)}
-button:focus-visible,input:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
-button small{display:block;color:var(--soft)}
-button.primary{background:var(--accent);border-color:var(--accent);color:var(--paper);text-align:center;font-weight:600}
-button.plain{border:0;text-align:center;color:var(--soft);text-decoration:underline}
-label{display:block;font-weight:600;margin-bottom:.25rem}
-input[type=text]{width:100%;font:inherit;padding:.6rem .75rem;border:1px solid var(--line);border-radius:8px;background:transparent;color:inherit;margin-bottom:.75rem}
-[role=alert]{padding:.6rem .75rem;border-left:4px solid #d61f1f;background:color-mix(in srgb,#d61f1f 10%,transparent);color:inherit}
-code{font-size:.9em;overflow-wrap:anywhere}
-";
+/// The pages share Flexgate's design. The rest is the list of people.
+const STYLE: &str = concat!(
+    include_str!("../../../shared/web/design.css"),
+    ".people,form{display:grid;grid-template-columns:minmax(0,1fr);gap:.6rem}",
+    ".people button{width:100%;font-weight:600;text-align:start}",
+    ".people small{display:block;color:var(--quiet);font-weight:400;overflow-wrap:anywhere}",
+    "label{font-weight:600}",
+);
 
 /// Makes an HTML page without scripts. `body` must be safe HTML, because it is not escaped.
 pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n",
+         <title>{}</title>\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <style>{STYLE}</style>\n</head>\n<body class=\"single\">\n<main class=\"card\">\n{body}\n</main>\n</body>\n</html>\n",
         escape(title)
     );
     let mut response = respond(status, "text/html; charset=utf-8", html);

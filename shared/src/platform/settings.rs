@@ -12,7 +12,7 @@ use crate::store::{Queues, StoreAt};
 use crate::telemetry::Log;
 use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
 use crate::users::PolicySettings;
-use crate::web::{CdnSettings, ClientSettings};
+use crate::web::{CdnSettings, ClientSettings, PageSettings};
 
 /// The settings of every function.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Common {
     pub clients: ClientSettings,
     /// `FLEXGATE_CDN_SECRET_SHA256`: whether every request must come through the CDN.
     pub cdn: CdnSettings,
+    /// `FLEXGATE_PAGE_NAME`, `FLEXGATE_PAGE_LOGO`, `FLEXGATE_PAGE_HELP`: whose error pages people see.
+    pub page: PageSettings,
     /// `FLEXGATE_SECRETS`: the source of secrets.
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`: the store.
@@ -72,6 +74,7 @@ impl Common {
                 .collect::<Option<Vec<_>>>()
         });
         let (clients, cdn) = (ClientSettings::read(reader), CdnSettings::read(reader));
+        let page = PageSettings::read(reader);
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to store data: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);
@@ -94,6 +97,7 @@ impl Common {
             allowed_origins: allowed_origins?,
             clients: clients?,
             cdn: cdn?,
+            page: page?,
             secrets: secrets?,
             store: store?,
             queues: queues?,

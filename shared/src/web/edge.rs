@@ -20,7 +20,7 @@ use super::cdn::CdnSettings;
 use super::client::{ClientSettings, Peer};
 use super::context::Context;
 use super::cors::Origins;
-use super::page;
+use super::page::{self, PageSettings};
 use super::problem::{Document, LoggedProblem, Problem, kinds};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
@@ -40,6 +40,7 @@ pub struct Edge {
     budgets: FailureBudgets,
     clients: ClientSettings,
     cdn: CdnSettings,
+    page: PageSettings,
     page_policy: HeaderValue,
 }
 
@@ -47,7 +48,7 @@ impl Edge {
     /// Creates the edge of `function` with these settings.
     #[must_use]
     pub fn new(function: &'static str, settings: &Common, clock_rng: ClockRng) -> Arc<Self> {
-        let policy = page::content_security_policy();
+        let policy = page::content_security_policy(&settings.page);
         Arc::new(Self {
             function,
             origins: Origins::new(settings),
@@ -57,6 +58,7 @@ impl Edge {
             clients: settings.clients.clone(),
             budgets: FailureBudgets::new(settings.clients.clone(), clock_rng.clone()),
             clock_rng,
+            page: settings.page.clone(),
             page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
         })
     }
@@ -156,7 +158,7 @@ impl Edge {
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {
-            let mut response = page::render(problem, request_id.as_str()).into_response();
+            let mut response = page::render(problem, request_id.as_str(), &self.page).into_response();
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
             headers.insert(header::CONTENT_SECURITY_POLICY, self.page_policy.clone());

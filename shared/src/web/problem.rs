@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::page_words::PageWords;
 use crate::base::error_chain::with_causes;
 
 /// A kind of problem. Its code never changes between versions.
@@ -193,6 +194,7 @@ pub(super) struct Parts {
     pub(super) retry_after: Option<Duration>,
     pub(super) fault: Option<String>,
     pub(super) link: Option<Link>,
+    pub(super) words: Option<&'static PageWords>,
 }
 
 /// A link on the problem's HTML page.
@@ -214,6 +216,7 @@ impl Problem {
             retry_after: None,
             fault: None,
             link: None,
+            words: None,
         }))
     }
 
@@ -272,6 +275,14 @@ impl Problem {
     #[must_use]
     pub fn offering(mut self, url: String, text: &'static str) -> Self {
         self.0.link = Some(Link { url, text });
+        self
+    }
+
+    /// Sets the words of the HTML page, if the words of the problem's kind do not fit. A problem document does not
+    /// contain them.
+    #[must_use]
+    pub fn worded(mut self, words: &'static PageWords) -> Self {
+        self.0.words = Some(words);
         self
     }
 

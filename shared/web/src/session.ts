@@ -3,6 +3,9 @@ export interface Session {
   access_token: string;
   /** RFC 3339. */
   expires_at: string;
+  /** When the person signed in, and when the session ends at the latest. RFC 3339. */
+  signed_in_at: string;
+  session_ends_at: string;
   identity: string | null;
   username: string | null;
   roles: string[];

@@ -1,9 +1,8 @@
 // Runs headless Chromium. The host names *.twilio.com resolve to the simulator.
 
-import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
-import { connect } from "node:tls";
 
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -13,7 +12,8 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
   if (!existsSync(executablePath)) {
     throw new Error(`${executablePath} is missing: apt-get install chromium, or set CHROMIUM`);
   }
-  const port = twilio ? gateway.tlsPort : 9;
+  const toSimulator = await gateway.chromiumArguments();
+  const toNobody = toSimulator.map((argument) => argument.replace(`:${gateway.tlsPort}`, ":9"));
   return chromium.launch({
     executablePath,
     headless: true,
@@ -23,28 +23,16 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
     args: [
       "--no-sandbox",
       "--disable-gpu",
-      "--disable-quic",
+      // Draw text in the same way on every machine.
+      "--font-render-hinting=none",
+      "--disable-lcd-text",
+      "--force-color-profile=srgb",
       "--no-first-run",
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
-      `--host-resolver-rules=MAP *.twilio.com 127.0.0.1:${port}`,
-      `--ignore-certificate-errors-spki-list=${await spkiOf(gateway.tlsPort)}`,
+      ...(twilio ? toSimulator : toNobody),
     ],
-  });
-}
-
-/** Returns the SHA-256 hash of the public key (SubjectPublicKeyInfo) in the port's TLS certificate, in base64. */
-function spkiOf(port) {
-  return new Promise((resolve, reject) => {
-    const options = { host: "127.0.0.1", port, servername: "flex-api.twilio.com", rejectUnauthorized: false };
-    const socket = connect(options, () => {
-      const { publicKey } = new X509Certificate(socket.getPeerCertificate().raw);
-      socket.destroy();
-      resolve(createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64"));
-    });
-    socket.setTimeout(5_000, () => socket.destroy(new Error("the TLS port does not answer")));
-    socket.once("error", reject);
   });
 }
 
@@ -77,5 +65,12 @@ export async function signInAs(page, gateway, username) {
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.locator(`button[value="${username}"]`).click();
   await page.waitForURL(`${gateway.url}/`);
-  await page.getByRole("heading", { name: username, level: 2 }).waitFor();
+  await page.locator(`#username:text-is("${username}")`).waitFor({ state: "attached" });
+}
+
+/** Returns the violations that axe-core finds, with their elements. */
+export async function violations(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }

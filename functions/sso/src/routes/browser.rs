@@ -8,7 +8,7 @@ use flexgate::domain::SsoProfile;
 use flexgate::store::SessionKey;
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::SsoConfiguration;
-use flexgate::web::{Context, Path, Problem, Query, kinds};
+use flexgate::web::{Context, PageWords, Path, Problem, Query, kinds};
 use http::header::{HOST, LOCATION, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use secrecy::ExposeSecret;
@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::cookies;
 use crate::app::App;
 use crate::problem;
-use crate::signin::{CallbackError, Completed, Failed, LoginCookie, LoginId, Prompt, Visitor, browser_family};
+use crate::signin::{CallbackError, Completed, Decline, Failed, LoginCookie, LoginId, Prompt, Visitor, browser_family};
 
 /// Which SSO profile.
 #[derive(IntoParams)]
@@ -202,7 +202,10 @@ async fn complete(
             let visitor = visitor(session_id, headers, context);
             app.sign_in.complete(profile, logins, state, &code.into(), visitor, context.deadline).await
         }
-        (Some(state), None, Some(_)) => Err(app.sign_in.declined(profile, logins, state, context.deadline).await),
+        (Some(state), None, Some(error)) => {
+            let declined = app.sign_in.declined(profile, logins, state, Decline::of(error), context.deadline);
+            Err(declined.await)
+        }
         // The callback has no login, for example because the identity provider started the sign-in.
         _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
@@ -266,7 +269,13 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     let found = app.sign_in.configuration(profile, context.deadline).await.map_err(|fault| Problem::from(&fault))?;
     let inactive =
         "Twilio has no active SSO configuration for this profile. Activate it in the Console, under Flex, SSO.";
-    found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
+    found.ok_or_else(|| {
+        const WORDS: &PageWords = &PageWords::fault(
+            "You cannot sign in yet",
+            "Your administrator has not finished setting up the sign-in for Flex.",
+        );
+        Problem::new(kinds::PROFILE_UNKNOWN, inactive).worded(WORDS)
+    })
 }
 
 /// Redirects with status 303. The browser's next request has no body, and its `Referer` does not contain the code.

@@ -57,6 +57,14 @@ struct Token<'a> {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
+    /// When the person signed in.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T07:00:00Z")]
+    signed_in_at: OffsetDateTime,
+    /// When the session ends at the latest. It ends earlier if it is not used.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T19:00:00Z")]
+    session_ends_at: OffsetDateTime,
     /// The identity in Twilio's other products (`ada_40example_2Ecom`).
     #[schema(required)]
     identity: Option<String>,
@@ -102,6 +110,8 @@ pub(crate) async fn token(
     let mut response = axum::Json(Token {
         access_token: signed_in.access_token.expose_secret(),
         expires_at: signed_in.expires_at,
+        signed_in_at: signed_in.began_at,
+        session_ends_at: signed_in.ends_at,
         identity: signed_in.identity,
         username: signed_in.username,
         roles: signed_in.roles,

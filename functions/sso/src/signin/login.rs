@@ -1,6 +1,7 @@
 //! Begins a login, and completes the login at the callback.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -91,13 +92,39 @@ pub enum CallbackError {
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
     /// The identity provider or Twilio refused the person.
-    #[error("the identity provider refused")]
-    Declined,
+    #[error("the identity provider or Twilio answered with an error: {0}")]
+    Declined(Decline),
     /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
+}
+
+/// Which kind of error came instead of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decline {
+    /// `access_denied`: the person cancelled, or may not sign in. The error does not say which.
+    Denied,
+    /// Any other error, such as `temporarily_unavailable`.
+    Failed,
+}
+
+impl Decline {
+    /// Classifies the parameter `error` of a callback (RFC 6749 §4.1.2.1).
+    #[must_use]
+    pub fn of(unverified_error: &str) -> Self {
+        if unverified_error == "access_denied" { Self::Denied } else { Self::Failed }
+    }
+}
+
+impl fmt::Display for Decline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "access_denied",
+            Self::Failed => "another error than access_denied",
+        })
+    }
 }
 
 impl From<TwilioError> for CallbackError {
@@ -223,6 +250,7 @@ impl SignIn {
         profile: &SsoProfile,
         cookies: &[LoginCookie<'_>],
         unverified_state: &str,
+        decline: Decline,
         deadline: Deadline,
     ) -> Failed {
         let keys = match self.keys_for(cookies.iter().map(|cookie| cookie.sealed), deadline).await {
@@ -231,7 +259,7 @@ impl SignIn {
         };
         // Do not end the login, because the person may go back and sign in after all.
         let found = self.find(profile, cookies, unverified_state, &keys.value);
-        found.map_or_else(|failed| failed, |_| Failed { error: CallbackError::Declined, spent: None })
+        found.map_or_else(|failed| failed, |_| Failed { error: CallbackError::Declined(decline), spent: None })
     }
 
     /// Returns the oldest pending logins beyond the limit of eight. `begun` is the number of logins that the response

@@ -22,7 +22,7 @@ use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
 use time::Duration;
 
-pub use login::{CallbackError, Completed, Failed, Prompt};
+pub use login::{CallbackError, Completed, Decline, Failed, Prompt};
 pub use pending::LoginCookie;
 pub use policy::{LONGEST, Lifetimes, SHORTEST, SHORTEST_IDLE, SessionPolicies, WrittenPolicies};
 pub use return_to::{Destinations, ReturnTo};

@@ -45,6 +45,10 @@ pub struct SignedIn {
     pub access_token: SecretString,
     /// When it expires.
     pub expires_at: OffsetDateTime,
+    /// When the person signed in.
+    pub began_at: OffsetDateTime,
+    /// When the session ends at the latest, even if it is used all the time.
+    pub ends_at: OffsetDateTime,
     /// The identity in Twilio's other products.
     pub identity: Option<String>,
     pub username: Option<String>,
@@ -327,6 +331,8 @@ impl SignIn {
         Ok(SignedIn {
             access_token: tokens.access_token.into(),
             expires_at: OffsetDateTime::from_unix_timestamp(tokens.expires_at).map_err(|_| Fault::Seal)?,
+            began_at: session.created_at,
+            ends_at: session.ends_at,
             identity: tokens.identity,
             username: tokens.username,
             roles: tokens.roles,

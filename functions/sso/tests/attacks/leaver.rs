@@ -55,7 +55,7 @@ fn access(world: &World, id: u128, active: bool) -> Statement {
     Statement { active: Some(active), ..Statement::default() }
 }
 
-async fn leaves(world: &World, username: &str, sid: Option<FlexUserSid>) {
+pub async fn leaves(world: &World, username: &str, sid: Option<FlexUserSid>) {
     let mut reader = world.reader();
     let settings = Settings::read(&mut reader);
     let platform = world.platform(&reader.finish(settings).unwrap().common);

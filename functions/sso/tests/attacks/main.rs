@@ -10,6 +10,7 @@ mod lies;
 mod links;
 mod lock;
 mod login;
+mod pages;
 mod policies;
 mod races;
 mod session;

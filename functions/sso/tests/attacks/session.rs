@@ -122,6 +122,21 @@ async fn s32_the_session_cookie_after_logout() {
 }
 
 #[tokio::test]
+async fn the_answer_says_when_the_person_signed_in_and_when_the_session_ends() {
+    let (world, mut browser) = fresh().await;
+    let before = world.clock_rng().now();
+    browser.sign_in(&world, "ada").await;
+    let after = world.clock_rng().now();
+    world.advance(Duration::minutes(70)).await;
+    let token = browser.call("/sso/token").await.body;
+    let at = |name: &str| OffsetDateTime::parse(token[name].as_str().unwrap(), &Rfc3339).unwrap();
+    let (began, ends) = (at("signed_in_at"), at("session_ends_at"));
+    // The store may keep whole seconds only.
+    assert!(began > before - Duration::SECOND && began <= after, "{began} is not between {before} and {after}");
+    assert!((ends - began - Duration::hours(12)).abs() <= Duration::SECOND, "{began} to {ends}");
+}
+
+#[tokio::test]
 async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_ends_clearly() {
     let world = World::on_one_clock().await;
     // Twilio accepts the same refresh token again. With a new refresh token each time, a lost answer would end the session.

@@ -1,5 +1,5 @@
 //! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`, and the
-//! package `shared/web`, whose build is committed so that `cargo run` needs only Rust.
+//! package `shared/web` with its design. Its build is committed, so that `cargo run` needs only Rust.
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
     ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
+    ("/shift.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/shift.js")),
     ("/worker.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/worker.js")),
     ("/flexgate.js", "text/javascript; charset=utf-8", include_str!("../../../../shared/web/dist/index.js")),
+    ("/design.css", "text/css; charset=utf-8", include_str!("../../../../shared/web/design.css")),
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 

@@ -147,16 +147,21 @@ fn denial(world: &World, redirect_uri: &str, state: Option<&str>, error: &str, d
 }
 
 fn stop(why: &str) -> Response {
-    let body = format!("<h1>Sign-in is not possible</h1>\n<p role=\"alert\">{}</p>", web::escape(why));
+    let body = format!("<h1 class=\"title\">Sign-in is not possible</h1>\n<p role=\"alert\">{}</p>", web::escape(why));
     web::page(StatusCode::BAD_REQUEST, "Sign-in is not possible", &body)
 }
 
 fn page(status: StatusCode, request: &Request, people: &[Person], complaint: Option<&str>, typed: &str) -> Response {
     let mut body = String::from(
-        "<h1>Sign in</h1>\n<p>Example Company. Choose who you are; no password, this is a simulation.</p>\n",
+        "<h1 class=\"title\">Sign in to Example Company</h1>\n\
+         <p class=\"quiet\">Choose who you are. You need no password, because this is a simulation.</p>\n",
     );
     if let Some(complaint) = complaint {
-        let _ = writeln!(body, "<p role=\"alert\" id=\"complaint\">{}</p>", web::escape(complaint));
+        let _ = writeln!(
+            body,
+            "<p role=\"alert\" class=\"card notice\" data-tone=\"warn\" id=\"complaint\">{}</p>",
+            web::escape(complaint)
+        );
     }
     let _ = writeln!(
         body,

@@ -214,7 +214,7 @@ fn refusal(status: u16, code: u32, message: &str) -> Response {
         web::status(status),
         "Sign-in failed",
         &format!(
-            "<h1>Sign-in failed</h1>\n<p role=\"alert\">{}</p>\n<p>Error <code>{code}</code> \
+            "<h1 class=\"title\">Sign-in failed</h1>\n<p role=\"alert\">{}</p>\n<p>Error <code>{code}</code> \
              (<a href=\"https://www.twilio.com/docs/errors/{code}\">what it means</a>)</p>",
             web::escape(message)
         ),

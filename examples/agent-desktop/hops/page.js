@@ -1,0 +1,35 @@
+// Shows the hops in the order in which they began.
+
+const list = document.getElementById("hops");
+const empty = document.getElementById("empty");
+let first = null;
+
+function element(name, text) {
+  return Object.assign(document.createElement(name), { textContent: text });
+}
+
+function show(hop) {
+  first ??= hop.time;
+  const item = document.createElement("li");
+  item.dataset.time = hop.time;
+  item.dataset.tone = hop.status >= 400 ? "bad" : "";
+  const answer = `${hop.request} → ${hop.status}${hop.code ? ` ${hop.code}` : ""}, after ${Math.max(Math.round(hop.time - first), 0)} ms`;
+  item.append(element("strong", `${hop.from} → ${hop.to}`), element("span", hop.what), element("code", answer));
+  // Flexgate logs a request after the requests to Twilio that it caused.
+  const next = [...list.children].find((other) => Number(other.dataset.time) > hop.time);
+  list.insertBefore(item, next ?? null);
+  empty.hidden = true;
+}
+
+document.getElementById("clear").addEventListener("click", () => {
+  list.replaceChildren();
+  first = null;
+  empty.hidden = false;
+});
+const source = new EventSource("/hops");
+source.addEventListener("message", ({ data }) => show(JSON.parse(data)));
+// A new connection brings all hops again.
+source.addEventListener("open", () => {
+  list.replaceChildren();
+  first = null;
+});

@@ -1,0 +1,42 @@
+//! The words of the HTML page that a person sees instead of a problem document.
+
+/// How the page looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Nothing is broken: the person has cancelled, or the sign-in has expired, for example.
+    Calm,
+    /// Something does not work.
+    Fault,
+}
+
+/// The title and the text of the page, for agents.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PageWords {
+    /// What has happened.
+    pub(super) title: &'static str,
+    /// What the person can do.
+    pub(super) text: &'static str,
+    /// How the page looks.
+    pub(super) tone: Tone,
+    /// Whether it may help to load the page again.
+    pub(super) can_reload: bool,
+}
+
+impl PageWords {
+    /// Creates the words of a page on which nothing is broken.
+    #[must_use]
+    pub const fn calm(title: &'static str, text: &'static str) -> Self {
+        Self { title, text, tone: Tone::Calm, can_reload: false }
+    }
+
+    /// Creates the words of a page about something that does not work.
+    #[must_use]
+    pub const fn fault(title: &'static str, text: &'static str) -> Self {
+        Self { title, text, tone: Tone::Fault, can_reload: false }
+    }
+
+    /// Adds a link that loads the page again, because that may help.
+    pub(super) const fn reload(self) -> Self {
+        Self { can_reload: true, ..self }
+    }
+}

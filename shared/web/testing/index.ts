@@ -1,0 +1,187 @@
+/**
+ * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20, the
+ * program `flexgate`, and Playwright with Chromium. Everything listens on this machine only.
+ *
+ * @packageDocumentation
+ */
+
+import { spawn } from "node:child_process";
+import { createHash, X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "node:tls";
+
+const PATIENCE = 20_000;
+
+export interface StartOptions {
+  /** The program. By default `FLEXGATE_BIN`, or else `flexgate` on the path. */
+  binary?: string | undefined;
+  /** Flexgate's settings, such as `FLEXGATE_ALLOWED_ORIGINS`. */
+  env?: Record<string, string | undefined> | undefined;
+  /** The folder in which the program runs. */
+  cwd?: string | undefined;
+}
+
+/** The parts of a Playwright page that `signIn` needs. */
+export interface TestPage {
+  goto(url: string): Promise<unknown>;
+  locator(selector: string): { click(): Promise<void> };
+  waitForURL(url: string): Promise<void>;
+}
+
+/** A running Flexgate with its simulated Twilio. */
+export interface TestGateway {
+  /** The gateway's address. */
+  readonly url: string;
+  /** The simulator's address. */
+  readonly simulator: string;
+  /** The port at which the simulator speaks TLS for `*.twilio.com`. */
+  readonly tlsPort: number;
+  /** The file with the certificate authority of that port, for `NODE_EXTRA_CA_CERTS`. */
+  readonly authority: string;
+  /** What the program has printed so far. */
+  output(): string;
+  /** Calls the simulator's control API, such as `control("/__sim/users")`. Sends a POST if there is a body. */
+  control(route: string, body?: unknown, method?: string): Promise<any>;
+  /**
+   * Returns the arguments with which Chromium finds the simulator at `*.twilio.com`. Start one browser for each gateway,
+   * because each has its own certificate.
+   */
+  chromiumArguments(): Promise<string[]>;
+  /** Signs in as one of the simulated people, and waits until the browser is at `returnTo`. */
+  signIn(page: TestPage, username: string, options?: { returnTo?: string | undefined; profile?: string | undefined }): Promise<void>;
+  /** Ends the program and deletes its data. */
+  stop(): Promise<void>;
+}
+
+/** Starts `flexgate serve` with free ports and a temporary data folder. */
+export async function startFlexgate({ binary = process.env["FLEXGATE_BIN"] ?? "flexgate", env = {}, cwd }: StartOptions = {}): Promise<TestGateway> {
+  const data = await mkdtemp(path.join(tmpdir(), "flexgate-test-"));
+  const [port, simulatorPort, tlsPort] = (await freePorts(3)) as [number, number, number];
+  const ports = ["--port", port, "--simulator-port", simulatorPort, "--tls-port", tlsPort].map(String);
+  const child = spawn(binary, ["serve", ...ports, "--data-dir", data], {
+    cwd,
+    env: { PATH: process.env["PATH"], ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => (output += text));
+  let failure: Error | null = null;
+  const ended = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", (error) => {
+      failure = error;
+      resolve();
+    });
+  });
+  const kill = () => void child.kill("SIGKILL");
+  process.once("exit", kill);
+
+  const gateway: TestGateway = {
+    url: `http://localhost:${port}`,
+    simulator: `http://localhost:${simulatorPort}`,
+    tlsPort,
+    authority: path.join(data, "simulator/ca.pem"),
+    output: () => output,
+    async control(route, body, method = body === undefined ? "GET" : "POST") {
+      const response = await fetch(gateway.simulator + route, {
+        method,
+        headers: { "content-type": "application/json" },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: AbortSignal.timeout(10_000),
+      });
+      if (!response.ok) throw new Error(`${method} ${route}: ${response.status} ${await response.text()}`);
+      return response.status === 204 ? null : response.json();
+    },
+    async chromiumArguments() {
+      return [
+        "--disable-quic",
+        `--host-resolver-rules=MAP *.twilio.com 127.0.0.1:${tlsPort}`,
+        `--ignore-certificate-errors-spki-list=${await fingerprint(tlsPort)}`,
+      ];
+    },
+    async signIn(page, username, { returnTo = `${gateway.url}/`, profile = "default" } = {}) {
+      await page.goto(`${gateway.url}/sso/${encodeURIComponent(profile)}/login?return_to=${encodeURIComponent(returnTo)}`);
+      await page.locator(`button[value="${username}"]`).click();
+      await page.waitForURL(new URL(returnTo, gateway.url).href);
+    },
+    async stop() {
+      child.kill("SIGTERM");
+      await Promise.race([ended, sleep(5_000, undefined, { ref: false }).then(kill)]);
+      await ended;
+      process.removeListener("exit", kill);
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+  let over = false;
+  void ended.then(() => (over = true));
+  for (const until = Date.now() + PATIENCE; Date.now() < until && !over; await sleep(50)) {
+    const health = await fetch(`${gateway.url}/health`, { signal: AbortSignal.timeout(1_000) }).catch(() => null);
+    // The simulator writes its authority last.
+    if (health?.ok && existsSync(gateway.authority)) return gateway;
+  }
+  await gateway.stop();
+  throw new Error(`${binary} did not start:\n${output}`, { cause: failure });
+}
+
+/** The parts of Playwright's `chromium` that `openSignedIn` needs. */
+export interface BrowserType<Browser> {
+  launch(options: { args: string[] } & Record<string, unknown>): Promise<Browser>;
+}
+
+/**
+ * Starts Flexgate and Chromium, and opens a page at which `username` is signed in, in one call. `stop` ends everything.
+ * `launch` are further options of Playwright's `launch`.
+ */
+export async function openSignedIn<Page extends TestPage, Browser extends { newPage(): Promise<Page>; close(): Promise<void> }>(
+  chromium: BrowserType<Browser>,
+  username: string,
+  { returnTo, profile, launch = {}, ...options }: StartOptions & { returnTo?: string; profile?: string; launch?: { args?: string[] } & Record<string, unknown> } = {},
+): Promise<{ gateway: TestGateway; browser: Browser; page: Page; stop(): Promise<void> }> {
+  const gateway = await startFlexgate(options);
+  let browser: Browser | undefined;
+  const stop = async () => {
+    await browser?.close();
+    await gateway.stop();
+  };
+  try {
+    browser = await chromium.launch({ ...launch, args: [...(await gateway.chromiumArguments()), ...(launch.args ?? [])] });
+    const page = await browser.newPage();
+    await gateway.signIn(page, username, { returnTo, profile });
+    return { gateway, browser, page, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Returns the SHA-256 hash of the public key (SubjectPublicKeyInfo) in the port's TLS certificate, in base64. */
+function fingerprint(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { host: "127.0.0.1", port, servername: "flex-api.twilio.com", rejectUnauthorized: false };
+    const socket = connect(options, () => {
+      const { publicKey } = new X509Certificate(socket.getPeerCertificate().raw);
+      socket.destroy();
+      resolve(createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64"));
+    });
+    socket.setTimeout(5_000, () => socket.destroy(new Error("the simulator's TLS port does not answer")));
+    socket.once("error", reject);
+  });
+}
+
+/** Returns different free ports. Another process may still take one of them before the caller uses it. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+      const server = createServer().once("error", reject);
+      server.listen(0, "127.0.0.1", () => resolve(server));
+    })),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
