@@ -8,7 +8,6 @@ use flexgate::base::outbound::Deadline;
 use flexgate::platform::{OwnerSettings, Platform};
 use flexgate::store::CachedSignInState;
 use flexgate::users::Provisioning;
-use flexgate::users::ledger::Ledger;
 
 use crate::minting::Minting;
 
@@ -29,16 +28,7 @@ impl App {
         let sign_in_state = CachedSignInState::new(platform.sign_in_switch(), platform.clock_rng.clock.clone());
         Arc::new(Self {
             verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.clock_rng.clone()),
-            minting: Minting::new(
-                &settings.policy,
-                Ledger::of_platform(platform, provisioning.clone(), &settings.policy),
-                provisioning,
-                platform.counters(),
-                platform.deactivations(),
-                platform.session_endings(),
-                sign_in_state,
-                platform.clock_rng.clone(),
-            ),
+            minting: Minting::new(&settings.policy, platform, provisioning, sign_in_state),
             clock_rng: platform.clock_rng.clone(),
         })
     }

@@ -21,6 +21,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
 use flexgate::domain::{Caller, FlexUser, FlexUserSid};
+use flexgate::platform::Platform;
 use flexgate::store::{CachedSignInState, Counters, Deactivations, EndingKey, SessionEndings};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
@@ -77,25 +78,20 @@ impl Minting {
     #[must_use]
     pub fn new(
         settings: &PolicySettings,
-        ledger: Ledger,
+        platform: &Platform,
         provisioning: Arc<Provisioning>,
-        counters: Arc<dyn Counters>,
-        deactivations: Arc<dyn Deactivations>,
-        endings: Arc<dyn SessionEndings>,
         sign_in_state: CachedSignInState,
-        clock_rng: ClockRng,
     ) -> Self {
-        let (policy, per_minute) = (settings.policy.clone(), settings.mints_per_minute);
         Self {
-            policy,
-            per_minute,
-            ledger,
+            policy: settings.policy.clone(),
+            per_minute: settings.mints_per_minute,
+            ledger: Ledger::of_platform(platform, provisioning.clone(), settings),
             provisioning,
-            counters,
-            deactivations,
-            endings,
+            counters: platform.counters(),
+            deactivations: platform.deactivations(),
+            endings: platform.session_endings(),
             sign_in_state,
-            clock_rng,
+            clock_rng: platform.clock_rng.clone(),
             recent_users: RecentUsers::default(),
         }
     }

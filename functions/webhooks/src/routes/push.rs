@@ -71,7 +71,7 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     })?;
     match read {
         Read::Signal(message) => {
-            app.queue.send(&[message], now).await.map_err(|error| invalid(Problem::from(&error)))?;
+            app.queue.send(&[*message], now).await.map_err(|error| invalid(Problem::from(&error)))?;
             log_delivery(source.name(), &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
         }
         Read::Verification => tracing::info!(

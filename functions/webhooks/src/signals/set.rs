@@ -16,7 +16,7 @@ use crate::signal_settings::SignalMeaning;
 #[derive(Debug)]
 pub(crate) enum Read {
     /// The event to queue.
-    Signal(Message),
+    Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
     /// Flexgate does not act on this type of event. If it may matter to an administrator, the catalogue has a row about
@@ -64,7 +64,7 @@ pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateT
     let person = subject::read(identifier, source.namespace())?;
     let at = event.get("event_timestamp").and_then(instant).or_else(|| token.claims.get("toe").and_then(instant));
     let event = source.event(id, person, action, at.unwrap_or(token.issued_at), now);
-    Ok(Read::Signal(source.message(event, short)))
+    Ok(Read::Signal(Box::new(source.message(event, short))))
 }
 
 /// The meaning of a type without a setting.

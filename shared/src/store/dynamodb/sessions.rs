@@ -271,7 +271,8 @@ impl DynamoStore {
     pub(super) async fn sessions_of(&self, user: &FlexUserSid) -> Result<Vec<SessionKey>, StoreError> {
         let (list, old_marks) = (list_pk(list_partition(user)), old_marks_pk(user));
         let prefix = format!("{user}#");
-        let (entries, marks) = tokio::try_join!(self.items(&list, &prefix), self.items(&old_marks, PREFIX))?;
+        let (entries, marks) =
+            tokio::try_join!(Box::pin(self.items(&list, &prefix)), Box::pin(self.items(&old_marks, PREFIX)))?;
         let keys =
             entries.iter().map(|entry| key_in(entry, &prefix)).chain(marks.iter().map(|mark| key_in(mark, PREFIX)));
         keys.collect()
