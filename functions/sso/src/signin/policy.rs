@@ -202,6 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_of_a_profile_that_does_not_exist_is_found() {
+        let profiles: SsoProfiles = "default=JQ00000000000000000000000000000001".parse().unwrap();
+        let unknown = |text: &str| {
+            let policies: WrittenPolicies = text.parse().unwrap();
+            policies.unknown_profile(&profiles).map(ToString::to_string)
+        };
+        assert_eq!(unknown(r#"{"default": {}}"#), None);
+        assert_eq!(unknown(r#"{"default": {}, "night": {}}"#), Some("night".to_owned()));
+    }
+
+    #[test]
+    fn a_profile_that_is_named_twice_is_the_stated_reason() {
+        let refused = r#"{"default": {}, "default": {}}"#.parse::<WrittenPolicies>().unwrap_err();
+        assert_eq!(refused, "names something twice");
+    }
+
+    #[test]
     fn policies_that_make_no_sense_are_refused() {
         for wrong in [
             "1",
