@@ -69,6 +69,11 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::Every { every, so_far: 0 };
     }
 
+    /// Loses no answer from now on.
+    pub fn lose_none(&self) {
+        *self.lose.lock().unwrap() = Lose::None;
+    }
+
     /// Whether the proxy has lost the answer.
     pub fn has_lost_it(&self) -> bool {
         *self.lose.lock().unwrap() == Lose::None
