@@ -6,7 +6,7 @@ use crate::signin::{CallbackError, Decline, Fault, NotAllowed, SessionError};
 
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
-        CallbackError::NoLogin | CallbackError::Mixed(_) => {
+        CallbackError::NoLogin | CallbackError::Mixed(_) | CallbackError::SignedOut => {
             Problem::new(kinds::LOGIN_INVALID, "Start the sign-in again, in this browser.").because(error)
         }
         CallbackError::Rejected(_) => Problem::new(kinds::LOGIN_REJECTED, "Start the sign-in again.").because(error),

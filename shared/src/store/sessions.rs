@@ -79,7 +79,7 @@ pub struct Session {
     /// The number of refreshes so far. The result of a refresh is stored only if this number has not changed since
     /// the refresh began.
     pub version: u64,
-    /// When the person signed in.
+    /// When the login began. The person has authenticated since then.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,

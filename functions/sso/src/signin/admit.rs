@@ -8,9 +8,10 @@ use flexgate::domain::{FlexUserSid, SsoProfile, Username};
 use flexgate::store::{Message, Session, SessionKey, SessionOrigin};
 use flexgate::twilio::{ApiError, SsoTokens, TokenInfo, TwilioError};
 use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
 
 use super::login::{CallbackError, Completed, Found};
-use super::pending::{MAX_PENDING, session_id};
+use super::pending::{MAX_PENDING, Pending, session_id};
 use super::tokens::Tokens;
 use super::{Fault, SSO_SETTINGS, SignIn};
 
@@ -22,6 +23,8 @@ const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 /// How a session begins.
 struct Beginning {
+    /// When the login began. The person has authenticated since then.
+    at: OffsetDateTime,
     /// The seat of the browser's previous session, if that belongs to the same person and profile.
     seat: Option<SessionKey>,
     origin: SessionOrigin,
@@ -55,7 +58,11 @@ impl SignIn {
         let is_same =
             |earlier: &Session| (&earlier.flex_user_sid, &earlier.profile) == (&info.flex_user_sid, &profile.name);
         let same = earlier.as_ref().map(|(earlier, _)| earlier).filter(|earlier| is_same(earlier));
-        let began = Beginning { seat: same.map(|earlier| earlier.seat().clone()), origin: self.origin(found, &info) };
+        let began = Beginning {
+            at: self.began_at(login, &info).await?,
+            seat: same.map(|earlier| earlier.seat().clone()),
+            origin: self.origin(found, &info),
+        };
         let fresh = Tokens::of(&tokens, &info, logins, self.now());
         let (session_id, lasts) = self.keep(profile, &info, &fresh, began, keys).await?;
         self.refuse_leaver(&info, &session_id).await?;
@@ -72,6 +79,18 @@ impl SignIn {
         let keys = self.keys_for([session.sealed.as_str()], deadline).await.ok();
         let logins = keys.and_then(|keys| Tokens::open(&session, &keys.value)).map(|tokens| tokens.logins);
         Some((session, logins.unwrap_or_default()))
+    }
+
+    /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because
+    /// the person may have authenticated before that, too.
+    async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
+        let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?.0;
+        let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
+        if ended.is_some_and(|ended| login.begun_at < ended) || state.ends(login.begun_at) {
+            return Err(CallbackError::SignedOut);
+        }
+        // Endings have whole seconds. If one from the second of the login is on record, the login is later.
+        Ok(ended.map_or(login.begun_at, |ended| login.begun_at.max(ended + time::Duration::SECOND)))
     }
 
     /// Ends the browser's previous session. If it belongs to the same person, it ends a few seconds later, because
@@ -188,16 +207,13 @@ impl SignIn {
         }
         let policy = self.parts.policies.of(&profile.name);
         let lasts = policy.lasts(&info.roles);
-        // Endings have whole seconds. If one from this very second is on record already, this sign-in is later.
-        let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
-        let created_at = ended.0.map_or(now, |ended| now.max(ended + time::Duration::SECOND));
         let session = Session {
             key,
             profile: profile.name.clone(),
             flex_user_sid: info.flex_user_sid.clone(),
             sealed,
             version: 0,
-            created_at,
+            created_at: began.at,
             used_at: now,
             ends_at: now + lasts,
             seat: began.seat,

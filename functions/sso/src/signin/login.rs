@@ -97,6 +97,9 @@ pub enum CallbackError {
     /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
+    /// The login began before the person's sessions, or all sessions, were ended.
+    #[error("the login began before the person was signed out everywhere")]
+    SignedOut,
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
 }

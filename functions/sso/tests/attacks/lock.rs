@@ -3,7 +3,7 @@
 use flexgate::domain::Username;
 use flexgate::store::{EndingKey, SessionEndings as _, SignInSwitch as _, SqliteStore};
 use flexgate_test_support::World;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::{at_callback, process, signed_in};
 
@@ -100,4 +100,47 @@ async fn g17_a_store_that_cannot_tell_serves_nobody() {
     let (world, mut browser) = signed_in().await;
     world.sql("DROP TABLE session_endings");
     assert_eq!(browser.call("/sso/token").await.status, 503);
+}
+
+#[tokio::test]
+async fn g18_a_login_that_began_before_the_sessions_ended_signs_nobody_in() {
+    for ends_all in [false, true] {
+        let (world, mut browser, callback) = at_callback().await;
+        world.advance(Duration::seconds(5)).await;
+        end_now(&world, ends_all).await;
+        world.advance(Duration::seconds(30)).await;
+        assert_eq!(browser.get(&callback).await.problem(), (400, "login_invalid".into()), "all: {ends_all}");
+        assert_eq!(browser.call("/sso/token").await.status, 401);
+        assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+        assert_eq!(browser.call("/sso/token").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn g18_an_ending_that_arrives_after_the_callback_ends_the_session_of_an_earlier_login() {
+    for ends_all in [false, true] {
+        let (world, mut browser, callback) = at_callback().await;
+        world.advance(Duration::seconds(5)).await;
+        let at = world.clock_rng().now();
+        world.advance(Duration::seconds(5)).await;
+        assert_eq!(browser.get(&callback).await.status, 303);
+        assert_eq!(browser.call("/sso/token").await.status, 200);
+        end_at(&world, ends_all, at).await;
+        world.advance(Duration::seconds(30)).await;
+        assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()), "all: {ends_all}");
+    }
+}
+
+async fn end_now(world: &World, ends_all: bool) {
+    end_at(world, ends_all, world.clock_rng().now()).await;
+}
+
+/// Ends all sessions that began by then, or only ada's.
+async fn end_at(world: &World, ends_all: bool, at: OffsetDateTime) {
+    if ends_all {
+        store(world).end_until(at).await.unwrap();
+    } else {
+        let ada = EndingKey::Username("ada".parse::<Username>().unwrap().key());
+        store(world).record_ending(&[ada], at).await.unwrap();
+    }
 }
