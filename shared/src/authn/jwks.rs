@@ -60,9 +60,9 @@ pub(super) struct Keys {
     metadata: Metadata,
     http: HttpClient,
     clock_rng: ClockRng,
-    /// Held only briefly, because every request reads the state.
+    /// This lock must be held only briefly, because every request reads the state.
     state: RwLock<State>,
-    /// Held during a fetch, so that only one fetch runs at a time.
+    /// This lock is held during a fetch, so that only one fetch runs at a time.
     fetching: Mutex<()>,
 }
 
@@ -165,7 +165,7 @@ impl Keys {
     ) -> Option<Key> {
         let _turn = timeout_at(deadline.instant(), self.fetching.lock()).await.ok()?;
         if found.just_fetched {
-            // Nothing is newer. Record this, to limit the fetches for bad signatures.
+            // The cached keys are the newest. Record this attempt, to limit the fetches for bad signatures.
             self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             return None;
         }
@@ -178,7 +178,8 @@ impl Keys {
         is_newer(&newer.keys).then_some(newer.key)
     }
 
-    /// Fetches the keys if none are cached. After a failure, the first caller can cause another fetch at once.
+    /// Fetches the keys if none are cached. A failure does not start the pause between fetches, so the first caller's
+    /// request can fetch the keys at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -273,7 +274,7 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // Metadata from another machine must not make Flexgate send requests to the local machine.
+            // An issuer on another machine must not make Flexgate send requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }

@@ -87,7 +87,7 @@ struct Key {
 impl Key {
     fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
         let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
-        // The salt separates the derived bytes from everything that AES-GCM does with the same key.
+        // The salt keeps the derived bytes independent of all other uses of the same key in AES-GCM.
         let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
         Ok(Self { seals: LessSafeKey::new(seals), derives })
     }

@@ -54,7 +54,7 @@ pub struct CachedSecret<T> {
     id: String,
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
-    /// Makes the value of a secret that is not set. `None` if such a secret is an error.
+    /// Makes the default value of a secret that is not set. `None` if the secret must be set.
     unset: Option<fn() -> T>,
     latest: RwLock<Option<Arc<Held<T>>>>,
     // A fetch holds this lock. Other readers wait for the lock, and then find the new value.
@@ -128,8 +128,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Returns a value that `accepts` accepts, if the secret has one, and otherwise any value. If `accepts` rejects the
-    /// cached value, fetches the secret again, unless a rejection caused a fetch less than a minute ago.
+    /// Returns a value that `accepts` accepts, if the secret has such a value, and otherwise the newest value. If
+    /// `accepts` rejects the cached value, fetches the secret again, unless a rejection caused a fetch less than a
+    /// minute ago.
     pub async fn get_accepted(
         &self,
         deadline: Deadline,
@@ -206,7 +207,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Ok(held)
     }
 
-    /// Returns the value of an unset secret if `fetched` says that the secret is unset, and if it may be unset.
+    /// If `fetched` shows that the secret is not set, and the secret may be unset, returns the default value.
     fn unset_after(&self, fetched: &Result<SecretValue, FetchError>) -> Option<Held<T>> {
         let is_unset = match fetched {
             Ok(secret) => matches!(secret.text.expose_secret().trim(), "" | "null"),
@@ -220,7 +221,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // A message of serde_json may quote a secret value, so only messages that quote nothing are used.
+        // An error message of serde_json may quote a secret value. Use only messages that quote nothing.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;

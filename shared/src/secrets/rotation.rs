@@ -99,12 +99,12 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // Lets only one search run at a time, so that fifty rejections at once cause one search.
+    // This lock lets only one search run at a time. So fifty rejections at once cause only one search.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The pending credential that Flexgate uses instead of a rejected current one, and when the last search found
-/// nothing.
+/// The pending credential that Flexgate uses instead of a rejected current one, and the time of the last search that
+/// found no other credential.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,

@@ -18,7 +18,7 @@ use crate::user::{FlexUser, WorkerAttributes};
 /// How long the claims of a token remain valid after the token was issued.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
-/// The circumstances under which [`desired`] computes its result.
+/// The inputs of [`desired`] other than the person, the policy and the Flex user.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
     /// The current time.
@@ -33,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// Returns the circumstances outside a mint, with the default settings.
+    /// Returns the inputs outside a mint, with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }

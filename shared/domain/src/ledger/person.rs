@@ -116,7 +116,8 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the same difference appears again, Flexgate only reports it.
+    /// The maximum number of repairs. If the Flex user differs from the ledger once more, Flexgate only reports the
+    /// difference.
     pub const MOST: u32 = 2;
 
     /// The count of repairs expires this long after the first repair.
