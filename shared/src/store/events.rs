@@ -49,7 +49,7 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Records the outcome of a message. Does nothing if another consumer has taken the message since.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message in the meantime.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns how many messages of both lanes have the status `status`.
@@ -90,11 +90,11 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the record of events from before the people ledger. Flexgate needs this record for an event about somebody
-/// who is not in the ledger yet.
+/// Reads the events that Flexgate recorded before it had the people ledger. Flexgate needs them for an event about
+/// somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
-    /// Returns the record of the events that were applied to the subject.
+    /// Returns the recorded events about the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 

@@ -46,10 +46,10 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// The consequence for one person of the end of a group, an application or a directory. It is applied like an
-    /// event from the source.
+    /// An event for one person that follows from the end of a group, an application or a directory. It is applied like
+    /// an event from the source.
     Consequence {
-        /// An event that has the same effect on the person as that end.
+        /// An event that has the same effect on this person as the ending.
         event: IdentityEvent,
         /// The group, application or directory that has ended.
         ended: Ended,
@@ -58,7 +58,7 @@ pub enum Message {
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
-        /// Another source of the ledger that has the same ids for people.
+        /// Another source of the ledger that identifies people by the same ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         people_of: Option<Source>,
         /// The type of the signal, as its sender names it.

@@ -168,8 +168,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that has this right can
-    /// extend it in this way.
+    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that already has this right
+    /// can extend it with another call.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
     /// Records that the first step of a piece of work is about to begin. Returns false if the caller no longer has
@@ -189,8 +189,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores a page mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users Flex had at the last complete walk over all users. Returns `None` if this number is
-    /// unknown or too old.
+    /// Returns how many users Flex had when a run last read all of them. Returns `None` if this number is unknown or
+    /// too old.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.

@@ -8,8 +8,8 @@ use super::SqliteStore;
 use super::worker::Keep;
 use crate::store::{ReturnAddresses, StoreError};
 
-/// The maximum number of addresses, because anybody can begin logins. If there are more, the addresses of new logins are
-/// lost.
+/// The maximum number of stored addresses. Anybody can begin logins, so the number must be limited. When it is reached,
+/// the addresses of new logins are not stored.
 const MOST: i64 = 10_000;
 
 #[async_trait]

@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// In this test, a job rolls the transaction back. SQLite does the same when the disk is full or fails.
+    /// In this test, the job itself rolls the transaction back. SQLite does the same when the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -327,7 +327,7 @@ mod tests {
             "PRAGMA foreign_keys = ON;
              CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
         );
-        // The constraint is deferred, so the commit fails because of the missing row 7, not the insert.
+        // The foreign key is deferred. So the insert succeeds, and the commit fails because there is no row 7.
         let insert = |n: i64, of: Option<i64>| {
             worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };
