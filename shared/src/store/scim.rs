@@ -159,7 +159,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores the group and its members, if the stored version has not changed.
     async fn put_group(&self, group: &Group) -> Result<GroupWritten, StoreError>;
 
-    /// Removes the group and its members. Returns false if the stored version has changed, or if there is no such group.
+    /// Removes the group and its members. Returns false if the stored version has changed, or if there is no such
+    /// group.
     async fn remove_group(&self, id: &str, version: u64) -> Result<bool, StoreError>;
 
     /// Returns the memberships of these users.

@@ -17,7 +17,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The maximum value of `FLEXGATE_TRUSTED_PROXIES`.
 const MOST_PROXIES: usize = 10;
 
-/// The other end of a request's connection, from the request's extensions. Without this value, the client's address is
+/// The other end of a request's connection, stored in the request's extensions. Without it, the client's address is
 /// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -30,9 +30,9 @@ pub struct Peer {
 enum PeerSource {
     /// The TCP connection.
     Connection,
-    /// API Gateway's event. The address is also the last entry of `X-Forwarded-For`.
+    /// The event from API Gateway. The address is also the last entry of `X-Forwarded-For`.
     ApiGateway,
-    /// A CDN with the secret. The peer is the client itself.
+    /// A header from a CDN that has proved itself with the secret. In this case, the peer is the client itself.
     Cdn,
 }
 

@@ -202,15 +202,15 @@ impl Ledger {
             Ok(Some(now)) if now.version == version => {
                 self.make(Change { person, observed: None, desired, plan }, deadline).await
             }
-            // Another mint for the same person got the lease first.
+            // Another mint for the same person got the lease first, and has changed the person.
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes the desired state and the plan for a new Flex user. The user becomes active although claims cannot
-    /// say so.
+    /// Computes the desired state and the plan for a new Flex user. The user becomes active, although the claims of a
+    /// token never state "active".
     fn newcomer(
         &self,
         person: &Person,

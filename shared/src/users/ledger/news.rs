@@ -1,5 +1,5 @@
-//! The input of the ledger, called news: a source's statement about a person, and the details that identify the
-//! person.
+//! The ledger's input, which the code calls news: a source's statement about a person, with the details that identify
+//! the person.
 
 use std::collections::BTreeSet;
 
