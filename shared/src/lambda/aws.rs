@@ -63,8 +63,8 @@ impl Aws {
         self.config.get_or_init(|| load(self.http_client(), self.timeouts())).await
     }
 
-    /// Returns the HTTP client in the type that the SDK expects. The timeout of one attempt is the `read_timeout` in the
-    /// configuration of the AWS client.
+    /// Returns the HTTP client as the type that the SDK expects. The timeout of one attempt is the `read_timeout` in
+    /// the configuration of the AWS client.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let http = self.http.clone();

@@ -81,9 +81,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Self { id: id.into(), source, clock, unset: None, latest, flight }
     }
 
-    /// Makes a cache for a secret that may be unset: it does not exist yet, or its text is blank or `null`. The value is
-    /// then `T::default()`, without an error or an alarm. A secret that was set within the last hour must not become
-    /// unset: that is an error, because it can be a mistake.
+    /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
+    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. A secret that was set within
+    /// the last hour must not become unset: that is an error, because it can be a mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where

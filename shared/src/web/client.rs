@@ -83,8 +83,8 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// Returns the first 24 bits of an IPv4 address, or the first 48 bits of an IPv6 address. They tell administrators which
-/// office or provider a person uses, and do not identify a household.
+/// Returns the first 24 bits of an IPv4 address, or the first 48 bits of an IPv6 address. These bits show
+/// administrators which office or provider a person uses, but do not identify a household.
 #[must_use]
 pub fn network_prefix(address: IpAddr) -> String {
     let address = address.to_canonical();

@@ -135,7 +135,7 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Only this user's change is done now. The changes of other members may still wait for a reconciliation.
+            // Only this user has been reconciled. Other members of the group may still wait for a reconciliation.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);

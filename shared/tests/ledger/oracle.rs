@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Represents a role from a token in the set `groups`. The oracle treats such a role like a role from a group.
+/// The set `groups` contains this value if a token gives the supervisor's role. The oracle treats such a role like a
+/// role from a group.
 const TOKEN: usize = usize::MAX;
 
 /// A source that makes statements.
@@ -35,7 +36,7 @@ pub enum Act {
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
-    /// A SCIM group begins or stops listing the person.
+    /// A SCIM group starts or stops listing the person.
     Member(usize, bool),
     /// The person mints with a token. The value says whether the token gives the supervisor's role.
     Mints(bool),
@@ -52,9 +53,9 @@ struct Word {
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources whose current subject is this person. `elsewhere` contains the webhook sources whose
-    /// current subject is a previous owner of the username.
+    /// The webhook sources whose current subject is this person.
     named: BTreeSet<Who>,
+    /// The webhook sources whose current subject is a previous owner of the username.
     elsewhere: BTreeSet<Who>,
     /// The groups that list the person, and `TOKEN` if the latest effective token gave the supervisor's role.
     groups: BTreeSet<usize>,

@@ -62,7 +62,7 @@ async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
-    // The next reconciliation completes the change, without a new statement of the source.
+    // The next reconciliation completes the change. The source does not have to repeat its statement.
     fixture.world.no_faults().await;
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
