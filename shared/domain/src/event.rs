@@ -203,8 +203,8 @@ pub struct Moment {
     pub id: EventId,
 }
 
-/// The latest events about one person, as recorded by versions of Flexgate before the people ledger. Flexgate still
-/// reads this record but no longer writes it.
+/// The latest events about one person, as versions of Flexgate before 0.2.0 recorded them. Flexgate still reads this
+/// record but no longer writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The latest event about whether the person is active.

@@ -49,7 +49,8 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 pub(super) enum Metadata {
     /// `{issuer}/.well-known/openid-configuration` (OIDC Discovery §4).
     OpenId,
-    /// `/.well-known/ssf-configuration`, between the issuer's host and path (Shared Signals Framework 1.0 §7.2).
+    /// `/.well-known/ssf-configuration`, inserted between the host and the path of the issuer's URL (Shared Signals
+    /// Framework 1.0 §7.2).
     SharedSignals,
 }
 

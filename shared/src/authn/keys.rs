@@ -56,8 +56,9 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key with the token's `kid`. If no key has that `kid`, exactly one unnamed key must be for the
-    /// algorithm. If the token has no `kid`, exactly one key must be for the algorithm.
+    /// Returns the key for a token. If the token has a `kid`, this is the key with that `kid`, or else the only key for
+    /// the algorithm that has no `kid`. If the token has no `kid`, this is the only key for the algorithm. Fails if
+    /// there is no such key, or more than one.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {

@@ -78,7 +78,7 @@ ports! {
     bindings: Bindings;
     /// Returns the dead letters: messages that could not be applied.
     dead_letters: DeadLetters;
-    /// Returns the record of events from before the people ledger.
+    /// Returns the events that versions before 0.2.0 recorded.
     event_history: EventHistory;
     /// Returns the store for SCIM.
     scim: ScimStore;

@@ -21,7 +21,7 @@ const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
 /// value, it repeats the error, unless the source was unavailable.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches after rejected credentials. Otherwise an attacker could cause a fetch with
+/// The minimum time between two fetches that rejected credentials cause. Otherwise an attacker could cause a fetch with
 /// every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
@@ -57,7 +57,7 @@ pub struct CachedSecret<T> {
     /// Makes the default value of a secret that is not set. `None` if the secret must be set.
     unset: Option<fn() -> T>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // A fetch holds this lock. Other readers wait for the lock, and then find the new value.
+    // A reader that fetches the secret holds this lock. Other readers wait for the lock, and then find the new value.
     flight: Mutex<Flight>,
 }
 

@@ -1,4 +1,4 @@
-//! The queue of identity events and jobs, its dead letters, and the record of events from before the people ledger.
+//! The queue of identity events and jobs, its dead letters, and the events that versions before 0.2.0 recorded.
 //!
 //! The queue stores a message before it acknowledges it, accepts an event only once, and delivers the messages about
 //! one subject in order. (On SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the
@@ -90,8 +90,8 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the events that Flexgate recorded before it had the people ledger. Flexgate needs them for an event about
-/// somebody who is not in the ledger yet.
+/// Reads the events that versions before 0.2.0 recorded, which had no people ledger. Flexgate needs them for an event
+/// about somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// Returns the recorded events about the subject.

@@ -103,7 +103,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Returns the source's id of what has ended.
+    /// Returns the source's id of the group, application or directory.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -232,7 +232,8 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these messages, and it may not send to the bulk queue.
+            // The webhooks function sends these messages, and this function has no permission to send to the bulk
+            // queue.
             Self::Event(_)
             | Self::Signal { .. }
             | Self::Unreadable { .. }

@@ -68,7 +68,7 @@ pub struct Noting<'a> {
 /// Whether this process may reconcile the person now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonLease {
-    /// This process may reconcile the person, and no other process may until the lease ends.
+    /// This process may reconcile the person, and until the lease ends, no other process may.
     Granted {
         /// Whether an earlier holder has not released the lease, so that its last request may still arrive at Twilio.
         /// Also true if a holder requests its own lease again.
@@ -96,7 +96,8 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Stores a new person (`version` 0), with statements and subjects.
     ///
     /// With `instead_of`, the new person takes over that person's username, and the Flex user and subjects that both
-    /// have in common. The same transaction supersedes `instead_of` and removes their Flex user.
+    /// have in common. The same transaction marks `instead_of` as superseded, and removes the Flex user from that
+    /// person's entry.
     ///
     /// Returns [`Written::Moved`] if the username, the Flex user or a subject belongs to somebody else, or if
     /// `instead_of` has another version now. For example, that person may have become active again.

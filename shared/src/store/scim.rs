@@ -97,15 +97,15 @@ pub enum GroupWritten {
 pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies the process that does the work (the holder). After the holder's time, another
-    /// process can become the holder. The former holder can then no longer finish the work.
+    /// A random number that identifies the process that does the work (the holder). The holder's right to do the work
+    /// expires. Then another process can become the holder, and the former holder can no longer finish the work.
     pub holder: u128,
 }
 
 /// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This process may do the work, and no other process may until the requested time.
+    /// This process may do the work, and until the requested time, no other process may.
     Yes {
         /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, a part of the work may be
         /// done already.

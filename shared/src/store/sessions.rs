@@ -182,7 +182,7 @@ pub struct SessionPage {
 /// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// This process may refresh the session, and no other process may until the lease ends.
+    /// This process may refresh the session, and until the lease ends, no other process may.
     Granted,
     /// Another process holds the lease.
     Held,

@@ -1,4 +1,4 @@
-//! The errors of requests to Twilio. A case has a separate error if callers handle it differently.
+//! The errors of requests to Twilio. Failures that callers handle differently are different variants.
 
 use std::time::Duration;
 

@@ -168,8 +168,8 @@ impl FailureBudgets {
 
     /// Admits a request, or returns how long the client must wait.
     ///
-    /// A refused request has no log line of its own. One line a minute contains the number of a budget's refused
-    /// requests.
+    /// A refused request has no log line of its own. Instead, at most one line a minute reports how many requests a
+    /// budget has refused.
     pub(super) fn admit(&self, account: Account, request_id: &RequestId) -> Result<Ticket<'_>, Duration> {
         let now = self.now();
         let mut table = self.table();

@@ -152,7 +152,7 @@ impl ClientSettings {
             return peer.address;
         }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        // A line that is not text counts as one invalid entry.
+        // If a header's value is not text, it counts as one invalid entry.
         let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
         let mut entries = entries.map(|entry| unverified_address(entry.trim())).peekable();
         if peer.source == PeerSource::ApiGateway && entries.peek() == Some(&Some(peer.address)) {

@@ -340,7 +340,7 @@ async fn messages_come_again_after_their_own_pause() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
-/// This test writes the item as Flexgate did before it had the people ledger.
+/// In this test, the item has the form in which versions before 0.2.0 wrote it.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

@@ -172,8 +172,8 @@ impl Fixture {
         }
     }
 
-    /// Stores a user's SCIM entry from before the people ledger. According to this entry, SCIM gave the user the role
-    /// supervisor.
+    /// Stores a user's SCIM entry as versions before 0.2.0 wrote it. According to this entry, SCIM gave the user the
+    /// role supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

@@ -172,7 +172,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // The lease has expired, as if the process that had it had died.
+    // By now, the lease has expired, as it does if its holder has died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

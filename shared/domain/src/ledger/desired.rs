@@ -183,7 +183,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // Flexgate must not reactivate a person with a role that the policy forbids.
+            // A reactivated person must not get a role back that the policy forbids.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -219,8 +219,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// Returns the roles that sources name and the policy allows. A role that only claims name is added only during a
-/// mint.
+/// Returns the roles that at least one source names and that the policy allows. If only the claims of a token name a
+/// role, the role is added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,

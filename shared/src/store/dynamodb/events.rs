@@ -1,4 +1,4 @@
-//! Dead letters in DynamoDB, and the record of the events from before the people ledger.
+//! Dead letters in DynamoDB, and the events that versions before 0.2.0 recorded.
 //!
 //! All dead letters share one partition key, so one query lists them. This is fast enough, because there are few.
 

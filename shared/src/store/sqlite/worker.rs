@@ -52,7 +52,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
-            // The job panicked. The channel then closes without an answer, which the caller notices.
+            // The job has panicked, so it sends no answer. Its channel closes, and the caller gets an error.
             (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
@@ -379,7 +379,7 @@ mod tests {
         let worker = Worker::start(connection).unwrap();
         let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
         {
-            // The callers are dropped before their jobs run.
+            // The futures of the callers are dropped at the end of this block, before their jobs run.
             let (mut slow, mut one, mut two) = (Box::pin(pile_up(&worker)), Box::pin(insert(1)), Box::pin(insert(2)));
             assert!(futures_util::poll!(&mut slow).is_pending());
             assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());

@@ -63,8 +63,8 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the reconciled version. Otherwise reconciles the person again,
-    /// because another process may rely on this.
+    /// Releases the lease if the person still has the version that was reconciled. Otherwise a new statement has
+    /// arrived, so reconciles the person again before the release.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -80,7 +80,7 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // The caller gets the first report, which describes the caller's own change.
+                        // Return the first report to the caller, because it describes the caller's own change.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };

@@ -145,7 +145,7 @@ impl Ledger {
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
-            // SCIM data from before the people ledger must be copied first. Otherwise the next sweep would copy it
+            // First copy the SCIM data of versions before 0.2.0 into the ledger. Otherwise the next sweep would copy it
             // later, and SCIM would have a statement about the person again.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {

@@ -191,7 +191,8 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => Ok(OfNew::Known(Box::new(known))),
-                // A takeover requires that the source sends the exact username.
+                // The source's spelling differs from Flex's. A source can take over a username only by sending it in
+                // Flex's spelling.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }

@@ -22,8 +22,8 @@ use crate::users::Pages;
 /// How many people one read from the ledger returns.
 const BATCH: u32 = 500;
 
-/// Returns how many people may lose a role or access through one command by default: 20, or 5 % of `users` if that is
-/// more.
+/// Returns the default limit on how many people may lose a role or access through one command: 20, or 5 % of `users` if
+/// that is more.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)

@@ -168,7 +168,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Two items suffice, because the first one is nearly always a page mark that has not expired.
+                // Read only two items. The first one is nearly always a page mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
