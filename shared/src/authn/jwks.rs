@@ -140,7 +140,7 @@ impl Keys {
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
-            // Another request may have fetched the key during the wait for the lock.
+            // Another request may have fetched the key while this request waited for the lock.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
                 return Ok(settled);
             }
@@ -171,7 +171,7 @@ impl Keys {
             return None;
         }
         let is_newer = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, &found.keys);
-        // Another request may have fetched the keys during the wait for the lock.
+        // Another request may have fetched the keys while this request waited for the lock.
         if !self.state().cached.is_some_and(|cached| is_newer(&cached.keys)) && !self.refresh(deadline).await {
             return None;
         }

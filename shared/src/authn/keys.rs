@@ -109,7 +109,8 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
     let n = without_leading_zeros(n);
     let e = without_leading_zeros(e);
     let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
-    // With an exponent of 1, every message is its own signature.
+    // With an exponent of 1, anybody can forge a signature: the padded digest of a message is a valid signature of that
+    // message.
     let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
     (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }

@@ -176,7 +176,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         self.refresh(&mut flight, deadline).await
     }
 
-    /// Fetches the version at `AWSPENDING`, without caching it. Returns `None` if no rotation is in progress.
+    /// Fetches the version with the stage `AWSPENDING`, without caching it. Returns `None` if no rotation is in
+    /// progress.
     pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
         match self.source.fetch(&self.id, Stage::Pending, deadline).await {
             Ok(value) => Ok(Some(self.parse(&value)?)),

@@ -1,12 +1,11 @@
 //! The Twilio credential, and its rotation.
 //!
-//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for
-//! up to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not
-//! changed, Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending
-//! credential too.
+//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for up
+//! to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not changed,
+//! Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending credential too.
 //!
-//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its
-//! result. After a search without a result, the next search begins at the earliest five seconds later.
+//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
+//! After a search without a result, no search begins for five seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

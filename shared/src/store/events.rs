@@ -66,7 +66,7 @@ pub struct Taken {
     pub seq: i64,
     /// The message as JSON.
     pub body: String,
-    /// How often the message has been taken, including this time.
+    /// The number of times that the message has been taken, including this time.
     pub attempts: u32,
 }
 
@@ -101,16 +101,16 @@ pub trait EventHistory: std::fmt::Debug + Send + Sync {
 /// A message that could not be applied, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is no valid message.
+    /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is not a valid message.
     pub key: String,
-    /// The source of the message, or `flexgate` for a job. Empty if the body is no valid message.
+    /// The source of the message, or `flexgate` for a job. Empty if the body is not a valid message.
     pub source: String,
-    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is no valid
+    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is not a valid
     /// message.
     pub event_id: String,
     /// The message as it was queued. It contains personal data.
     pub body: String,
-    /// How often Flexgate tried to apply the message.
+    /// The number of times that Flexgate tried to apply the message.
     pub attempts: u32,
     /// Why the message was not applied.
     pub reason: String,

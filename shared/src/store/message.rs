@@ -246,7 +246,7 @@ impl Message {
         }
     }
 
-    /// Returns the message group and the lane for a message body. A body that is no valid message goes to the lane
+    /// Returns the message group and the lane for a message body. A body that is not a valid message goes to the lane
     /// for events, in a group of its own.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {

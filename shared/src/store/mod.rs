@@ -56,7 +56,7 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity};
 
-/// The store failed. Some data may have been written, so the caller must not rely on either outcome.
+/// The store failed. The write may or may not have taken effect, so the caller must allow for both cases.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is full, or stayed locked for too long.

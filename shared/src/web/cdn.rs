@@ -64,8 +64,8 @@ impl CdnSettings {
         }
         let mut named = headers.get_all(X_FLEXGATE_CLIENT).iter();
         let (client, more) = (named.next()?, named.next());
-        // The CDN replaces such a header of the client. If there are two headers, one of them may come from the client,
-        // so use neither.
+        // The CDN replaces this header if the client sends it. If there are two headers, one of them may come from the
+        // client, so use neither.
         if more.is_some() { None } else { Peer::of_cdn(client.to_str().ok()?) }
     }
 }

@@ -59,7 +59,8 @@ pub struct Oracle {
     elsewhere: BTreeSet<Who>,
     /// The groups that list the person, and `TOKEN` if the latest effective token gave the supervisor's role.
     groups: BTreeSet<usize>,
-    /// How often the username has passed to another person. The tokens of each owner have a different subject.
+    /// The number of times that the username has passed to another person. The tokens of each owner have a different
+    /// subject.
     pub owners: u32,
     /// Whether the person has a Flex user.
     pub exists: bool,
@@ -110,7 +111,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // Flexgate does not search by username for a statement that only changes a profile.
+            // If a statement only changes a profile, Flexgate does not look for a person with its username.
             return;
         }
         if who.is_webhook() {

@@ -126,8 +126,8 @@ async fn play(fixture: &Fixture, seed: usize) {
                     subject,
                     identity: None,
                     username: Some(username.clone()),
-                    // SCIM, the API and operators look the Flex user up before they make a statement, so they name
-                    // the user.
+                    // SCIM, the API and operators look up the Flex user before they make a statement. So their
+                    // statements contain the user's SID.
                     flex_user_sid: user.as_ref().filter(|_| !who.is_webhook()).map(|user| user.flex_user_sid.clone()),
                     statement: statement(*act),
                     earlier: Earlier::Everything,

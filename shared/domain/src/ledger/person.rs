@@ -164,7 +164,7 @@ pub struct Person {
     pub given: Given,
     /// Whether somebody else has taken over this person's username and Flex user.
     pub superseded: bool,
-    /// How often this person has been written to the store. 0 for a person who is not stored yet.
+    /// The number of times that this person has been written to the store. 0 for a person who is not stored yet.
     pub version: u64,
 }
 

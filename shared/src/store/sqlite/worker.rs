@@ -263,7 +263,8 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the worker thread busy for a moment, so that all jobs sent meanwhile run in one transaction.
+    /// Keeps the worker thread busy for a moment, so that all jobs that are sent during this moment run in one
+    /// transaction.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));

@@ -27,7 +27,7 @@ use crate::store::{PersonKey, Stating, Written};
 /// A token with unchanged claims replaces the stored statement only if it was issued at least this much later.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// How often Flexgate tries a write. An attempt fails if another process writes the same person first.
+/// The maximum number of attempts at a write. An attempt fails if another process writes the same person first.
 pub(super) const TRIES: usize = 5;
 
 /// The claims of a verified token, as a statement about its bearer.

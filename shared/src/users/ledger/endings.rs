@@ -113,8 +113,8 @@ fn end_with_directory(statement: &mut Statement) {
 }
 
 /// Returns the key under which the ledger records that a group, an application or a directory has ended. The record is
-/// stored like a statement about a subject that is no person. The digest in the key prevents a collision with the id of
-/// a real person.
+/// stored like a statement about a subject, but this subject is not a person. The digest in the key prevents a
+/// collision with the id of a real person.
 fn record(ended: &Ended) -> SubjectId {
     let kind = match ended {
         Ended::Membership(_) => "membership",

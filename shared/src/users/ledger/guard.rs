@@ -35,8 +35,8 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the administrators' lock if the change removes an administrator. Returns an error if the change removes
-    /// the last one.
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if the change would
+    /// remove the last administrator.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {
@@ -95,7 +95,8 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Flexgate did not know the user's roles until now, the list may show that the user is no administrator.
+            // If Flexgate did not know the user's roles until now, the list may show that the user is not an
+            // administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }

@@ -9,8 +9,9 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate an orphan: it must be at least `after` old and no administrator. Administrators are exempt
-/// because they are often created by hand. An orphan without a creation date or roles in Twilio's list stays active.
+/// Whether to deactivate an orphan. It must be at least `after` old, and must not be an administrator. Administrators
+/// are exempt because they are often created by hand. An orphan without a creation date or roles in Twilio's list stays
+/// active.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);

@@ -22,7 +22,8 @@ pub const AFTERMATH: Duration = Duration::from_secs(7);
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How often a reconciliation may start. It starts again if another process changes the person meanwhile.
+/// The maximum number of times that a reconciliation may start. It starts again if another process has changed the
+/// person since it began.
 const ROUNDS: usize = 8;
 
 /// A lease: the exclusive right to change a person. The number identifies the holder.
@@ -96,7 +97,7 @@ impl Ledger {
     }
 
     /// Reads the person and the Flex user, and updates Flex to match the ledger. Starts again if another process
-    /// changes the person meanwhile. Returns `None` if there is no such person.
+    /// changes the person at the same time. Returns `None` if there is no such person.
     ///
     /// `left` has the same meaning as in [`Ledger::reconcile_member`].
     pub(super) async fn round(
