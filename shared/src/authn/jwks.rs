@@ -190,7 +190,8 @@ impl Keys {
         }
     }
 
-    /// Returns the key from the fresh cached keys. Returns `None` if a fetch may find the key.
+    /// Returns the key from the cached keys while they are fresh. Returns `None` if the issuer's keys must be fetched
+    /// first.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Found> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         Found::of(cached.keys, unverified_kid, algorithm).ok()

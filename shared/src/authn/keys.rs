@@ -98,7 +98,8 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         _ => return None,
     };
     let algorithm = match member("alg") {
-        // Without `alg`, the key's type determines the algorithm. An RSA key is for RS256, as Entra's keys are.
+        // Without `alg`, the key's type determines the algorithm. Entra's RSA keys have no `alg`, and are used for
+        // RS256.
         None => *of_kind.first()?,
         Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
     };

@@ -1,8 +1,8 @@
 //! Verifies the tokens with which an identity system sends signals: security event tokens (RFC 8417), and the tokens of
 //! Global Token Revocation, which Okta calls Universal Logout.
 //!
-//! The rules for keys and algorithms are those of callers' tokens. Such a token is never accepted as a caller's token,
-//! and a caller's token is never accepted here, because their `typ` differ.
+//! The rules for keys and algorithms are the same as for callers' tokens. But the `typ` differs. So a signal's token is
+//! never accepted as a caller's token, and a caller's token is never accepted here.
 
 use std::fmt;
 

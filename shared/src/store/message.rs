@@ -30,7 +30,7 @@ pub enum Message {
         /// The document that the source sent.
         document: Value,
     },
-    /// A job after the end of a group, an application or a directory at a source. It queues a
+    /// A job that handles the end of a group, an application or a directory at a source. It queues a
     /// [`Message::Consequence`] for each person who belonged to it.
     Ended {
         /// The source.
@@ -77,8 +77,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job after a change that affects many members of a SCIM group. It queues a [`Message::Reconcile`] for each of
-    /// them.
+    /// A job that handles a change which affects many members of a SCIM group. It queues a [`Message::Reconcile`] for
+    /// each of them.
     FanOut {
         /// The group's SCIM `id`.
         group: String,

@@ -64,8 +64,9 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. Otherwise a new statement has
-    /// arrived, so reconciles the person again before the release.
+    /// Releases the lease if the person still has the version that was reconciled. Otherwise another process has
+    /// changed the person, and may rely on this process to reconcile the change. So this function then reconciles the
+    /// person again before it releases the lease.
     pub(super) async fn finish(
         &self,
         lease: Lease,
