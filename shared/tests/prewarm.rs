@@ -1,5 +1,5 @@
-//! Tests that prefetching delays the start of a function only for a limited time, and that a failed prefetch is no
-//! error.
+//! Tests that prefetching delays the start of a function only for a limited time, and that a function reports why it
+//! could not start.
 
 use std::time::Duration;
 

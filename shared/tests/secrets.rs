@@ -177,7 +177,7 @@ async fn names_that_leave_the_folder_are_no_secrets() {
     assert!(matches!(files.fetch("secret", Stage::Pending, soon()).await, Err(FetchError::NotFound)));
 }
 
-/// A cache for a document that may be unset. Counts the fetches from now on.
+/// Makes a cache for a secret that may be unset, and resets the counter of fetches to zero.
 fn may_be_unset(fixture: &Fixture) -> CachedSecret<Option<Document>> {
     fixture.source.fetches.store(0, Ordering::SeqCst);
     CachedSecret::that_may_be_unset("a/secret", fixture.source.clone(), fixture.clock.clone())

@@ -1,4 +1,5 @@
-//! Tests the list of sessions, the newest seat, and the switch for sign-in, in SQLite and in DynamoDB.
+//! Tests the list of sessions, the record of each person's newest sign-in, the endings of sessions, and the sign-in
+//! switch, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -129,14 +130,15 @@ async fn pages_show_each_session_once() {
     let store = store().await;
     let ids: Vec<String> = (0..230).map(|number| format!("session {number}")).collect();
     for id in &ids {
-        // The list is sorted by user, so pages begin within a user and between two users.
+        // Spread the sessions over three users. The list is sorted by user, so a page can begin within a user's
+        // sessions or between two users.
         store.one.insert(session(id, id.bytes().last().unwrap() % 3)).await.unwrap();
     }
     let all: BTreeSet<SessionKey> = ids.iter().map(|id| SessionKey::of(id)).collect();
     assert_eq!(keys(store.other.as_ref(), NOW).await, all);
     let first = store.one.page(None, NOW).await.unwrap();
     assert!(first.next.is_some() && first.sessions.len() <= 100, "{}", first.sessions.len());
-    // A page may begin after a session that has ended meanwhile.
+    // A page may begin after a session that has ended since the previous page was read.
     let next = first.next.unwrap();
     store.one.end(&next.key).await.unwrap();
     let rest = store.other.page(Some(&next), NOW).await.unwrap();
@@ -167,7 +169,7 @@ async fn the_newest_seat_ends_the_others_of_its_person_and_profile_only_if_it_mu
     assert_eq!(store.other.of_user(&user(1), NOW).await.unwrap().len(), 2);
     assert_eq!(store.other.find(&old.key, NOW).await.unwrap(), None);
 
-    // Somebody signs in again in the browser of `new`.
+    // The person signs in again in the browser of the session `new`.
     let again = Session { seat: Some(new.key.clone()), ..session("again", 1) };
     store.one.insert(again.clone()).await.unwrap();
     store.one.take(&again, true).await.unwrap();
@@ -217,7 +219,7 @@ async fn the_switch_is_kept_for_every_process_and_ends_what_began_before() {
     assert_eq!(store.one.sign_in_state().await.unwrap(), SignInState { locked_at: Some(NOW), ended_at: Some(NOW) });
 }
 
-/// The table as versions up to 0.2.0 created it, with a session of such a version.
+/// The table as version 0.2.0 and earlier versions created it.
 const BEFORE: &str = "
 CREATE TABLE sessions (
     key TEXT NOT NULL PRIMARY KEY, profile TEXT NOT NULL, flex_user_sid TEXT NOT NULL, sealed TEXT NOT NULL,
@@ -243,7 +245,7 @@ async fn a_file_of_an_earlier_version_is_read_listed_and_written() {
     assert_eq!(store.get(&old.key).await.unwrap(), Some(old.clone()));
     let new = session("new", 1);
     store.insert(new.clone()).await.unwrap();
-    // A process of the earlier version still writes.
+    // A process of the earlier version still writes to the same file.
     let late = Session { origin: SessionOrigin::default(), ..session("late", 1) };
     db.execute(insert, values(&late)).unwrap();
     assert_eq!(store.get(&new.key).await.unwrap(), Some(new));

@@ -118,7 +118,7 @@ async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
     assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
     assert_eq!(store.other.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Held);
     assert_eq!(store.other.lease(&ada.key, 0, until, until + Duration::seconds(10)).await.unwrap(), Lease::Granted);
-    // A late request of the first holder releases nothing.
+    // A late request by the first holder must not release the lease of the second holder.
     store.one.release(&ada.key, 0, until).await.unwrap();
     assert_eq!(store.one.lease(&ada.key, 0, until, until).await.unwrap(), Lease::Held);
     store.other.release(&ada.key, 0, until + Duration::seconds(10)).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_return_address_is_kept_for_every_process() {
     store.one.keep_address("1", address.clone(), NOW, until).await.unwrap();
     assert_eq!(store.other.address_of("1").await.unwrap(), Some(address));
     assert_eq!(store.other.address_of("2").await.unwrap(), None);
-    // A later write removes those whose time has ended. DynamoDB removes them by itself.
+    // Writing an address later removes the addresses that have expired. DynamoDB removes them by itself.
     let later = until + Duration::MINUTE;
     store.other.keep_address("2", "v1.1.other".into(), later, later).await.unwrap();
     assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));

@@ -1,4 +1,5 @@
-// Builds the package: one script for each entry, with source maps, and types. `node build.mjs FOLDER` builds elsewhere.
+// Builds the package: one script with a source map for each entry point, and the type declarations. `node build.mjs
+// FOLDER` writes them to another folder.
 
 import { execFileSync } from "node:child_process";
 import path from "node:path";
@@ -21,7 +22,7 @@ const common = {
   banner: { js: BUILT },
 };
 await build({ ...common, entryPoints: { index: "src/index.ts" } });
-// The other entries import the core, so that a page has one.
+// The other entry points import the core instead of including it, so that a page loads the core only once.
 const external = {
   name: "core",
   setup: ({ onResolve }) => onResolve({ filter: /\/src\/index\.js$/ }, () => ({ path: "./index.js", external: true })),
@@ -33,7 +34,7 @@ await build({
   plugins: [external],
   banner: { js: `"use client";\n${BUILT}` },
 });
-// Tests run in Node, without the page's core.
+// The entry point for tests runs in Node and does not use the core.
 await build({ ...common, entryPoints: { testing: "testing/index.ts" }, platform: "node", target: "node20" });
 for (const project of [here, path.join(here, "testing")]) {
   execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", project, "--outDir", outdir], { stdio: "inherit" });

@@ -111,9 +111,10 @@ pub struct Caller {
     pub full_name: Option<FullName>,
     /// The Flex roles that the settings derive from the token's claims. Can be empty.
     pub roles: RoleSet,
-    /// Who really acts, if the token says that it is not its subject: the `sub` in the claim `act` (RFC 8693 §4.1).
+    /// The subject of the party that acts on behalf of `subject`: the `sub` in the claim `act` (RFC 8693 §4.1). `None`
+    /// if the token has no such claim.
     pub acts: Option<Box<str>>,
-    /// What Flexgate could not use of the token.
+    /// The parts of the token that Flexgate could not use.
     pub unused: Unused,
     /// What the settings allow this caller's issuer.
     pub limits: IssuerLimits,
@@ -123,12 +124,12 @@ pub struct Caller {
     pub expires_at: OffsetDateTime,
 }
 
-/// What the settings allow an issuer, beyond what its tokens say.
+/// The limits that the settings set for an issuer. They apply in addition to the rules for each token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuerLimits {
-    /// The usernames that the issuer may use. If this is empty, it may use all.
+    /// The usernames that the issuer's tokens may contain. An empty list allows all usernames.
     pub usernames: Arc<[UsernamePattern]>,
-    /// The unbound Flex users that the issuer may claim.
+    /// The Flex users without a bound identity to which this issuer's people may bind theirs.
     pub may_claim: Arc<MayClaim>,
 }
 

@@ -124,7 +124,8 @@ pub enum Action {
     Restore,
     /// Deactivate the person.
     Deactivate,
-    /// End the person's sessions that began before the event. The person keeps their access, and may sign in again.
+    /// End the person's sessions that began at the time of the event or earlier. The person keeps their access, and may
+    /// sign in again.
     EndSessions,
 }
 
@@ -181,14 +182,15 @@ pub struct IdentityEvent {
 }
 
 impl IdentityEvent {
-    /// Returns the key that orders the event among other events.
+    /// Returns the event's position in the order of events.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment { at: self.occurred_at, deactivates: self.action == Action::Deactivate, id: self.id.clone() }
     }
 }
 
-/// Orders events by time. Of events at the same time, deactivations come last, and then the ids decide.
+/// Orders events by time. If two events have the same time, a deactivation comes after all other events, and otherwise
+/// the event ids determine the order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When the event happened.
@@ -201,8 +203,8 @@ pub struct Moment {
     pub id: EventId,
 }
 
-/// The latest events that an old version of Flexgate applied to one person. Flexgate reads this record but no longer
-/// writes it.
+/// The latest events about one person, as versions of Flexgate before 0.2.0 recorded them. Flexgate still reads this
+/// record but no longer writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The latest event about whether the person is active.

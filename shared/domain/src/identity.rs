@@ -6,6 +6,7 @@
 pub struct Identity {
     /// The issuer of the verified token, as spelled in the settings.
     pub issuer: Box<str>,
-    /// The verified token's `sub`. For Entra, its `tid` and `oid`.
+    /// The claim `sub` of the verified token. The presets for Entra and Okta use other claims: `tid` and `oid`, or
+    /// `uid`.
     pub subject: Box<str>,
 }

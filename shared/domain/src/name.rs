@@ -39,7 +39,8 @@ pub enum NameError {
 pub struct Unseen(char);
 
 impl Unseen {
-    /// Returns `None` for a visible character. Two names that differ only in invisible characters look alike.
+    /// Returns `None` for a visible character. Names must not contain invisible characters, because two different names
+    /// could then look the same.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -191,7 +192,8 @@ impl FullName {
     }
 }
 
-/// Returns the text in lower case and in NFC, for comparisons that ignore case and Unicode composition.
+/// Returns the text in lower case and in NFC (composed Unicode). Use the result for comparisons that ignore case and
+/// Unicode composition.
 #[must_use]
 pub fn folded(text: &str) -> String {
     // Lower-casing can decompose a character, such as the Turkish capital I with a dot. So NFC is applied twice.

@@ -1,4 +1,4 @@
-//! SSO profiles. A profile gives a name in Flexgate's URLs to an SSO connection in Twilio.
+//! SSO profiles. A profile is an SSO connection in Twilio, with the name that it has in Flexgate's URLs.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -14,7 +14,7 @@ pub enum Role {
     Agent,
     /// Watches and coaches agents.
     Supervisor,
-    /// Configures Flex. Flexgate gives this role only if the policy allows it explicitly.
+    /// Configures Flex. Flexgate gives this role only if the operator lists it in the allowed roles.
     Admin,
 }
 

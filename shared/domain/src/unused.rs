@@ -1,12 +1,12 @@
-//! The unusable parts of a valid token. They explain why a person has no username or lacks a role.
+//! The parts of a valid token that Flexgate cannot use. They explain why a person has no username or lacks a role.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The maximum number of role names. A person may be in hundreds of groups.
+/// The maximum number of role names to record. A person may be in hundreds of groups.
 const MOST_ROLES: usize = 8;
 
-/// The maximum length of a role name, in characters.
+/// The maximum length of a recorded role name, in characters.
 const MAX_ROLE: usize = 64;
 
 /// The names of claims and roles that Flexgate could not use. Contains no other values of the token.
@@ -36,7 +36,7 @@ impl Unused {
         }
     }
 
-    /// Records unknown role names: the first few, shortened.
+    /// Records unknown role names: at most `MOST_ROLES`, each shortened to `MAX_ROLE` characters.
     pub fn roles<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         let names: BTreeSet<&str> = names.into_iter().map(str::trim).filter(|name| !name.is_empty()).collect();
         self.more_roles = names.len().saturating_sub(MOST_ROLES);

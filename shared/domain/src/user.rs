@@ -116,7 +116,7 @@ impl UserDifference {
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
 
-/// An arbitrary but fixed order. It decides which value wins if a source states two values with the same moment.
+/// This order is arbitrary but fixed. It decides which value wins if a source states two values with the same moment.
 impl Ord for WorkerAttributes {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
@@ -278,7 +278,7 @@ mod tests {
         for value in [json!([1]), json!(null)] {
             assert_eq!(parse(json!({ "a": value })), Err(WorkerAttributesError::Nested));
         }
-        // A key counts, and a number counts as eight bytes.
+        // The size of the attributes includes the keys. A number has a size of eight bytes.
         assert!(parse(json!({"abcd": "x".repeat(4092)})).is_ok());
         assert_eq!(parse(json!({"abcde": "x".repeat(4092)})), Err(WorkerAttributesError::Size));
         assert!(parse(json!({"a".repeat(4088): 1})).is_ok());

@@ -113,8 +113,8 @@ pub(super) fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDate
 /// Reads a `NumericDate` (RFC 7519 §2) without its fraction. Returns `None` if the claim is absent.
 pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // Rust prints floats without an exponent. So `1e300` has too many digits for an `i64`. Negative values are refused,
-    // even `-0.5`.
+    // Rust prints floats without an exponent, so `1e300` becomes a number with too many digits for an `i64`. Negative
+    // values are refused, even `-0.5`, whose whole part is zero.
     let whole = |float: f64| float.is_sign_positive().then(|| float.trunc().to_string().parse().ok()).flatten();
     let seconds = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     seconds
@@ -139,8 +139,8 @@ fn strings(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// Reads a list of names from the claim that a setting names. An object's keys are names, because Zitadel sends roles
-/// as `{"agent": {"…": "example.com"}}`.
+/// Reads a list of names from the claim that a setting names. If the claim is an object, its keys are the names,
+/// because Zitadel sends roles as `{"agent": {"…": "example.com"}}`.
 fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Result<Vec<&'c str>, TokenFault> {
     match path.find(claims) {
         None if is_left_out(path, claims) => Err(TokenFault::LeftOut(path.as_str().into())),
@@ -171,7 +171,8 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     let path = &issuer.scope_claim;
     let mut named = names("scope_claim", path, claims)?;
     let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
-    // OAuth defines these claims as lists in a string (RFC 6749 §3.3). Any other claim may contain a group's name.
+    // `scope` and `scp` are strings with several scopes (RFC 6749 §3.3). If the scopes come from another claim through
+    // a map, a string may be the name of one group.
     let is_list = issuer.scope_map.is_none() || path.is("scope") || path.is("scp");
     if is_one_string(path, claims) {
         named = named.into_iter().flat_map(|text| pieces(text, char::is_whitespace, is_known, is_list)).collect();
@@ -183,8 +184,9 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Splits a string into names, unless it is a known name as a whole. If the string may be a single name (`is_list` is
-/// false), splits it only if each piece is a known name. Otherwise, somebody could name a group `x,supervisor`.
+/// Splits a string into names, unless the whole string is a known name. If the string may be a single name (`is_list`
+/// is false), splits it only if each piece is a known name. Otherwise, somebody could name a group `x,supervisor` to
+/// get the role `supervisor`.
 fn pieces(
     text: &str,
     is_separator: impl Fn(char) -> bool,

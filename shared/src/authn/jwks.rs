@@ -49,7 +49,8 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 pub(super) enum Metadata {
     /// `{issuer}/.well-known/openid-configuration` (OIDC Discovery §4).
     OpenId,
-    /// `/.well-known/ssf-configuration`, between the issuer's host and path (Shared Signals Framework 1.0 §7.2).
+    /// `/.well-known/ssf-configuration`, inserted between the host and the path of the issuer's URL (Shared Signals
+    /// Framework 1.0 §7.2).
     SharedSignals,
 }
 
@@ -60,9 +61,9 @@ pub(super) struct Keys {
     metadata: Metadata,
     http: HttpClient,
     clock_rng: ClockRng,
-    /// Held only briefly, because every request reads the state.
+    /// This lock must be held only briefly, because every request reads the state.
     state: RwLock<State>,
-    /// Held during a fetch, so that only one fetch runs at a time.
+    /// This lock is held during a fetch, so that only one fetch runs at a time.
     fetching: Mutex<()>,
 }
 
@@ -139,7 +140,7 @@ impl Keys {
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
-            // Another request may have fetched the key during the wait for the lock.
+            // Another request may have fetched the key while this request waited for the lock.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
                 return Ok(settled);
             }
@@ -165,12 +166,12 @@ impl Keys {
     ) -> Option<Key> {
         let _turn = timeout_at(deadline.instant(), self.fetching.lock()).await.ok()?;
         if found.just_fetched {
-            // Nothing is newer. Record this, to limit the fetches for bad signatures.
+            // The cached keys are the newest. Record this attempt, to limit the fetches for bad signatures.
             self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             return None;
         }
         let is_newer = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, &found.keys);
-        // Another request may have fetched the keys during the wait for the lock.
+        // Another request may have fetched the keys while this request waited for the lock.
         if !self.state().cached.is_some_and(|cached| is_newer(&cached.keys)) && !self.refresh(deadline).await {
             return None;
         }
@@ -178,7 +179,8 @@ impl Keys {
         is_newer(&newer.keys).then_some(newer.key)
     }
 
-    /// Fetches the keys if none are cached. After a failure, the first caller can cause another fetch at once.
+    /// Fetches the keys if none are cached. A failure does not start the pause between fetches, so the first caller's
+    /// request can fetch the keys at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -188,7 +190,8 @@ impl Keys {
         }
     }
 
-    /// Returns the key from the fresh cached keys. Returns `None` if a fetch may find the key.
+    /// Returns the key from the cached keys while they are fresh. Returns `None` if the issuer's keys must be fetched
+    /// first.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Found> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         Found::of(cached.keys, unverified_kid, algorithm).ok()
@@ -273,7 +276,7 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // Metadata from another machine must not make Flexgate send requests to the local machine.
+            // An issuer on another machine must not make Flexgate send requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }

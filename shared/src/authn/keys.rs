@@ -56,8 +56,9 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key with the token's `kid`. If no key has that `kid`, exactly one unnamed key must be for the
-    /// algorithm. If the token has no `kid`, exactly one key must be for the algorithm.
+    /// Returns the key for a token. If the token has a `kid`, this is the key with that `kid`, or else the only key for
+    /// the algorithm that has no `kid`. If the token has no `kid`, this is the only key for the algorithm. Fails if
+    /// there is no such key, or more than one.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {
@@ -97,7 +98,8 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         _ => return None,
     };
     let algorithm = match member("alg") {
-        // Without `alg`, the key's type determines the algorithm. An RSA key is for RS256, as Entra's keys are.
+        // Without `alg`, the key's type determines the algorithm. Entra's RSA keys have no `alg`, and are used for
+        // RS256.
         None => *of_kind.first()?,
         Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
     };
@@ -108,7 +110,8 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
     let n = without_leading_zeros(n);
     let e = without_leading_zeros(e);
     let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
-    // With an exponent of 1, every message is its own signature.
+    // With an exponent of 1, anybody can forge a signature: the padded digest of a message is a valid signature of that
+    // message.
     let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
     (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }

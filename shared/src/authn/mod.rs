@@ -113,8 +113,8 @@ impl Verifier {
     }
 }
 
-/// Returns the request's bearer token (RFC 6750 §2.1). Returns `None` unless there is exactly one `Authorization` header, with the scheme
-/// `Bearer`.
+/// Returns the request's bearer token (RFC 6750 §2.1). Returns `None` unless there is exactly one `Authorization`
+/// header, with the scheme `Bearer`.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();

@@ -166,8 +166,8 @@ impl Provider {
         }
     }
 
-    /// Whether these are the claims of an ID token. OIDC defines no reliable test, so each provider has a different
-    /// one.
+    /// Whether the token with these claims is an ID token. OIDC defines no reliable test, so each provider has a
+    /// different one.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);

@@ -171,15 +171,15 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Whether the settings allow the issuer to claim any Flex user to whom nobody is bound.
+    /// Whether the settings allow the issuer to claim at least some unbound Flex users.
     #[must_use]
     pub fn may_claim_somebody(&self) -> bool {
         *self.limits.may_claim != MayClaim::default()
     }
 
     /// Returns the identity of the person to whom the SCIM client gives this `externalId`. Returns `None` if the
-    /// settings do not say that `externalId` is a subject of this issuer. The error means that this issuer has no
-    /// subjects like that.
+    /// settings do not say that `externalId` is a subject of this issuer. Returns an error if the `externalId` does not
+    /// have the form of this issuer's subjects.
     #[must_use]
     pub fn identity_of_external_id(&self, external_id: &str) -> Option<Result<Identity, ExternalIdError>> {
         self.scim_external_id.then(|| {
@@ -243,7 +243,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    // A single issuer may claim everybody. With several issuers, none may by default.
+    // By default, a single issuer may claim every unbound Flex user. With several issuers, none of them may claim any.
     let default = if good.len() == 1 { MayClaim::Everybody } else { MayClaim::default() };
     for issuer in &mut good {
         issuer.limits.may_claim = Arc::new(issuer.may_claim.take().unwrap_or_else(|| default.clone()));

@@ -1,8 +1,8 @@
 //! Verifies the tokens with which an identity system sends signals: security event tokens (RFC 8417), and the tokens of
 //! Global Token Revocation, which Okta calls Universal Logout.
 //!
-//! The rules for keys and algorithms are those of callers' tokens. Such a token is never accepted as a caller's token,
-//! and a caller's token is never accepted here, because their `typ` differ.
+//! The rules for keys and algorithms are the same as for callers' tokens. But the `typ` differs. So a signal's token is
+//! never accepted as a caller's token, and a caller's token is never accepted here.
 
 use std::fmt;
 
@@ -73,14 +73,14 @@ pub struct SignalClaims {
 }
 
 impl Transmitter {
-    /// Checks an address at which Flexgate would fetch documents. The error completes a sentence that begins with the
-    /// name of the setting.
+    /// Checks the URL of a server from which Flexgate would fetch documents. The error message completes a sentence
+    /// that begins with the name of the setting.
     pub fn check_address(text: &str) -> Result<(), &'static str> {
         web_address(text).map(drop)
     }
 
-    /// Makes a verifier for the tokens that `issuer` sends to `audience`. Without `jwks_uri`, the issuer's metadata name
-    /// the keys. Fetches nothing yet.
+    /// Makes a verifier for the tokens that `issuer` sends to `audience`. Without `jwks_uri`, Flexgate reads the URL of
+    /// the keys from the issuer's metadata. This function fetches nothing.
     #[must_use]
     pub fn new(
         token: SignalToken,
@@ -121,7 +121,7 @@ impl Transmitter {
         Ok(self.judge(token.into_unverified_claims())?)
     }
 
-    /// Checks the claims of a token whose signature is right.
+    /// Checks the claims of a token with a valid signature.
     fn judge(&self, claims: Map<String, Value>) -> Result<SignalClaims, TokenFault> {
         let now = self.clock_rng.now();
         for_us(&claims, "aud", &[self.audience.to_string()])?;

@@ -1,8 +1,8 @@
-//! Outbound HTTP. Every request to an upstream service uses a client from [`http_client`], and [`send`]. In the simulated
-//! world of `tests/simulation`, [`HttpClient::in_process`] takes the network's place.
+//! Outbound HTTP. Every request to an upstream service goes through [`send`], with a client from [`http_client`]. In
+//! the simulation tests (`tests/simulation`), a client from [`HttpClient::in_process`] replaces the network.
 //!
-//! The client never follows redirects, trusts the public roots in this program, and connects within two seconds.
-//! `send` stops at the deadline, and refuses a body that is larger than its caller allows.
+//! The client never follows redirects, trusts the public root certificates that are compiled into this program, and
+//! connects within two seconds. `send` stops at the deadline, and refuses a body that is larger than its caller allows.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::telemetry;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an unused connection may stay in the pool. Twilio and the issuers close idle connections after about a
-/// minute. Flexgate drops them earlier, so it seldom sends a request on a closed connection.
+/// minute. Flexgate closes them earlier, so it seldom sends a request on a connection that the server has closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The time by which an answer must arrive.
@@ -78,7 +78,7 @@ enum Way {
     InProcess(Arc<dyn Transport>),
 }
 
-/// Answers requests in the process of the caller, in place of the network.
+/// Answers requests within this process, instead of the network.
 #[cfg(feature = "simulation")]
 #[async_trait::async_trait]
 pub trait Transport: std::fmt::Debug + Send + Sync {
@@ -95,7 +95,7 @@ impl HttpClient {
     }
 }
 
-/// Builds the HTTP client. It trusts the public roots and `extra_roots`. Tests pass the simulator's root in
+/// Builds the HTTP client. It trusts the public root certificates and `extra_roots`. Tests pass the simulator's root in
 /// `extra_roots`.
 pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<HttpClient, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

@@ -41,8 +41,9 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value does not open. It was changed or copied, its key was removed, or it was never sealed. The error
-/// does not say why, so that an attacker learns nothing. A failure to seal also gives this error.
+/// A sealed value could not be opened. It was changed, was sealed for another purpose, its key was removed, or it was
+/// never sealed. The error does not say why, so that an attacker learns nothing. A failure to seal also gives this
+/// error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
@@ -87,7 +88,7 @@ struct Key {
 impl Key {
     fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
         let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
-        // The salt separates the derived bytes from everything that AES-GCM does with the same key.
+        // The salt keeps the derived bytes independent of all other uses of the same key in AES-GCM.
         let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
         Ok(Self { seals: LessSafeKey::new(seals), derives })
     }
@@ -200,7 +201,7 @@ impl KeyRing {
     }
 
     /// Derives `N` secret bytes from a purpose and from the key that sealed `sealed` (HKDF-SHA256, RFC 5869). The same
-    /// key and purpose always give the same bytes. The content of `sealed` plays no part.
+    /// key and purpose always give the same bytes. The result does not depend on the content of `sealed`.
     pub fn derive<const N: usize>(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<[u8; N]>, OpenError> {
         let key_id = sealed.split('.').nth(1).ok_or(OpenError)?;
         let key = &self.keys.get(key_id).ok_or(OpenError)?.derives;

@@ -73,13 +73,13 @@ impl Reader {
         self
     }
 
-    /// Makes a reader without variables, to check other settings than this process's own.
+    /// Makes a reader without variables. Use it to check settings that are not those of this process.
     #[must_use]
     pub fn empty() -> Self {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// Returns the variable's text, also if the variable is set only under its old name. An empty variable counts as
+    /// Returns the variable's text, even if the variable is set only under its old name. An empty variable counts as
     /// not set.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
@@ -88,8 +88,8 @@ impl Reader {
         set(variable).or_else(old)
     }
 
-    /// Returns the old and the new name of each variable that is set under an old name, so that the caller can log a
-    /// warning.
+    /// Returns the old and the new name of each renamed variable that is still set under its old name. The caller can
+    /// then log a warning.
     #[must_use]
     pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()

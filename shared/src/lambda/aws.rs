@@ -1,7 +1,7 @@
 //! The configuration of the AWS clients, with credentials, region and endpoint from the environment. The clients'
 //! timeouts are shorter than the functions' timeouts. So a function can still answer 503 if AWS does not respond.
 //!
-//! The AWS SDK sends its requests through Flexgate's only HTTP client. A client of its own would make each cold start
+//! The AWS SDK sends its requests through Flexgate's own HTTP client. A second HTTP client would make each cold start
 //! slower.
 
 use std::sync::Arc;
@@ -63,8 +63,8 @@ impl Aws {
         self.config.get_or_init(|| load(self.http_client(), self.timeouts())).await
     }
 
-    /// Returns the HTTP client in the type that the SDK expects. The timeout of one attempt is the `read_timeout` in the
-    /// configuration of the AWS client.
+    /// Returns the HTTP client as the type that the SDK expects. The timeout of one attempt is the `read_timeout` in
+    /// the configuration of the AWS client.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let http = self.http.clone();
@@ -90,7 +90,7 @@ async fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> SdkConfig {
 }
 
 /// Reads the configuration from the environment, where Lambda puts the credentials and the region. The SDK's code for
-/// other places would be a tenth of a function's binary.
+/// other places, such as profiles, would add a tenth to the size of a function's binary.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);

@@ -34,8 +34,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// A response whose body is already as Lambda wants it. For every other response, `lambda_http` decodes the body by its
-/// character set, and the tables for that make a bootstrap 0.1 MB larger.
+/// A response whose body already has the type that Lambda expects. From any other response, `lambda_http` decodes the
+/// body by its character set, which would add 0.1 MB of tables to each function.
 struct Converted(Response<Body>);
 
 impl lambda_http::IntoResponse for Converted {
@@ -44,8 +44,8 @@ impl lambda_http::IntoResponse for Converted {
     }
 }
 
-/// Returns the router's answer to one invocation. Failures become responses too, because for an error API Gateway
-/// would answer with a 500 that explains nothing.
+/// Returns the router's answer to one invocation. Failures also become responses. If this function returned an error,
+/// API Gateway would answer with status 500 and no explanation.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {

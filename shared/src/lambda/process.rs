@@ -26,8 +26,8 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prefetches what the first request will need, for at most `time`. Failures are ignored, because the first request
-/// repeats them and reports them.
+/// Prefetches the data that the first request will need, for at most `time`. Failures are ignored, because the first
+/// request tries again and reports them.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);

@@ -60,37 +60,37 @@ macro_rules! ports {
 ports! {
     /// Returns the store of sign-in sessions.
     sessions: Sessions;
-    /// Returns the store's answers about which of a person's sessions is the newest.
+    /// Returns the store that records each person's newest sign-in.
     seats: Seats;
-    /// Returns the record of when people's sessions ended.
+    /// Returns the record of when identity systems ended people's sessions.
     session_endings: SessionEndings;
     /// Returns the list of sessions, for administrators.
     session_list: SessionList;
-    /// Returns the switch with which operators end all sessions, or let nobody sign in.
+    /// Returns the sign-in switch, with which operators end all sessions or stop all sign-ins.
     sign_in_switch: SignInSwitch;
-    /// Returns the store that lets only one caller do an action.
+    /// Returns the store that makes sure that an action is done only once.
     once_only: OnceOnly;
-    /// Returns the store of the return addresses of pending logins.
+    /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;
     /// Returns the counters for rate limits.
     counters: Counters;
     /// Returns the store of bindings between identities and Flex users.
     bindings: Bindings;
-    /// Returns the store of messages that could not be applied.
+    /// Returns the dead letters: messages that could not be applied.
     dead_letters: DeadLetters;
-    /// Returns the record of events from before the people ledger.
+    /// Returns the events that versions before 0.2.0 recorded.
     event_history: EventHistory;
     /// Returns the store for SCIM.
     scim: ScimStore;
     /// Returns the people ledger.
     people: People;
-    /// Returns the store's answers about who is inactive.
+    /// Returns a view of the ledger that only tells which people are inactive.
     deactivations: Deactivations;
-    /// Returns the ledger's answers about whom a key means.
+    /// Returns a view of the ledger that only finds a person's username and Flex user.
     who_is_who: WhoIsWho;
     /// Returns the notes about refused requests and ignored events.
     notes: Notes;
-    /// Returns the index of Flex's users by username, regardless of case.
+    /// Returns the username index, which finds Flex users by username, regardless of case.
     usernames: UsernameIndex;
 }
 
@@ -130,7 +130,7 @@ impl Platform {
         Ok(Self { clock_rng, http, secrets, store })
     }
 
-    /// Builds a platform from these parts, for the simulated world of `tests/simulation`.
+    /// Builds a platform from these parts, for the simulation tests (`tests/simulation`).
     #[cfg(feature = "simulation")]
     #[must_use]
     pub fn simulated(

@@ -27,11 +27,11 @@ pub struct Common {
     pub public_url: Url,
     /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, separated by commas.
     pub allowed_origins: Vec<Url>,
-    /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how clients are told apart.
+    /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how Flexgate finds the address of a client.
     pub clients: ClientSettings,
     /// `FLEXGATE_CDN_SECRET_SHA256`: whether every request must come through the CDN.
     pub cdn: CdnSettings,
-    /// `FLEXGATE_PAGE_NAME`, `FLEXGATE_PAGE_LOGO`, `FLEXGATE_PAGE_HELP`: whose error pages people see.
+    /// `FLEXGATE_PAGE_NAME`, `FLEXGATE_PAGE_LOGO`, `FLEXGATE_PAGE_HELP`: the name, logo and help link on error pages.
     pub page: PageSettings,
     /// `FLEXGATE_SECRETS`: the source of secrets.
     pub secrets: SecretsFrom,
@@ -116,7 +116,7 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
         "http" => is_loopback(&url),
         _ => false,
     };
-    // A browser never sends an origin with a wildcard, so one would allow nobody.
+    // Browsers never send a wildcard as an origin, so a wildcard in this list would match no request.
     let bare = url.as_str() == format!("{}/", url.origin().ascii_serialization()) && !url.as_str().contains('*');
     if safe && bare {
         return Some(url);

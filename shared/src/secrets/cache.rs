@@ -21,7 +21,7 @@ const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
 /// value, it repeats the error, unless the source was unavailable.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches after rejected credentials. Otherwise an attacker could cause a fetch with
+/// The minimum time between two fetches that rejected credentials cause. Otherwise an attacker could cause a fetch with
 /// every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
@@ -54,10 +54,10 @@ pub struct CachedSecret<T> {
     id: String,
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
-    /// Makes the value of a secret that is not set. `None` if such a secret is an error.
+    /// Makes the default value of a secret that is not set. `None` if the secret must be set.
     unset: Option<fn() -> T>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // A fetch holds this lock. Other readers wait for the lock, and then find the new value.
+    // A reader that fetches the secret holds this lock. Other readers wait for the lock, and then find the new value.
     flight: Mutex<Flight>,
 }
 
@@ -81,9 +81,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Self { id: id.into(), source, clock, unset: None, latest, flight }
     }
 
-    /// Makes a cache for a secret that may be unset: it does not exist yet, or its text is blank or `null`. The value is
-    /// then `T::default()`, without an error or an alarm. A secret that was set within the last hour must not become
-    /// unset: that is an error, because it can be a mistake.
+    /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
+    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. A secret that was set within
+    /// the last hour must not become unset: that is an error, because it can be a mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where
@@ -128,8 +128,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Returns a value that `accepts` accepts, if the secret has one, and otherwise any value. If `accepts` rejects the
-    /// cached value, fetches the secret again, unless a rejection caused a fetch less than a minute ago.
+    /// Returns a value that `accepts` accepts, if the secret has such a value, and otherwise the newest value. If
+    /// `accepts` rejects the cached value, fetches the secret again, unless a rejection caused a fetch less than a
+    /// minute ago.
     pub async fn get_accepted(
         &self,
         deadline: Deadline,
@@ -175,7 +176,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         self.refresh(&mut flight, deadline).await
     }
 
-    /// Fetches the version at `AWSPENDING`, without caching it. Returns `None` if no rotation is in progress.
+    /// Fetches the version with the stage `AWSPENDING`, without caching it. Returns `None` if no rotation is in
+    /// progress.
     pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
         match self.source.fetch(&self.id, Stage::Pending, deadline).await {
             Ok(value) => Ok(Some(self.parse(&value)?)),
@@ -206,7 +208,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Ok(held)
     }
 
-    /// Returns the value of an unset secret if `fetched` says that the secret is unset, and if it may be unset.
+    /// If `fetched` shows that the secret is not set, and the secret may be unset, returns the default value.
     fn unset_after(&self, fetched: &Result<SecretValue, FetchError>) -> Option<Held<T>> {
         let is_unset = match fetched {
             Ok(secret) => matches!(secret.text.expose_secret().trim(), "" | "null"),
@@ -220,7 +222,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // A message of serde_json may quote a secret value, so only messages that quote nothing are used.
+        // An error message of serde_json may quote a secret value. Use only messages that quote nothing.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;

@@ -1,12 +1,11 @@
 //! The Twilio credential, and its rotation.
 //!
-//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for
-//! up to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not
-//! changed, Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending
-//! credential too.
+//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for up
+//! to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not changed,
+//! Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending credential too.
 //!
-//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its
-//! result. After a search without a result, the next search begins at the earliest five seconds later.
+//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
+//! After a search without a result, no search begins for five seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,12 +98,12 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // Lets only one search run at a time, so that fifty rejections at once cause one search.
+    // This lock lets only one search run at a time. So fifty rejections at once cause only one search.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The pending credential that Flexgate uses instead of a rejected current one, and when the last search found
-/// nothing.
+/// The pending credential that Flexgate uses instead of a rejected current one, and the time of the last search that
+/// found no other credential.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,

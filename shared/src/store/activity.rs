@@ -1,5 +1,5 @@
-//! The notes: a record of refused requests and ignored events, kept for a week. With it, an administrator can find
-//! out why something did not happen.
+//! Notes about refused requests and ignored events, kept for a week. They show an administrator why something did not
+//! happen.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub enum Noted {
     Ignored,
 }
 
-/// A refused request or an ignored event. Its only personal data is the client's own id of a resource.
+/// A refused request or an ignored event. The only personal data in it is the client's own id of a user or group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Why the note was made.
@@ -63,8 +63,8 @@ impl Note {
         }
     }
 
-    /// Returns the key under which the note is stored. Notes of one day that differ only in their time have the same
-    /// key, so they become one note.
+    /// Returns the key under which the note is stored. Notes of the same day that differ only in their time have the
+    /// same key, so the store counts them in one note.
     pub(super) fn key(&self) -> String {
         let external_id = self.external_id.as_deref().unwrap_or_default();
         let noted = if self.noted == Noted::Refused { "refused" } else { "ignored" };
@@ -77,7 +77,7 @@ impl Note {
     }
 }
 
-/// How long a request waits at most for its note to be stored.
+/// The maximum time that a request waits for its note to be stored.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Waits for `storing`, but only for a short time. A failure is only logged, and does not change the answer to the
@@ -93,7 +93,8 @@ pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>
 /// The notes of the last [`NOTES_KEPT`].
 #[async_trait]
 pub trait Notes: fmt::Debug + Send + Sync {
-    /// Stores a note. If the store has an equal note for that day, adds `times` to its counter instead.
+    /// Stores a note. If the store already has an equal note for that day, adds the note's `times` to the counter of
+    /// the stored note.
     async fn note(&self, note: &Note) -> Result<(), StoreError>;
 
     /// Returns the notes, latest first.

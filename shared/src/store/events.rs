@@ -1,4 +1,4 @@
-//! The queue of identity events and jobs, its dead letters, and the record of events from before the people ledger.
+//! The queue of identity events and jobs, its dead letters, and the events that versions before 0.2.0 recorded.
 //!
 //! The queue stores a message before it acknowledges it, accepts an event only once, and delivers the messages about
 //! one subject in order. (On SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the
@@ -49,7 +49,7 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Records the outcome of a message. Does nothing if another consumer has taken the message since.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message in the meantime.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns how many messages of both lanes have the status `status`.
@@ -66,7 +66,7 @@ pub struct Taken {
     pub seq: i64,
     /// The message as JSON.
     pub body: String,
-    /// How often the message has been taken, including this time.
+    /// The number of times that the message has been taken, including this time.
     pub attempts: u32,
 }
 
@@ -90,27 +90,27 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the record of events from before the people ledger. Flexgate needs this record for an event about somebody
-/// who is not in the ledger yet.
+/// Reads the events that versions before 0.2.0 recorded, which had no people ledger. Flexgate needs them for an event
+/// about somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
-    /// Returns the record of the events that were applied to the subject.
+    /// Returns the recorded events about the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 
 /// A message that could not be applied, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is no valid message.
+    /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is not a valid message.
     pub key: String,
-    /// The source of the message, or `flexgate` for a job. Empty if the body is no valid message.
+    /// The source of the message, or `flexgate` for a job. Empty if the body is not a valid message.
     pub source: String,
-    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is no valid
+    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is not a valid
     /// message.
     pub event_id: String,
     /// The message as it was queued. It contains personal data.
     pub body: String,
-    /// How often Flexgate tried to apply the message.
+    /// The number of times that Flexgate tried to apply the message.
     pub attempts: u32,
     /// Why the message was not applied.
     pub reason: String,

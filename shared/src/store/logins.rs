@@ -10,7 +10,7 @@ use super::StoreError;
 /// Keeps the addresses to which browsers go after sign-in, if they are too long for the login cookie.
 #[async_trait]
 pub trait ReturnAddresses: fmt::Debug + Send + Sync {
-    /// Keeps the sealed address of the login `login` until the time `until`.
+    /// Stores the sealed address of the login `login` until the time `until`.
     async fn keep_address(
         &self,
         login: &str,
@@ -19,7 +19,7 @@ pub trait ReturnAddresses: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<(), StoreError>;
 
-    /// Returns the sealed address of the login, or `None` if there is none. The store may return an address whose time
-    /// has ended.
+    /// Returns the sealed address of the login, or `None` if there is none. The store may still return an address that
+    /// has expired.
     async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError>;
 }

@@ -30,7 +30,7 @@ pub enum Message {
         /// The document that the source sent.
         document: Value,
     },
-    /// A job after the end of a group, an application or a directory at a source. It queues a
+    /// A job that handles the end of a group, an application or a directory at a source. It queues a
     /// [`Message::Consequence`] for each person who belonged to it.
     Ended {
         /// The source.
@@ -46,10 +46,10 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// The consequence for one person of the end of a group, an application or a directory. It is applied like an
-    /// event from the source.
+    /// An event for one person that follows from the end of a group, an application or a directory. It is applied like
+    /// an event from the source.
     Consequence {
-        /// An event that has the same effect on the person as that end.
+        /// An event that has the same effect on this person as the ending.
         event: IdentityEvent,
         /// The group, application or directory that has ended.
         ended: Ended,
@@ -58,7 +58,7 @@ pub enum Message {
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
-        /// Another source of the ledger that has the same ids for people.
+        /// Another source of the ledger that identifies people by the same ids.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         people_of: Option<Source>,
         /// The type of the signal, as its sender names it.
@@ -77,8 +77,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job after a change that affects many members of a SCIM group. It queues a [`Message::Reconcile`] for each of
-    /// them.
+    /// A job that handles a change which affects many members of a SCIM group. It queues a [`Message::Reconcile`] for
+    /// each of them.
     FanOut {
         /// The group's SCIM `id`.
         group: String,
@@ -103,7 +103,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Returns the source's id of what has ended.
+    /// Returns the source's id of the group, application or directory.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -232,7 +232,8 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these messages, and it may not send to the bulk queue.
+            // The webhooks function sends these messages, and this function has no permission to send to the bulk
+            // queue.
             Self::Event(_)
             | Self::Signal { .. }
             | Self::Unreadable { .. }
@@ -245,7 +246,7 @@ impl Message {
         }
     }
 
-    /// Returns the message group and the lane for a message body. A body that is no valid message goes to the lane
+    /// Returns the message group and the lane for a message body. A body that is not a valid message goes to the lane
     /// for events, in a group of its own.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {

@@ -56,7 +56,7 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity};
 
-/// The store failed. Some data may have been written, so the caller must not rely on either outcome.
+/// The store failed. The write may or may not have taken effect, so the caller must allow for both cases.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is full, or stayed locked for too long.
@@ -77,14 +77,13 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(context.finish())
 }
 
-/// Returns the key of a counter: the fingerprint of its kind and of what it counts.
+/// Returns the key of a counter: the fingerprint of its kind, and of the texts that identify what it counts.
 fn counter_key(kind: &str, what: &[&str]) -> String {
     let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
     fingerprint(&parts)
 }
 
-/// Makes sure that only one caller does an action. To claim an action is to get the right to do it, which nobody else
-/// can then get.
+/// Makes sure that only one caller performs an action. To claim an action is to get the exclusive right to perform it.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
     /// Claims the action `what` of the kind `kind`. Returns true for the first caller, and false for every later
@@ -110,10 +109,11 @@ pub struct Counted {
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Increments the counter of `what`, of the kind `kind`, and returns the new number. Concurrent callers get
-    /// different numbers.
+    /// Increments the counter that `what` identifies, of the kind `kind`, and returns the new number. Concurrent
+    /// callers get different numbers.
     ///
-    /// The first count begins a time span of the length `span`. The first count after its end begins a new one.
+    /// The first count begins a time span of the length `span`. The first count after the end of a time span begins a
+    /// new one.
     async fn count(
         &self,
         kind: &str,
@@ -122,7 +122,7 @@ pub trait Counters: fmt::Debug + Send + Sync {
         span: Duration,
     ) -> Result<Counted, StoreError>;
 
-    /// Removes the counter of `what`, of the kind `kind`. Does nothing if there is no such counter.
+    /// Removes the counter that `what` identifies, of the kind `kind`. Does nothing if there is no such counter.
     async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError>;
 }
 

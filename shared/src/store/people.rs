@@ -68,7 +68,7 @@ pub struct Noting<'a> {
 /// Whether this process may reconcile the person now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonLease {
-    /// This process may reconcile the person, and no other process may until the lease ends.
+    /// This process may reconcile the person, and until the lease ends, no other process may.
     Granted {
         /// Whether an earlier holder has not released the lease, so that its last request may still arrive at Twilio.
         /// Also true if a holder requests its own lease again.
@@ -96,7 +96,8 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Stores a new person (`version` 0), with statements and subjects.
     ///
     /// With `instead_of`, the new person takes over that person's username, and the Flex user and subjects that both
-    /// have in common. The same transaction supersedes `instead_of` and removes their Flex user.
+    /// have in common. The same transaction marks `instead_of` as superseded, and removes the Flex user from that
+    /// person's entry.
     ///
     /// Returns [`Written::Moved`] if the username, the Flex user or a subject belongs to somebody else, or if
     /// `instead_of` has another version now. For example, that person may have become active again.
@@ -137,7 +138,7 @@ pub trait People: fmt::Debug + Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Tells the sign-in function who is inactive, without giving it access to the statements.
+/// Tells the sign-in function whether a person is inactive, without giving it access to the statements.
 #[async_trait]
 pub trait Deactivations: fmt::Debug + Send + Sync {
     /// Whether any source says that the person with this Flex user or this username is inactive.
@@ -148,7 +149,7 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// What the ledger's keys lead to.
+/// The user whom a key of the ledger identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownUser {
     /// The person's username, as Flex spells it.
@@ -157,7 +158,7 @@ pub struct KnownUser {
     pub flex_user_sid: Option<FlexUserSid>,
 }
 
-/// Says whom a key of the ledger means, without giving access to the statements.
+/// Finds a person's username and Flex user by a key of the ledger, without giving access to the statements.
 #[async_trait]
 pub trait WhoIsWho: fmt::Debug + Send + Sync {
     /// Returns the person with this key.
@@ -181,17 +182,17 @@ pub struct SeenUser {
 /// spelling, and may not show deactivated users at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Stores the users as they were at `at`: the start of a walk over all users, or the time of a change by
-    /// Flexgate. An entry with a later time does not change.
+    /// Stores the users as they were at the time `at`. This is the start of a run that reads all users, or the time of
+    /// a change by Flexgate. An entry with a later time stays unchanged.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns the users with this key, active ones first.
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError>;
 
-    /// Records that a walk over all users of Flex is complete and that it began at `began`. The index no longer
-    /// returns users whom it last recorded before that time, because they no longer exist in Flex.
+    /// Records that a run which began at `began` has read all users of Flex. The index no longer returns users whom it
+    /// last recorded before that time, because they no longer exist in Flex.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns when the last complete walk over all users began. Returns `None` before the first one.
+    /// Returns when the last run that read all users began. Returns `None` before the first such run.
     async fn last_walk(&self) -> Result<Option<OffsetDateTime>, StoreError>;
 }

@@ -97,15 +97,15 @@ pub enum GroupWritten {
 pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies the process that does the work (the holder). After the holder's time, another
-    /// process can become the holder. The former holder can then no longer finish the work.
+    /// A random number that identifies the process that does the work (the holder). The holder's right to do the work
+    /// expires. Then another process can become the holder, and the former holder can no longer finish the work.
     pub holder: u128,
 }
 
 /// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This process may do the work, and no other process may until the requested time.
+    /// This process may do the work, and until the requested time, no other process may.
     Yes {
         /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, a part of the work may be
         /// done already.
@@ -159,7 +159,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores the group and its members, if the stored version has not changed.
     async fn put_group(&self, group: &Group) -> Result<GroupWritten, StoreError>;
 
-    /// Removes the group and its members. Returns false if the stored version has changed, or if there is no such group.
+    /// Removes the group and its members. Returns false if the stored version has changed, or if there is no such
+    /// group.
     async fn remove_group(&self, id: &str, version: u64) -> Result<bool, StoreError>;
 
     /// Returns the memberships of these users.
@@ -168,8 +169,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that has this right can
-    /// extend it in this way.
+    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that already has this right
+    /// can extend it with another call.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
     /// Records that the first step of a piece of work is about to begin. Returns false if the caller no longer has
@@ -189,8 +190,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores a page mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users Flex had at the last complete walk over all users. Returns `None` if this number is
-    /// unknown or too old.
+    /// Returns how many users Flex had when a run last read all of them. Returns `None` if this number is unknown or
+    /// too old.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.

@@ -1,7 +1,7 @@
 //! The record of when an identity system ended a person's sessions.
 //!
-//! The record outlives the sessions. So a session that the list of sessions lacks, or a token that a person got before
-//! that time, is refused too.
+//! This record stays after the sessions are gone. With it, Flexgate also refuses a session that was missing from the
+//! list when the others were ended, and a token that was issued before that time.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{StoreError, fingerprint};
 use crate::domain::{FlexUserSid, Identity, UsernameKey};
 
-/// Something by which Flexgate recognises the person whose sessions ended.
+/// A key that identifies the person whose sessions ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndingKey {
     /// The person's Flex user.
@@ -33,28 +33,28 @@ impl EndingKey {
     }
 }
 
-/// The time up to which a person's sessions have ended.
+/// A person's sessions that began at this time or earlier have ended. `None` if no identity system has ended the
+/// person's sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndedUntil(pub Option<OffsetDateTime>);
 
 impl EndedUntil {
-    /// Whether the ending concerns a session or a token that began at `began_at`. If nobody knows when it began, the
-    /// ending concerns it.
+    /// Whether a session or a token that began at `began_at` has ended. If `began_at` is unknown, it counts as ended.
     #[must_use]
     pub fn ends(self, began_at: Option<OffsetDateTime>) -> bool {
         self.0.is_some_and(|ended_until| began_at.is_none_or(|began_at| began_at <= ended_until))
     }
 }
 
-/// The endings of sessions. A record stays forever, because nobody knows how long the tokens of an issuer live. It is
-/// small, and there is one for each key.
+/// Stores when people's sessions ended. A record is never deleted, because Flexgate does not know how long an issuer's
+/// tokens are valid. Each key has only one small record.
 #[async_trait]
 pub trait SessionEndings: fmt::Debug + Send + Sync {
-    /// Records that all sessions that began at `until` or earlier have ended. An earlier time than the stored one changes
-    /// nothing, so the order of endings does not matter.
+    /// Records that all sessions that began at `until` or earlier have ended. A time earlier than the stored one
+    /// changes nothing, so the order of calls does not matter.
     async fn record_ending(&self, keys: &[EndingKey], until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns the latest ending that is stored under any of the keys.
+    /// Returns the latest time that is stored under any of the keys.
     async fn ended_until(&self, keys: &[EndingKey]) -> Result<EndedUntil, StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! The store's part of sessions: their records, who is the newest of a person, and their list.
+//! The store's traits for sessions: the sessions themselves, each person's newest sign-in, and the list of sessions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,8 +12,8 @@ use crate::domain::{FlexUserSid, ProfileName};
 /// The longest life of a session.
 pub(super) const LONGEST: Duration = Duration::days(7);
 
-/// The key of a stored session: the SHA-256 of the session's identifier. So nobody can derive the content of the
-/// cookie from the store. Administrators see the key as the session's public id, because it gives no access.
+/// The key of a stored session: the SHA-256 of the session's identifier in the cookie. So nobody can compute the cookie
+/// from the store. Administrators see the key as the session's public id, because the key gives no access.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(Box<str>);
 
@@ -52,12 +52,12 @@ impl FromStr for SessionKey {
     }
 }
 
-/// How a session began, for administrators. Sessions of version 0.2.0 know none of it.
+/// How a session began, for administrators. Sessions from version 0.2.0 have none of these values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionOrigin {
     /// The username that Twilio stated at the sign-in.
     pub username: Option<String>,
-    /// The network of the browser, or its whole address if the settings say so.
+    /// The network of the browser. If the settings say so, the browser's whole address.
     pub network: Option<String>,
     /// The family of the browser.
     pub browser: Option<String>,
@@ -85,32 +85,34 @@ pub struct Session {
     pub used_at: OffsetDateTime,
     /// When the session ends, even if it is in use. The store may remove it after that time.
     pub ends_at: OffsetDateTime,
-    /// The seat that this session took over from the browser's previous session. `None` if it began a seat of its own.
+    /// The seat of the person's previous session in the same browser, if there was one. `None` if this session begins a
+    /// new seat.
     pub seat: Option<SessionKey>,
     /// How the session began.
     pub origin: SessionOrigin,
 }
 
 impl Session {
-    /// Returns the session's seat: the key of the browser's first session. If somebody signs in again in the same
-    /// browser, the new session has the same seat.
+    /// Returns the session's seat. A seat stands for one browser of one person, and is identified by the key of the
+    /// first session there. If the person signs in again in the same browser, the new session has the same seat.
     #[must_use]
     pub fn seat(&self) -> &SessionKey {
         self.seat.as_ref().unwrap_or(&self.key)
     }
 }
 
-/// The newest sign-in of a person with a profile.
+/// The newest sign-in of a person with a profile, and the browser (seat) in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seat {
     /// The seat of the newest session.
     pub seat: SessionKey,
-    /// Whether the person may have only this seat.
+    /// Whether the settings allow only one browser (seat) at a time for this person.
     pub is_only: bool,
 }
 
 impl Seat {
-    /// Whether this seat ends a session of the same person and profile that has the seat `other`.
+    /// Whether this sign-in ends an earlier session of the same person and profile in another browser. `other` is the
+    /// seat of that session.
     #[must_use]
     pub fn displaces(&self, other: &SessionKey) -> bool {
         self.is_only && self.seat != *other
@@ -180,7 +182,7 @@ pub struct SessionPage {
 /// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// This process may refresh the session, and no other process may until the lease ends.
+    /// This process may refresh the session, and until the lease ends, no other process may.
     Granted,
     /// Another process holds the lease.
     Held,
@@ -209,8 +211,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError>;
 
-    /// Releases the lease for `version` that ends at `until`, without a refresh. Does nothing if the lease has passed to
-    /// somebody else, because the request may arrive late or twice.
+    /// Releases the lease for `version` that ends at `until`, without a refresh. This request may arrive late or twice,
+    /// so it does nothing if another process has the lease now.
     async fn release(&self, key: &SessionKey, version: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Otherwise returns
@@ -234,18 +236,19 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Decides which of a person's sessions is the newest.
+/// Records in which browser (seat) each person signed in last.
 #[async_trait]
 pub trait Seats: fmt::Debug + Send + Sync {
-    /// Makes the seat of `session` the newest of its person and profile. Of several concurrent sign-ins, the last one
-    /// wins. With `is_only`, the person's other seats of this profile end.
+    /// Records `session` as the newest sign-in of its person with its profile. If several sign-ins are concurrent, the
+    /// last call wins. With `is_only`, this ends the person's sessions with this profile in other browsers.
     async fn take(&self, session: &Session, is_only: bool) -> Result<(), StoreError>;
 
-    /// Returns the newest seat of a person with a profile. `None` if nobody has taken one since version 0.2.0.
+    /// Returns the newest sign-in of a person with a profile. `None` if no sign-in is recorded. Version 0.2.0 recorded
+    /// none.
     async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError>;
 }
 
-/// Shows administrators who is signed in. Leaves out sessions that have ended at `now`, for whatever reason.
+/// Shows administrators who is signed in. Leaves out sessions that have ended at `now` for any reason.
 #[async_trait]
 pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns the session with this key.
@@ -254,7 +257,7 @@ pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns all sessions of a Flex user, oldest first.
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError>;
 
-    /// Returns one page of all sessions, in no particular order, beginning at `after`. In DynamoDB, the list has no
-    /// sessions from before an upgrade of version 0.2.0.
+    /// Returns one page of all sessions, in no particular order, beginning at `after`. With DynamoDB, sessions that
+    /// version 0.2.0 stored are not in the list.
     async fn page(&self, after: Option<&SessionPosition>, now: OffsetDateTime) -> Result<SessionPage, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The switch with which an operator ends all sessions, or lets nobody sign in.
+//! The sign-in switch, with which an operator ends all sessions or stops all sign-ins.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,13 @@ use time::{Duration, OffsetDateTime};
 use super::StoreError;
 use crate::base::clock_rng::Clock;
 
-/// How long a process relies on what it has read.
+/// How long a process uses the state that it has read.
 const CACHED: Duration = Duration::seconds(30);
 
 /// Whether people may sign in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SignInState {
-    /// Since when nobody may sign in or get a token. `None` if people may.
+    /// The time since which nobody may sign in or get a token. `None` if sign-ins are allowed.
     pub locked_at: Option<OffsetDateTime>,
     /// Sessions that began at this time or earlier have ended.
     pub ended_at: Option<OffsetDateTime>,
@@ -35,14 +35,14 @@ pub trait SignInSwitch: fmt::Debug + Send + Sync {
     /// Returns the current state.
     async fn sign_in_state(&self) -> Result<SignInState, StoreError>;
 
-    /// Locks the sign-in at this time, or unlocks it.
+    /// Stops all sign-ins from this time on. `None` allows them again.
     async fn set_lock(&self, locked_at: Option<OffsetDateTime>) -> Result<(), StoreError>;
 
-    /// Ends every session that began at `at` or earlier. An earlier time than the stored one changes nothing.
+    /// Ends every session that began at `at` or earlier. A time earlier than the stored one changes nothing.
     async fn end_until(&self, at: OffsetDateTime) -> Result<(), StoreError>;
 }
 
-/// The switch, as one process has read it in the last 30 seconds.
+/// The state of the switch, which a process reads again after 30 seconds.
 #[derive(Debug)]
 pub struct CachedSignInState {
     switch: Arc<dyn SignInSwitch>,
@@ -57,8 +57,8 @@ impl CachedSignInState {
         Self { switch, clock, read: Mutex::default() }
     }
 
-    /// Returns the state, at most 30 seconds old. Fails if the store fails and the state is older: otherwise a failing
-    /// store would let people in.
+    /// Returns the state, at most 30 seconds old. If the state is older and the store fails, returns an error.
+    /// Otherwise a failing store would let people in although an operator has stopped sign-ins.
     pub async fn get(&self) -> Result<SignInState, StoreError> {
         let now = self.clock.now();
         let cached = *self.read.lock().unwrap_or_else(PoisonError::into_inner);

@@ -89,7 +89,7 @@ impl SqliteStore {
         Ok(Self { jobs: Arc::new(Jobs::OnThread(worker)), arrivals: Arc::default() })
     }
 
-    /// Opens a database in memory, on the caller's thread. `faults` decides what happens to each of this store's jobs.
+    /// Uses a database in memory, and runs its jobs on the caller's thread. `faults` can make each job fail.
     #[cfg(feature = "simulation")]
     #[must_use]
     pub fn inline(database: &Database, faults: Arc<dyn StoreFaults>) -> Self {

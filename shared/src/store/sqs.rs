@@ -46,8 +46,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// Makes SQS deliver messages of one queue again, each after its pause. A message is named by its receipt handle.
-    /// `arn` is the queue's ARN, as in the event with which Lambda delivered the messages.
+    /// Makes SQS deliver messages of one queue again, each after its pause. A message is identified by its receipt
+    /// handle. `arn` is the queue's ARN from the Lambda event that contained the messages.
     pub async fn redeliver(&self, arn: &str, messages: &[(String, Duration)]) -> Result<(), StoreError> {
         let is_at = |lane: &Lane| {
             let name = arn.rsplit(':').next().filter(|name| !name.is_empty());

@@ -23,7 +23,7 @@ pub struct Audit<'a> {
     pub subject: Option<&'a str>,
     /// The SID of the Flex user whom the action affects.
     pub flex_user_sid: Option<&'a str>,
-    /// The reason for the decision: a code that never changes, or a short text.
+    /// The reason for the decision: a stable code, or a short text.
     pub reason: Option<&'a str>,
 }
 
@@ -33,8 +33,8 @@ impl Audit<'_> {
         self.write_with_actor(None, request_id, decision);
     }
 
-    /// Writes the event. `actor` is the subject of whoever really acts, if that is not `subject`'s own doing (RFC 8693
-    /// §4.1).
+    /// Writes the event. `actor` is the subject of the party that acts on behalf of `subject` (RFC 8693 §4.1), or
+    /// `None` if `subject` acts itself.
     pub fn write_with_actor(&self, actor: Option<&str>, request_id: &RequestId, decision: Decision) {
         tracing::info!(
             target: "flexgate::audit",
@@ -54,8 +54,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports a problem that needs an operator now. Writes an `ERROR` line with a fixed name, which a `CloudWatch` alarm
-/// can select.
+/// Reports a problem that an operator must handle now. Writes an `ERROR` line with a fixed name, for which a
+/// `CloudWatch` alarm can be set up.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

@@ -2,8 +2,8 @@
 
 use super::{meter, metered, trace, traced};
 
-/// Runs `work` to its end, even if the client goes away and the caller of this function is dropped. The current request
-/// gets the number and time of the task's upstream calls.
+/// Runs `work` to its end, even if the client disconnects and the caller of this function is dropped. The upstream
+/// calls of `work` are counted for the current request.
 pub async fn detached<F>(work: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,

@@ -15,7 +15,7 @@ pub fn request(line: &RequestLine<'_>) {
     metrics::request(line, cold_start);
     let duration_ms = millis(line.duration);
     let upstream_ms = millis(line.meter.time);
-    // tracing's macros need the level at compile time, so each level needs its own call.
+    // The macros of `tracing` need the level at compile time, so each level needs its own call.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(

@@ -33,7 +33,7 @@ pub fn refreshed(what: &'static str, succeeded: bool) {
     write(&[Group { dimensions: &dimensions, metrics: &[("refreshes", "Count", 1.0)] }]);
 }
 
-/// Counts a secret that could not be read, or a credential that Twilio rejected.
+/// Counts a secret that Flexgate could not read, or a credential that Twilio rejected.
 pub fn credential_failed() {
     write(&[Group { dimensions: &[], metrics: &[("credential_failures", "Count", 1.0)] }]);
 }
@@ -43,8 +43,8 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// Reports how old a message is whose try failed. SQS's own metric of the oldest message leaves out messages that fail
-/// again and again.
+/// Reports the age of a message that could not be applied this time. SQS's own metric for the oldest message is not
+/// enough, because it leaves out messages that fail again and again.
 pub fn try_failed(age: std::time::Duration) {
     write(&[Group { dimensions: &[], metrics: &[("failing_for", "Seconds", age.as_secs_f64())] }]);
 }

@@ -33,13 +33,14 @@ pub struct Log {
     pub levels: String,
     /// The `CloudWatch` namespace of the metrics. `None` turns metrics off.
     pub metrics: Option<String>,
-    /// The old and the new name of each variable that is set under its old name. [`start`] logs a warning for each.
+    /// The renamed environment variables that are still set under their old names, each with the old and the new name.
+    /// [`start`] logs a warning for each of them.
     pub old_names: Vec<(&'static str, &'static str)>,
 }
 
 /// Starts logging. A second call in the same process does not change the levels or the namespace.
 ///
-/// Invalid levels count as `info`, so that a typing mistake does not prevent sign-ins.
+/// Invalid levels count as `info`, so that a typo does not prevent sign-ins.
 pub fn start(log: &Log) {
     if let Some(namespace) = &log.metrics {
         metrics::start(namespace);

@@ -1,4 +1,4 @@
-//! The errors of requests to Twilio. A case has a separate error if callers handle it differently.
+//! The errors of requests to Twilio. Failures that callers handle differently are different variants.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub enum TwilioError {
     /// A proxy or a firewall refused the request, not Twilio.
     #[error("a proxy or a firewall answered instead of Twilio ({0})")]
     Intercepted(ApiError),
-    /// Twilio rejects the credential, and all other credentials from a rotation.
+    /// Twilio rejects the current credential and, during a rotation, the pending one too.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
     /// The credential lacks a permission (code 8001: a restricted API key).
@@ -62,7 +62,7 @@ pub enum TwilioError {
     /// Twilio cannot be reached.
     #[error("Twilio cannot be reached")]
     Unreachable(#[source] SendError),
-    /// The connection broke after Flexgate sent the request. Twilio may have processed it.
+    /// The connection broke after Flexgate sent the request. Twilio may have processed the request.
     #[error("Twilio's answer was lost")]
     Lost(#[source] SendError),
     /// Twilio did not answer in time. Twilio may have processed the request.
@@ -88,7 +88,7 @@ impl TwilioError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // A rejected credential or a proxy's refusal usually lasts longer than a network failure.
+            // These problems usually last longer than a network failure.
             Self::CredentialRejected(_) | Self::Secret(_) | Self::Intercepted(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,

@@ -12,10 +12,10 @@ use super::error::{TwilioError as Error, TwilioError, refusal};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline, HttpClient};
 
-/// The maximum size of an answer, in bytes. A page of 1,000 users has some hundred kilobytes.
+/// The maximum size of an answer, in bytes. A page of 1,000 users has a few hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// The time limit of one attempt. It leaves time for another attempt if a connection hangs.
+/// The time limit of one attempt. It is short enough for another attempt if a connection hangs.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Which failures allow a retry.

@@ -103,8 +103,8 @@ impl Sso {
         }))
     }
 
-    /// Builds the URL that sends a browser to Twilio, with the same parameters as Twilio's SDK. The code challenge has
-    /// the method S256, which Twilio assumes.
+    /// Builds the URL that sends a browser to Twilio, with the same parameters as Twilio's SDK. The code challenge uses
+    /// the method S256. The URL does not name the method, because Twilio always assumes S256.
     #[must_use]
     pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
         let verifier = authorization.code_verifier.expose_secret().as_bytes();
@@ -122,8 +122,8 @@ impl Sso {
         url
     }
 
-    /// Exchanges the code for tokens. The code is valid only once, so a retry follows only if Twilio has not processed
-    /// the request.
+    /// Exchanges the code for tokens. The code is valid only once, so the request is retried only if Twilio has not
+    /// processed it.
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -142,8 +142,8 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be valid only once, so a retry follows only if Twilio has not
-    /// processed the request.
+    /// Refreshes the tokens. The refresh token may be valid only once, so the request is retried only if Twilio has not
+    /// processed it.
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,

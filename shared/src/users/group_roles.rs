@@ -25,16 +25,18 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// Returns the members whom a change of the group affects: those who joined or left, and those whose role from
-    /// the group changed. Leaves out members for whom a reconciliation has run or has been queued since the change.
+    /// Returns the members whom a change of the group affects: those who joined or left, and those whose role from the
+    /// group changed. Leaves out members who have already been reconciled since the change, or whose reconciliation is
+    /// queued. (For the other members, the change is "unannounced".)
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// Returns the group with another name. If the role changes, everybody in the group is affected, also a member who
-    /// has the new role already according to the last announcement: a reconciliation that is not announced yet may have
-    /// given them the role of the former name.
+    /// Returns the group with another name. If the new name gives another role, the change affects all members.
+    ///
+    /// This includes a member whose last reconciliation (`announced`) already gave the role of the new name. Since
+    /// then, an unfinished reconciliation may have given that member the role of the old name.
     #[must_use]
     pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
         let (before, after) = (self.of(&group.display_name), self.of(&display_name));
@@ -45,8 +47,8 @@ impl GroupRoles {
         Group { display_name, ..group }
     }
 
-    /// Returns the group to store once every affected member has been reconciled or has a job queued. Members who
-    /// have left are removed.
+    /// Returns the group as it must be stored once every affected member has been reconciled, or has a job queued for
+    /// it. Members who have left are removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);
@@ -115,7 +117,7 @@ mod tests {
         // Member 2 may have been reconciled already.
         assert_eq!(open(&roles.renamed(group, "Crew".to_owned())).len(), 5);
         assert_eq!(open(&roles.renamed(announced.clone(), "LEADS".to_owned())).len(), 0);
-        // The group is renamed back before the other name is announced.
+        // The group gets its old name again before any member was reconciled. All members count as affected.
         let crew = roles.renamed(announced, "Crew".to_owned());
         assert_eq!(open(&roles.renamed(crew, "Leads".to_owned())).len(), 3);
     }

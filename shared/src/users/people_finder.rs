@@ -1,7 +1,7 @@
 //! Finds the person whom a security signal names.
 //!
-//! A signal names a person by an id at the identity system, by an identity in tokens, or by an e-mail address. It may come
-//! from a source that has never told the ledger about the person.
+//! A signal names a person by an id at the identity system, by an identity in tokens, or by an e-mail address. The
+//! signal may come from a source that has never told the ledger about the person.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub struct PeopleFinder {
     usernames: Arc<dyn UsernameIndex>,
 }
 
-/// What Flexgate knows about the person of a signal. Several entries may be one person who got another Flex user.
+/// The users and usernames that may belong to the person in a signal. There can be several users, for example if the
+/// person got a new Flex user.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FoundPeople {
     /// The Flex users.
@@ -43,8 +44,8 @@ impl PeopleFinder {
         Self { who_is_who: platform.who_is_who(), bindings: platform.bindings(), usernames: platform.usernames() }
     }
 
-    /// Finds the person of the signal: by the source's id, by the same id at the source `people_of`, by the identity in
-    /// tokens, and by the username.
+    /// Finds the person in a signal by the source's own id, by the same id at the source `people_of`, by the identity
+    /// in tokens, and by the username. Returns everything that was found.
     pub async fn find(&self, event: &IdentityEvent, people_of: Option<&Source>) -> Result<FoundPeople, StoreError> {
         let subject = &event.subject;
         let own = Source::Webhook(event.source.clone());

@@ -1,7 +1,7 @@
-//! Ends a person's sessions because their identity system says so.
+//! Ends a person's sessions when their identity system requests it.
 //!
-//! A session ends if it began at the event's time or earlier. So a person who has signed in again keeps the new session,
-//! even if the event arrives late or twice.
+//! Only sessions that began at the event's time or earlier end. So a person who has signed in again keeps the new
+//! session, even if the event arrives late or twice.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ impl SessionEnder {
         Self { endings: platform.session_endings(), sessions: platform.sessions() }
     }
 
-    /// Ends the sessions of the event's person that began by the time of the event, and returns them. Running this
-    /// twice, late or after a later event changes nothing more.
+    /// Ends the person's sessions that began at the event's time or earlier, and returns them. The call is idempotent,
+    /// and the order of events does not matter.
     ///
-    /// The time is recorded first, also under the username and the identity in the event. So a session that the store
-    /// gets only now, or that it does not find by the Flex user, has ended too.
+    /// First records the time under everything that identifies the person: Flex users, usernames, and the identity in
+    /// the event. So even a session that is not found here is refused later.
     pub async fn end(
         &self,
         event: &IdentityEvent,

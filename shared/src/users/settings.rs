@@ -12,7 +12,7 @@ use crate::users::GroupRoles;
 pub struct PolicySettings {
     /// The policy, from these variables (defaults in parentheses):
     /// * `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`): the roles that Flexgate may give.
-    /// * `FLEXGATE_DEFAULT_ROLES` (`agent`): the roles for new users whose claims name no role.
+    /// * `FLEXGATE_DEFAULT_ROLES` (`agent`): the roles of a person for whom no source names an allowed role.
     /// * `FLEXGATE_JUST_IN_TIME` (`off`): `off`, `create` or `create-and-sync`.
     /// * `FLEXGATE_MAX_TTL_SECONDS` (3600): the longest lifetime of a minted token.
     pub policy: Policy,

@@ -1,10 +1,11 @@
 //! A budget of failed requests for each client. The budgets protect Twilio, the signature checks and the log from
 //! floods.
 //!
-//! Only failed requests count. A client with an empty budget gets status 429. The budget refills steadily. An
-//! unanswered request counts as failed.
+//! Only failed requests use up a budget. An unanswered request also counts as failed. A client whose budget is empty
+//! gets status 429. The budget refills at a constant rate.
 //!
-//! Each client has several budgets ([`Lane`]), so that one program's failures do not block everybody at its address.
+//! Each client has several budgets ([`Lane`]), so that one program's failures do not block everybody at the same
+//! address.
 //!
 //! SCIM and webhooks have no budget, because all customers of an identity provider share its addresses.
 
@@ -23,8 +24,8 @@ use crate::telemetry::RequestId;
 const BURST: f64 = 300.0;
 /// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
-/// The maximum number of unanswered requests of one client. With less than half of the budget left, the maximum is the
-/// number of failures left.
+/// The maximum number of requests of one client that are in progress. If less than half of the client's budget is left,
+/// the maximum is the number of failures that are left.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
@@ -77,12 +78,13 @@ impl Lane {
         }
     }
 
-    /// Whether an answer counts as a failure. The refusal of an authenticated person does not count. Otherwise a
-    /// mistake in the settings could lock out a whole office.
+    /// Whether an answer uses up the budget. A refusal of an authenticated person does not. Otherwise a mistake in the
+    /// settings could lock out a whole office.
     fn is_failure(self, status: StatusCode, kind: Option<&Kind>) -> bool {
         match self {
             Self::Mint => {
-                // The form of a token exchange gets 400 if its token is not valid.
+                // A token exchange (RFC 8693) whose token is not valid gets status 400 instead of 401, so check the
+                // kind of problem too.
                 let unproven = [kinds::EXCHANGE_INVALID, kinds::TOO_LARGE, kinds::BODY_MALFORMED];
                 status == StatusCode::UNAUTHORIZED || kind.is_some_and(|kind| unproven.contains(&kind))
             }
@@ -166,8 +168,8 @@ impl FailureBudgets {
 
     /// Admits a request, or returns how long the client must wait.
     ///
-    /// A refused request has no log line of its own. One line a minute contains the number of a budget's refused
-    /// requests.
+    /// A refused request has no log line of its own. Instead, at most one line a minute reports how many requests a
+    /// budget has refused.
     pub(super) fn admit(&self, account: Account, request_id: &RequestId) -> Result<Ticket<'_>, Duration> {
         let now = self.now();
         let mut table = self.table();
@@ -195,7 +197,7 @@ impl FailureBudgets {
     }
 }
 
-/// An admitted request. Dropping the ticket without an answer counts as a failure.
+/// An admitted request. If the ticket is dropped without an answer, the request counts as failed.
 #[derive(Debug)]
 pub(super) struct Ticket<'a> {
     budgets: &'a FailureBudgets,
@@ -224,7 +226,8 @@ impl Drop for Ticket<'_> {
 }
 
 impl Table {
-    /// Finds or creates a budget. Returns `None` if there are too many budgets. A client without a budget is admitted.
+    /// Finds or creates a budget. Returns `None` if there are too many budgets already. The client is then admitted
+    /// without a budget.
     fn entry(&mut self, account: Account, now: i64) -> Option<&mut Budget> {
         let since_tidied = now - self.tidied_at;
         let is_due = !(0..TIDY_PAUSE).contains(&since_tidied);
@@ -242,8 +245,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Removes full, unused budgets. If there are still too many, removes the eighth with the fewest failures. So an
-    /// attacker with many addresses does not displace the clients with the most failures.
+    /// Removes full, unused budgets. If there are still too many, removes the eighth of all budgets with the fewest
+    /// failures. So an attacker with many addresses does not displace the clients with the most failures.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

@@ -24,8 +24,8 @@ const MOST_SECRETS: usize = 4;
 /// Which requests are refused because they did not come through the CDN.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CdnSettings {
-    /// `FLEXGATE_CDN_SECRET_SHA256`: the hashes of the secrets that the CDN may send. If there is none, Flexgate refuses
-    /// no request.
+    /// `FLEXGATE_CDN_SECRET_SHA256`: the hashes of the secrets that the CDN may send. Without hashes, Flexgate does not
+    /// require a CDN.
     secrets: Vec<SecretHash>,
 }
 
@@ -56,15 +56,16 @@ impl CdnSettings {
 }
 
 impl CdnSettings {
-    /// Returns the client that the CDN names in an accepted request. `None` if no CDN is required, or if the CDN names no
-    /// client.
+    /// Returns the client's address from the CDN's header in an accepted request. `None` if no CDN is required, or if
+    /// the CDN names no client.
     pub(super) fn client(&self, headers: &HeaderMap) -> Option<Peer> {
         if !self.is_required() {
             return None;
         }
         let mut named = headers.get_all(X_FLEXGATE_CLIENT).iter();
         let (client, more) = (named.next()?, named.next());
-        // The CDN replaces the client's own header. With two headers, one of them may be the client's.
+        // The CDN replaces this header if the client sends it. If there are two headers, one of them may come from the
+        // client, so use neither.
         if more.is_some() { None } else { Peer::of_cdn(client.to_str().ok()?) }
     }
 }

@@ -17,7 +17,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The maximum value of `FLEXGATE_TRUSTED_PROXIES`.
 const MOST_PROXIES: usize = 10;
 
-/// The other end of a request's connection, from the request's extensions. Without this value, the client's address is
+/// The other end of a request's connection, stored in the request's extensions. Without it, the client's address is
 /// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -30,9 +30,9 @@ pub struct Peer {
 enum PeerSource {
     /// The TCP connection.
     Connection,
-    /// API Gateway's event. The address is also the last entry of `X-Forwarded-For`.
+    /// The event from API Gateway. The address is also the last entry of `X-Forwarded-For`.
     ApiGateway,
-    /// A CDN with the secret. The peer is the client itself.
+    /// A header from a CDN that has proved itself with the secret. In this case, the peer is the client itself.
     Cdn,
 }
 
@@ -83,8 +83,8 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// Returns the first 24 bits of an IPv4 address, or the first 48 bits of an IPv6 address. They tell administrators which
-/// office or provider a person uses, and do not identify a household.
+/// Returns the first 24 bits of an IPv4 address, or the first 48 bits of an IPv6 address. These bits show
+/// administrators which office or provider a person uses, but do not identify a household.
 #[must_use]
 pub fn network_prefix(address: IpAddr) -> String {
     let address = address.to_canonical();
@@ -152,7 +152,7 @@ impl ClientSettings {
             return peer.address;
         }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        // A line that is not text counts as one invalid entry.
+        // If a header's value is not text, it counts as one invalid entry.
         let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
         let mut entries = entries.map(|entry| unverified_address(entry.trim())).peekable();
         if peer.source == PeerSource::ApiGateway && entries.peek() == Some(&Some(peer.address)) {

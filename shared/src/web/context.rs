@@ -21,8 +21,8 @@ pub struct Context {
     pub client: Option<IpAddr>,
 }
 
-/// Without [`super::Edge::assemble`], a route's requests have no context. Such a request gets an expired deadline, so
-/// that the route's first test fails.
+/// Reads the context that [`super::Edge::assemble`] adds to each request. A route outside an edge gets a deadline that
+/// has expired, so that the first test of the route fails.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

@@ -29,8 +29,9 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Whether a page of an unlisted origin on another site sent the request from that page: in a frame, or by a script.
-    /// A navigation to a whole page, such as the callback, does not count.
+    /// Whether the request comes from a page of another site whose origin is not listed, for example from a frame or a
+    /// script in that page. If the browser opens Flexgate's answer as a page of its own, such as the callback, this is
+    /// false.
     pub(super) fn are_foreign_to(&self, headers: &HeaderMap) -> bool {
         let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
         let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document");
@@ -52,7 +53,7 @@ impl Origins {
         ))
     }
 
-    /// Whether this is a CORS preflight. No route gets preflights.
+    /// Whether this is a CORS preflight request. The edge answers preflight requests, so no route receives them.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }

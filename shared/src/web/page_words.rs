@@ -1,4 +1,4 @@
-//! The words of the HTML page that a person sees instead of a problem document.
+//! The text of the HTML page that a person sees instead of a problem document.
 
 /// How the page looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct PageWords {
 }
 
 impl PageWords {
-    /// Creates the words of a page on which nothing is broken.
+    /// Creates the text of a page for a situation in which nothing is broken.
     #[must_use]
     pub const fn calm(title: &'static str, text: &'static str) -> Self {
         Self { title, text, tone: Tone::Calm, can_reload: false }
     }
 
-    /// Creates the words of a page about something that does not work.
+    /// Creates the text of a page about a failure.
     #[must_use]
     pub const fn fault(title: &'static str, text: &'static str) -> Self {
         Self { title, text, tone: Tone::Fault, can_reload: false }

@@ -94,7 +94,7 @@ kinds! {
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
     /// The person has signed in again elsewhere, and the settings allow one sign-in at a time.
     SIGNED_IN_ELSEWHERE = UNAUTHORIZED "signed_in_elsewhere" "You have signed in elsewhere";
-    /// An operator has stopped all sign-ins and tokens.
+    /// An operator has stopped all sign-ins and the issuing of tokens.
     SIGN_IN_LOCKED = FORBIDDEN "sign_in_locked" "Nobody can sign in at the moment";
     /// The settings do not allow this profile from the client's network.
     NETWORK_FORBIDDEN = FORBIDDEN "network_forbidden" "You cannot sign in from this network";
@@ -110,9 +110,9 @@ kinds! {
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// A webhook delivery without a valid proof of its source.
+    /// A webhook delivery lacks a valid proof that its source sent it.
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
-    /// A GET request without a challenge of this source.
+    /// A GET request to a webhook lacks the challenge that this source sends to verify the webhook.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
     /// A request to end sessions names a person of another issuer.
     SUBJECT_FORBIDDEN = FORBIDDEN "subject_forbidden" "The token may not name this person";
@@ -205,7 +205,7 @@ pub(super) struct Link {
 }
 
 impl Problem {
-    /// Creates a problem of this kind. `detail` is an instruction for the caller.
+    /// Creates a problem of this kind. `detail` tells the caller what to do.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
@@ -278,8 +278,8 @@ impl Problem {
         self
     }
 
-    /// Sets the words of the HTML page, if the words of the problem's kind do not fit. A problem document does not
-    /// contain them.
+    /// Replaces the text of the HTML page, for a case that the text for the problem's kind does not fit. A problem
+    /// document does not contain this text.
     #[must_use]
     pub fn worded(mut self, words: &'static PageWords) -> Self {
         self.0.words = Some(words);

@@ -44,7 +44,7 @@ async fn r20_one_leeway_and_dates_as_the_rfc_allows_them() {
     ] {
         assert_eq!(fault(idp.judge(changes.clone()).await), expected, "{changes}");
     }
-    // The fraction is dropped, so that no token is valid for too long.
+    // Fractions of a second are dropped, so that no token is valid for longer than it says.
     let caller = idp.judge(json!({"exp": float(now + 90, 0.9), "iat": float(now, 0.9)})).await.unwrap();
     assert_eq!((caller.expires_at, caller.issued_at), (NOW + Duration::seconds(90), Some(NOW)));
 }
@@ -360,7 +360,7 @@ async fn r30_a_key_of_small_order_verifies_nothing() {
         y
     };
     let neutral = bytes(1, 0, 0);
-    // The last three are p - 1, and the non-canonical encodings p and p + 1.
+    // The y coordinate p - 1, and the non-canonical encodings p and p + 1.
     let [minus_one, p, p_plus_one] = [0xec, 0xed, 0xee].map(|first| bytes(first, 0xff, 0x7f));
     let points = [order_eight, other_eight, neutral, [0; 32], minus_one, p, p_plus_one];
     let with_sign_bit = points.map(|mut y: [u8; 32]| {

@@ -114,7 +114,7 @@ async fn m07_a_token_does_not_choose_its_key() {
         let forged = attacker.token(&header, idp.claims().to_string());
         assert_eq!(idp.fault(&forged).await, TokenFault::Signature, "{name}");
     }
-    // One fetch for the first token, and one for the first bad signature.
+    // Two fetches are expected: one for the first token, and one for the first bad signature.
     assert_eq!((idp.key_fetches(), idp.other_requests()), (2, 0));
 }
 

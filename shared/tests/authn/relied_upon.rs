@@ -55,7 +55,7 @@ static PRESETS: LazyLock<Vec<(Idp, Value)>> = LazyLock::new(|| {
     })
 });
 
-/// Returns any JSON value with a few levels.
+/// Returns arbitrary JSON values, with at most a few levels of nesting.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -73,7 +73,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Returns common names of claims and parameters, and arbitrary names.
+/// Returns names for claims and parameters: some common ones, and arbitrary ones.
 fn a_name() -> impl Strategy<Value = String> {
     const KNOWN: [&str; 40] = [
         "jti",

@@ -1,5 +1,5 @@
-//! Tests writes to DynamoDB whose answer is lost on the way. The SDK then sends the request again. The repetition must
-//! not be taken for another writer.
+//! Tests writes to DynamoDB whose answer is lost on the way. The SDK then sends the request again. The store must
+//! recognise the repeated request, and must not mistake it for a request of another process.
 
 use flexgate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use flexgate::domain::{FlexUserSid, Identity};
@@ -28,7 +28,8 @@ impl Table {
         Self { proxy, store }
     }
 
-    /// Loses the answer to the next request for this operation of DynamoDB that `call` sends.
+    /// Runs `call`, and loses the answer to its next request that contains the text `operation`, such as the name of a
+    /// DynamoDB operation.
     async fn losing<T>(&self, operation: &'static str, call: impl AsyncFnOnce(&DynamoStore) -> T) -> T {
         self.proxy.lose_answer_to(operation);
         let done = call(&self.store).await;
@@ -106,7 +107,8 @@ async fn a_claim_is_granted_to_the_one_who_made_it() {
     assert!(!table.store.claim("login", "1", NOW, UNTIL).await.unwrap());
 }
 
-/// A repeated count counts twice, which can only refuse too early.
+/// If the SDK repeats a count, the counter counts the request twice. So a limit may be reached too early, but never too
+/// late.
 #[tokio::test]
 async fn a_count_is_never_lost() {
     let table = Table::new().await;

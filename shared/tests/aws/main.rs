@@ -141,7 +141,7 @@ async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_a
     assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
 }
 
-/// This test writes the items in the form of version 0.2.0.
+/// In this test, one session has no entry in the list of sessions, but a mark as version 0.2.0 wrote it.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
@@ -171,7 +171,7 @@ async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     assert_eq!(store.user_of(&ada).await.unwrap(), Some(user), "the binding beside the mark stays");
 }
 
-/// Version 0.2.0 records the last use in the session itself.
+/// Version 0.2.0 recorded the time of the last use in the session itself, not in a separate item.
 #[tokio::test]
 async fn a_use_that_an_earlier_version_recorded_counts() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
@@ -214,7 +214,8 @@ async fn a_session_that_is_written_again_after_its_end_can_still_be_ended() {
     assert_eq!(store.get(&ada.key).await.unwrap(), None);
 }
 
-/// A sign-in writes the mark before the session.
+/// A sign-in writes the entry in the list of sessions before the session itself. In this test, all sessions of the user
+/// end between these two writes.
 #[tokio::test]
 async fn a_session_that_is_written_while_all_others_end_can_still_be_ended() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
@@ -339,7 +340,7 @@ async fn messages_come_again_after_their_own_pause() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
-/// This test writes the item in the form from before the people ledger.
+/// In this test, the item has the form in which versions before 0.2.0 wrote it.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

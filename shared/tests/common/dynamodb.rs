@@ -32,14 +32,14 @@ fn config(endpoint: &str, aws: &Aws) -> aws_sdk_dynamodb::config::Builder {
         .timeout_config(TimeoutConfig::builder().read_timeout(PATIENCE).operation_timeout(3 * PATIENCE).build())
 }
 
-/// Creates a table. Returns a store in it that may do what some role in `infra/template.yaml` allows
-/// (`tests/aws/emulator.py`).
+/// Creates a table and returns a store in it. The emulator allows this store whatever any role in `infra/template.yaml`
+/// allows (`tests/aws/emulator.py`).
 pub async fn table(endpoint: &str) -> DynamoStore {
     let (name, _, aws) = new_table(endpoint).await;
     store_in(&name, endpoint, aws)
 }
 
-/// Opens a store in a table, like [`table`].
+/// Opens a store in an existing table, with the same permissions as [`table`].
 pub fn store_in(name: &str, endpoint: &str, aws: Aws) -> DynamoStore {
     let config = config(endpoint, &aws).app_name(AppName::new("flexgate-any").unwrap());
     DynamoStore::with_client(name, Client::from_conf(config.build()), aws)

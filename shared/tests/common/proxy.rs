@@ -1,4 +1,4 @@
-//! A TCP proxy. A test can cut and restore its connections, and can make it lose an answer.
+//! A TCP proxy. A test can cut and restore its connections, and can make the proxy lose answers.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ enum Lose {
     /// The answer to the next request that contains this text.
     To(&'static str),
     Next,
-    /// Every answer whose number `every` divides. `so_far` is the number of the last answer.
+    /// Every answer whose number is a multiple of `every`. `so_far` is the number of the last answer.
     Every {
         every: u32,
         so_far: u32,

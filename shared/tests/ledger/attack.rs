@@ -1,5 +1,5 @@
-//! Regression tests for earlier faults of the ledger, in two situations: Twilio's answer is lost during a takeover,
-//! or the ledger refuses a statement.
+//! Regression tests for bugs that the ledger had in two situations: Twilio's answer is lost during a takeover, or the
+//! ledger refuses a statement.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;

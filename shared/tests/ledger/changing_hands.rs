@@ -1,5 +1,5 @@
-//! Tests of a username that passes from one person to another: which identity is bound, and when the previous owner
-//! may get another username.
+//! Tests a username that passes from one person to another: which identity is bound, and when the previous owner may
+//! get another username.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -33,8 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint bound an identity before the takeover. Its second check of the ledger comes after the
-    // takeover.
+    // This mint by the previous owner bound an identity before the takeover, but checks the ledger for a takeover only
+    // now.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -89,7 +89,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
         fixture.state(&event(minutes_ago)).await.unwrap();
         assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
     }
-    // An event from after the takeover is about the new owner.
+    // An event that happened after the takeover is about the new owner.
     fixture.state(&event(0)).await.unwrap();
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), Some(user));

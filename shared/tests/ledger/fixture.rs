@@ -135,7 +135,7 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Only this user's change is done now. The changes of other members may still wait for a reconciliation.
+            // Only this user has been reconciled. Other members of the group may still wait for a reconciliation.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
@@ -172,8 +172,8 @@ impl Fixture {
         }
     }
 
-    /// Stores a user's SCIM entry from before the people ledger. According to this entry, SCIM gave the user the role
-    /// supervisor.
+    /// Stores a user's SCIM entry as versions before 0.2.0 wrote it. According to this entry, SCIM gave the user the
+    /// role supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

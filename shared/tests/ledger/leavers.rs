@@ -1,5 +1,5 @@
-//! Tests of people who have left the company but are active in Flex again, although no source says "active". Also
-//! tests of processes that stop before they have finished.
+//! Tests of people who have left the company but are active in Flex again, although no source says "active". Also tests
+//! of processes that stop before they have finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -349,8 +349,7 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // When the process stopped, the store may still have been writing the statement, so this reads the person
-        // again.
+        // The store may have completed its write of the statement after the process stopped, so read the person again.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Represents a role from a token in the set `groups`. The oracle treats such a role like a role from a group.
+/// The set `groups` contains this value if a token gives the supervisor's role. The oracle treats such a role like a
+/// role from a group.
 const TOKEN: usize = usize::MAX;
 
 /// A source that makes statements.
@@ -35,7 +36,7 @@ pub enum Act {
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
-    /// A SCIM group begins or stops listing the person.
+    /// A SCIM group starts or stops listing the person.
     Member(usize, bool),
     /// The person mints with a token. The value says whether the token gives the supervisor's role.
     Mints(bool),
@@ -52,13 +53,14 @@ struct Word {
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources whose current subject is this person. `elsewhere` contains the webhook sources whose
-    /// current subject is a previous owner of the username.
+    /// The webhook sources whose current subject is this person.
     named: BTreeSet<Who>,
+    /// The webhook sources whose current subject is a previous owner of the username.
     elsewhere: BTreeSet<Who>,
     /// The groups that list the person, and `TOKEN` if the latest effective token gave the supervisor's role.
     groups: BTreeSet<usize>,
-    /// How often the username has passed to another person. The tokens of each owner have a different subject.
+    /// The number of times that the username has passed to another person. The tokens of each owner have a different
+    /// subject.
     pub owners: u32,
     /// Whether the person has a Flex user.
     pub exists: bool,
@@ -109,7 +111,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // Flexgate does not search by username for a statement that only changes a profile.
+            // If a statement only changes a profile, Flexgate does not look for a person with its username.
             return;
         }
         if who.is_webhook() {

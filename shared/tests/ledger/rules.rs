@@ -62,7 +62,7 @@ async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
-    // The next reconciliation completes the change, without a new statement of the source.
+    // The next reconciliation completes the change. The source does not have to repeat its statement.
     fixture.world.no_faults().await;
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
@@ -172,7 +172,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // The lease has expired, as if the process that had it had died.
+    // By now, the lease has expired, as it does if its holder has died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

@@ -126,8 +126,8 @@ async fn play(fixture: &Fixture, seed: usize) {
                     subject,
                     identity: None,
                     username: Some(username.clone()),
-                    // SCIM, the API and operators look the Flex user up before they make a statement, so they name
-                    // the user.
+                    // SCIM, the API and operators look up the Flex user before they make a statement. So their
+                    // statements contain the user's SID.
                     flex_user_sid: user.as_ref().filter(|_| !who.is_webhook()).map(|user| user.flex_user_sid.clone()),
                     statement: statement(*act),
                     earlier: Earlier::Everything,
@@ -187,8 +187,8 @@ fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, Ledg
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sequence_of_every_source_ends_as_the_rules_say() {
-    // The DynamoDB emulator handles one request at a time and copies all its data for each transaction. It is so slow
-    // that this test runs fewer sequences there.
+    // The DynamoDB emulator handles one request at a time, and copies all its data for each transaction. This is slow,
+    // so the test runs fewer sequences there.
     let on_dynamodb = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok();
     let (sequences, of_one_world, at_once) = if on_dynamodb { (200, 10, 2) } else { (2_000, 2_000, 8) };
     for first in (0..sequences).step_by(of_one_world) {

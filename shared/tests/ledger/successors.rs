@@ -112,11 +112,10 @@ async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_th
     let user = fixture.second().await;
     assert_eq!(user.roles.unwrap().names(), ["supervisor"]);
     assert!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap().is_some());
-    // From now on the ledger knows the person, but only because of the group.
+    // After this reconciliation, the ledger has an entry for the person, but only because of the group.
     fixture.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
     assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
-    // The owner of a user who was deactivated in the Console counts as a person who has left, even if no source says
-    // so.
+    // A person whose user was deactivated in the Console counts as somebody who has left, even if no source says so.
     fixture.deactivated_in_the_console(&user.flex_user_sid).await;
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
@@ -210,13 +209,13 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     assert!(is_held(&confirmed.unwrap_err()));
     fixture.nothing_is_left_of_the_first().await;
-    // This mint read the ledger before the takeover and binds its identity after it, so it must check the ledger
-    // again.
+    // This mint read the ledger before the takeover and binds its identity after the takeover. So it must check the
+    // ledger again.
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // The issuer issued this token after the takeover, even if the clocks differ. So the token is accepted.
+    // This token was certainly issued after the takeover, even if the issuer's clock differs. So the token is accepted.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     let later = SystemClock.now() + LEEWAY + time::Duration::SECOND;
     fixture.ledger.confirm(&claims(later), &identity(), &user).await.unwrap();
@@ -230,7 +229,7 @@ async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
-    // From now on, the source's statements about this subject are about the user with the new username.
+    // The source's later statements about this subject are about the user with the new username.
     fixture.state(&hr("countess@example.com", false)).await.unwrap();
     assert!(!fixture.is_active("countess@example.com").await);
     assert!(fixture.second().await.is_active());

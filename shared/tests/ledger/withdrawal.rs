@@ -122,7 +122,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // The ledger knows Ada from another source, and does not know Grace.
+    // The ledger has an entry for Ada, from another source, but none for Grace.
     says_ada_is_active(&fixture).await;
     let foreseen = fixture.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
     assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
@@ -144,7 +144,8 @@ async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // Another process holds the lease on Ada, and no source has made a statement about Ada.
+    // The withdrawal must first copy Ada's old SCIM data into the ledger. It cannot, because another process holds the
+    // lease on Ada.
     let (people, now) = (fixture.platform.people(), SystemClock.now());
     let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);

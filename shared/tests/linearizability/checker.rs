@@ -1,8 +1,9 @@
-//! Checks whether a recorded history is linearizable: whether each operation can have happened at one moment between its
-//! call and its return, so that every answer is the one of a sequential model.
+//! Checks whether a recorded history of concurrent operations is linearizable. It is if each operation can have
+//! happened at one moment between its call and its return, such that a sequential model gives the same answers.
 //!
-//! This is the algorithm of Wing and Gong with the memory of Lowe: a depth-first search over the orders of the operations,
-//! which tries no combination of performed operations and state twice.
+//! The algorithm is that of Wing and Gong with Lowe's cache: a depth-first search over the possible orders of the
+//! operations. The cache contains each set of performed operations with the resulting state, so that the search visits
+//! no such pair twice.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -17,17 +18,18 @@ pub trait Model {
     /// Performs the operation alone.
     fn apply(state: &Self::State, op: &Self::Op) -> (Self::State, Self::Answer);
 
-    /// Whether a store may give the answer `recorded` where the model gives `expected`.
+    /// Whether the store may give the answer `recorded` if the model gives `expected`.
     fn accepts(recorded: &Self::Answer, expected: &Self::Answer) -> bool;
 
-    /// Whether DynamoDB may give this answer too. The operation then has the effect that it has in the model.
+    /// Whether DynamoDB, but not SQLite, may give the answer `recorded` if the model gives `expected`. The operation
+    /// then has the same effect as in the model.
     fn accepts_from_dynamodb(_recorded: &Self::Answer, _expected: &Self::Answer) -> bool {
         false
     }
 }
 
-/// An operation, with the moments of its call and its return. Without a return, it may have happened at any moment after
-/// the call, or not at all.
+/// An operation, with the times of its call and its return. An operation without a return may have happened at any time
+/// after the call, or not at all.
 #[derive(Debug, Clone)]
 pub struct Event<Op, Answer> {
     pub client: usize,
@@ -55,7 +57,7 @@ pub fn is_linearizable<M: Model>(history: &History<M>, is_dynamodb: bool) -> boo
             continue;
         }
         let waiting = || history.iter().enumerate().filter(|(index, _)| performed & (1 << index) == 0);
-        // An operation that has returned before another one was called happened before it.
+        // An operation that was called after the first return cannot come before the operation that returned.
         let first_return = waiting().filter_map(|(_, event)| event.returned.as_ref().map(|(at, _)| *at)).min();
         for (index, event) in waiting().filter(|(_, event)| first_return.is_none_or(|at| event.called < at)) {
             let (next, expected) = M::apply(&state, &event.op);
@@ -73,7 +75,7 @@ pub fn is_linearizable<M: Model>(history: &History<M>, is_dynamodb: bool) -> boo
 mod tests {
     use super::*;
 
-    /// A number that can be replaced if it is known.
+    /// A number with two operations: read it, or replace it if it still has an expected value.
     struct Register;
 
     #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,8 @@ mod tests {
         type Op = Op;
         type Answer = u8;
 
-        /// The answer is the number, or whether the replacement happened.
+        /// The answer to `Read` is the number. The answer to `Replace` is 1 if the number was replaced, and otherwise
+        /// 0.
         fn apply(state: &u8, op: &Op) -> (u8, u8) {
             match op {
                 Op::Read => (*state, *state),
@@ -122,7 +125,7 @@ mod tests {
     fn a_stale_read_is_refused() {
         let replace = event(Op::Replace(0, 7), 1, Some((2, 1)));
         assert!(!holds(&[replace.clone(), event(Op::Read, 3, Some((4, 0)))]));
-        // Once somebody has read the new number, nobody reads the old one.
+        // After one read has returned the new number, no later read may return the old one.
         let long = event(Op::Replace(0, 7), 1, Some((9, 1)));
         assert!(!holds(&[long, event(Op::Read, 2, Some((3, 7))), event(Op::Read, 4, Some((5, 0)))]));
     }

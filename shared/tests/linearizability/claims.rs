@@ -97,7 +97,8 @@ impl Model for BindingsOfTwo {
         same(recorded, expected)
     }
 
-    /// DynamoDB reads the identity's binding and the user's one after the other, so it may name either reason.
+    /// DynamoDB reads the identity's binding first and then the user's. Between these reads, another client may bind
+    /// the identity. So the answer may be `UserTaken` instead of `IdentityTaken`.
     fn accepts_from_dynamodb(recorded: &BindingAnswer, expected: &BindingAnswer) -> bool {
         matches!((recorded, expected), (BindingAnswer::UserTaken, BindingAnswer::IdentityTaken(_)))
     }

@@ -1,4 +1,4 @@
-//! Two SCIM groups, whose names exclude each other.
+//! Two SCIM groups. They cannot have the same name at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::{NOW, Store};
 /// Clients write, read and remove two groups.
 pub struct TwoGroups;
 
-/// What a group has: its version, its name, and its members.
+/// The content of a group: its version, the number of its name, and the numbers of its members.
 type Content = (u64, u8, BTreeSet<u8>);
 
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ fn id(number: u32, group: u8) -> String {
     format!("fggrp_{number}_{group}")
 }
 
-/// The SIDs end with different digits, so the members are in different buckets.
+/// The SIDs end with different digits, so that DynamoDB stores the members in different buckets.
 fn sid(number: u32, user: u8) -> FlexUserSid {
     format!("FU{:032x}", number * 16 + u32::from(user)).parse().unwrap()
 }

@@ -25,17 +25,18 @@ impl Dice {
     }
 }
 
-/// Operations of a store on a few records. Each history has a `number`, from which its records have their keys.
+/// The operations to test, on a few records of the store. `number` identifies a history, and is part of the keys of its
+/// records.
 #[async_trait]
 pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'static> + 'static {
-    /// The numbers of clients, and of operations of each.
+    /// The number of clients, and the number of operations for each client.
     const SIZE: (usize, usize);
 
-    /// Makes the records with which each history begins.
+    /// Stores the records that must exist before the history begins.
     async fn prepare(store: &dyn Store, number: u32);
 
-    /// Draws an operation. `unique` is a number that no other operation of the history has. `seen` is the last version
-    /// that the client has seen.
+    /// Returns a random operation. `unique` is a number that no other operation of this history has. `seen` is the last
+    /// version that this client has read or written.
     fn draw(dice: &mut Dice, unique: u32, seen: u64) -> Self::Op;
 
     async fn perform(store: &dyn Store, number: u32, op: &Self::Op) -> Result<Self::Answer, StoreError>;
@@ -46,10 +47,11 @@ pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'stati
     }
 }
 
-/// A client gives up one operation in this many. Nobody knows whether such an operation has had its effect.
+/// A client gives up one of this many operations before the answer arrives. The operation may or may not have an
+/// effect.
 const GIVES_UP: u64 = 10;
 
-/// Records histories, and checks each. A history that is not linearizable is printed.
+/// Records histories and checks each of them. Panics with the whole history if it is not linearizable.
 pub async fn check<S: Subject>(stores: &Stores) {
     for number in 0..stores.histories {
         let mut history = record::<S>(stores, number).await;
@@ -99,7 +101,7 @@ async fn record<S: Subject>(stores: &Stores, number: u32) -> Vec<Event<S::Op, S:
     events
 }
 
-/// Begins the operation. If it is given up, the answer is not waited for, as after a time-out.
+/// Performs the operation. With `gives_up`, begins it but does not wait for the answer, like a client whose time is up.
 async fn given_up_if<T>(gives_up: bool, operation: impl Future<Output = T>) -> Option<T> {
     let mut operation = std::pin::pin!(operation);
     if !gives_up {

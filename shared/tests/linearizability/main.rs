@@ -1,6 +1,8 @@
-//! Records histories of concurrent clients of the store, in SQLite and in DynamoDB, and checks that they are
-//! linearizable. Answers get lost: clients give operations up, and a proxy in front of DynamoDB loses answers, so that the
-//! SDK repeats a request whose first attempt has had its effect.
+//! Records histories of concurrent clients of the store, in SQLite and in DynamoDB, and checks that each history is
+//! linearizable.
+//!
+//! Some answers are lost. Clients give up operations, and a proxy in front of DynamoDB drops answers. The SDK then
+//! repeats a request that DynamoDB has already performed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -36,7 +38,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 pub trait Store: Sessions + Seats + OnceOnly + Bindings + People + ScimStore + UsernameIndex {}
 impl<S: Sessions + Seats + OnceOnly + Bindings + People + ScimStore + UsernameIndex> Store for S {}
 
-/// Instances of the store with the same data, as in several processes.
+/// Several instances of the store with the same data, as in several processes.
 pub struct Stores {
     pub each: Vec<Arc<dyn Store>>,
     pub histories: u32,
@@ -53,7 +55,7 @@ impl Stores {
     }
 }
 
-/// The proxy loses every answer with a number that this number divides.
+/// The proxy loses one answer of this many.
 const LOSES_EVERY: u32 = 13;
 
 /// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.

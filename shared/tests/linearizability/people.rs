@@ -1,4 +1,4 @@
-//! A person in the ledger: the versioned writes, and the lease on reconciling.
+//! A person in the ledger: the writes that check the version, and the lease that allows reconciling.
 
 use async_trait::async_trait;
 use flexgate::domain::ledger::{Given, Person, PersonId, Said, Source, Statement};
@@ -9,7 +9,7 @@ use super::checker::Model;
 use super::history::{Dice, Subject, same};
 use super::{NOW, Store};
 
-/// Clients state something about one person, and reconcile that person.
+/// Clients store statements about one person, and take the lease on that person.
 pub struct OnePerson;
 
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +23,13 @@ pub enum Op {
     Note {
         version: u64,
     },
-    /// The number is the holder. `late` clients ask after every earlier lease has ended.
+    /// Requests the lease. The number `unique` identifies the holder. With `late`, the request comes after the end of
+    /// all leases that were requested without `late`.
     Lease {
         unique: u32,
         late: bool,
     },
-    /// Releases the lease of the holder, if the person has this version.
+    /// Releases the lease of `holder`. With a version, only if the person still has this version.
     Release {
         holder: u32,
         version: Option<u64>,
@@ -37,7 +38,7 @@ pub enum Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The version, and the number in the statement.
+    /// The version, and the number (`unique`) in the stored statement.
     Person(u64, u32),
     Written(Option<u64>),
     Granted {
@@ -95,13 +96,15 @@ impl Model for OnePerson {
         (state, answer)
     }
 
-    /// A holder whose first answer was lost is told that it has taken a lease over: its own.
+    /// If the first answer is lost and the SDK repeats the request, the holder requests its own lease again. The store
+    /// then answers that the lease was taken over.
     fn accepts(recorded: &Answer, expected: &Answer) -> bool {
         let own = (Answer::Granted { taken_over: true }, Answer::Granted { taken_over: false });
         same(recorded, expected) || (*recorded, *expected) == own
     }
 
-    /// If an answer is lost and another client has gone on before the repetition, the SDK's caller is refused.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
+    /// although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Released(recorded), Answer::Released(expected)) => !recorded && *expected,

@@ -1,4 +1,4 @@
-//! A SCIM entry, and the exclusive right to create its user.
+//! A SCIM entry, and the piece of work that creates its user, which only one process may do at a time.
 
 use async_trait::async_trait;
 use flexgate::domain::FlexUserSid;
@@ -16,13 +16,14 @@ pub struct OneEntry;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Read,
-    /// Writes an entry with the number, and finishes the work of the holder, if there is one.
+    /// Writes an entry with the number `unique`. With `finishes`, also finishes the work of this holder.
     Put {
         version: u64,
         unique: u32,
         finishes: Option<u32>,
     },
-    /// The number is the holder. `late` clients ask after the time of every earlier holder.
+    /// Begins the work. The number `unique` identifies the holder. With `late`, the request comes after the time of all
+    /// holders who began without `late`.
     Begin {
         unique: u32,
         late: bool,
@@ -40,7 +41,7 @@ pub enum Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The version, and the number in the entry.
+    /// The version, and the number (`unique`) in the stored entry.
     Found(Option<(u64, u32)>),
     Stored(bool),
     Is(bool),
@@ -129,7 +130,8 @@ impl Model for OneEntry {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client has gone on before the repetition, the SDK's caller is refused.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
+    /// although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Is(recorded), Answer::Is(expected)) => !recorded && *expected,

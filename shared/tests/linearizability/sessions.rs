@@ -1,4 +1,4 @@
-//! A session and the lease on its refresh.
+//! A session, and the lease that allows a process to refresh it.
 
 use async_trait::async_trait;
 use flexgate::store::{Lease, Session, SessionKey, SessionOrigin, Sessions, StoreError};
@@ -8,13 +8,14 @@ use super::checker::Model;
 use super::history::{Dice, Subject, same};
 use super::{NOW, Store};
 
-/// Clients refresh one session, and one of them may end it.
+/// Clients refresh one session, and seldom end it.
 pub struct OneSession;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Get,
-    /// Requests a lease that ends at [`until`] of the number. `late` clients ask after every earlier lease has ended.
+    /// Requests a lease. Its end, [`until`], depends on the number `unique`. With `late`, the request comes after the
+    /// end of all leases that were requested without `late`.
     Lease {
         version: u64,
         unique: u32,
@@ -33,7 +34,7 @@ pub enum Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The version, and the number of the tokens.
+    /// The version, and the number (`unique`) in the stored tokens.
     Found(Option<(u64, u32)>),
     Lease(Lease),
     Stored(bool),
@@ -59,7 +60,7 @@ impl Model for OneSession {
         let answer = match *op {
             Op::Get => Answer::Found((!state.has_ended).then_some((state.version, state.tokens))),
             Op::Lease { version, .. } if !is_at(version) => Answer::Lease(Lease::Moved),
-            // A late client finds the leases of the others ended.
+            // A late request finds that the leases of all requests that were not late have ended.
             Op::Lease { late, .. } if state.leased.is_some_and(|(_, by_late)| by_late || !late) => {
                 Answer::Lease(Lease::Held)
             }
@@ -90,7 +91,8 @@ impl Model for OneSession {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client has gone on before the repetition, the SDK's caller is refused.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
+    /// although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Stored(false), Answer::Stored(true)) => true,
@@ -106,7 +108,7 @@ fn key(number: u32) -> SessionKey {
     SessionKey::of(&format!("session {number}"))
 }
 
-/// When the lease of this number ends. Late clients ask an hour later.
+/// Returns when the lease with this number ends. Late requests come an hour later.
 fn until(unique: u32, late: bool) -> OffsetDateTime {
     asked(late) + Duration::minutes(10) + Duration::seconds(unique.into())
 }
@@ -136,7 +138,8 @@ impl Subject for OneSession {
     }
 
     fn draw(dice: &mut Dice, unique: u32, version: u64) -> Op {
-        // Some clients release the lease that they asked for with their last operation, or the one of a neighbour.
+        // Half of the releases name the client's previous operation, which may have requested a lease. (A client's
+        // first operation names another client's last one.) The other half name a lease that nobody has requested.
         let earlier = unique - u32::try_from(dice.below(2)).unwrap();
         match dice.below(20) {
             0..=4 => Op::Get,

@@ -1,4 +1,5 @@
-//! The username index: the users of one name, of whom the latest news counts.
+//! The username index: two users with equal usernames except for case. For each user, the report with the latest time
+//! wins.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ pub struct OneName;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Seen,
-    /// At this second, the user was active or not.
+    /// Reports whether the user was active at this second.
     Put {
         user: u8,
         second: u32,

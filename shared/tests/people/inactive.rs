@@ -1,4 +1,4 @@
-//! Tests how sign-in learns that a person is inactive and must be refused.
+//! Tests how the sign-in function finds out that a person is inactive and must be refused.
 
 use flexgate::domain::Username;
 use flexgate::domain::ledger::{Person, Said, Statement};

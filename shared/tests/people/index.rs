@@ -70,7 +70,7 @@ async fn a_walk_forgets_what_it_has_not_seen_and_keeps_what_changed_meanwhile() 
     assert_eq!(store.other.last_walk().await.unwrap(), Some(NOW));
     assert_eq!(store.seen("ada").await.len(), 1, "seen by that very walk");
 
-    // A second walk over all users begins. During this walk, Grace is deactivated and a new user is provisioned.
+    // A second run that reads all users begins. During this run, Grace is deactivated and a new user is provisioned.
     let meanwhile = LATER + Duration::minutes(1);
     store.put_seen(&[user(3, "grace", false), user(4, "new", true)], meanwhile).await;
     store.put_seen(&[user(1, "ada", true), user(3, "grace", true)], LATER).await;

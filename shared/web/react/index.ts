@@ -14,14 +14,14 @@ export type { DestroyableClient, FlexgateState } from "./store.js";
 
 export interface FlexgateProviderProps extends FlexgateOptions {
   /**
-   * Whether somebody works in a way that the page cannot see, such as a call. While somebody works, the session does not
-   * become idle.
+   * Returns true while the person works in a way that the page cannot detect, such as on a call. While the person
+   * works, the session does not become idle.
    */
   isActive?: (() => boolean) | undefined;
   children?: ReactNode;
 }
 
-/** The session, and what a page does with it. The functions never change. */
+/** The session, and functions that act on the session. React sees the same functions on every render. */
 export type FlexgateHook = FlexgateState & {
   signIn(options?: SignInOptions): void;
   signOut(): Promise<void>;
@@ -29,13 +29,16 @@ export type FlexgateHook = FlexgateState & {
   renew(): Promise<Session | null>;
   /** Asks the gateway again who is signed in, for example after `failed`. */
   reload(): Promise<void>;
-  /** Makes the SDK's client again, after `useFlexClient` failed. */
+  /** Creates the SDK's client again after `useFlexClient` has failed. */
   retryClient(): void;
 };
 
 const Context = createContext<FlexgateStore | null>(null);
 
-/** Keeps the session for everything within. The options of the first render count. */
+/**
+ * Gets the session, and keeps it valid for all components inside. Uses the options of the first render, and ignores
+ * later changes.
+ */
 export function FlexgateProvider({ children, isActive, ...options }: FlexgateProviderProps): ReactNode {
   const active = useRef(isActive);
   useEffect(() => {
@@ -53,7 +56,7 @@ function useStore(): FlexgateStore {
   return store;
 }
 
-/** Returns the session and what to do with it. Renders again when the session changes. */
+/** Returns the session, and functions that act on it. The component renders again when the session changes. */
 export function useFlexgate(): FlexgateHook {
   const store = useStore();
   const [actions] = useState(() => ({
@@ -70,9 +73,9 @@ export function useFlexgate(): FlexgateHook {
 }
 
 /**
- * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client, and throws if it
- * fails, for an error boundary. The page has one client, which gets each new token, and is destroyed when the session
- * ends.
+ * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client. If `create`
+ * fails, throws the error for an error boundary. All components of the page share one client. The client gets each new
+ * token, and is destroyed when the session ends.
  */
 export function useFlexClient<Client extends DestroyableClient>(create: (token: string) => Promise<Client>): Client | null {
   const pending = useStore().client(create);

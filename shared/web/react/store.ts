@@ -1,19 +1,19 @@
 import { createFlexgate, type FlexClient, type Flexgate, FlexgateError, type FlexgateOptions, type Keeper, type Session } from "../src/index.js";
 
-/** What the page knows about its session. */
+/** The state of the page's session. */
 export type FlexgateState =
-  /** The page has not heard from the gateway yet. */
+  /** The gateway has not answered yet. */
   | { status: "checking"; session: null; error: null }
   | { status: "signed_in"; session: Session; /** Why the last renewal failed. It will be retried. */ error: Error | null }
   /** Nobody is signed in. `error` says why a session has ended, for example `reauthenticate` or `signed_in_elsewhere`. */
   | { status: "signed_out"; session: null; error: FlexgateError | null }
-  /** The gateway refused or did not answer, so the page does not know whether somebody is signed in. */
+  /** The gateway refused the request or did not answer, so it is unknown whether somebody is signed in. */
   | { status: "failed"; session: null; error: Error };
 
 /** A client of the SDK. */
 export type DestroyableClient = FlexClient & { destroy(): void };
 
-/** What `React.Suspense` waits for. */
+/** The state of a client that is being created, in the form that `React.Suspense` can wait for. */
 export interface Pending<Client> {
   status: "pending" | "fulfilled" | "rejected";
   value?: Client;
@@ -21,11 +21,11 @@ export interface Pending<Client> {
   promise: Promise<void>;
 }
 
-/** Codes after which the person signs in again. After any other, the page cannot go on by itself. */
+/** After these codes, the person must sign in again. After any other code, the page shows a failure. */
 const OVER = new Set(["not_signed_in", "reauthenticate", "signed_out", "signed_in_elsewhere", "another_user"]);
 const CHECKING: FlexgateState = { status: "checking", session: null, error: null };
 
-/** One session of a page, which outlives the components that show it. */
+/** Holds the session of a page. It stays the same when components are removed and created again. */
 export class FlexgateStore {
   state = CHECKING;
   #gate: Flexgate | null = null;
@@ -33,7 +33,7 @@ export class FlexgateStore {
   #client: Pending<DestroyableClient> | null = null;
   #users = 0;
   #started = false;
-  /** Counts sessions, so that late answers to an earlier one are ignored. */
+  /** The number of the current session. An answer that belongs to an earlier session is ignored. */
   #turn = 0;
   readonly #listeners = new Set<() => void>();
   readonly #options: FlexgateOptions;
@@ -44,7 +44,10 @@ export class FlexgateStore {
     this.#isActive = isActive;
   }
 
-  /** The gateway's client. It is made late, because a server has no location. */
+  /**
+   * The client of the gateway. It is created on first use, because there is no `location` while a server renders the
+   * page.
+   */
   get gate(): Flexgate {
     return (this.#gate ??= createFlexgate(this.#options));
   }
@@ -56,7 +59,10 @@ export class FlexgateStore {
 
   readonly current = (): FlexgateState => this.state;
 
-  /** Starts, until the returned function is called. React's StrictMode starts and stops every component twice. */
+  /**
+   * Starts to keep the session. The returned function stops it again, after a short delay: React's StrictMode stops and
+   * restarts every component at once, and this must not end the session.
+   */
   readonly start = (): (() => void) => {
     this.#users += 1;
     if (!this.#started) void this.load();
@@ -90,7 +96,7 @@ export class FlexgateStore {
 
   readonly renew = async (): Promise<Session | null> => this.#keeper?.renew() ?? null;
 
-  /** Returns the client of the session, which `create` makes once. */
+  /** Returns the SDK's client for this session. Calls `create` only once for each session. */
   client<Client extends DestroyableClient>(create: (token: string) => Promise<Client>): Pending<Client> | null {
     if (this.state.status !== "signed_in") return null;
     this.#client ??= this.#make(create, this.state.session.access_token);
@@ -103,7 +109,8 @@ export class FlexgateStore {
     pending.promise = create(token).then(
       (client) => {
         if (turn !== this.#turn) return client.destroy();
-        // The token may have been renewed meanwhile. The keeper hands over the new one.
+        // The token may have been renewed while the client was created. So the keeper gives the newest token to the
+        // client.
         this.#keeper?.attach(client);
         Object.assign(pending, { status: "fulfilled", value: client });
       },
@@ -112,7 +119,7 @@ export class FlexgateStore {
     return pending;
   }
 
-  /** Makes the client again, after `create` failed. */
+  /** Creates the client again after `create` has failed. */
   readonly retryClient = (): void => {
     if (this.#client?.status !== "rejected") return;
     this.#client = null;

@@ -10,8 +10,8 @@ const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
 
 /**
- * A time on both clocks. The steady clock cannot be set, but may stop while the machine sleeps. The wall clock continues
- * during sleep, but can be set.
+ * A time on both clocks. The steady clock (`performance.now()`) cannot be set, but may stop while the machine sleeps.
+ * The wall clock (`Date.now()`) continues during sleep, but can be set.
  */
 export interface Instant {
   steady: number;
@@ -23,8 +23,8 @@ export function instant(): Instant {
 }
 
 /**
- * When each session was requested from the gateway, and the token's lifetime at that time. These times are valid only
- * in this page, so they are not part of the session.
+ * For each session, when this page requested it from the gateway, and how long the token was valid then. These values
+ * depend on the clocks of this page, so they are not part of the session.
  */
 const lifetimes = new WeakMap<Session, { asked: Instant; lifetime: number }>();
 
@@ -32,14 +32,15 @@ export function rememberLifetime(session: Session, asked: Instant, lifetime: num
   lifetimes.set(session, { asked, lifetime });
 }
 
-/** Returns when the session was requested, if this page knows. */
+/** Returns when this page requested the session. `undefined` if another page requested it. */
 export function askedAt(session: Session | null): Instant | undefined {
   return session ? lifetimes.get(session)?.asked : undefined;
 }
 
 /**
- * Returns the milliseconds until the token expires, even if this machine's clock has been set back. For a copy of a
- * session, calculates the time from this machine's clock and `clock_offset`.
+ * Returns the milliseconds until the token expires. The result is right even if this machine's clock has been set back.
+ * If this page did not request this session object, the result is calculated from this machine's clock and
+ * `clock_offset`.
  */
 export function timeLeft(session: Session): number {
   const known = lifetimes.get(session);
@@ -48,7 +49,7 @@ export function timeLeft(session: Session): number {
   return known.lifetime - Math.max(now.steady - known.asked.steady, now.wall - known.asked.wall);
 }
 
-/** Returns the time of the next renewal on the steady clock, at least 5 seconds from now. */
+/** Returns the time of the next renewal on the steady clock. It is at least 5 seconds from now. */
 export function nextRenewal(session: Session): number {
   const left = timeLeft(session);
   const pause = left > RENEW_BEFORE ? left - RENEW_BEFORE : left / 2;
@@ -56,8 +57,9 @@ export function nextRenewal(session: Session): number {
 }
 
 /**
- * Returns the delay before the next attempt, in milliseconds. The delay doubles with each failure, and is random so
- * that many desktops do not retry at once. It is not shorter than Retry-After, up to LONGEST_RETRY_AFTER.
+ * Returns the delay before the next attempt, in milliseconds. The delay doubles with each failure, and has a random
+ * part, so that many desktops do not retry at the same time. It is at least as long as Retry-After, but a Retry-After
+ * of more than LONGEST_RETRY_AFTER is shortened.
  */
 export function backoff(failures: number, retryAfter: number | null | undefined): number {
   const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);

@@ -1,4 +1,4 @@
-/** What a `FlexgateError` is made of. Tabs send it to each other, because a class instance cannot be sent. */
+/** The data of a `FlexgateError`. Tabs send each other this data, because an instance of a class cannot be sent. */
 export interface Failure {
   code: string;
   status?: number;
@@ -10,8 +10,8 @@ export interface Failure {
 }
 
 /**
- * A refusal or a failure. `code` never changes between versions: it is one of `docs/status-codes.md`, or `unreachable`,
- * `answer_unusable`, `another_user`, `signed_out` or `stopped`.
+ * A refusal or a failure. `code` is stable between versions. It is one of the codes in `docs/status-codes.md`, or
+ * `unreachable`, `answer_unusable`, `another_user`, `signed_out`, `activity_not_set` or `stopped`.
  */
 export class FlexgateError extends Error {
   readonly code: string;

@@ -6,16 +6,16 @@ import type { Session } from "./session.js";
 import { tellTabs } from "./tabs.js";
 
 export interface SignInOptions {
-  /** A path on the gateway's origin, or a URL on an allowed origin. `signIn` takes the current page by default. */
+  /** A path on the gateway's origin, or a URL on an allowed origin. By default, `signIn` uses the current page. */
   returnTo?: string | undefined;
   /** Asks the identity provider to let the person choose another account, or to ask for the password again. */
   prompt?: "login" | "select_account" | undefined;
 }
 
 export interface FlexgateOptions {
-  /** Where the gateway is. The page's own origin by default. */
+  /** The gateway's URL. The page's own origin by default. */
   baseUrl?: string | undefined;
-  /** The SSO profile. `default` by default. */
+  /** The SSO profile. By default, the profile with the name `default`. */
   profile?: string | undefined;
   fetch?: typeof globalThis.fetch | undefined;
 }
@@ -28,11 +28,11 @@ export interface Flexgate {
   /** Resolves with null if nobody is signed in. Rejects with a `FlexgateError`. */
   session(): Promise<Session | null>;
   /**
-   * Ends the session in every tab. The page must discard its token, because the token stays valid until it expires. Every
-   * keeper of this browser ends with `signed_out`.
+   * Ends the session in every tab. In each of them, the keeper (see `keepFresh`) emits `ended` with the code
+   * `signed_out`. The page must discard its token, because the token stays valid until it expires.
    *
-   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`, and
-   * rejects pending reservations, so that no task goes to somebody who has left. If that fails, the session ends
+   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`,
+   * and rejects pending reservations. So no task goes to somebody who has left. If this fails, the session ends
    * nevertheless, and `signOut` then rejects with the code `activity_not_set`.
    */
   signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
@@ -44,8 +44,8 @@ export interface Flexgate {
 }
 
 /**
- * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page has another origin than the
- * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin.
+ * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page's origin differs from the
+ * gateway's, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin.
  */
 export function createFlexgate({
   baseUrl = globalThis.location?.origin,
@@ -54,7 +54,7 @@ export function createFlexgate({
 }: FlexgateOptions = {}): Flexgate {
   if (!baseUrl) throw new TypeError("createFlexgate needs a baseUrl where there is no location");
   const base = String(baseUrl).replace(/\/+$/, "");
-  /** All tabs with this gateway share one session, so they coordinate under one name. */
+  /** All tabs that use this gateway share one session. They coordinate through a lock and a channel with this name. */
   const tabs = `flexgate ${base}`;
 
   function signInUrl({ returnTo, prompt }: SignInOptions = {}): string {
@@ -157,7 +157,7 @@ function refusal(response: Response, problem: Problem | null): FlexgateError {
   });
 }
 
-/** Returns the wait in milliseconds. `Retry-After` contains seconds or a date (RFC 9110, section 10.2.3). */
+/** Returns the requested delay in milliseconds. `Retry-After` contains seconds or a date (RFC 9110, section 10.2.3). */
 function waitAsked(header: string | null): number | null {
   if (!header) return null;
   const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - Date.now();

@@ -5,8 +5,8 @@ import type { Session } from "./session.js";
 import { joinTabs, type Message } from "./tabs.js";
 
 /**
- * While somebody uses the page, request the token at least this often, so that the session does not become idle. The
- * shortest idle limit of a gateway is ten minutes.
+ * While somebody uses the page, the page requests the token at least this often, in milliseconds, so that the session
+ * does not become idle. A gateway's idle limit is at least ten minutes.
  */
 const REPORT_EVERY = 4 * 60_000;
 /**
@@ -19,44 +19,53 @@ const LOOK_EVERY = 5_000;
  * been set.
  */
 const DISAGREEMENT = 5_000;
-/** How long a tab waits for the renewing tab, in milliseconds, before it asks for itself. */
+/**
+ * How long a tab waits for the tab that renews the token for all, in milliseconds. After that, the tab renews the token
+ * itself.
+ */
 const GRACE = 4_000;
 /** Browser events that show that somebody uses the page. */
 const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
 
 export interface KeepFreshOptions {
-  /** The session to begin with; without it, keepFresh fetches one at once. */
+  /** The session to begin with. Without it, keepFresh fetches one at once. */
   from?: Session | null | undefined;
   /**
-   * Whether somebody works in a way that the page cannot see: in a call, or in another window. Keys, the pointer and the
-   * wheel on the page count as work anyway. While somebody works, the session does not become idle.
+   * Returns true while the person works in a way that the page cannot detect: on a call, or in another window. The page
+   * itself detects keys, the pointer and the wheel. While the person works, the session does not become idle.
    */
   isActive?: (() => boolean) | undefined;
   /**
-   * With a version of the SDK other than 3.x, whether to hand the token to the worker and the workspace, which connects
-   * both. True by default.
+   * Whether to give each new token to the SDK's worker and workspace too, which connects both to TaskRouter. Used only
+   * if the SDK is not version 3.x. True by default.
    */
   taskRouter?: boolean | undefined;
 }
 
 export interface KeeperEvents {
-  /** Each new token, and the first success after a failure. The client already has the token. */
+  /** There is a new token, or a renewal has succeeded after a failure. The client already has the token. */
   renewed: Session;
   /**
-   * A renewal failed and will be retried. If only the gateway did not answer, and the token is valid for more than 4.5
-   * minutes, the event comes only if the page called `renew`.
+   * A renewal failed and will be retried. There is no event for a temporary failure of the gateway while the token is
+   * valid for more than 4.5 minutes, unless the page called `renew`.
    */
   trouble: { error: Error; retryIn: number };
-  /** The same person works at another device, and the gateway allows one. `ended` follows. */
+  /** The person has signed in on another device, and the gateway allows only one. The event `ended` follows. */
   signed_in_elsewhere: FlexgateError;
-  /** The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `sign_in_locked`, `another_user`, or another refusal. */
+  /**
+   * The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `sign_in_locked`, `another_user`, or
+   * that of another refusal.
+   */
   ended: FlexgateError;
 }
 
 export interface Keeper {
-  /** Calls the listener at each event of this name, until the returned function is called. */
+  /** Calls the listener for each event of this name. The returned function removes the listener. */
   on<Name extends keyof KeeperEvents>(name: Name, listener: (event: KeeperEvents[Name]) => void): () => void;
-  /** Renews now, or waits for the renewal that is in progress. Rejects if it fails, after the event. */
+  /**
+   * Renews the token now, or waits for the renewal that is in progress. If the renewal fails, emits the event and then
+   * rejects.
+   */
   renew(): Promise<Session>;
   /** Stops renewing. No event follows. */
   stop(): void;
@@ -75,11 +84,11 @@ export function keepFresh(
   let current = from;
   /** The token that the client has. */
   let handed = client?.token;
-  /** When this tab or another one last asked the gateway. */
+  /** When this tab or another tab last requested the token from the gateway. */
   let asked = askedAt(from) ?? instant();
-  /** When to renew, in milliseconds of `performance.now()`. */
+  /** When to renew the token, as a value of `performance.now()`. */
   let dueAt = from ? nextRenewal(from) : 0;
-  /** Since when this tab waits for the renewing tab, on the same clock. */
+  /** When this tab began to wait for the tab that renews the token, as a value of `performance.now()`. */
   let waitingSince: number | null = null;
   let failures = 0;
   let worked = false;
@@ -94,7 +103,7 @@ export function keepFresh(
       try {
         (listener as (event: KeeperEvents[Name]) => void)(event);
       } catch (error) {
-        // The listener's fault must not stop the renewals. The browser reports it in the console.
+        // An error in a listener must not stop the renewals. The browser reports the error in the console.
         void Promise.reject(error);
       }
     }
@@ -134,7 +143,7 @@ export function keepFresh(
     tabs?.tell({ kind: "token", session, left: timeLeft(session), at: Date.now() });
   }
 
-  /** Adopts a session, and hands its token to the client. */
+  /** Uses this session from now on, and gives its token to the client. */
   async function take(fresh: Session): Promise<void> {
     if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
       // Another user has signed in through another tab, because all tabs share the session cookie. This page's client
@@ -153,10 +162,13 @@ export function keepFresh(
     if (!stopped && isNews) emit("renewed", fresh);
   }
 
-  /** Reports a failure. `own` says that this tab asked the gateway, so the others do not know yet. */
+  /**
+   * Handles a failed renewal. `own` is true if this tab made the request, so that the other tabs must be told of the
+   * failure.
+   */
   function failed(error: Error, own: boolean): void {
     if (error instanceof FlexgateError && !error.temporary) {
-      // Another user's tabs go on.
+      // Other tabs may belong to the new user, so they must not end.
       if (own && error.code !== "another_user") tabs?.tell({ kind: "ended", error: plain(error) });
       return end(error);
     }
@@ -178,14 +190,14 @@ export function keepFresh(
   }
 
   /**
-   * Whether to report a failure to the page. A temporary failure does not matter while the token is valid for more
-   * than 4.5 minutes.
+   * Whether to report a failure to the page. A temporary failure of the gateway is not reported while the token is
+   * valid for more than 4.5 minutes, unless the page has called `renew`.
    */
   function matters(error: Error): boolean {
     return wanted || !(error instanceof FlexgateError) || !current || timeLeft(current) <= RENEW_BEFORE;
   }
 
-  /** Handles what another tab says. */
+  /** Handles a message from another tab. */
   function hear(message: Message): void {
     if (stopped) return;
     if (message.kind === "due") {
@@ -228,21 +240,27 @@ export function keepFresh(
   function isDue(): boolean {
     const now = instant();
     const [steady, wall] = [now.steady - asked.steady, now.wall - asked.wall];
-    // The machine may have slept, or its clock may have been set. So the remaining lifetime is unknown. Ask the
-    // gateway.
+    // If the clocks disagree, the machine has slept or its clock has been set. The token's remaining lifetime is then
+    // unknown, so request the token from the gateway.
     if (now.steady >= dueAt || Math.abs(wall - steady) > DISAGREEMENT) return true;
     worked ||= steady >= REPORT_EVERY && Boolean(isActive?.());
     return failures === 0 && steady >= REPORT_EVERY && worked;
   }
 
-  /** Whether this tab asks the gateway itself: it renews for all, it has no token, or the renewing tab does not answer. */
+  /**
+   * Whether this tab may request the token itself: if it renews for all tabs, if it has no token, or if the tab that
+   * renews for all does not respond in time.
+   */
   function mayAsk(): boolean {
     if (!tabs || tabs.leads || !current || (client && handed !== current.access_token)) return true;
     waitingSince ??= performance.now();
     return performance.now() - waitingSince >= GRACE;
   }
 
-  /** Runs when the page becomes visible or the network returns. Shortens the pause after a failure. */
+  /**
+   * Runs when the page becomes visible or the network returns. After a failure, this shortens the delay before the next
+   * attempt.
+   */
   function wake(): void {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (failures > 0) dueAt = Math.min(dueAt, performance.now() + SHORTEST_PAUSE);
@@ -269,7 +287,8 @@ export function keepFresh(
 
   listen("addEventListener");
   watch();
-  // A tab that opens may have got a new token, or another person's.
+  // Tell the other tabs about this session, because its token may be newer than theirs, or may belong to another
+  // person.
   if (from) tellToken(from);
   return {
     on(name, listener) {
@@ -293,7 +312,7 @@ export function keepFresh(
   };
 }
 
-/** What another tab needs to make the same error. */
+/** Returns the data that another tab needs to create the same error. */
 function plain({ code, status, title, detail, requestId, retryAfter }: FlexgateError) {
   return { code, status, title, detail, requestId, retryAfter };
 }

@@ -1,6 +1,6 @@
-/** The timeout of the gateway and of the SDK, in milliseconds. */
+/** The timeout of requests to the gateway and of calls of the SDK, in milliseconds. */
 export const PATIENCE = 15_000;
-/** How often, and how many times, to try again with a part of the SDK that is not ready for a token. */
+/** The delay in milliseconds, and the number of further attempts, if a part of the SDK is not ready for a token. */
 const AGAIN_AFTER = 5_000;
 const TRIES = 3;
 
@@ -31,8 +31,8 @@ export interface SignOutClient {
 type Listener = (token: string) => unknown;
 
 /**
- * Gives the token to the client and to every part of the SDK that holds one. docs/front-end.md says what was seen in
- * which version of the SDK.
+ * Gives the token to the client, and to every part of the SDK that keeps a token of its own. docs/front-end.md
+ * describes how each version of the SDK behaves.
  */
 export async function giveToken(client: FlexClient, token: string, taskRouter: boolean): Promise<void> {
   client.updateToken(token);
@@ -45,10 +45,13 @@ export async function giveToken(client: FlexClient, token: string, taskRouter: b
 }
 
 /**
- * Returns what the parts of the SDK do with a new token. In 3.0.0, the worker and its workspace, voice, conversations and
- * callback media listen for `tokenUpdated` at an emitter within the client, but the client emits the event only at
- * itself. An action, which the page may define itself, gets the context with this emitter. Returns null in a version of
- * the SDK that has no such context, and an empty list if no part is in use.
+ * Returns the listeners with which parts of the SDK accept a new token.
+ *
+ * In version 3.0.0, the worker and its workspace, voice, conversations and callback media listen for `tokenUpdated` on
+ * an emitter inside the client. But the client emits this event only on itself, so these parts never get the new token.
+ * `execute` runs an action with a context, and through this context, an action can get the inner emitter.
+ *
+ * Returns null if this version of the SDK has no such context. Returns an empty list if no part is in use.
  */
 function listenersOf(client: FlexClient): Listener[] | null {
   let listeners: Listener[] | null = null;
@@ -56,7 +59,7 @@ function listenersOf(client: FlexClient): Listener[] | null {
     const { retrieveInstanceOf } = context as { retrieveInstanceOf?: (name: string, Missing: new () => object) => object };
     if (typeof retrieveInstanceOf !== "function") return;
     listeners = [];
-    // The context creates a missing instance. The exception prevents that.
+    // If the context has no emitter yet, it calls this constructor to create one. The exception prevents the creation.
     const Missing = class {
       constructor() {
         throw new RangeError();
@@ -78,8 +81,9 @@ function listenersOf(client: FlexClient): Listener[] | null {
 }
 
 /**
- * Calls the listeners. One that throws is called again, because voice cannot take a token while its device registers. It
- * is given up after 15 seconds: a part that starts later takes the client's token.
+ * Calls the listeners. A listener that throws is called again, because voice cannot accept a token while its device
+ * registers. After 15 seconds there are no more attempts. A part of the SDK that starts later reads the token from the
+ * client.
  */
 function tellListeners(client: FlexClient, token: string, listeners: Listener[], tries: number): void {
   const failed = listeners.filter((listener) => {
@@ -94,7 +98,7 @@ function tellListeners(client: FlexClient, token: string, listeners: Listener[],
   setTimeout(() => client.token === token && tellListeners(client, token, failed, tries - 1), AGAIN_AFTER);
 }
 
-/** Makes the activity with this name or SID the worker's current one. */
+/** Sets the worker's current activity to the one with this name or SID. */
 export async function setActivity(client: SignOutClient, activity: string): Promise<void> {
   const worker = await inTime(client.getWorker());
   const wanted = [...worker.activities.values()].find(({ name, sid }) => name === activity || sid === activity);
@@ -102,7 +106,9 @@ export async function setActivity(client: SignOutClient, activity: string): Prom
   if (worker.activity?.sid !== wanted.sid) await inTime(wanted.setAsCurrent({ rejectPendingReservations: true }));
 }
 
-/** Resolves with the SDK's answer, or rejects after a timeout. A worker that never connects must not block renewals. */
+/**
+ * Resolves like `promise`, or rejects after a timeout. Otherwise a worker that never connects would block all renewals.
+ */
 function inTime<T>(promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout>;
   const late = new Promise<never>((_, reject) => {

@@ -1,17 +1,23 @@
 import type { Failure } from "./error.js";
 import type { Session } from "./session.js";
 
-/** What a tab tells the others. All pages of an origin can read it, and can get the token from the gateway anyway. */
+/**
+ * A message from one tab to the others. Every page of the origin can read the token in it. This is no risk, because
+ * such a page can also get the token from the gateway.
+ */
 export type Message =
-  /** A token that came from the gateway. It is valid for `left` milliseconds from `at`, on the wall clock. */
+  /** A new token from the gateway. It is valid for `left` milliseconds from the time `at` on the wall clock. */
   | { kind: "token"; session: Session; left: number; at: number }
   | { kind: "trouble"; error: Failure; pause: number }
   | { kind: "ended"; error: Failure }
-  /** This tab waits for the renewing tab. `worked` says that somebody works here. */
+  /**
+   * The token must be renewed, and this tab waits for the tab that renews for all. `worked` is true if the person works
+   * in this tab.
+   */
   | { kind: "due"; worked: boolean };
 
 export interface Tabs {
-  /** Whether this tab renews for all. */
+  /** Whether this tab renews the token for all tabs. */
   readonly leads: boolean;
   tell(message: Message): void;
   close(): void;
@@ -19,7 +25,7 @@ export interface Tabs {
 
 const supported = (): boolean => typeof BroadcastChannel === "function" && Boolean(globalThis.navigator?.locks);
 
-/** Tells all tabs, this one included. */
+/** Sends the message to all tabs, including this one. */
 export function tellTabs(name: string, message: Message): void {
   if (!supported()) return;
   const channel = new BroadcastChannel(name);
@@ -28,9 +34,9 @@ export function tellTabs(name: string, message: Message): void {
 }
 
 /**
- * Joins the tabs that share a session. The tab that holds the lock `name` renews for all. When it goes, even if it
- * crashes, the browser gives the lock to the next tab, and `onLead` is called there. Returns null if the browser has no
- * Web Locks or no BroadcastChannel: then each tab renews for itself.
+ * Joins the tabs that share a session. The tab that holds the lock `name` renews the token for all tabs. When that tab
+ * closes or crashes, the browser gives the lock to the next tab, and `onLead` is called there. Returns null if the
+ * browser does not support Web Locks or BroadcastChannel. Each tab then renews the token for itself.
  */
 export function joinTabs(name: string, onMessage: (message: Message) => void, onLead: () => void): Tabs | null {
   if (!supported()) return null;
@@ -60,7 +66,7 @@ export function joinTabs(name: string, onMessage: (message: Message) => void, on
     };
   }
 
-  // A page in the browser's page cache must neither hold the lock nor receive messages.
+  // A page in the browser's back/forward cache must neither hold the lock nor receive messages.
   const hide = (): void => leave();
   const show = (event: Event): void => {
     if ((event as PageTransitionEvent).persisted) join();

@@ -1,6 +1,6 @@
 /**
- * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20, the
- * program `flexgate`, and Playwright with Chromium. Everything listens on this machine only.
+ * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20,
+ * the program `flexgate`, and Playwright with Chromium. Everything listens only on the local machine.
  *
  * @packageDocumentation
  */
@@ -43,13 +43,13 @@ export interface TestGateway {
   readonly tlsPort: number;
   /** The file with the certificate authority of that port, for `NODE_EXTRA_CA_CERTS`. */
   readonly authority: string;
-  /** What the program has printed so far. */
+  /** The program's output so far. */
   output(): string;
   /** Calls the simulator's control API, such as `control("/__sim/users")`. Sends a POST if there is a body. */
   control(route: string, body?: unknown, method?: string): Promise<any>;
   /**
-   * Returns the arguments with which Chromium finds the simulator at `*.twilio.com`. Start one browser for each gateway,
-   * because each has its own certificate.
+   * Returns the arguments that make Chromium connect to the simulator for `*.twilio.com`. Start a separate browser for
+   * each gateway, because each gateway has its own certificate.
    */
   chromiumArguments(): Promise<string[]>;
   /** Signs in as one of the simulated people, and waits until the browser is at `returnTo`. */
@@ -121,7 +121,7 @@ export async function startFlexgate({ binary = process.env["FLEXGATE_BIN"] ?? "f
   void ended.then(() => (over = true));
   for (const until = Date.now() + PATIENCE; Date.now() < until && !over; await sleep(50)) {
     const health = await fetch(`${gateway.url}/health`, { signal: AbortSignal.timeout(1_000) }).catch(() => null);
-    // The simulator writes its authority last.
+    // The simulator writes the file of its certificate authority last, so the program is ready when this file exists.
     if (health?.ok && existsSync(gateway.authority)) return gateway;
   }
   await gateway.stop();
@@ -134,8 +134,8 @@ export interface BrowserType<Browser> {
 }
 
 /**
- * Starts Flexgate and Chromium, and opens a page at which `username` is signed in, in one call. `stop` ends everything.
- * `launch` are further options of Playwright's `launch`.
+ * Starts Flexgate and Chromium, and opens a page on which `username` is signed in. `stop` ends everything. `launch`
+ * contains further options for Playwright's `launch`.
  */
 export async function openSignedIn<Page extends TestPage, Browser extends { newPage(): Promise<Page>; close(): Promise<void> }>(
   chromium: BrowserType<Browser>,

@@ -1,21 +1,21 @@
-//! Decides whether the ledger accepts a source's statement about the person who has a certain username.
+//! Decides whether the ledger accepts a source's statement about the person with a given username.
 
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Whether a source's id stands for the person who has a certain username in the ledger.
+/// Whether a source's id of a person refers to the person who has the given username in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
-    /// The id stands for the person who has the username now.
+    /// The id refers to the person who has the username now.
     Same,
-    /// The id stands for a different person, who takes over the username. The new person inherits nothing from the
+    /// The id refers to a different person, who takes over the username. The new person inherits nothing from the
     /// previous owner of the username.
     NewPerson,
 }
 
-/// Why the ledger refuses a source's statement about the person who has a certain username.
+/// Why the ledger refuses a source's statement about the person with a given username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
     /// The username belongs to somebody else: another active subject of the same source, or a person who has taken
@@ -41,7 +41,7 @@ pub enum AttachmentRefused {
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` stands for `person`. `subject` is an id of `source`, and `person` has the username that
+/// Decides whether `subject` refers to `person`. `subject` is an id of `source`, and `person` has the username that
 /// `source` sent.
 ///
 /// `subject` is `None` for the API and for operators, which have no ids of their own for people. `gives_access` is

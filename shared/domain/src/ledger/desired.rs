@@ -18,7 +18,7 @@ use crate::user::{FlexUser, WorkerAttributes};
 /// How long the claims of a token remain valid after the token was issued.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
-/// The circumstances under which [`desired`] computes its result.
+/// The inputs of [`desired`] other than the person, the policy and the Flex user.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
     /// The current time.
@@ -33,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// Returns the circumstances outside a mint, with the default settings.
+    /// Returns the inputs outside a mint, with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -183,7 +183,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // Flexgate must not reactivate a person with a role that the policy forbids.
+            // A reactivated person must not get a role back that the policy forbids.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -219,8 +219,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// Returns the roles that sources name and the policy allows. A role that only claims name is added only during a
-/// mint.
+/// Returns the roles that at least one source names and that the policy allows. If only the claims of a token name a
+/// role, the role is added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,

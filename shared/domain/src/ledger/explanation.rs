@@ -30,8 +30,8 @@ pub enum RoleReason {
         /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role. Default roles apply only if no source names an allowed role and the person
-    /// has no role that was set by hand.
+    /// The person has this default role. Default roles apply only if no source names an allowed role, and if the person
+    /// has no role that was set by hand or that Flexgate cannot give.
     Default,
     /// The person has the role in Flex, and Flexgate never gave it.
     MadeByHand,
@@ -50,7 +50,8 @@ pub enum RoleReason {
         /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role now. Only claims name it, and claims add a role only during a mint.
+    /// The person does not get the role now. Only the claims of a token name the role, and claims add a role only
+    /// during a mint.
     ClaimsOnly {
         /// The issuers whose claims name the role.
         by: BTreeSet<Source>,
@@ -81,6 +82,6 @@ pub enum FieldReason {
     },
     /// No source states a value, so the value in Flex stays.
     AsInFlex,
-    /// No source states a value and Flex has no valid one, so Flexgate uses the username.
+    /// No source states a value, and Flex has no valid value, so Flexgate uses the username.
     Username,
 }

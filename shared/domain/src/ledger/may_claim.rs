@@ -1,7 +1,7 @@
-//! Decides whether an issuer may claim a Flex user without a binding.
+//! Decides whether an issuer may claim an unbound Flex user: a user to whom no identity is bound yet.
 //!
-//! A person's first mint binds the identity to the Flex user with the token's username. Without a limit, each trusted
-//! issuer could claim the users of all other issuers.
+//! At a person's first mint, Flexgate binds the person's identity to the Flex user with the token's username. The
+//! issuer thereby claims that user. Without a limit, each trusted issuer could claim the users of all other issuers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,14 +15,14 @@ use super::source::{Source, SourceError};
 pub enum MayClaim {
     /// All unbound users.
     Everybody,
-    /// Only users about whom no source outside this list has made a statement.
+    /// Only users all of whose origins are in this list. The claims of the issuer's own tokens are always allowed.
     Only(BTreeSet<Claimable>),
 }
 
 /// The origin of a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claimable {
-    /// A user without any source's statement, known only to Flex.
+    /// A user in Flex about whom no source has made a statement.
     Flex,
     /// A user about whom this source has made a statement. A SCIM group counts as [`Source::Scim`].
     Of(Source),
@@ -35,10 +35,11 @@ impl Default for MayClaim {
 }
 
 impl MayClaim {
-    /// Checks whether the issuer with the source `own` may claim the user. `person` is the user's entry in the ledger.
-    /// `in_flex` is true if Flex has the user. The error contains the user's origin that is not allowed.
+    /// Checks whether an issuer may claim the user. `own` is the source of the claims in this issuer's tokens. `person`
+    /// is the user's entry in the ledger, and `in_flex` is true if Flex has the user. The error contains the first
+    /// origin of the user that is not allowed.
     ///
-    /// Sources that have withdrawn their statements do not count.
+    /// A source that has withdrawn its statement does not count as an origin.
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {
         let Self::Only(allowed) = self else { return Ok(()) };
         let statements = person.into_iter().flat_map(|person| &person.statements);

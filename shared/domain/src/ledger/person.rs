@@ -116,7 +116,8 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the same difference appears again, Flexgate only reports it.
+    /// The maximum number of repairs. If the Flex user differs from the ledger once more, Flexgate only reports the
+    /// difference.
     pub const MOST: u32 = 2;
 
     /// The count of repairs expires this long after the first repair.
@@ -163,7 +164,7 @@ pub struct Person {
     pub given: Given,
     /// Whether somebody else has taken over this person's username and Flex user.
     pub superseded: bool,
-    /// How often this person has been written to the store. 0 for a person who is not stored yet.
+    /// The number of times that this person has been written to the store. 0 for a person who is not stored yet.
     pub version: u64,
 }
 

@@ -10,7 +10,7 @@ use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
 pub struct Plan {
     /// The change to the user.
     pub step: Step,
-    /// The locale to set after [`Plan::step`]. `Some("")` removes the locale.
+    /// The locale to set with a separate request, after the request in [`Plan::step`]. `Some("")` removes the locale.
     pub locale: Option<Box<str>>,
     /// The names of fields that stay unchanged, although they differ. Changing them needs a provisioning request, and
     /// this request would remove a role that Flexgate cannot give.

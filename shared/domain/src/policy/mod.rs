@@ -67,7 +67,7 @@ pub struct MintGrant {
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
     limits: IssuerLimits,
-    /// The roles in the caller's claims that the policy allows nobody.
+    /// The roles that the caller's claims name but the policy allows for nobody.
     not_allowed: RoleSet,
 }
 
@@ -93,7 +93,7 @@ pub enum MintRefusal {
     /// The caller's claims give no Flex username.
     #[error("the token's claims name no Flex username")]
     UsernameMissing,
-    /// The issuer's settings do not allow it to use this username.
+    /// The username matches none of the patterns that the settings allow for this issuer.
     #[error("the username matches none of the issuer's patterns (usernames)")]
     UsernameOutside,
     /// The body names another user, and the caller lacks the scope for that.
@@ -119,7 +119,7 @@ pub enum NotAdmitted {
     /// The user has a role that the policy does not allow, and the token would contain it.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
-    /// The issuer's settings do not allow it to use the Flex user's username.
+    /// The Flex user's username matches none of the patterns that the settings allow for this issuer.
     #[error("the Flex user's username matches none of the issuer's patterns (usernames)")]
     UsernameOutside,
     /// The user has roles outside the limit in the request, and the token would contain them.
@@ -211,7 +211,7 @@ impl MintGrant {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);
         }
-        // A bound user's username may differ from the one in the token.
+        // An identity may be bound to a Flex user whose username differs from the username in the token.
         if !self.limits.allow(&user.username) {
             return Err(NotAdmitted::UsernameOutside);
         }

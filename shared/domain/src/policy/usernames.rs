@@ -35,7 +35,7 @@ pub enum PatternError {
     /// A character of another pattern language.
     #[error("must not contain {0}: a pattern is plain text and *, not a regular expression")]
     Foreign(char),
-    /// White space at an end, or an invisible character. It is probably a mistake.
+    /// The pattern starts or ends with white space, or contains an invisible character. This is probably a mistake.
     #[error("must not contain invisible characters, nor start or end with white space")]
     Invisible,
 }
@@ -67,7 +67,8 @@ impl FromStr for UsernamePattern {
         if text.trim() != text || check_seen(text, |_| false).is_err() {
             return Err(PatternError::Invisible);
         }
-        // Usernames may contain a backslash, such as `CORP\ada`. But `\.` belongs to a regular expression.
+        // A backslash alone is allowed, because usernames may contain one, such as `CORP\ada`. But `\.` is probably
+        // part of a regular expression.
         let escape = text.contains("\\.").then_some('\\');
         if let Some(foreign) = text.chars().find(|c| FOREIGN.contains(c)).or(escape) {
             return Err(PatternError::Foreign(foreign));

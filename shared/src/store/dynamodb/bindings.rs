@@ -32,7 +32,7 @@ impl Bindings for DynamoStore {
                 return Ok(if bound == *user { Bound::Yes } else { Bound::IdentityTaken(bound) });
             }
             if let Some(item) = self.item(&user_key, BINDING).await? {
-                // Another request may have made this very binding since the first read.
+                // Another request may have made the same binding after this function read the identity.
                 let is_own = text(&item, "identity_key")? == identity_key;
                 return Ok(if is_own { Bound::Yes } else { Bound::UserTaken });
             }

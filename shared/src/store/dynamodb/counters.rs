@@ -1,4 +1,5 @@
-//! Counters in DynamoDB, for rate limits. Each counter is one item, which is replaced when its time span ends.
+//! Counters in DynamoDB, for rate limits. Each counter is one item. The first count after the end of a time span
+//! replaces the item.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

@@ -1,4 +1,4 @@
-//! Dead letters in DynamoDB, and the record of the events from before the people ledger.
+//! Dead letters in DynamoDB, and the events that versions before 0.2.0 recorded.
 //!
 //! All dead letters share one partition key, so one query lists them. This is fast enough, because there are few.
 
@@ -14,11 +14,11 @@ use crate::store::{DeadLetter, DeadLetters, EventHistory, StoreError, fingerprin
 const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
-/// A random number for each time that the message died.
+/// A random number. It is new each time the message becomes a dead letter.
 const NUMBER: &str = "letter_number";
 
-/// How long a dead letter is stored. It contains personal data, so it is stored no longer than an operator may need
-/// it.
+/// How long a dead letter is stored. A dead letter contains personal data, so it is deleted when an operator no longer
+/// needs it.
 const KEPT: Duration = Duration::days(90);
 
 fn pk(source: &SourceName, subject: &SubjectId) -> String {
@@ -100,11 +100,11 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(item) = self.item(DEAD_LETTERS, &letter_sk(key)).await? else { return Ok(false) };
-        // The message must be queued before the letter is removed. After a crash between these two steps, the message
-        // is in both places. In the opposite order, it would be lost.
+        // Queue the message before removing the letter. A crash between these two steps leaves the message in both
+        // places. In the opposite order, a crash would lose the message.
         self.queue.revive(&letter(&item)?, now).await?;
-        // The message may be dead again by now, or this request may be a repetition. So remove only this letter. Letters
-        // of version 0.2.0 have no number.
+        // The message may have become a dead letter again since the read, with a new number. So remove the letter only
+        // if it still has the number that was read. Letters of version 0.2.0 have no number.
         let request = self.client().await.delete_item().table_name(&*self.table);
         let request = request.key(PK, s(DEAD_LETTERS)).key(SK, s(letter_sk(key)));
         let request = match item.get(NUMBER) {

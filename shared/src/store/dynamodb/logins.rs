@@ -1,4 +1,5 @@
-//! The return addresses of pending logins in DynamoDB. Each address is one item, which DynamoDB removes after its time.
+//! The return addresses of pending logins in DynamoDB. Each address is one item, which DynamoDB removes after it has
+//! expired.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

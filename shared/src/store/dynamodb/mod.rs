@@ -1,14 +1,15 @@
 //! The store in one DynamoDB table.
 //!
 //! Every item has the string keys `pk` and `sk`, and `expires_at` is the table's TTL attribute. Reads are strongly
-//! consistent, because nobody may find a session after its end.
+//! consistent, so that nobody can read a session that has already ended.
 //!
-//! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token, but
-//! not a repeated write of one item, which then fails its own condition. So such a write leaves something by which its
-//! repetition is recognised: its content, its holder, or a [`request_number`].
+//! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token. A
+//! repeated write of one item is an ordinary write, and fails because the first attempt has changed the item. So the
+//! code must recognise its own first attempt: by the stored content, by the holder of the lease, or by a
+//! [`request_number`] in the item.
 //!
-//! The table has no secondary index. If an item must also be found by another key, the same transaction writes a
-//! second item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
+//! The table has no secondary index. If an item must also be found by another key, the same transaction writes a second
+//! item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
 
 mod activity;
 mod bindings;
@@ -115,7 +116,7 @@ impl DynamoStore {
         }
     }
 
-    /// Returns the items with these keys, in no particular order. Keys without an item are left out.
+    /// Returns the items with these keys, in no particular order. Leaves out keys that have no item.
     async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
         self.batch_of(keys, None).await
     }
@@ -286,7 +287,8 @@ async fn pause(tried: u32) {
     tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
 }
 
-/// Returns a random number for one request, by which its repetition is recognised.
+/// Returns a random number to store with a request. If the SDK repeats the request, this number shows whether the first
+/// attempt was successful.
 fn request_number() -> AttributeValue {
     s(format!("{:032x}", u128::from_be_bytes(random(&SystemRng))))
 }

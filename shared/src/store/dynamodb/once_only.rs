@@ -1,5 +1,5 @@
-//! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item, which is written only if no unexpired item
-//! exists.
+//! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item. A claim succeeds only if there is no unexpired
+//! item for the action.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -29,7 +29,8 @@ impl OnceOnly for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(true);
         }
-        // The answer to this very request may have been lost.
+        // If the stored number is the one of this request, an earlier attempt of this request succeeded and its answer
+        // was lost.
         Ok(self.item(&pk, CLAIM).await?.is_some_and(|claim| claim.get(NUMBER) == Some(&number)))
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A person has several items:
 //! * the head, with the person's own data and a version;
-//! * one statement for each source, whose partition key begins with the kind of the source, so that an IAM role can
-//!   be limited to these sources (`dynamodb:LeadingKeys`);
-//! * pointers to the person's id, under the username, each Flex user and each source's id of the person.
+//! * one statement for each source. Its partition key begins with the kind of the source, so that an IAM role can be
+//!   limited to certain kinds of source (`dynamodb:LeadingKeys`);
+//! * pointers, which lead to the person's id from the username, from each Flex user, and from each source's id of the
+//!   person.
 //!
-//! A write succeeds only if the version in the head has not changed. For listing, the ids are also stored under
-//! sixteen partition keys, one for each first digit.
+//! A write succeeds only if the version in the head has not changed. To make people listable, their ids are also stored
+//! under sixteen partition keys, one for each possible first digit.
 
 mod items;
 
@@ -157,8 +158,8 @@ impl People for DynamoStore {
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
-                // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
-                // current holder.
+                // If the answer to this request is lost, the SDK repeats the request. So the condition must also accept
+                // a lease of the same holder.
                 .condition_expression(
                     "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
                      lease_holder = :holder)",
@@ -203,7 +204,8 @@ impl People for DynamoStore {
         if self.send_update(request).await?.is_some() {
             return Ok(true);
         }
-        // The answer to this very request may have been lost.
+        // If the stored number is the one of this request, an earlier attempt of this request succeeded and its answer
+        // was lost.
         let head = self.item(&head_pk(person), HEAD).await?;
         Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))
     }

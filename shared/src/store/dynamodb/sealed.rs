@@ -1,5 +1,5 @@
-//! Sealed values in DynamoDB. Their ciphertext is stored as bytes instead of base64url, because a write costs by the size
-//! of its item.
+//! Sealed (encrypted) values in DynamoDB. The ciphertext is stored as bytes instead of base64url, because DynamoDB
+//! charges for a write by the size of the item.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,7 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::{Item, corrupt, s, text};
 use crate::store::StoreError;
 
-/// Returns the attribute for a sealed value: `v1.<key>.` and then the bytes. A value of another form becomes a text.
+/// Returns the attribute for a sealed value: `v1.<key>.`, followed by the ciphertext as bytes. A value that does not
+/// have the form of a sealed value is stored as text.
 pub(super) fn attribute(sealed: &str) -> AttributeValue {
     let bytes = ciphertext_at(sealed.as_bytes()).and_then(|at| {
         let ciphertext = URL_SAFE_NO_PAD.decode(&sealed[at..]).ok()?;
@@ -27,7 +28,7 @@ pub(super) fn sealed(item: &Item, name: &str) -> Result<String, StoreError> {
     Ok(format!("{head}{}", URL_SAFE_NO_PAD.encode(ciphertext)))
 }
 
-/// Where the ciphertext begins: after the second dot.
+/// Returns the position at which the ciphertext begins: after the second dot.
 fn ciphertext_at(sealed: &[u8]) -> Option<usize> {
     let mut dots = sealed.iter().enumerate().filter(|(_, byte)| **byte == b'.');
     dots.nth(1).map(|(at, _)| at + 1)
@@ -51,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_exactly_base64url_stays_a_text() {
-        // The last character of the first one has bits that decoding would lose.
+        // In `v1.k.AB`, the last character contains non-zero trailing bits. They would be lost if the value were stored
+        // as bytes.
         for text in ["v1.k.AB", "v1.k.A", "v1.k.AA==", "v1.k.A.A", "v1.k", "", "v1.k.ü"] {
             assert_eq!(round(text), (false, text.to_owned()));
         }

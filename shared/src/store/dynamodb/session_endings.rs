@@ -1,4 +1,4 @@
-//! The endings of sessions in DynamoDB: one item for each key.
+//! The record in DynamoDB of when a person's sessions ended: one item for each [`EndingKey`].
 
 use async_trait::async_trait;
 use futures_util::future;

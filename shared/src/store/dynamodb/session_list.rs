@@ -1,6 +1,7 @@
 //! The list of sessions in DynamoDB, for administrators.
 //!
-//! The entries name sessions, which a batch then reads without their tokens. An entry whose session has ended is skipped.
+//! The list contains only the keys of sessions. A batch request then reads the sessions themselves, without their
+//! tokens. Sessions that have ended are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::store::{
     ListedSession, SessionKey, SessionList, SessionPage, SessionPosition, SignInSwitch as _, StoreError,
 };
 
-/// The number of entries that one page reads.
+/// The number of list entries that are read for one page.
 const PAGE: usize = 100;
 
 #[async_trait]
@@ -61,7 +62,7 @@ impl SessionList for DynamoStore {
     }
 }
 
-/// The position after an entry of the list.
+/// Returns the position directly after this entry of the list.
 fn position(entry: &Item) -> Result<SessionPosition, StoreError> {
     let (user, key) = text(entry, SK)?.split_once('#').unwrap_or_default();
     Ok(SessionPosition { user: user.parse().map_err(corrupt)?, key: key.parse().map_err(corrupt)? })
@@ -72,7 +73,7 @@ fn keys_of(positions: Vec<SessionPosition>) -> Vec<SessionKey> {
 }
 
 impl DynamoStore {
-    /// Returns those of the sessions that have not ended.
+    /// Reads the sessions with these keys, and leaves out those that have ended.
     async fn live(&self, keys: Vec<SessionKey>, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
         let wanted = keys.iter().flat_map(|key| [(pk(key), SESSION.to_owned()), (pk(key), USE.to_owned())]).collect();
         let shown = ["pk, sk, profile_name, flex_user_sid, created_at, used_at, ends_at", SEAT, USERNAME, NETWORK];
@@ -115,7 +116,7 @@ impl DynamoStore {
     }
 }
 
-/// The key of the item with the newest seat of the session's person and profile.
+/// Returns the key of the item that records the newest sign-in of the session's person with the session's profile.
 fn seat_of(session: &ListedSession) -> (String, String) {
     seat_keys(&session.flex_user_sid, &session.profile)
 }

@@ -1,20 +1,23 @@
-//! Sessions in DynamoDB. A session has two items: the session itself, and an entry in the list of all sessions. The list
-//! is sorted by user, so Flexgate can find and end all sessions of a user.
+//! Sessions in DynamoDB.
 //!
-//! The time of the last use and the lease are in a third item, because a write costs by the size of its item, and the
-//! tokens are large. This item can outlive its session, too. A session without a use in it was last used when it was
-//! made, or, if version 0.2.0 has recorded a use, at the time in the session itself.
+//! A session consists of three items:
+//! * the session itself, with the encrypted tokens;
+//! * an entry in the list of all sessions. The list is sorted by user, so Flexgate can find and end all sessions of a
+//!   user;
+//! * the use, which contains the time of the last use and the lease. It is a separate item because it is written often:
+//!   DynamoDB charges for a write by the size of the item, and the tokens are large. Before the first use, the time in
+//!   the session itself applies. The use may remain after its session has ended.
 //!
-//! The entry is written before the session, so every session has one. Nothing but the table's TTL removes it, so an entry
-//! may have no session any more. If the answer to the write of a session is lost, the SDK may write the session again
-//! after its end, and the next call of `end_all_of` must find it.
+//! The entry is written before the session, so every session has an entry. Only the table's TTL removes entries, so an
+//! entry can remain after its session has ended. This is necessary: if the answer to the write of a session is lost,
+//! the SDK may write the session again after its end. The entry lets the next call of `end_all_of` find that session.
 //!
-//! Version 0.2.0 wrote no entries, but a mark for each session under `user#`, where the bindings are. Such marks are only
-//! read. It also stored the tokens as text. It cannot open the tokens of this version, so after a return to it, people
-//! sign in again.
+//! One more item for each person and profile records the newest sign-in ([`Seat`]). If several sign-ins are concurrent,
+//! the last write to this item decides which one is the newest.
 //!
-//! An item of its own has a person's newest seat with a profile. A write of this one item decides which of several
-//! concurrent sign-ins is the newest.
+//! Version 0.2.0 wrote no entries. Instead it wrote an item for each session, called a mark, under the same partition
+//! key as the user's binding. This version reads marks but does not write them. Version 0.2.0 stored the tokens as
+//! text, and cannot read the tokens that this version stores. So after a downgrade to 0.2.0, people must sign in again.
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -26,17 +29,18 @@ use crate::store::sessions::LONGEST;
 use crate::store::{Lease, Seat, Seats, Session, SessionKey, SessionOrigin, Sessions, StoreError};
 
 pub(super) const SESSION: &str = "session";
-/// The sort key of the last use and the lease. It begins like that of the session, so that one query reads both.
+/// The sort key of the use (time of the last use, and lease). It begins with the sort key of the session, so that one
+/// query reads both items.
 pub(super) const USE: &str = "session_use";
-/// The prefix of a session's partition key, and of the sort key of its mark.
+/// The prefix of a session's partition key, and of the sort key of a mark of version 0.2.0.
 pub(super) const PREFIX: &str = "session#";
 
 /// Where version 0.2.0 stored the tokens.
 const OLD_TOKENS: &str = "sealed_tokens";
-/// What version 0.2.0 finds there: a text that does not open.
+/// The text that version 0.2.0 finds in place of the tokens. It cannot be decrypted.
 const NO_TOKENS: &str = "-";
 
-/// The names of the attributes that version 0.2.0 did not have.
+/// The names of attributes that version 0.2.0 did not write.
 const TOKENS: &str = "session_tokens";
 pub(super) const SEAT: &str = "seat_key";
 pub(super) const USERNAME: &str = "signed_in_username";
@@ -56,7 +60,7 @@ pub(super) fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
-/// The keys of the item with a user's newest seat with a profile.
+/// Returns the keys of the item that records the newest sign-in of a user with a profile.
 pub(super) fn seat_keys(user: &FlexUserSid, profile: &ProfileName) -> (String, String) {
     (format!("newest_seat#{user}"), format!("seat#{profile}"))
 }
@@ -65,13 +69,14 @@ pub(super) fn list_pk(partition: usize) -> String {
     format!("session_list#{partition}")
 }
 
-/// The list's partition of a user's sessions, by the last character of the SID.
+/// Returns the number of the list's partition that contains a user's sessions. It depends on the last character of the
+/// SID.
 pub(super) fn list_partition(user: &FlexUserSid) -> usize {
     let last = user.as_str().bytes().last().unwrap_or_default();
     usize::from(last) % LIST_PARTITIONS
 }
 
-/// The sort key of a session's entry in the list.
+/// Returns the sort key of a session's entry in the list.
 pub(super) fn entry_sk(user: &FlexUserSid, key: &SessionKey) -> String {
     format!("{user}#{}", key.as_str())
 }
@@ -106,7 +111,8 @@ impl Sessions for DynamoStore {
         request.send().await.map_err(unavailable)?;
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item.clone()));
         let inserted = refused(request.condition_expression("attribute_not_exists(pk)").send().await)?;
-        // If the answer was lost, the stored item is this one. Nobody else can seal the same text.
+        // If the answer to an earlier attempt was lost, the stored item equals this one. No other request can store an
+        // equal item, because each encryption of the tokens gives a different text.
         if inserted.is_some() || self.item(&pk(&session.key), SESSION).await? == Some(item) {
             Ok(())
         } else {
@@ -135,8 +141,9 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
-    /// Reads both items after the write. So the version is one from after the lease was granted, and a lost answer of the
-    /// write does not matter.
+    /// Requests the lease, and then reads the session and the use. So the version that it checks was read after the
+    /// lease was granted. A lost answer to the write does not matter, because the use contains the number of the
+    /// request that got the lease.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -194,7 +201,8 @@ impl Sessions for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(true);
         }
-        // Sealing is random, so nobody else can have stored the same text.
+        // If the stored tokens are equal to these, an earlier attempt of this request stored them. No other request can
+        // have done so, because each encryption gives a different text.
         let now = self.get(key).await?;
         Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))
     }
@@ -279,7 +287,7 @@ impl DynamoStore {
     }
 }
 
-/// The key of the session that an entry or a mark names.
+/// Returns the key of the session to which an entry of the list, or a mark of version 0.2.0, refers.
 fn key_in(entry: &Item, prefix: &str) -> Result<SessionKey, StoreError> {
     text(entry, SK)?.strip_prefix(prefix).unwrap_or_default().parse().map_err(corrupt)
 }

@@ -1,4 +1,4 @@
-//! The switch for sign-in in DynamoDB: one item.
+//! The sign-in switch in DynamoDB, which is one item.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;

@@ -1,4 +1,4 @@
-//! The username index in DynamoDB: Flex's users, each under a digest of the folded username.
+//! The username index in DynamoDB: each user of Flex, under a digest of the username in lower case and NFC.
 //!
 //! A sweep writes every user of Flex to the index, and finally stores its own start time. A user whose entry is older
 //! than that time no longer exists in Flex, so readers ignore the entry.
@@ -19,7 +19,8 @@ const LAST: &str = "last";
 /// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written concurrently. A batch write could not have conditions.
+/// How many users are written concurrently. Each write has a condition, and DynamoDB's batch writes allow no
+/// conditions.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {
@@ -89,7 +90,7 @@ fn item_of_seen(user: &SeenUser, at: OffsetDateTime) -> Item {
     item_of(&pk(&user.key), user.flex_user_sid.as_str(), attributes)
 }
 
-/// Returns the time in nanoseconds. The order of two changes in the same millisecond matters.
+/// Returns the time in nanoseconds, because the index must know the order of two changes even in the same millisecond.
 fn nanos(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp_nanos())
 }

@@ -1,4 +1,4 @@
-//! The tables of the queue, and the record of events from before the people ledger.
+//! The tables of the queue, and of the events that versions before 0.2.0 recorded.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS subjects (
 /// The index on the column `lane`. Older stores lack this column, so `prepare` adds it before it creates the index.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Creates missing tables, columns and indexes. In old rows, `arrived_at` becomes `visible_at` (the closest known
-/// time), and `lane` becomes `events`.
+/// Creates missing tables, columns and indexes. In the rows of an older store, the new column `arrived_at` gets the
+/// value of `visible_at`, which is the closest known time, and the new column `lane` gets the value `events`.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

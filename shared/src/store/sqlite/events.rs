@@ -1,7 +1,7 @@
-//! The queue, its dead letters, and the record of events from before the people ledger, in SQLite.
+//! The queue, its dead letters, and the events that versions before 0.2.0 recorded, in SQLite.
 //!
-//! Each event stays in one table until a week after it was applied, so that the queue recognises a repeated event.
-//! The body of an event contains personal data, and is erased once the event is applied.
+//! Each event stays in one table until a week after it was applied, so that the queue recognises a repeated event. The
+//! body of an event contains personal data, and is erased once the event is applied.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Runs the store's jobs on the caller's thread, for the simulated world of `tests/simulation`. A thread of its own would
-//! let paused time run ahead while a job is under way.
+//! Runs the store's jobs on the caller's thread, for the simulation tests (`tests/simulation`). These tests use Tokio's
+//! paused time, which advances while the runtime is idle. With a thread of its own, a job would let the time advance
+//! while it runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +12,17 @@ use rusqlite::{Connection, Result};
 use super::values::failure;
 use crate::store::StoreError;
 
-/// Decides what happens to each job of a store.
+/// Injects faults into a store's jobs.
 #[async_trait]
 pub trait StoreFaults: fmt::Debug + Send + Sync {
     /// Called before a job. An error is the job's result, and the job does not run.
     async fn before(&self, writes: bool) -> std::result::Result<(), StoreError>;
 
-    /// Called after a job that succeeded. An error replaces its result, like an answer that is lost.
+    /// Called after a job that succeeded. An error replaces the job's result, as if the answer were lost.
     async fn after(&self, writes: bool) -> std::result::Result<(), StoreError>;
 }
 
-/// A database in memory. Clones are the same database.
+/// A database in memory. All clones share the same data.
 #[derive(Clone)]
 pub struct Database(Arc<Mutex<Connection>>);
 
@@ -40,7 +41,7 @@ impl Database {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns every stored text, in the order of tables and rows. The simulation looks for secrets in it.
+    /// Returns every stored text, ordered by table and row. The simulation tests check that no secret is among them.
     pub fn texts(&self) -> std::result::Result<Vec<String>, StoreError> {
         let connection = self.connection();
         let read = || -> Result<Vec<String>> {
@@ -87,7 +88,7 @@ impl Inline {
         Ok(result)
     }
 
-    /// Runs a writing job in a transaction of its own, like the thread does.
+    /// Runs a writing job in a transaction of its own, as the worker thread does.
     fn run<T>(&self, writes: bool, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.database.connection();
         if !writes {

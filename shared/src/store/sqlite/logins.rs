@@ -8,8 +8,8 @@ use super::SqliteStore;
 use super::worker::Keep;
 use crate::store::{ReturnAddresses, StoreError};
 
-/// The maximum number of addresses, because anybody can begin logins. If there are more, the addresses of new logins are
-/// lost.
+/// The maximum number of stored addresses. Anybody can begin logins, so the number must be limited. When it is reached,
+/// the addresses of new logins are not stored.
 const MOST: i64 = 10_000;
 
 #[async_trait]
@@ -22,8 +22,7 @@ impl ReturnAddresses for SqliteStore {
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let login = login.to_owned();
-        // A crash that loses the address costs little: the person then goes to the default address. So the write does
-        // not wait for an fsync.
+        // Do not wait for an fsync. A crash can lose the address, but the person then only goes to the default address.
         self.jobs
             .ask(Keep::Soon, move |db| {
                 db.prepare_cached("DELETE FROM return_addresses WHERE until < ?1")?.execute([now.unix_timestamp()])?;

@@ -13,8 +13,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The size of the cache of prepared statements. It has room for all SQL statements of this program.
 const STATEMENTS: usize = 128;
 
-/// Tables with small rows are WITHOUT ROWID. With large rows, the B-tree of such a table would become deep and slow,
-/// because its inner pages contain whole rows too.
+/// Tables with small rows are WITHOUT ROWID. Tables with large rows are not, because the inner pages of a WITHOUT ROWID
+/// table contain whole rows. With large rows, its B-tree would become deep and slow.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS claims (
     claim         TEXT PRIMARY KEY,

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS sign_in_state (
 INSERT OR IGNORE INTO sign_in_state (only_one) VALUES (1);
 ";
 
-/// The columns that version 0.2.0 did not have. Its sessions have no value in them.
+/// The columns that version 0.2.0 did not have. They are null in the sessions that version 0.2.0 stored.
 const LATER: [&str; 5] = ["seat TEXT", "username TEXT", "network TEXT", "browser TEXT", "idle_seconds INTEGER"];
 
 /// Creates missing tables and columns.

@@ -52,7 +52,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
-            // The job panicked. The channel then closes without an answer, which the caller notices.
+            // The job has panicked, so it sends no answer. Its channel closes, and the caller gets an error.
             (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
@@ -263,7 +263,8 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the worker thread busy for a moment, so that all jobs sent meanwhile run in one transaction.
+    /// Keeps the worker thread busy for a moment, so that all jobs that are sent during this moment run in one
+    /// transaction.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -307,7 +308,7 @@ mod tests {
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// In this test, a job rolls the transaction back. SQLite does the same when the disk is full or fails.
+    /// In this test, the job itself rolls the transaction back. SQLite does the same when the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -327,7 +328,7 @@ mod tests {
             "PRAGMA foreign_keys = ON;
              CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
         );
-        // The constraint is deferred, so the commit fails because of the missing row 7, not the insert.
+        // The foreign key is deferred. So the insert succeeds, and the commit fails because there is no row 7.
         let insert = |n: i64, of: Option<i64>| {
             worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };
@@ -379,7 +380,7 @@ mod tests {
         let worker = Worker::start(connection).unwrap();
         let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
         {
-            // The callers are dropped before their jobs run.
+            // The futures of the callers are dropped at the end of this block, before their jobs run.
             let (mut slow, mut one, mut two) = (Box::pin(pile_up(&worker)), Box::pin(insert(1)), Box::pin(insert(2)));
             assert!(futures_util::poll!(&mut slow).is_pending());
             assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());

@@ -1,7 +1,7 @@
 //! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user.
 //!
-//! Flexgate creates the user only if the username is free: neither a search in Flex nor the ledger nor the username
-//! index may show a user with the same case-folded name.
+//! Flexgate creates the user only if the username is free. It is free if a search in Flex, the ledger and the username
+//! index all show no user whose name is equal, regardless of case.
 //!
 //! All three can miss a user whom somebody recently deactivated in the Console. Twilio's create request would then
 //! reactivate that user. So Flexgate checks the dates in Twilio's answer before it binds anybody to the user.
@@ -202,15 +202,15 @@ impl Ledger {
             Ok(Some(now)) if now.version == version => {
                 self.make(Change { person, observed: None, desired, plan }, deadline).await
             }
-            // Another mint for the same person got the lease first.
+            // Another mint for the same person got the lease first, and has changed the person.
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes the desired state and the plan for a new Flex user. The user becomes active although claims cannot
-    /// say so.
+    /// Computes the desired state and the plan for a new Flex user. The user becomes active, although the claims of a
+    /// token never state "active".
     fn newcomer(
         &self,
         person: &Person,

@@ -36,8 +36,8 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. `person` is
-    /// what the ledger knows about the user, and `found` is the user in Flex. Nobody is bound to the user.
+    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. `person`
+    /// is the user's entry in the ledger, and `found` is the user in Flex, to whom no identity is bound.
     pub(super) async fn refuse_unclaimable(
         &self,
         claims: &TokenClaims,

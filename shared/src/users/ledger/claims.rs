@@ -27,7 +27,7 @@ use crate::store::{PersonKey, Stating, Written};
 /// A token with unchanged claims replaces the stored statement only if it was issued at least this much later.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// How often Flexgate tries a write. An attempt fails if another process writes the same person first.
+/// The maximum number of attempts at a write. An attempt fails if another process writes the same person first.
 pub(super) const TRIES: usize = 5;
 
 /// The claims of a verified token, as a statement about its bearer.
@@ -58,14 +58,14 @@ pub struct Followed {
 }
 
 impl TokenClaims {
-    /// Converts the token of `caller` into a statement. `roles` are the roles that the token gives. Without roles,
-    /// the statement does not mention roles at all.
+    /// Converts the token of `caller` into a statement. `roles` are the roles that the token gives. If the token names
+    /// no roles, the statement does not mention roles at all.
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
         // If the issuer's clock is fast, a future time of issue could make the bearer's next tokens look older.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
-        // Include names that mean nothing to Flexgate, so that `explain` shows them.
+        // Include role names that Flexgate does not know, so that `explain` shows them.
         let unknown = caller.unused.role_names().filter(|name| Role::in_any_case(name).is_none()).map(Box::from);
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).chain(unknown).collect();
         let statement = Statement {
@@ -85,8 +85,8 @@ impl TokenClaims {
         }
     }
 
-    /// Whether these claims need not be stored after the claims `earlier` of the same subject. This is true if these
-    /// claims are older, or if they have the same content and are less than a day newer.
+    /// Whether these claims need not be stored, because the claims `earlier` of the same subject are stored already.
+    /// This is true if these claims are older, or if they have the same content and are less than a day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
@@ -95,7 +95,8 @@ impl TokenClaims {
     /// Whether these claims must be stored. `stated` is the stored statement from earlier tokens of the same subject.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
-        // Issue times are whole seconds. Of two tokens with the same issue time, the one that arrives later wins.
+        // Issue times are whole seconds, so two tokens can have the same issue time. The one that arrives later then
+        // wins.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 

@@ -16,7 +16,8 @@ const BATCH: u32 = 200;
 pub struct Concerned {
     /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
-    /// How many other people in the batch may be affected. The source never named the directory of these people.
+    /// How many other people in the batch may be affected. Flexgate cannot know, because the source never named the
+    /// directory of these people.
     pub unknown: usize,
     /// The last person of the batch. `None` after the last batch.
     pub last: Option<PersonId>,
@@ -111,9 +112,9 @@ fn end_with_directory(statement: &mut Statement) {
     }
 }
 
-/// Returns the key for the record that a group, an application or a directory has ended. The record is stored like a
-/// statement about a subject, but no real person has this subject. The digest in the key prevents a collision with a
-/// real id.
+/// Returns the key under which the ledger records that a group, an application or a directory has ended. The record is
+/// stored like a statement about a subject, but this subject is not a person. The digest in the key prevents a
+/// collision with the id of a real person.
 fn record(ended: &Ended) -> SubjectId {
     let kind = match ended {
         Ended::Membership(_) => "membership",

@@ -49,14 +49,15 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // A statement about a profile alone may describe somebody who has never been a Flex user. So the username
-        // identifies nobody here.
+        // Do not use the username for a statement that only contains a profile. Such a statement may describe somebody
+        // who has never been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
         let username = match (&news.username, &user) {
             (Some(username), _) => username.clone(),
-            // A mint can bind somebody without writing to the ledger, so the ledger may not know this user.
+            // A mint can bind an identity to a Flex user without writing to the ledger. So the ledger may have no
+            // person for this Flex user.
             (None, Some(user)) if news.statement.says_active() == Some(false) => {
                 match self.provisioning.flex().get(user, deadline).await {
                     Err(TwilioError::NotFound(_)) => return Ok(Meant::Nobody),
@@ -95,7 +96,7 @@ impl Ledger {
         if let Some(by) = person.inactive_by().find(others) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
-        // A search in Flex does not show every user, so other records are checked too.
+        // A search in Flex does not show every user, so check the bindings, the ledger and the username index too.
         let is_bound = match &news.identity {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?.is_some(),
             None => false,
@@ -106,8 +107,8 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // Flex may have a user with this username whom no search shows. As the successor of an unknown owner, the new
-        // person inherits nothing from such a user.
+        // Flex may have a user with this username whom no search shows. Make the new person the successor of an unknown
+        // owner, so that the new person inherits nothing from such a user.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -180,8 +181,8 @@ impl Ledger {
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // Several matches are normally an error. But if the person must be deactivated, the first match is better
-        // than leaving the person active.
+        // If several users match, this is normally an error. But if the person must be deactivated, deactivating the
+        // first match is better than leaving the person active.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }

@@ -119,8 +119,8 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// Finds the Flex users whose SCIM data is older than the people ledger and not yet copied into it. Returns each
-    /// user's SCIM id, and the person as the ledger would store them.
+    /// Finds the Flex users whose SCIM data was stored by a version before 0.2.0 and is not in the ledger yet. Returns
+    /// each user's SCIM id, and the person as the ledger would store them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -146,8 +146,8 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Copies SCIM data from before the people ledger into the ledger, for the person with this SCIM id. Flex does
-    /// not change.
+    /// Copies the SCIM data of versions before 0.2.0 into the ledger, for the person with this SCIM id. Flex does not
+    /// change.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
         let lease = self.lease(id, deadline).await?;

@@ -35,8 +35,8 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the administrators' lock if the change removes an administrator. Returns an error if the change removes
-    /// the last one.
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if the change would
+    /// remove the last administrator.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {
@@ -95,15 +95,16 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If the user's roles were unknown until now, the list may show that the user is not an administrator.
+            // If Flexgate did not know the user's roles until now, the list may show that the user is not an
+            // administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // Flexgate is about to deactivate a user about whom a source says "inactive", so this administrator
-                // does not suffice.
+                // If a source says that this administrator is inactive, Flexgate will deactivate them soon. So this
+                // administrator does not count as the remaining one.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;

@@ -1,5 +1,5 @@
 //! Finds idle users: active users whose `TaskRouter` worker has had the same activity for a long time. An idle user
-//! still occupies a Flex seat.
+//! still uses a Flex licence (seat).
 
 use std::collections::BTreeMap;
 

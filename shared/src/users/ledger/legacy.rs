@@ -1,7 +1,7 @@
-//! Converts SCIM data from before the people ledger into a statement.
+//! Converts the SCIM data of versions before 0.2.0, which had no people ledger, into a statement.
 //!
-//! Earlier versions stored a SCIM client's data about a user only in the user's SCIM entry. The first reconciliation
-//! of the user copies this data into the ledger.
+//! Those versions stored a SCIM client's data about a user only in the user's SCIM entry. The first reconciliation of
+//! the user copies this data into the ledger.
 
 use std::collections::BTreeSet;
 

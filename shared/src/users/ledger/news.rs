@@ -1,5 +1,5 @@
-//! The input of the ledger, called news: a source's statement about a person, and the details that identify the
-//! person.
+//! The ledger's input, which the code calls news: a source's statement about a person, with the details that identify
+//! the person.
 
 use std::collections::BTreeSet;
 
@@ -90,8 +90,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // Flexgate handles the requests of these sources in order, so a new statement is later than all earlier
-        // statements of its source.
+        // For these sources, Flexgate handles one request after another. So a new statement is always later than the
+        // earlier statements of its source.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);

@@ -22,7 +22,8 @@ pub const AFTERMATH: Duration = Duration::from_secs(7);
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How often a reconciliation may start. It starts again if another process changes the person meanwhile.
+/// The maximum number of times that a reconciliation may start. It starts again if another process has changed the
+/// person since it began.
 const ROUNDS: usize = 8;
 
 /// A lease: the exclusive right to change a person. The number identifies the holder.
@@ -63,8 +64,9 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the reconciled version. Otherwise reconciles the person again,
-    /// because another process may rely on this.
+    /// Releases the lease if the person still has the version that was reconciled. Otherwise another process has
+    /// changed the person, and may rely on this process to reconcile the change. So this function then reconciles the
+    /// person again before it releases the lease.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -80,7 +82,7 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // The caller gets the first report, which describes the caller's own change.
+                        // Return the first report to the caller, because it describes the caller's own change.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };
@@ -96,7 +98,7 @@ impl Ledger {
     }
 
     /// Reads the person and the Flex user, and updates Flex to match the ledger. Starts again if another process
-    /// changes the person meanwhile. Returns `None` if there is no such person.
+    /// changes the person at the same time. Returns `None` if there is no such person.
     ///
     /// `left` has the same meaning as in [`Ledger::reconcile_member`].
     pub(super) async fn round(

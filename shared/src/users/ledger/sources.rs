@@ -15,10 +15,10 @@ use crate::store::{PersonKey, Stating, Written};
 /// How many people one read from the store returns.
 const BATCH: u32 = 500;
 
-/// How often Flexgate tries to change a person. An attempt fails if another process is changing the person.
+/// The maximum number of attempts at changing a person. An attempt fails if another process is changing the person.
 const TRIES: usize = 5;
 
-/// Counts of the people whom a source's statements describe, and the time of the latest statement.
+/// The number of people whom a source's statements describe, and the time of the latest statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
     /// The number of people about whom the source says something.
@@ -145,7 +145,7 @@ impl Ledger {
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
-            // SCIM data from before the people ledger must be copied first. Otherwise the next sweep would copy it
+            // First copy the SCIM data of versions before 0.2.0 into the ledger. Otherwise the next sweep would copy it
             // later, and SCIM would have a statement about the person again.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {

@@ -11,7 +11,7 @@ use crate::domain::ledger::{
 use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How often Flexgate tries a write. An attempt fails if another process writes the same person first.
+/// The maximum number of attempts at a write. An attempt fails if another process writes the same person first.
 const TRIES: usize = 5;
 
 /// What a new statement changes about a person and in Flex.
@@ -191,7 +191,8 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => Ok(OfNew::Known(Box::new(known))),
-                // A takeover requires that the source sends the exact username.
+                // The source's spelling differs from Flex's. A source can take over a username only by sending it in
+                // Flex's spelling.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }
@@ -211,7 +212,7 @@ impl Ledger {
     }
 
     /// Ends the previous owner's access again after the new owner was stored, because a mint may have bound the
-    /// previous owner meanwhile. A mint that comes even later finds the new owner ([`Ledger::confirm`]).
+    /// previous owner in between. A mint after this point finds the new owner in the ledger ([`Ledger::confirm`]).
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;

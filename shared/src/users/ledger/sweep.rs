@@ -22,8 +22,8 @@ use crate::users::Pages;
 /// How many people one read from the ledger returns.
 const BATCH: u32 = 500;
 
-/// Returns how many people may lose a role or access through one command by default: 20, or 5 % of `users` if that is
-/// more.
+/// Returns the default limit on how many people may lose a role or access through one command: 20, or 5 % of `users` if
+/// that is more.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)
@@ -155,7 +155,8 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex always has users, so an empty list is a mistake of Twilio. It must not empty the index.
+        // Flex always has users, so an empty list is an error of Twilio. The sweep must not remove all users from the
+        // index because of it.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));
@@ -172,7 +173,7 @@ impl Ledger {
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
-        // Idle users come last: if this check fails, the repairs have already been queued.
+        // Check idle users last. If this check fails, the repairs have already been queued.
         if let Some(after) = options.idle_after {
             let idle = self.idle(&workers, began - after, &each_call).await;
             swept.idle = idle.map_err(SweepError::Idle)?;

@@ -20,7 +20,7 @@ pub struct View {
     pub explanation: Option<Explanation>,
     /// Whether Flex shows the desired state. Also true if no source has said anything about the person.
     pub in_step: bool,
-    /// The fields that Flexgate cannot change, as in [`Report::blocked`](super::Report::blocked).
+    /// The fields that differ but that Flexgate cannot change. See [`Report::blocked`](super::Report::blocked).
     pub blocked: Vec<&'static str>,
 }
 

@@ -158,7 +158,7 @@ fn one_line_a_minute_counts_the_refused_requests() {
     let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let counts: Vec<u64> = lines.iter().map(|line| line["refused"].as_u64().unwrap()).collect();
-    // One line for the first refusal, one line after each of two minutes, and one line at the end.
+    // Four lines are expected: one for the first refusal, one after each of two minutes, and one after the flood.
     assert_eq!(counts.len(), 4, "{text}");
     assert_eq!(counts[0], 1);
     // 121 seconds with 500 requests each. The budget admits 300 requests, and 5 for each of the 120 seconds between.

@@ -1,7 +1,7 @@
-//! The HTML page for a person instead of a problem document.
+//! The HTML page that a person sees instead of a problem document.
 //!
 //! Agents read this page, and most of them cannot change anything in Flexgate. So the page says what they can do. The
-//! details for administrators are folded away.
+//! details for administrators are in a collapsed section.
 
 mod settings;
 mod words;
@@ -51,7 +51,8 @@ pub(super) fn render(problem: &Problem, request_id: &str, settings: &PageSetting
 
 fn brand(settings: &PageSettings) -> String {
     let name = settings.name.as_deref().map(|name| format!("<span>{}</span>", escape(name)));
-    // The name stands beside the logo, or else the page says "Flex". So the logo is decoration.
+    // The logo's alternative text is empty, because the logo is only decoration: the page names the company beside the
+    // logo, or else says "Flex".
     let logo = settings.logo.as_ref().map(|url| format!("<img src=\"{}\" alt=\"\">", escape(url.as_str())));
     match (logo, name) {
         (None, None) => String::new(),
@@ -59,7 +60,8 @@ fn brand(settings: &PageSettings) -> String {
     }
 }
 
-/// How long the person should wait, as far as the problem says it.
+/// Returns a sentence that says how long the person should wait. Returns an empty string if loading the page again does
+/// not help, or if the problem names no time.
 fn wait(problem: &Problem, words: &PageWords) -> String {
     match problem.wait_seconds() {
         Some(1) if words.can_reload => " Try again in a second.".to_owned(),
@@ -68,7 +70,8 @@ fn wait(problem: &Problem, words: &PageWords) -> String {
     }
 }
 
-/// The links. The problem's own link comes first. Otherwise the person can load the page again, if that may help.
+/// Returns the links: the problem's own link, or else a link that loads the page again if that may help. A link for
+/// getting help follows.
 fn actions(problem: &Problem, words: &PageWords, settings: &PageSettings) -> String {
     let mut links = String::new();
     if let Some(link) = &problem.parts().link {

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::base::settings::Reader;
 
-/// The longest name, in characters. A longer one does not fit the page.
+/// The maximum length of the name, in characters. A longer name would not fit on the page.
 const LONGEST_NAME: usize = 60;
 
 /// The name, logo and help link on the page.

@@ -1,4 +1,5 @@
-//! What the HTML page says about each kind of problem. The words are for agents, and do not need to know of Flexgate.
+//! The text of the HTML page for each kind of problem. Agents read this text, so it must be clear to people who have
+//! never heard of Flexgate.
 
 use crate::web::page_words::PageWords;
 use crate::web::problem::{Kind, kinds};

@@ -20,7 +20,8 @@ fn changed_attributes_are_sent_and_those_that_are_gone_are_emptied() {
             false,
             Some(json!({"language.string": "fr", "level.int": 0})),
         ),
-        // Twilio makes a new worker for a reactivated user, who has none of the attributes.
+        // For a reactivated user, Twilio makes a new worker without attributes. So all attributes are sent, and none is
+        // emptied.
         (sent.clone(), Some(sent.clone()), true, Some(sent.clone())),
         (json!({"language.string": "fr"}), Some(sent.clone()), true, Some(json!({"language.string": "fr"}))),
     ];

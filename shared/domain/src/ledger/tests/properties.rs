@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add no role outside a mint, and this test does not mint. So it withdraws no claims.
+        // This test does not mint, and outside a mint, claims add no role. So this test skips the withdrawal of claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());

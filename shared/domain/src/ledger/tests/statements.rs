@@ -1,4 +1,4 @@
-//! Tests of one source's statement: how its moments compare, and what it says on the whole.
+//! Tests the statement of one source: how its moments compare, and which value wins.
 
 use time::Duration;
 

@@ -68,7 +68,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Follows the pointers with the partition key `pointer_pk`. Returns their SCIM entries, ordered by id. A pointer may be outdated, so the caller must check each entry.
+    /// Reads the pointers with the partition key `pointer_pk`, and returns the SCIM entries to which they lead, ordered
+    /// by id. A pointer may be outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;

@@ -1,11 +1,12 @@
-//! SCIM groups in DynamoDB. A group has one head with its own data, and several buckets with its members. All heads
-//! share one partition key and are sorted by id.
+//! SCIM groups in DynamoDB. A group consists of a head item with the group's own data, and several items with its
+//! members, the buckets. All heads share one partition key and are sorted by id.
 //!
-//! One transaction writes the head and the changed buckets. The head records each bucket's version, so a reader
-//! notices a write between the reads of the items.
+//! One transaction writes the head and the changed buckets. The head records the version of each bucket. So a reader
+//! notices if another process writes the group between the reads of the head and the buckets.
 //!
-//! Each user has one item, the mark, that lists the user's groups. When a user joins a group, the mark is written
-//! before the group. Nothing is ever removed from a mark, so it can list former groups, which does no harm.
+//! Each user has one more item, called the mark, which lists the user's groups. When a user joins a group, the mark is
+//! written before the group. Nothing is ever removed from a mark. It may therefore list groups that the user has left,
+//! and readers check each group.
 
 use std::collections::{BTreeMap, BTreeSet};
 

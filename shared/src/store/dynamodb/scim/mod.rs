@@ -19,8 +19,8 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// Returns the form of a name in the keys of version 0.2.0, which did not compose Unicode characters. `None` if the
-/// form is the same today.
+/// Returns the name in the form of version 0.2.0, whose keys contain names without Unicode composition. Returns `None`
+/// if both forms are equal.
 fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
@@ -115,8 +115,8 @@ impl ScimStore for DynamoStore {
                 .update_expression(
                     "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
                 )
-                // If the answer to this request is lost, the SDK sends it again. So the condition also accepts the
-                // current holder.
+                // If the answer to this request is lost, the SDK repeats the request. So the condition must also accept
+                // the same holder.
                 .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
                 .expression_attribute_values(":until", seconds(until))
                 .expression_attribute_values(":now", seconds(now))
@@ -168,7 +168,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Two items suffice, because the first one is nearly always a page mark that has not expired.
+                // Read only two items. The first one is nearly always a page mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
