@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The time limit for one request. Meanwhile, events of other sources wait.
+/// The time limit for one request. It is short, because events of other sources wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The maximum size of an answer, in bytes.

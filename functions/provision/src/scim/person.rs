@@ -26,7 +26,7 @@ pub(super) struct Person {
     pub(super) view: View,
 }
 
-/// The name under which the SCIM store keeps a deleted user's `externalId`.
+/// The key under which the SCIM store keeps the `externalId` of a deleted user.
 pub(super) const LEFT_AS: &str = "leftAs";
 
 /// The attributes that Flexgate stores in the client's own form.

@@ -217,7 +217,7 @@ async fn r54_composed_and_decomposed_spellings_are_one_name() {
         let list = scim.get(&format!("/Users?filter={}", encoded(&format!("userName eq \"{name}\"")))).await.is(200);
         assert_eq!(list["Resources"][0]["id"], made["id"], "{name:?}");
     }
-    // Another Unicode form of the same username is no new username.
+    // The same username in another Unicode form does not count as a new username.
     let path = format!("/Users/{}", made["id"].as_str().unwrap());
     scim.send("PUT", &path, body(decomposed)).await.is(200);
     scim.send("POST", "/Groups", json!({ "displayName": "Caf\u{e9}" })).await.is(201);
@@ -240,7 +240,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // A process that died had begun to create the user.
+    // Another process began to create the user, and then died.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });

@@ -52,7 +52,7 @@ async fn a_membership_of_before_ends_and_takes_its_role_along() {
     let path = group(&scim, &[&ada, &grace]).await;
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
     assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
-    // Grace also has the role for another reason, so she keeps it.
+    // SCIM also gave the role to Grace directly, so she keeps it.
     assert_eq!(scim.world.twilio_user_of(grace.as_str()).await.unwrap()["roles"], json!(["agent", "supervisor"]));
 }
 

@@ -9,7 +9,7 @@ use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
-/// Up to this length, comparing values one by one is faster than building a set.
+/// For lists up to this length, comparing the values one by one is faster than building a set.
 const FEW: usize = 8;
 
 /// The kind of an operation.

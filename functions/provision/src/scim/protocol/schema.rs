@@ -97,8 +97,8 @@ pub struct Attribute {
     pub mutability: Mutability,
     /// The allowed values. If empty, every value is allowed.
     pub canonical: Vec<&'static str>,
-    /// Whether a JSON text may contain the value. Entra may write a role as `{"id": "…", "value": "agent",
-    /// "displayName": "Agent"}`.
+    /// Whether the client may send the value inside a text that contains JSON. Entra may send the role `agent` as the
+    /// text `{"id": "…", "value": "agent", "displayName": "Agent"}`.
     pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
@@ -140,7 +140,7 @@ impl Attribute {
         self
     }
 
-    /// Accepts a JSON text around the value. See [`Attribute::json_text`].
+    /// Allows the client to send the value inside a text that contains JSON. See [`Attribute::json_text`].
     pub(crate) fn or_json_text(mut self) -> Self {
         self.json_text = true;
         self

@@ -170,7 +170,7 @@ impl Model {
         }
     }
 
-    /// Returns the differences between the resource and Flex. For an inactive user, compares only the activity, because
+    /// Returns the differences between the resource and Flex. For an inactive user, compares only `active`, because
     /// Flex gets all other changes at the reactivation.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);
