@@ -154,8 +154,8 @@ impl App {
         };
         let this = Try::new(id, &message, attempts);
         if attempts > self.tries.limit {
-            // The last allowed try makes a failed message a dead letter itself. It could not do so if it ended the
-            // process.
+            // Normally, the last allowed try makes the message a dead letter. A try that ends the process cannot do
+            // that, so Flexgate does it at the next delivery.
             let reason = "its tries ended without a result, like those of a message that ends the process";
             this.dead(reason);
             return Handled::Dead(reason.to_owned());

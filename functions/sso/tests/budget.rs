@@ -144,7 +144,8 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     assert_eq!(status(&function, &validate).await, 429);
 }
 
-/// One person at the office opens a hostile page.
+/// One person in the office opens a hostile page. The page's requests must not use up the failures that the office's
+/// address may cause.
 #[tokio::test]
 async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
     let world = World::on_one_clock().await;
@@ -155,7 +156,7 @@ async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
         event("GET", "/sso/default/callback", "192.0.2.1", &all)
     };
     use_up(&function, &browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe" }))).await;
-    // The callback itself comes from another site, as a whole page.
+    // The genuine callback also comes from another site, but as a navigation of the whole page.
     let callback = browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "document" }));
     assert_eq!(status(&function, &callback).await, 400);
 
@@ -215,7 +216,7 @@ async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     for other in ["198.51.100.2", "2001:db8::1", "not an address"] {
         assert_eq!(status(&function, &from(other)).await, 400, "{other}");
     }
-    // Without a CDN in the settings, a client cannot name itself.
+    // Without a CDN in the settings, Flexgate ignores the header that contains the client's address.
     let direct = self::function(&world, &[]);
     let named = |client: &str| {
         let headers = json!({ "x-flexgate-client": client, "content-type": "text/plain" });

@@ -70,7 +70,7 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message about the end of a group or a directory. `said` is the whole event. If the event lacks its id or
+    /// Adds a message that a group or a directory was deleted. `said` is the whole event. If the event lacks its id or
     /// its time, adds a dead letter with `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());

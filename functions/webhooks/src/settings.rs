@@ -51,7 +51,7 @@ impl WebhookSettings {
     /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (sources, signals) = reader.optional(VARIABLE, sources)?.unwrap_or_default();
-        // Signals are signed with the sender's published keys, so they need no secret.
+        // Signals need no secret, because the sender signs them with its published keys.
         if sources.is_empty() {
             return Some(Self { signals, ..Self::default() });
         }
@@ -218,8 +218,8 @@ pub enum EventMeaning {
     /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, and the event omits how. A setting cannot choose this meaning, because only sources with
-    /// a look-up use it.
+    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only
+    /// sources with a look-up use it.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.
@@ -251,7 +251,7 @@ struct SourceDocument {
 }
 
 impl SourceDocument {
-    /// Returns the kind in the settings, or the kind after which the source is named.
+    /// Returns the kind in the settings. If there is none, the source's name is the kind.
     fn kind(&self, name: &SourceName) -> Result<AnyKind, SourceFault> {
         let named = || serde_json::from_value(serde_json::Value::from(name.as_str())).map_err(|_| SourceFault::Kind);
         self.kind.map_or_else(named, Ok)

@@ -24,7 +24,7 @@ pub(super) struct Patched {
     pub(super) active: Option<bool>,
     /// The roles that the patch names.
     pub(super) roles: RoleSet,
-    /// The fields that the patch sets, with the names that [`flexgate::users::ledger::Report::blocked`] uses.
+    /// The fields that the patch sets, with the names that the ledger's `Report::blocked` uses.
     pub(super) fields: Vec<&'static str>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<
     if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
 }
 
-/// Returns the names of the statement's fields, as [`flexgate::users::ledger::Report::blocked`] spells them.
+/// Returns the names of the statement's fields, as the ledger's `Report::blocked` spells them.
 pub(super) fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -15,8 +15,8 @@ const FRESH: Duration = Duration::minutes(5);
 /// How long Flexgate uses a cached configuration while Twilio is not available.
 const STALE: Duration = Duration::hours(1);
 
-/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting SSO
-/// up at this moment.
+/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting
+/// SSO up at this moment.
 const NONE_FRESH: Duration = Duration::seconds(10);
 /// After a failure, Flexgate serves a stale configuration for this long before it asks Twilio again.
 const PAUSE: Duration = Duration::seconds(5);

@@ -1,4 +1,4 @@
-//! What a request says about its browser, for the record of the session.
+//! What Flexgate records about the browser that signs in.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -55,11 +55,12 @@ impl StoredAddress {
     }
 }
 
-/// Returns the family of the browser that sends this `User-Agent`. The versions and the machine are left out, because
-/// administrators need to tell browsers apart, and not to recognise a person.
+/// Returns the family of the browser that sends this `User-Agent`. Leaves out the version and the machine:
+/// administrators must be able to tell browsers apart, but not to recognise a person.
 #[must_use]
 pub fn browser_family(user_agent: &str) -> &'static str {
-    // Most browsers also name the browsers whose pages they can show, so the order counts.
+    // Most browsers also name older browsers in their `User-Agent`, for compatibility. So the more specific names come
+    // first.
     const FAMILIES: [(&str, &str); 12] = [
         ("Edg/", "Edge"),
         ("EdgA/", "Edge"),

@@ -1,4 +1,5 @@
-//! Case R91: the error pages that agents see. The text is for agents, and the details for administrators are folded away.
+//! Tests the error pages that agents see (case R91). The text is for agents. Details for administrators are folded
+//! away.
 
 use flexgate_test_support::{Browser, Reply};
 

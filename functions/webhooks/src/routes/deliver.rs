@@ -110,7 +110,7 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    // Only a sender's mistake becomes a note. The log contains Flexgate's own failures.
+    // Store a note only about a mistake of the sender. Flexgate's own failures are in the log.
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {

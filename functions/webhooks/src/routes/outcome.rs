@@ -34,7 +34,7 @@ impl App {
         self.note(self.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
     }
 
-    /// Counts and logs an ignored event that may change who has access, and stores a note about it.
+    /// Counts and logs an ignored event that may change who has access, and stores a note about it for administrators.
     pub(crate) async fn note_ignored(&self, name: &SourceName, kind: &str, row: &Row, context: &Context) {
         telemetry::ignored_event();
         if self.note(self.about(name, Noted::Ignored, kind, "ignored", row.text)).await {

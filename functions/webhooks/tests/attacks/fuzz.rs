@@ -103,7 +103,7 @@ fn check(cases: u32, bodies: impl Strategy<Value = Vec<u8>>) {
         })
         .unwrap();
     accepted += runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap();
-    // No accepted event may stay in the queue.
+    // Flexgate must process every accepted event, so none may stay in the queue.
     runtime.block_on(hooks.settle());
     assert_eq!(runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap(), 0, "of {accepted}");
 }

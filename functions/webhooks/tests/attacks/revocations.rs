@@ -121,7 +121,7 @@ async fn g15_unknown_foreign_and_unsupported_subjects_get_an_answer_of_their_own
         let reply = hooks.post("logout", &[("content-type", kind), ("authorization", &bearer)], body).await;
         assert_eq!(reply.status.as_u16(), status, "{kind}");
     }
-    // A session that only the username leads to ends, although nobody is known.
+    // Flexgate does not know this person, but records the end of the sessions under the username.
     hooks.settle().await;
     let key =
         flexgate::store::EndingKey::Username("nobody@example.com".parse::<flexgate::domain::Username>().unwrap().key());
