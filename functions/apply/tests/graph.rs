@@ -1,4 +1,5 @@
-//! Tests the look-up at Microsoft Graph (case R65). One server plays Microsoft's sign-in and Graph.
+//! Tests the look-up at Microsoft Graph (case R65 of the attack register). One server plays Microsoft's sign-in and
+//! Graph.
 
 #![expect(clippy::disallowed_types, reason = "the server stands for Microsoft, not for Flexgate")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]

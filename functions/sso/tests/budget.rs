@@ -1,4 +1,5 @@
-//! Tests each client's budget of failures, and a CDN in front, with client addresses from API Gateway's events.
+//! Tests how many failures each client may cause (its budget of failures), directly and behind a CDN. API Gateway's
+//! events contain the client's address.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -144,8 +145,8 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     assert_eq!(status(&function, &validate).await, 429);
 }
 
-/// One person in the office opens a hostile page. The page's requests must not use up the failures that the office's
-/// address may cause.
+/// One person in the office opens a hostile page. The page's requests must not use up the budget of failures of the
+/// office's address.
 #[tokio::test]
 async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
     let world = World::on_one_clock().await;

@@ -31,8 +31,8 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_ORPHAN_DAYS`: the age at which a Flex user without any source's statement is deactivated. `None` means
-    /// never.
+    /// `FLEXGATE_ORPHAN_DAYS`: the age at which Flexgate deactivates a Flex user about whom no source has made a
+    /// statement. `None` means never.
     pub orphans_after: Option<time::Duration>,
     /// `FLEXGATE_IDLE_DAYS`: an active user counts as idle if their worker's activity has not changed for this long.
     /// `None` turns the count off.

@@ -141,7 +141,7 @@ impl App {
     }
 }
 
-/// Returns the secrets with which a source proves its deliveries.
+/// Returns the secrets that authenticate the source's deliveries.
 fn usable<'s>(
     name: &SourceName,
     source: &ConfiguredSource,

@@ -120,8 +120,7 @@ pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // A number of at least this size counts milliseconds. As seconds, the number would mean the year 5138 or
-            // later.
+            // A number of at least this size is in milliseconds. In seconds, it would mean the year 5138 or later.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

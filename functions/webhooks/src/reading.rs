@@ -35,7 +35,7 @@ pub(crate) struct Reading<'r> {
     pub(crate) ignored: usize,
     /// Ignored events that may change who has access: the event type and its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
-    /// The number of items without a valid proof.
+    /// The number of items without the source's secret.
     pub(crate) dropped: usize,
 }
 

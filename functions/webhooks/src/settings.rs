@@ -1,5 +1,5 @@
 //! Reads `FLEXGATE_WEBHOOKS`, a JSON object with one member per source. A member's name is the last part of the
-//! source's address. `docs/webhooks.md` describes every field.
+//! source's URL. `docs/webhooks.md` describes every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ impl Settings {
 pub struct WebhookSettings {
     /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
     pub secret_id: String,
-    /// `FLEXGATE_WEBHOOKS`: the sources that prove deliveries with a secret.
+    /// `FLEXGATE_WEBHOOKS`: the sources that authenticate deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
     /// `FLEXGATE_WEBHOOKS`: the sources that send signed signals.
     pub signals: BTreeMap<SourceName, SignalSettings>,
@@ -89,7 +89,7 @@ fn sources(text: &str) -> Result<Sources, String> {
     Ok((sources, signals))
 }
 
-/// The kind of a source. Each kind has its own proofs and event formats.
+/// The kind of a source. The kinds differ in how they authenticate deliveries, and in their event formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

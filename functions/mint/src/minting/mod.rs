@@ -65,7 +65,7 @@ pub struct Minted {
     discarded: bool,
 }
 
-/// The end of an audit event's reason if Twilio minted a token that nobody received.
+/// The text after an audit event's reason if Twilio minted a token that nobody received.
 pub const DISCARDED: &str = ", a token minted meanwhile was discarded";
 
 impl fmt::Display for Minted {

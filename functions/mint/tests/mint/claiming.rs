@@ -1,4 +1,4 @@
-//! Tests which Flex users an issuer may claim: M29 and R31 of the attack register.
+//! Tests which Flex users an issuer may claim (M29 and R31 of the attack register).
 
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId, Identity};

@@ -75,7 +75,7 @@ impl Gate {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Starts a second process with its own memory and the same store file. Returns its address.
+    /// Starts a second process with its own memory and the same store file. Returns the URL of that process.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());

@@ -1,5 +1,4 @@
-//! Tests that nobody can mint with a token that is older than the end of the person's sessions. The identity system has
-//! ended the sessions.
+//! Tests that a token mints nothing if an identity system has ended the person's sessions since the token was issued.
 
 use flexgate::domain::{Identity, Username};
 use flexgate::store::EndingKey;

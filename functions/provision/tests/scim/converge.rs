@@ -1,5 +1,5 @@
-//! Tests failures between the write to Twilio and the write to the store (case C16). A retry of the request must reach
-//! the right state.
+//! Tests failures between the write to Twilio and the write to the store (case C16 of the attack register). A retry of
+//! the request must reach the right state.
 
 use serde_json::{Value, json};
 

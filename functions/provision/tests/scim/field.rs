@@ -1,4 +1,5 @@
-//! Tests requests that identity systems really send (cases R43, R44, R47, R48, R51, R54, R55 and R56).
+//! Tests requests that identity systems really send (cases R43, R44, R47, R48, R51, R54, R55 and R56 of the attack
+//! register).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::store::scim::Work;
@@ -159,7 +160,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A JSON text without a role is refused. The error quotes none of the text.
+    // A string with JSON but without a role is refused. The error quotes nothing from the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);

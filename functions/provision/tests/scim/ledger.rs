@@ -1,4 +1,5 @@
-//! Tests SCIM under the rules of the people ledger (cases R40, R42 and R70), and how Flexgate knows who gave a role.
+//! Tests SCIM under the rules of the people ledger, and how Flexgate records who gave a role (cases R40, R42 and R70 of
+//! the attack register).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -208,7 +209,7 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
     let roles_too = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    // A repetition is refused too, although the ledger already has the statement.
+    // A repeated request is refused too, although the ledger already has the statement.
     for _ in 0..2 {
         let refused = scim.patch(&path, roles_too.clone()).await;
         assert!(refused.body["detail"].as_str().unwrap().contains("roles"), "{}", refused.body);

@@ -1,4 +1,4 @@
-//! Tests SCIM while its secret contains no token, as in a new deployment (R77).
+//! Tests SCIM while its secret contains no token, as in a new deployment (case R77 of the attack register).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

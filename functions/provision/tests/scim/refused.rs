@@ -1,4 +1,4 @@
-//! Tests requests that Flexgate must refuse (C1, C3, C5, C8, C9, C11 to C13, C15 and C17).
+//! Tests requests that Flexgate must refuse (C1, C3, C5, C8, C9, C11 to C13, C15 and C17 of the attack register).
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;

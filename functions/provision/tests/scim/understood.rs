@@ -1,4 +1,5 @@
-//! Tests how Flexgate reads what identity systems write (C4, C6, C7 and C14), and the mapping to Flex.
+//! Tests how Flexgate interprets the requests of identity systems (C4, C6, C7 and C14 of the attack register), and how
+//! it maps them to Flex.
 
 use flexgate_test_support::Log;
 use http::HeaderValue;

@@ -1,4 +1,4 @@
-//! The addresses to which a browser can go after sign-in.
+//! Return addresses: the URLs and paths to which a browser can go after sign-in.
 
 use url::Url;
 

@@ -17,7 +17,7 @@ pub struct Visitor {
     pub browser: Option<&'static str>,
 }
 
-/// `FLEXGATE_SESSION_ADDRESS`: what Flexgate stores of the address from which somebody signs in.
+/// `FLEXGATE_SESSION_ADDRESS`: which part of the client's IP address Flexgate stores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StoredAddress {
     /// The network: 24 bits of an IPv4 address, or 48 bits of an IPv6 address.
@@ -45,7 +45,7 @@ impl FromStr for StoredAddress {
 }
 
 impl StoredAddress {
-    /// Returns the part of the address to store.
+    /// Returns the part of the IP address to store.
     #[must_use]
     pub fn of(self, address: IpAddr) -> String {
         match self {

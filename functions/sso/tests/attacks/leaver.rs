@@ -1,5 +1,5 @@
-//! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates the Flex
-//! user.
+//! Tests that a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates the Flex
+//! user (case R92 of the attack register).
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, FlexUserSid};

@@ -8,7 +8,7 @@ use time::Duration;
 
 use crate::{SESSION, at_callback, exchanges, fresh, signed_in, with_parameter};
 
-/// Replaces the profile in the callback's address and in its `state`, but keeps the login's number.
+/// Replaces the profile in the callback's URL and in its `state`, but keeps the login's number.
 fn readdressed(callback: &str, profile: &str) -> String {
     let query = callback.split_once('?').unwrap().1;
     let state = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();

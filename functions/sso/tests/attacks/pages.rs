@@ -1,5 +1,5 @@
-//! Tests the error pages that agents see (case R91). The text is for agents. Details for administrators are folded
-//! away.
+//! Tests the error pages that agents see (case R91 of the attack register). The text is for agents. Details for
+//! administrators are folded away.
 
 use flexgate_test_support::{Browser, Reply};
 

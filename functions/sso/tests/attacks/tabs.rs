@@ -280,7 +280,7 @@ async fn r13_a_login_that_fails_or_of_another_browser_ends_nothing() {
     let declined = browser.authenticate(&world, &authorize, None).await;
     assert_eq!(browser.get(&declined).await.problem(), (403, "login_refused".into()));
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // The person goes back after declining, and signs in.
+    // After declining, the person goes back and signs in.
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
     assert_eq!(browser.get(&callback).await.status, 303);
 }

@@ -11,7 +11,7 @@ use crate::catalogue::Row;
 /// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
-/// How many events of a delivery were queued, ignored, and dropped without a proof.
+/// How many events of a delivery were queued, ignored, and dropped because they did not contain the secret.
 pub(crate) struct Counts {
     pub(crate) accepted: usize,
     pub(crate) ignored: usize,

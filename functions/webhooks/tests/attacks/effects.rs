@@ -1,4 +1,4 @@
-//! Tests the effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15).
+//! Tests the effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15 of the attack register).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -270,7 +270,7 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
         // This event names only a role that Flexgate cannot give. So the person loses the role from the first event,
-        // and gets the default role (R62).
+        // and gets the default role (case R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),

@@ -1,5 +1,5 @@
-//! Tests attacks on webhooks (W1–W16, and G1–G15 for signals), with the real router, queue and consumer and a simulated
-//! Twilio.
+//! Tests attacks on webhooks (W1 to W16 of the attack register, and G1 to G15 for signals). The router, the queue and
+//! the consumer are real, and Twilio is simulated.
 
 #![expect(
     clippy::unwrap_used,

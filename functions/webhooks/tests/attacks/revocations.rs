@@ -1,4 +1,4 @@
-//! Tests forged, wrong and repeated requests to end a person's sessions (attacks G13 to G15).
+//! Tests forged, wrong and repeated requests to end a person's sessions (attacks G13 to G15 of the attack register).
 
 use time::Duration;
 

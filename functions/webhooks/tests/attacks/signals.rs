@@ -1,4 +1,5 @@
-//! Tests forged, wrong and repeated security events (attacks G1 to G12). The simulated identity provider signs them.
+//! Tests forged, wrong and repeated security events (attacks G1 to G12 of the attack register). The simulated identity
+//! provider signs the events.
 
 use flexgate::domain::FlexUserSid;
 use flexgate::store::{EndingKey, Lane, Message, Session, SessionKey, SessionOrigin};
@@ -313,7 +314,7 @@ async fn g12_while_the_keys_cannot_be_fetched_the_transmitter_must_try_again() {
     world.write_secret("webhook-secrets", &secrets());
     let issuer = world.simulator.issuer();
     let mut sources = sources();
-    // The simulator has no transmitter at this address.
+    // The simulator has no transmitter at this URL.
     let elsewhere = format!("{issuer}/elsewhere");
     sources["signals"] = json!({ "kind": "ssf", "transmitter": elsewhere, "audience": AUDIENCE });
     let hooks = Hooks::over(world, &sources).await;

@@ -1,4 +1,4 @@
-//! Tests forged deliveries (attacks W1, W2, W3 and W12), and proofs other than signatures.
+//! Tests forged deliveries (attacks W1, W2, W3 and W12 of the attack register), and authentication without signatures.
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 

@@ -1,4 +1,5 @@
-//! Tests the function on Lambda while a source has no usable secret, as in a new deployment (W16).
+//! Tests the function on Lambda while a source has no usable secret, as in a new deployment (attack W16 of the attack
+//! register).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

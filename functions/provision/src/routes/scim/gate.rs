@@ -85,7 +85,7 @@ pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 impl ExternalId {
     /// Reads `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        // Some identity systems use an e-mail address as `externalId`. A note must not contain an address.
+        // Some identity systems use an e-mail address as `externalId`. A note must not contain an e-mail address.
         let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
         if let Some(id) = id {
             self.0.get_or_init(|| id.into());
