@@ -82,7 +82,7 @@ fn group(message: &SqsMessage) -> &str {
     message.attributes.get("MessageGroupId").map(String::as_str).unwrap_or_default()
 }
 
-/// Returns how often SQS has delivered the message, including this time.
+/// Returns how many times SQS has delivered the message, including this time.
 fn received(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }

@@ -48,7 +48,7 @@ impl EventApplier {
         Self { ledger, provisioning, history, allowed_roles }
     }
 
-    /// Reads the Twilio credential ahead of the first event.
+    /// Reads the Twilio credential before the first event.
     pub(crate) async fn prewarm(&self, deadline: Deadline) {
         self.provisioning.prewarm(deadline).await;
     }

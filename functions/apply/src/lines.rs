@@ -159,7 +159,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// Records that a message in a foreign format became a dead letter.
+/// Records that a message in an unknown format became a dead letter.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

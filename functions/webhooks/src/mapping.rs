@@ -37,7 +37,7 @@ impl Mapping {
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
-    /// Returns the text of the field. A number becomes its decimal digits.
+    /// Returns the field as a string. A number becomes its decimal digits.
     pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

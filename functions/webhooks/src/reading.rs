@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages from one delivery, and the number of items that became no message.
+/// The messages from one delivery, and the numbers of items that led to no message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -99,7 +99,7 @@ impl<'r> Reading<'r> {
         self.messages.push(message);
     }
 
-    /// Adds a dead letter for an item in an undocumented format.
+    /// Adds a dead letter for an item in an unexpected format.
     pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
         let message = self.unreadable(None, reason.to_owned(), said);
         self.messages.push(message);

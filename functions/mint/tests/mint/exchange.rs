@@ -1,4 +1,4 @@
-//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons of refusals.
+//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals.
 
 use std::time::Duration;
 

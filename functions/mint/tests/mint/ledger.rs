@@ -241,7 +241,7 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // A token without a name says nothing about the name. An unverified e-mail address is ignored.
+    // Without a name in the token, the name from the API applies. An unverified e-mail address is ignored.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));

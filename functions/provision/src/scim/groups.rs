@@ -54,7 +54,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Builds the value without a request to Twilio or the store. `users` gives access to the members.
+    /// Creates the service for groups. Sends no request to Twilio or the store. `users` gives access to the members.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }

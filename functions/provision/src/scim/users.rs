@@ -52,7 +52,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Builds the value without a request to Twilio or the store. `base` is the beginning of the users' URLs.
+    /// Creates the service for users. Sends no request to Twilio or the store. `base` is the beginning of the users'
+    /// URLs.
     #[must_use]
     pub fn new(
         base: String,
@@ -146,7 +147,7 @@ impl Users {
         if let Some(entry) =
             existing.as_ref().filter(|person| person.is_gone()).and_then(|person| person.entry.as_ref())
         {
-            // A write to a group may have added the user while the user was being deleted.
+            // A write to a group may have added the user while the user was being deleted. End such memberships.
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
@@ -158,7 +159,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Twilio keeps the spelling of an existing username.
+            // Use the spelling of an existing username, because Twilio keeps that spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -341,7 +342,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Stores the attributes in the client's own form. Returns false if another write came first.
+    /// Stores the attributes as the client wrote them. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,

@@ -83,7 +83,8 @@ async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
     let scim = scim().await;
     let ada = user(&scim, "ada", &["agent"], json!([]), true).await;
-    // The user is active in Flex again. The ledger must still contain SCIM's statement that the person is inactive.
+    // SCIM deleted this user, but the user is active in Flex. The ledger must still contain SCIM's statement that the
+    // person is inactive.
     let platform = scim.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
     scim.get(&format!("/Users/{ada}")).await.is(200);

@@ -206,7 +206,7 @@ async fn complete(
             let declined = app.sign_in.declined(profile, logins, state, Decline::of(error), context.deadline);
             Err(declined.await)
         }
-        // The callback has no login, for example because the identity provider started the sign-in.
+        // The callback belongs to no login, for example because the identity provider started the sign-in.
         _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
     let Failed { error, spent } = match completed {

@@ -49,8 +49,8 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     cookies
 }
 
-/// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio returns the
-/// browser by a cross-site navigation.
+/// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends the
+/// browser back by a cross-site navigation.
 pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
     set(&id.cookie_name(), value, LOGIN_LIFETIME)
 }

@@ -42,7 +42,7 @@ impl SignIn {
         let sso = &self.parts.sso;
         let exchanged = sso.exchange(&profile.sid, unverified_code, &login.code_verifier, &login.nonce, deadline).await;
         let tokens = exchanged.map_err(|error| match error {
-            // The SSO settings in the Console are wrong. The error says nothing about the code.
+            // The SSO settings in the Console are wrong. The code itself may be valid.
             TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. }) => error.into(),
             TwilioError::Refused(_) | TwilioError::NotFound(_) if found.has_others => CallbackError::Mixed(error),
             TwilioError::Refused(_) | TwilioError::NotFound(_) => CallbackError::Rejected(error),
@@ -115,8 +115,8 @@ impl SignIn {
     /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
     /// user.
     ///
-    /// This check follows the insertion of the session. So a simultaneous deactivation is either noticed here or ends
-    /// the session.
+    /// This check runs after the session is inserted. So if the person is deactivated at the same time, either this
+    /// check notices it, or the deactivation ends the session.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
         match self.is_inactive(&info.flex_user_sid, info.username.as_deref()).await {
             Ok(false) => Ok(()),

@@ -28,7 +28,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 pub(super) struct Configured {
     pub(super) profile: SsoProfile,
     latest: RwLock<Option<Answered>>,
-    /// Held while a request to Twilio is under way. The value is the time of the last failure.
+    /// A request locks this mutex while it reads the configuration from Twilio. The value is the time of the last
+    /// failure.
     flight: Mutex<Option<OffsetDateTime>>,
 }
 

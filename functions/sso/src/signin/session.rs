@@ -235,7 +235,7 @@ impl SignIn {
                 self.end_session(&session.key).await?;
                 return Err(Fault::from(TwilioError::Foreign).into());
             }
-            // The SSO settings in the Console have a mistake. This says nothing about the refresh token.
+            // The SSO settings in the Console have a mistake. The refresh token itself may be valid.
             Err(error @ TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. })) => {
                 return self.serve_the_good(session, tokens, keys, until, error.into()).await;
             }

@@ -27,7 +27,7 @@ pub enum StoredAddress {
     Full,
 }
 
-/// The text is not one of the settings.
+/// The setting has neither of the allowed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be network or full")]
 pub struct StoredAddressError;

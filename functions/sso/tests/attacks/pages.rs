@@ -14,7 +14,7 @@ fn parts(reply: &Reply) -> (&str, &str) {
     body.split_once("<details>").unwrap()
 }
 
-/// Asserts that the page has this title and tone, and that the code is only in the details.
+/// Asserts that the page has this title and this attribute `data-tone`, and that the code is only in the details.
 fn assert_page(reply: &Reply, title: &str, tone: &str, code: &str) {
     let (seen, details) = parts(reply);
     assert!(seen.contains(&format!("<h1 class=\"title\">{title}</h1>")), "{seen}");

@@ -23,7 +23,7 @@ pub(crate) enum Read {
     Ignored(String, Option<&'static Row>),
 }
 
-/// Why a token cannot be read, although its signature is right.
+/// Why a token cannot be read, although its signature is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SetFault {
     #[error("the claim jti must have 1 to 256 bytes and no control characters")]

@@ -298,7 +298,8 @@ async fn g11_a_token_without_id_or_time_or_from_the_future_is_refused() {
     ] {
         hooks.refuses(&changes, "invalid_request").await;
     }
-    // A fast clock, or a time in the future, must not end sessions that begin later.
+    // An event may be dated in the future, for example because the transmitter's clock is fast. It must not end
+    // sessions that begin later than now.
     let ahead = json!({ format!("{CAEP}/session-revoked"): { "event_timestamp": hooks.now() + 86_400 } });
     assert_eq!(hooks.push(hooks.set(&json!({ "iat": hooks.now() + 60, "events": ahead })).await).await.status, 202);
     hooks.settle().await;

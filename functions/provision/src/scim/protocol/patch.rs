@@ -262,7 +262,7 @@ fn selects_values(key: &str) -> bool {
 }
 
 /// Changes the list values that match the filter in the key. Without a match, creates the value that the filter
-/// describes, because a replace without a path also adds (RFC 7644 §3.5.2.3).
+/// describes, because a `replace` without a path also adds missing values (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
     document: &mut Document,
@@ -287,7 +287,7 @@ fn selected_by_key(
     }
 }
 
-/// Adds one key of the client's resource to `document`.
+/// Applies one key of the client's resource, with its value, to `document`.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
     if selects_values(key) {
         return selected_by_key(schema, document, key, Op::Replace, value);
@@ -383,7 +383,7 @@ fn without_duplicates(schema: &Schema, before: &Document, document: &mut Documen
     }
 }
 
-/// A new primary value replaces the previous one: only one value keeps the flag (RFC 7644 §3.5.2).
+/// If a change makes a value primary, the previous primary value is no longer primary (RFC 7644 §3.5.2).
 fn one_primary(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in with_primary(schema) {
         let Some(Value::Array(values)) = document.get_mut(&attribute.name) else { continue };

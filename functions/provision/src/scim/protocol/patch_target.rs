@@ -244,8 +244,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Returns a function that tests whether the filter selects a value. A filter that only names values becomes a hash
-    /// set, because both the filter and the group may be long.
+    /// Returns a function that tests whether the filter selects a value. Turns a filter that only lists values into a
+    /// hash set, because both the filter and the group may be long.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {
