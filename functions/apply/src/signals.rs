@@ -57,8 +57,8 @@ impl Signals {
         }
         let mut applied =
             Applied { outcome: Outcome::NoUser, user: None, dropped_roles: Vec::new(), blocked: Vec::new() };
-        // Usually, this is one Flex user. If the identity and the username belong to different people, there are
-        // several. The statement then applies to each of them.
+        // `found` usually contains one Flex user. If the identity and the username in the signal belong to different
+        // people, `found` contains several Flex users, and the statement applies to each of them.
         let users: Vec<_> = found.users.iter().cloned().map(Some).collect();
         let users = if users.is_empty() { vec![None] } else { users };
         for user in users {

@@ -71,7 +71,7 @@ async fn r75_an_address_that_sends_garbage_is_refused_and_no_other() {
     assert_eq!(log.text(), "", "one line a minute is enough");
     drop(log);
 
-    // A client cannot choose its address with a header.
+    // A client cannot choose its IP address with a header.
     let headers = json!({ "content-type": "text/plain", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &headers)).await, 429);
     // The refusal affects neither other clients nor other routes, nor preflight requests.
@@ -205,7 +205,7 @@ async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
 async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     let world = World::on_one_clock().await;
     let function = function(&world, &[("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
-    // Every request comes from the same address of the CDN.
+    // Every request comes from the same IP address of the CDN.
     let from = |client: &str| {
         let headers = json!({
             "x-flexgate-cdn": "not-a-word-in-a-log", "x-flexgate-client": client, "content-type": "text/plain",

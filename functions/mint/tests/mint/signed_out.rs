@@ -1,4 +1,5 @@
-//! Tests that a token mints nothing if an identity system has ended the person's sessions since the token was issued.
+//! Tests that nobody can mint with a token if an identity system has ended the person's sessions since the token was
+//! issued.
 
 use flexgate::domain::{Identity, Username};
 use flexgate::store::EndingKey;

@@ -319,6 +319,7 @@ impl Users {
             }
             if self.scim.put_entry(&entry, None).await? {
                 // A write to a group may have read the entry before the deletion, and may have added the user since.
+                // End such memberships, too.
                 self.scim.leave_all(&sid).await?;
                 self.scim.forget_marks().await?;
                 return Ok(());

@@ -168,7 +168,7 @@ pub(crate) async fn callback(
     response
 }
 
-/// The problem of a callback that signs nobody in. The response clears the cookie of the login `spent`.
+/// The problem of a failed callback. The response clears the cookie of the login `spent`.
 struct Refusal {
     problem: Problem,
     spent: Option<LoginId>,

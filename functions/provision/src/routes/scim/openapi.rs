@@ -1,7 +1,7 @@
 //! The OpenAPI description of `/scim/v2`, generated from the schemas that Flexgate publishes at `/Schemas`.
 //!
 //! The described bodies are as lenient as Flexgate's parser. A client may send one value instead of a list, or a
-//! boolean as text. Unknown attributes are ignored (RFC 7644 §3.3).
+//! boolean as a string. Unknown attributes are ignored (RFC 7644 §3.3).
 
 mod bodies;
 
