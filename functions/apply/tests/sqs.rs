@@ -203,7 +203,7 @@ async fn a_message_that_waits_for_its_group_uses_up_no_try() {
         queue.send(id, "ada", "upsert").await;
     }
     queue.drain().await;
-    // SQS delivered the later messages in a batch with the earlier ones. These deliveries were no tries.
+    // SQS delivered the later messages in a batch with the earlier ones. These deliveries do not count as tries.
     let of = |event| [(event, 1, "again"), (event, 2, "again"), (event, 3, "dead")];
     assert_eq!(queue.tries(), tried(&[of("e1"), of("e2"), of("e3"), of("e4")].concat()));
     let letters = queue.platform.dead_letters().list(9).await.unwrap();

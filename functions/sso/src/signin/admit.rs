@@ -189,8 +189,8 @@ impl SignIn {
         }
         let policy = self.parts.policies.of(&profile.name);
         let lasts = policy.lasts(&info.roles);
-        // The store records the end of a person's sessions in whole seconds. An end that is already recorded happened
-        // before this sign-in, even in the same second. So date the new session after it.
+        // The store records the end of a person's sessions in whole seconds. If an end in this second is already
+        // recorded, it happened before this sign-in. So date the new session after it.
         let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let created_at = ended.0.map_or(now, |ended| now.max(ended + time::Duration::SECOND));
         let session = Session {

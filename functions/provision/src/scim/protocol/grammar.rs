@@ -260,7 +260,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` and the white space around it, if `word` comes next. Returns whether it came next.
+    /// Consumes `word` and the white space before it, if `word` comes next and has white space on both sides. Returns
+    /// whether it did.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
