@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::tries::Tries;
 
-/// The time limit for handling one message. A consumer's lease must be longer than this limit.
+/// The time limit for handling one message. The queue must reserve a message for its consumer for longer than this.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
 /// The longest pause between two tries of a message.
@@ -39,12 +39,12 @@ pub struct App {
     notes: Arc<dyn Notes>,
     graph: Option<Graph>,
     pub(crate) tries: Tries,
-    /// The queue to which failed messages return. `None` if the store contains the queue itself.
+    /// The SQS queue, to which failed messages return. `None` if the store contains the queue itself.
     pub(crate) sqs: Option<SqsQueue>,
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Whether this version of Flexgate does not know the message's kind.
+/// Whether this version of Flexgate does not know the message's kind, because a newer version sent the message.
 fn is_newer(body: &str) -> bool {
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
@@ -115,7 +115,7 @@ impl App {
         })
     }
 
-    /// Reads the Twilio credential ahead of the first event.
+    /// Reads the Twilio credential before the first event.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.applier.prewarm(deadline).await;
     }
@@ -154,7 +154,8 @@ impl App {
         };
         let this = Try::new(id, &message, attempts);
         if attempts > self.tries.limit {
-            // A failed try makes a dead letter when it reaches the limit, unless the try ended the process.
+            // Normally, the last allowed try makes the message a dead letter. A try that ends the process cannot do
+            // that, so Flexgate does it at the next delivery.
             let reason = "its tries ended without a result, like those of a message that ends the process";
             this.dead(reason);
             return Handled::Dead(reason.to_owned());
@@ -171,7 +172,8 @@ impl App {
                 applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)
             }
             Message::Unreadable { reason, .. } => {
-                // A retry could not help. The reason contains nothing from the message.
+                // Flexgate could not read the event when the event arrived, so a retry would not help. The reason
+                // contains no text of the event.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

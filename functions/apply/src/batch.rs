@@ -1,8 +1,9 @@
 //! Handles batches from an SQS FIFO queue. The response lists the failed messages (`ReportBatchItemFailures`), and SQS
 //! deletes the rest.
 //!
-//! SQS delivers a failed message again after the queue's visibility timeout, which is minutes long. So Flexgate shortens
-//! this timeout for each failed message to a pause that grows with the number of tries, as the local queue does.
+//! SQS delivers a failed message again after the queue's visibility timeout, which is minutes long. So Flexgate
+//! shortens this timeout for each failed message to a pause that grows with the number of tries. The local queue does
+//! the same.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -15,25 +16,27 @@ use flexgate::telemetry;
 
 use crate::app::{App, Handled};
 
-/// With less time than this left, Flexgate starts no further message.
+/// Flexgate starts another message only if at least this much time is left.
 const WORTH_TRYING: Duration = Duration::from_secs(3);
 
-/// How long Flexgate waits for the count of tries.
+/// The time limit for reading a message's count of tries.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time reserved for what follows a failed try: the count of tries, and the change of the visibility timeout. If
-/// the function ran out of time instead, the whole batch would come again after the queue's visibility timeout.
+/// The time reserved for the work after a failed try: storing the count of tries, and changing the visibility timeout.
+/// If the function ran out of time, the whole batch would come again only after the queue's visibility timeout.
 const RESERVED: Duration = Duration::from_secs(1);
 
 /// Handles a batch and returns the failed messages.
 ///
-/// After a failure, the rest of the same message group counts as failed too, so the group's order stays the same. This
-/// rest and the messages for which no time is left were not tried, so they become visible at once. SQS still delivers
-/// them in order, because a message in flight blocks the later messages of its group.
+/// If a message fails, the later messages of its message group are returned as failed too, so that the group's order
+/// stays the same. These messages were not tried, and neither were messages for which no time was left. All of them
+/// become visible at once. SQS still delivers them in order, because a message in flight blocks the later messages of
+/// its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting = event.records;
-    // If a message ends the process, the whole batch comes again only after minutes. So groups that came before go last.
+    // If a message ends the process, SQS delivers the whole batch again, but only after minutes. A message that was
+    // delivered before may end the process again. So handle the groups of such messages after all other groups.
     let again: BTreeSet<_> = waiting.iter().filter(|one| received(one) > 1).map(|one| group(one).to_owned()).collect();
     waiting.sort_by_key(|message| again.contains(group(message)));
     let mut waiting = VecDeque::from(waiting);
@@ -79,7 +82,7 @@ fn group(message: &SqsMessage) -> &str {
     message.attributes.get("MessageGroupId").map(String::as_str).unwrap_or_default()
 }
 
-/// Returns how often SQS has delivered the message, including this time.
+/// Returns how many times SQS has delivered the message, including this time.
 fn received(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
@@ -107,8 +110,8 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
             match buried.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into()))) {
                 Ok(()) => true,
                 Err(error) => {
-                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to a
-                    // dead-letter queue of SQS.
+                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to its
+                    // own dead-letter queue.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }
@@ -131,7 +134,7 @@ async fn redeliver(app: &App, first: &SqsMessage, rest: &VecDeque<SqsMessage>, p
     }
 }
 
-/// Does the work, but gives up at the deadline.
+/// Runs `work`. At the deadline, stops it and logs a warning.
 async fn in_time(deadline: Deadline, work: impl Future<Output = ()>) {
     if tokio::time::timeout(deadline.remaining(), work).await.is_err() {
         tracing::warn!(target: "flexgate::apply", "no time is left to record the outcome of a message");

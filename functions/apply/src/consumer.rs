@@ -20,7 +20,8 @@ const ABREAST: usize = 8;
 /// The maximum number of jobs in progress. The remaining slots are reserved for events.
 const JOBS_ABREAST: usize = 6;
 
-/// How long the queue reserves a message for this consumer. This is longer than a message may take ([`EVENT_TIME`]).
+/// How long the queue reserves a message for this consumer. This is longer than the time limit for handling a message
+/// ([`EVENT_TIME`]).
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
 /// How often the consumer checks the queue for messages from other processes.
@@ -79,7 +80,7 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + app.pause(message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // If settling fails, the queue delivers the message again. Applying a message twice is safe.
+    // If the outcome cannot be stored, the queue delivers the message again. Applying a message twice is safe.
     report(inbox.settle(&message, settled, now).await);
 }
 

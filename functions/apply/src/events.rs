@@ -22,7 +22,7 @@ pub(crate) struct EventApplier {
     provisioning: Arc<Provisioning>,
     /// Events that Flexgate applied before the people ledger existed.
     history: Arc<dyn EventHistory>,
-    /// The roles that Flexgate could give before the people ledger existed.
+    /// The roles in `FLEXGATE_ALLOWED_ROLES`. Before the people ledger existed, Flexgate could give any of these roles.
     allowed_roles: RoleSet,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Applied {
     pub(crate) user: Option<FlexUserSid>,
     /// The roles that the event named but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that Flexgate left unchanged. A change would remove a role that Flexgate cannot give back.
+    /// Fields that Flexgate left unchanged, because a change would remove a role that Flexgate cannot give back.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -48,7 +48,7 @@ impl EventApplier {
         Self { ledger, provisioning, history, allowed_roles }
     }
 
-    /// Reads the Twilio credential ahead of the first event.
+    /// Reads the Twilio credential before the first event.
     pub(crate) async fn prewarm(&self, deadline: Deadline) {
         self.provisioning.prewarm(deadline).await;
     }
@@ -75,8 +75,8 @@ impl EventApplier {
         }
         self.ledger.without_ended(&source, &mut news.statement).await?;
         let mut report = self.ledger.state(&news, deadline).await?;
-        // The person's group or directory may have ended in the meantime. The job for that ending may have missed this
-        // person.
+        // The person's group or directory may have been deleted since the first check. The job that handles the
+        // deletion may have missed this person.
         if self.ledger.without_ended(&source, &mut news.statement).await? {
             report = self.ledger.state(&news, deadline).await?;
         }
@@ -107,7 +107,7 @@ impl EventApplier {
         }
     }
 
-    /// Applies the end of a group or a directory to one of the people in it.
+    /// Applies the deletion of a group or a directory to one of the people in it.
     pub(crate) async fn end(
         &self,
         event: &IdentityEvent,
@@ -135,7 +135,7 @@ impl EventApplier {
     }
 
     /// Merges into `news` what Flexgate stored about the person before the people ledger existed. Without this, an old
-    /// event could undo a newer one. Returns false if the event contains nothing newer.
+    /// event could undo a newer one. Returns false if the stored data is at least as new as the event.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());

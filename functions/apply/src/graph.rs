@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The time limit for one request. Meanwhile, events of other sources wait.
+/// The time limit for one request. It is short, because events of other sources wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The maximum size of an answer, in bytes.
@@ -42,7 +42,7 @@ pub struct GraphSettings {
 
 impl GraphSettings {
     /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. Returns `Some(None)` if
-    /// `FLEXGATE_GRAPH_SECRET_ID` is not set: Flexgate then looks nobody up.
+    /// `FLEXGATE_GRAPH_SECRET_ID` is not set, which turns the look-up off.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.optional("FLEXGATE_GRAPH_SECRET_ID", |text| Ok::<_, std::fmt::Error>(text.to_owned()));
         let graph = base(reader, "FLEXGATE_GRAPH_URL", "https://graph.microsoft.com");

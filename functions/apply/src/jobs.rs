@@ -16,10 +16,10 @@ use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
 use time::OffsetDateTime;
 
-/// With less time than this left, a job reads no further batch of people.
+/// A job reads another batch of people only if at least this much time is left.
 const WORTH_READING_ON: Duration = Duration::from_secs(5);
 
-/// What a [`Message::Ended`] says.
+/// The content of a [`Message::Ended`]: a source has deleted a group or a directory.
 pub(crate) struct Ending<'m> {
     pub(crate) source: &'m SourceName,
     pub(crate) event: &'m EventId,
@@ -29,7 +29,7 @@ pub(crate) struct Ending<'m> {
 }
 
 impl Ending<'_> {
-    /// Returns the message that applies the ending to one person.
+    /// Returns the message that applies the deletion to one person.
     fn consequence(&self, subject: &SubjectId) -> Message {
         let event = IdentityEvent {
             id: self.event.clone(),
@@ -76,7 +76,7 @@ impl Jobs {
         Self { ledger, queue: platform.queue(), clock_rng: platform.clock_rng.clone() }
     }
 
-    /// Updates the Flex user to match the ledger. Returns `None` if the ledger knows no person with this Flex user.
+    /// Updates the Flex user to match the ledger. Returns `None` if the ledger has no person with this Flex user.
     pub(crate) async fn reconcile(
         &self,
         user: &FlexUserSid,
@@ -87,12 +87,12 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Records the end of a group or a directory, so that late events give nobody access back. Then queues a
+    /// Records that a group or a directory was deleted, so that late events give nobody access back. Then queues a
     /// [`Message::Consequence`] for each affected person. If time runs out, queues a job for the rest. Running this
     /// twice is safe, because the queue accepts each message only once.
     ///
     /// Returns two numbers: the affected people, and the people whose directory is unknown. Flexgate does not change
-    /// people with an unknown directory. Otherwise, the end of a test directory could lock everybody out.
+    /// people with an unknown directory. Otherwise, the deletion of a test directory could lock everybody out.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
         if ending.after.is_none() {

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use crate::events::Applied;
 use crate::signals::Signalled;
 
-/// The longest life of an access token from Twilio's SSO.
+/// The maximum lifetime of an access token from Twilio's SSO.
 const LONGEST_TOKEN: Duration = Duration::HOUR;
 
 /// One try of a message.
@@ -60,7 +60,7 @@ impl<'m> Try<'m> {
             None => "no_user",
         };
         self.done(outcome);
-        // The access token that a page already has stays valid, because Twilio cannot revoke it.
+        // The access token that a page already has stays valid until it expires, because Twilio cannot revoke it.
         let until = (now + LONGEST_TOKEN).format(&Rfc3339).unwrap_or_default();
         for (user, session) in ended {
             let reason = format!("{reason}: session {}, its token lives until {until} at most", session.as_str());
@@ -159,7 +159,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// Records that a message in a foreign format became a dead letter.
+/// Records that a message in an unknown format became a dead letter.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

@@ -24,7 +24,8 @@ pub(crate) struct Signals {
 pub(crate) struct Signalled {
     /// The sessions that ended, with their Flex users.
     pub(crate) ended: Vec<(FlexUserSid, SessionKey)>,
-    /// Whether Flexgate knows the person. If not, the ending is stored under the username or identity in the signal.
+    /// Whether Flexgate knows the person. If not, the end of the sessions is stored under the username or the identity
+    /// in the signal.
     pub(crate) is_known: bool,
     /// The change to the person's access. `None` for a signal that only ends sessions.
     pub(crate) applied: Option<Applied>,
@@ -37,8 +38,8 @@ impl Signals {
 
     /// Applies the signal. Ends the sessions first, because this needs no request to Twilio.
     ///
-    /// The statement to the ledger names no subject: one sender may name a person in several ways, and two subjects of
-    /// one source would be two people.
+    /// The statement for the ledger has no subject. The sender may use several identifiers for one person, and the
+    /// ledger would treat each of them as another person.
     pub(crate) async fn apply(
         &self,
         event: &IdentityEvent,
@@ -56,8 +57,8 @@ impl Signals {
         }
         let mut applied =
             Applied { outcome: Outcome::NoUser, user: None, dropped_roles: Vec::new(), blocked: Vec::new() };
-        // Usually there is one. There are several while the identity and the username belong to different people, and
-        // then the account of each of them counts as disabled.
+        // `found` usually contains one Flex user. If the identity and the username in the signal belong to different
+        // people, `found` contains several Flex users, and the statement applies to each of them.
         let users: Vec<_> = found.users.iter().cloned().map(Some).collect();
         let users = if users.is_empty() { vec![None] } else { users };
         for user in users {

@@ -1,9 +1,10 @@
 //! Counts the tries of a message from SQS.
 //!
-//! SQS counts deliveries (`ApproximateReceiveCount`), and not every delivery is a try: the rest of a batch may have to
-//! wait. So Flexgate counts the tries itself. To save writes, the first delivery is counted only if its try fails. Each
-//! later delivery is counted before its try, so that a message that ends the whole process is counted too. A message
-//! that succeeds loses its count, because it may come again if a later message of the batch ends the process.
+//! SQS counts deliveries (`ApproximateReceiveCount`). Not every delivery is a try, because a message may be delivered
+//! and then wait behind a failed message of its group. So Flexgate counts the tries itself. To save writes, the first
+//! delivery is counted only if its try fails. Each later delivery is counted before its try, so that a try that ends
+//! the whole process is counted too. When a message succeeds, its count is deleted. The message may come again
+//! nevertheless, if a later message of the batch ends the process.
 
 use std::sync::Arc;
 
@@ -31,8 +32,8 @@ pub(crate) struct Tries {
 impl Tries {
     /// Returns the number of the try that begins now. `received` is the number of deliveries.
     ///
-    /// If the store is away, the message cannot be applied either. Then the number of deliveries stands in for the
-    /// count, and stays below the limit, so that an outage of the store makes no dead letters.
+    /// If the store is unavailable, the message cannot be applied either. Then the number of deliveries replaces the
+    /// count, but stays below the limit, so that an outage of the store makes no dead letters.
     pub(crate) async fn begin(&self, id: &str, received: u32) -> u32 {
         if received <= 1 {
             return 1;
@@ -46,7 +47,7 @@ impl Tries {
         }
     }
 
-    /// Stands in for a count that cannot be read.
+    /// Returns an estimate for a count that cannot be read. The estimate is below the limit.
     pub(crate) fn guess(&self, received: u32) -> u32 {
         received.min(self.limit.saturating_sub(1)).max(1)
     }

@@ -148,7 +148,7 @@ async fn what_may_pass_is_tried_until_the_tries_are_used_up() {
     let Handled::Dead(reason) = apply.handle(&begins("1", "ada"), 3).await else { panic!("it is not dead") };
     assert!(!reason.is_empty() && !reason.contains("ada"), "{reason}");
     assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
-    // The first try stored the statement in the ledger, so the second try can finish.
+    // The failed tries stored the statement in the ledger. A further try updates the Flex user.
     apply.world.no_faults().await;
     assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
     assert!(apply.world.twilio_user("ada").await.is_some());

@@ -1,4 +1,5 @@
-//! Tests the look-up at Microsoft Graph (case R65). One server plays Microsoft's sign-in and Graph.
+//! Tests the look-up at Microsoft Graph (case R65 of the attack register). One server plays Microsoft's sign-in and
+//! Graph.
 
 #![expect(clippy::disallowed_types, reason = "the server stands for Microsoft, not for Flexgate")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -159,7 +160,7 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
 async fn r65_whoever_was_disabled_and_is_enabled_again_is_no_longer_held_inactive() {
     let tenant = Tenant::start().await;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
-    // Graph's answer counts from the time of the look-up, even if the notification is old.
+    // Flexgate dates Graph's answer by the time of the look-up, even if the notification is old.
     tenant.world.advance(time::Duration::MINUTE).await;
     assert_eq!(tenant.changed(50, 200, json!({ "accountEnabled": true })).await, Handled::Done);
     tenant.world.advance(time::Duration::MINUTE).await;

@@ -1,5 +1,5 @@
-//! Tests the function behind a real SQS API: an emulator of AWS, which `tests/run aws` starts. The test does what
-//! Lambda does: it receives batches, invokes the function, and deletes the messages that did not fail.
+//! Tests the function with a queue of an SQS emulator, which `tests/run aws` starts. The test does what Lambda does: it
+//! receives batches, invokes the function, and deletes the messages that did not fail.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 /// How long a test waits. This is far less than the queue's visibility timeout of six minutes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The apply function behind a FIFO queue, in a test world.
+/// The apply function with a simulated Twilio, behind a FIFO queue.
 struct Queue {
     world: World,
     app: Arc<App>,
@@ -83,8 +83,8 @@ impl Queue {
         message.message_group_id(group).message_deduplication_id(id).send().await.unwrap();
     }
 
-    /// Receives a batch, as Lambda does. `hidden` overrides the queue's visibility timeout, in seconds. A process that
-    /// ends leaves its batch invisible for that long.
+    /// Receives a batch, as Lambda does. `hidden` overrides the queue's visibility timeout, in seconds. If the
+    /// function's process ends, the batch stays invisible for that long.
     async fn receive(&self, hidden: Option<i32>) -> SqsEvent {
         let request = self.sqs.receive_message().queue_url(&self.url).max_number_of_messages(10);
         let request = request.message_system_attribute_names(MessageSystemAttributeName::All);
@@ -154,10 +154,10 @@ impl Queue {
         self.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
     }
 
-    /// Each try so far, as event, number of the try, and `ok`, `again` or `dead`.
+    /// Returns each try so far: the event, the number of the try, and `ok`, `again` or `dead`.
     fn tries(&self) -> Vec<(String, u64, &'static str)> {
         let text = self.log.text();
-        // The log also has the lines of the AWS SDK, which are long and many.
+        // The log also contains many long lines of the AWS SDK. Skip them.
         let lines = text.lines().filter(|line| line.contains(r#""target":"flexgate::apply""#));
         let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         let of_apply = lines.filter(|line| line["event_id"].is_string());
@@ -182,7 +182,7 @@ async fn a_deactivation_that_met_a_503_is_retried_in_seconds_and_later_events_fo
     let queue = Queue::start(&[]).await;
     queue.send(1, "ada", "upsert").await;
     queue.drain().await;
-    // The client makes three attempts in each try.
+    // Each try sends up to three requests to Twilio, so the first try fails and the second succeeds.
     queue.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
     queue.send(2, "ada", "deactivate").await;
     queue.send(3, "grace", "upsert").await;
@@ -203,7 +203,7 @@ async fn a_message_that_waits_for_its_group_uses_up_no_try() {
         queue.send(id, "ada", "upsert").await;
     }
     queue.drain().await;
-    // SQS delivered the later messages together with each earlier one, without a try.
+    // SQS delivered the later messages in a batch with the earlier ones. These deliveries do not count as tries.
     let of = |event| [(event, 1, "again"), (event, 2, "again"), (event, 3, "dead")];
     assert_eq!(queue.tries(), tried(&[of("e1"), of("e2"), of("e3"), of("e4")].concat()));
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
@@ -237,11 +237,12 @@ async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_doe
                 failed = queue.invoke(event) => assert_eq!(failed, 0),
                 () = queue.called() => ended += 1,
             }
-            // The lease of the ended process on the person runs out.
+            // The ended process still has a lease on the person. Wait until the lease expires.
             queue.world.advance(time::Duration::minutes(5)).await;
         })
         .await;
-    // The first delivery is not counted, because the process ended before the try had failed.
+    // The limit is two tries, but three processes ended. The first delivery is not counted, because the process ended
+    // before the try had failed.
     assert_eq!(ended, 3);
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
     let letters: Vec<_> = letters.iter().map(|letter| letter.event_id.as_str()).collect();

@@ -29,7 +29,7 @@ impl Settings {
 pub struct SignInSettings {
     /// `FLEXGATE_SSO_PROFILES`: `default=JQ…`, comma-separated.
     pub profiles: SsoProfiles,
-    /// The allowed addresses after sign-in: `FLEXGATE_PUBLIC_URL`, `FLEXGATE_ALLOWED_ORIGINS` and
+    /// The allowed return addresses: `FLEXGATE_PUBLIC_URL`, `FLEXGATE_ALLOWED_ORIGINS` and
     /// `FLEXGATE_DEFAULT_RETURN_TO`.
     pub destinations: Destinations,
     /// `COOKIE_KEYS_SECRET_ID`.
@@ -37,7 +37,7 @@ pub struct SignInSettings {
     /// The limits of each profile's sessions: `FLEXGATE_SESSION_SECONDS` (12 hours by default),
     /// `FLEXGATE_SESSION_IDLE_SECONDS` (2 hours by default) and `FLEXGATE_SESSION_POLICIES`.
     pub policies: SessionPolicies,
-    /// `FLEXGATE_SESSION_ADDRESS`: what is stored of the address from which somebody signs in.
+    /// `FLEXGATE_SESSION_ADDRESS`: which part of the client's IP address a session records.
     pub stored_address: StoredAddress,
 }
 

@@ -1,4 +1,5 @@
-//! Tests each client's budget of failures, and a CDN in front, with client addresses from API Gateway's events.
+//! Tests how many failures each client may cause (its budget of failures), directly and behind a CDN. API Gateway's
+//! events contain the client's address.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -70,7 +71,7 @@ async fn r75_an_address_that_sends_garbage_is_refused_and_no_other() {
     assert_eq!(log.text(), "", "one line a minute is enough");
     drop(log);
 
-    // A client cannot choose its address with a header.
+    // A client cannot choose its IP address with a header.
     let headers = json!({ "content-type": "text/plain", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &headers)).await, 429);
     // The refusal affects neither other clients nor other routes, nor preflight requests.
@@ -144,7 +145,8 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     assert_eq!(status(&function, &validate).await, 429);
 }
 
-/// One person at the office opens a hostile page.
+/// One person in the office opens a hostile page. The page's requests must not use up the budget of failures of the
+/// office's address.
 #[tokio::test]
 async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
     let world = World::on_one_clock().await;
@@ -155,7 +157,7 @@ async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
         event("GET", "/sso/default/callback", "192.0.2.1", &all)
     };
     use_up(&function, &browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe" }))).await;
-    // The callback itself comes from another site, as a whole page.
+    // The genuine callback also comes from another site, but as a navigation of the whole page.
     let callback = browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "document" }));
     assert_eq!(status(&function, &callback).await, 400);
 
@@ -203,7 +205,7 @@ async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
 async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     let world = World::on_one_clock().await;
     let function = function(&world, &[("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
-    // Every request comes from the same address of the CDN.
+    // Every request comes from the same IP address of the CDN.
     let from = |client: &str| {
         let headers = json!({
             "x-flexgate-cdn": "not-a-word-in-a-log", "x-flexgate-client": client, "content-type": "text/plain",
@@ -215,7 +217,7 @@ async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     for other in ["198.51.100.2", "2001:db8::1", "not an address"] {
         assert_eq!(status(&function, &from(other)).await, 400, "{other}");
     }
-    // Without a CDN in the settings, a client cannot name itself.
+    // Without a CDN in the settings, Flexgate ignores the header that contains the client's address.
     let direct = self::function(&world, &[]);
     let named = |client: &str| {
         let headers = json!({ "x-flexgate-client": client, "content-type": "text/plain" });

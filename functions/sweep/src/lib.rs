@@ -31,8 +31,8 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_ORPHAN_DAYS`: the age at which a Flex user without any source's statement is deactivated. `None` means
-    /// never.
+    /// `FLEXGATE_ORPHAN_DAYS`: the age at which Flexgate deactivates a Flex user about whom no source has made a
+    /// statement. `None` means never.
     pub orphans_after: Option<time::Duration>,
     /// `FLEXGATE_IDLE_DAYS`: an active user counts as idle if their worker's activity has not changed for this long.
     /// `None` turns the count off.
@@ -74,8 +74,7 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs and returns the counts. An error makes the invocation fail, and an alarm watches
-    /// failed invocations.
+    /// Sweeps until `deadline`. Logs and returns the counts. An error makes the invocation fail, which raises an alarm.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
@@ -87,7 +86,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // A sign-in to Flex through Twilio's SSO reactivates a deactivated user.
+            // A person who signs in to Flex through Twilio's SSO becomes active in Flex again.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -36,7 +36,7 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Why the gateway does not start. On Lambda, the function always starts.
+/// Why the gateway does not start. On Lambda, the function starts in spite of these errors.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The secret cannot be read, or is not a document of secrets.
@@ -88,7 +88,8 @@ impl App {
     }
 
     /// Prefetches the sources' secrets, and logs which sources cannot receive deliveries yet. On AWS, the template's
-    /// secret is empty at first. So a missing secret stops only its own source, and only until somebody sets it.
+    /// secret is empty at first. So a missing secret stops only its own source, and only until an administrator sets
+    /// it.
     pub async fn prewarm(&self, deadline: Deadline) {
         for source in self.signals.values() {
             source.transmitter().prewarm(deadline).await;
@@ -117,7 +118,7 @@ impl App {
         for (name, source) in &self.sources {
             usable(name, source, &held.value).map_err(StartError::Source)?;
         }
-        // An entry of a source that is not configured may be a misspelt one.
+        // Also check the entries of sources that are not configured, because such an entry may have a misspelt name.
         match held.value.mistake() {
             Some(fault) => Err(StartError::Source(fault.clone())),
             None if held.value.has_misnamed() => Err(StartError::Name),
@@ -140,7 +141,7 @@ impl App {
     }
 }
 
-/// Returns the secrets with which a source proves its deliveries.
+/// Returns the secrets that authenticate the source's deliveries.
 fn usable<'s>(
     name: &SourceName,
     source: &ConfiguredSource,

@@ -37,7 +37,7 @@ impl Mapping {
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
-    /// Returns the text of the field. A number becomes its decimal digits.
+    /// Returns the field as a string. A number becomes its decimal digits.
     pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -54,8 +54,8 @@ impl Mapping {
     /// Returns the profile. An unusable username is an error. Any other unusable field is ignored.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A source whose payloads have no such field is a directory. A directory controls its people's addresses, so
-        // these addresses count as verified.
+        // If a source has no pointer to a field `EmailVerified`, the source is a directory. A directory controls its
+        // people's addresses, so these addresses count as verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
@@ -120,8 +120,7 @@ pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // A number of at least this size counts milliseconds. As seconds, the number would mean the year 5138 or
-            // later.
+            // A number of at least this size is in milliseconds. In seconds, it would mean the year 5138 or later.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

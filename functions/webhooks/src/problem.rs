@@ -25,20 +25,20 @@ pub(crate) fn no_challenge() -> Problem {
     Problem::new(kinds::CHALLENGE_INVALID, "Deliver events with POST.")
 }
 
-/// The source has no usable secret, or the secrets cannot be read. The answer is the same in both cases, and only the
-/// log contains the reason.
+/// Returns the problem for a source without a usable secret, and for secrets that cannot be read. The answer is the
+/// same in both cases, and only the log contains the reason.
 pub(crate) fn no_secret(fault: &dyn std::error::Error) -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate cannot check this delivery at the moment. Try again.")
         .because(fault)
         .retry_after(Some(Duration::from_secs(30)))
 }
 
-/// The request to end sessions carries no bearer token.
+/// Returns the problem for a request to end sessions without a bearer token.
 pub(crate) fn no_token() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Send one Authorization header with Bearer and a token of the transmitter.")
 }
 
-/// The token was used before for somebody else, or its id cannot be used.
+/// Returns the problem for a token that was used before for another person, or whose id cannot be used.
 pub(crate) fn token_refused() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.")
 }

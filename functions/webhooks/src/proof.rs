@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery counts as forged. Only the log contains the reason.
+/// Why Flexgate rejects a delivery as forged. Only the log contains the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
-    /// A proof header is missing, repeated or not text.
+    /// The header with the signature or the secret is missing, repeated or not text.
     #[error("the header {0} is missing, repeated or not text")]
     Header(&'static str),
     /// A proof header is malformed.
@@ -25,7 +25,7 @@ pub(crate) enum Unproven {
     /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// The proof is inside the body, and the body is not JSON.
+    /// The secret is inside the body, and the body does not have the expected form.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }

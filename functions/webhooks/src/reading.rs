@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages from one delivery, and the number of items that became no message.
+/// The messages from one delivery, and the numbers of items that led to no message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -35,7 +35,7 @@ pub(crate) struct Reading<'r> {
     pub(crate) ignored: usize,
     /// Ignored events that may change who has access: the event type and its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
-    /// The number of items without a valid proof.
+    /// The number of items without the source's secret.
     pub(crate) dropped: usize,
 }
 
@@ -70,7 +70,7 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message about the end of a group or a directory. `said` is the whole event. If the event lacks its id or
+    /// Adds a message that a group or a directory was deleted. `said` is the whole event. If the event lacks its id or
     /// its time, adds a dead letter with `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
@@ -99,7 +99,7 @@ impl<'r> Reading<'r> {
         self.messages.push(message);
     }
 
-    /// Adds a dead letter for an item in an undocumented format.
+    /// Adds a dead letter for an item in an unexpected format.
     pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
         let message = self.unreadable(None, reason.to_owned(), said);
         self.messages.push(message);

@@ -80,7 +80,7 @@ enum Entry {
 }
 
 impl WebhookSecrets {
-    /// Returns the secrets that can prove a source's delivery, or the mistake in the source's entry.
+    /// Returns the secrets that can authenticate a source's delivery, or the mistake in the source's entry.
     pub fn of(&self, source: &SourceName) -> Result<&[SecretString], SecretFault> {
         match self.sources.get(source) {
             Some(Ok(secrets)) => Ok(secrets),

@@ -1,5 +1,5 @@
 //! Reads `FLEXGATE_WEBHOOKS`, a JSON object with one member per source. A member's name is the last part of the
-//! source's address. `docs/webhooks.md` describes every field.
+//! source's URL. `docs/webhooks.md` describes every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ impl Settings {
 pub struct WebhookSettings {
     /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
     pub secret_id: String,
-    /// `FLEXGATE_WEBHOOKS`: the sources that prove deliveries with a secret.
+    /// `FLEXGATE_WEBHOOKS`: the sources that authenticate deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
     /// `FLEXGATE_WEBHOOKS`: the sources that send signed signals.
     pub signals: BTreeMap<SourceName, SignalSettings>,
@@ -51,7 +51,7 @@ impl WebhookSettings {
     /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (sources, signals) = reader.optional(VARIABLE, sources)?.unwrap_or_default();
-        // Signals are signed with the sender's published keys, so they need no secret.
+        // Signals need no secret, because the sender signs them with its published keys.
         if sources.is_empty() {
             return Some(Self { signals, ..Self::default() });
         }
@@ -89,7 +89,7 @@ fn sources(text: &str) -> Result<Sources, String> {
     Ok((sources, signals))
 }
 
-/// The kind of a source. Each kind has its own proofs and event formats.
+/// The kind of a source. The kinds differ in how they authenticate deliveries, and in their event formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -218,8 +218,8 @@ pub enum EventMeaning {
     /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, and the event omits how. A setting cannot choose this meaning, because only sources with
-    /// a look-up use it.
+    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only
+    /// sources with a look-up use it.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.
@@ -251,7 +251,7 @@ struct SourceDocument {
 }
 
 impl SourceDocument {
-    /// Returns the kind in the settings, or the kind after which the source is named.
+    /// Returns the kind in the settings. If there is none, the source's name is the kind.
     fn kind(&self, name: &SourceName) -> Result<AnyKind, SourceFault> {
         let named = || serde_json::from_value(serde_json::Value::from(name.as_str())).map_err(|_| SourceFault::Kind);
         self.kind.map_or_else(named, Ok)

@@ -20,17 +20,18 @@ pub enum SignalKind {
 pub struct SignalSettings {
     /// The kind.
     pub kind: SignalKind,
-    /// The `iss` of the source's tokens. Their keys are found from there.
+    /// The `iss` of the source's tokens. Flexgate also finds the source's keys from this URL.
     pub transmitter: String,
     /// The `aud` of the source's tokens.
     pub audience: String,
-    /// The URL of the source's keys, if its metadata do not name them.
+    /// The URL of the source's keys, if the source's metadata does not contain it.
     pub jwks_uri: Option<String>,
     /// The issuer whose tokens use this source's person ids as `sub`. Default: the transmitter.
     pub issuer: Option<Box<str>>,
-    /// The webhook source that has the same ids for people.
+    /// The webhook source that uses the same ids for people.
     pub people_of: Option<SourceName>,
-    /// The meanings of event types, which override the defaults. A type is a whole URI, or what follows its last slash.
+    /// The meanings of event types, which override the defaults. A type is a whole URI, or the part after its last
+    /// slash.
     pub events: BTreeMap<String, SignalMeaning>,
 }
 

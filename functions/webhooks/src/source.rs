@@ -43,7 +43,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Reads a verified delivery.
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
 
-    /// Answers the request with which a source verifies Flexgate's address. Returns `None` for any other request.
+    /// Answers the request with which a source verifies Flexgate's webhook URL. Returns `None` for any other request.
     fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
         Ok(None)
     }

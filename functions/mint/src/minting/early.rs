@@ -1,4 +1,4 @@
-//! Mints for a bound user while Flexgate reads the user.
+//! For a caller who is already bound, reads the Flex user and mints the token at the same time.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::MintGrant;
@@ -13,8 +13,8 @@ use super::matched_by::MatchedBy;
 type Answer = Result<MintedToken, TwilioError>;
 
 impl Minting {
-    /// Returns the caller's Flex user, if the policy allows a token for it. If the caller is bound, mints at the same
-    /// time, and returns Twilio's answer, too.
+    /// Returns the caller's Flex user, if the policy allows a token for it. If the caller is already bound, also mints
+    /// in parallel and returns Twilio's answer.
     ///
     /// Discards the token if the user may not have it, if the user turns out to be another one, or if the user was
     /// changed meanwhile.
@@ -27,7 +27,7 @@ impl Minting {
         discarded: &mut bool,
     ) -> Result<(FlexUser, MatchedBy, Option<Answer>), MintError> {
         let Some(sid) = bound.clone() else {
-            // Nobody may mint for a user before the caller is bound to it.
+            // Do not mint before the caller is bound to the user.
             let (user, found) = self.own_user(caller, grant, None, deadline).await?;
             admit(grant, &user)?;
             return Ok((user, found, None));

@@ -11,7 +11,7 @@ use flexgate::users::ledger::LedgerError;
 
 use super::check::WrongToken;
 
-/// A mint that gives the caller no token.
+/// A failed mint: the caller gets no token.
 #[derive(Debug)]
 pub struct Failed {
     pub error: MintError,
@@ -51,11 +51,12 @@ pub enum MintError {
     /// A source has reported the person as inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// The person's identity system has ended the person's sessions since it issued the token, or nobody knows when it
-    /// issued the token.
+    /// The person's identity system has ended the person's sessions since it issued the token, or the token does not
+    /// say when it was issued.
     #[error("the person was signed out after the token was issued")]
     SignedOut,
-    /// Another request is changing the person in the people ledger. The change takes at most this long.
+    /// Another request is changing the person in the people ledger. The duration is the longest time that the change
+    /// can still take.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// The Flex user is bound to another identity, or the caller's identity is bound to another Flex user.
@@ -73,7 +74,7 @@ pub enum MintError {
 }
 
 impl MintError {
-    /// Whether the reason may be a claim that is missing or that Flexgate could not use.
+    /// Whether a missing or unusable claim may have caused the error.
     #[must_use]
     pub fn may_come_from_claims(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::UserUnknown | Self::Ledger(_))

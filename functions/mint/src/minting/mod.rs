@@ -3,9 +3,9 @@
 //! A token reaches the caller only if Twilio confirms the token's user, roles and lifetime. The token's user is bound
 //! to the caller's identity, or was named by a trusted service.
 //!
-//! With a cached user, a mint sends one request to Twilio. `recent_users.rs` explains why this is safe. For a bound user
-//! who is not cached, Flexgate reads the user and mints at the same time, and discards the token if the user may not
-//! have it. So a returning person waits for one round trip.
+//! If the user is cached, a mint sends only one request to Twilio. `recent_users.rs` explains why this is safe. For a
+//! bound user who is not cached, Flexgate reads the user and mints at the same time, and discards the token if the user
+//! may not have it. So a returning person waits for one round trip.
 
 mod check;
 mod early;
@@ -35,7 +35,7 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The limit of mints applies to periods of this length.
+/// The period to which the limit of mints applies.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
 /// Mints tokens for verified callers. A process must have only one `Minting`, because each has a separate cache of
@@ -65,7 +65,7 @@ pub struct Minted {
     discarded: bool,
 }
 
-/// The end of an audit event's reason if Twilio minted a token that nobody received.
+/// The text after an audit event's reason if Twilio minted a token that nobody received.
 pub const DISCARDED: &str = ", a token minted meanwhile was discarded";
 
 impl fmt::Display for Minted {
@@ -169,8 +169,9 @@ impl Minting {
         }
     }
 
-    /// Whether the token shows that another process has changed the roles of the cached user, although the user must
-    /// follow this caller's claims. The claims were then compared with the cache, and not with the ledger.
+    /// Whether another process has changed the roles of the cached user, so that the token's roles differ from the
+    /// cached ones. This matters only if the user's roles must follow the caller's claims. Flexgate has compared the
+    /// claims only with the cache, so it must now compare them with the ledger.
     fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
         grant.just_in_time == JustInTime::CreateAndSync
             && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)
@@ -184,7 +185,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
-        // The username may have passed to another person meanwhile.
+        // The username may belong to another person by now.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;
@@ -193,8 +194,8 @@ impl Minting {
         Ok((token, grant, found))
     }
 
-    /// Refuses a mint if an operator has locked the sign-in, or if a source has reported the person as inactive. The Flex
-    /// user may be active even so, for example because somebody activated it in the Console.
+    /// Refuses a mint if an operator has locked the sign-in, or if a source has reported the person as inactive. The
+    /// Flex user may be active even so, for example because somebody activated it in the Console.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         if self.sign_in_state.get().await?.locked_at.is_some() {
             return Err(MintError::Locked);
@@ -203,8 +204,8 @@ impl Minting {
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Returns the Flex user bound to the caller. Refuses a token that the caller's issuer made before the person was signed
-    /// out.
+    /// Returns the Flex user bound to the caller. Refuses a token that was issued before the caller's identity system
+    /// ended the person's sessions.
     async fn still_signed_in(&self, caller: &Caller, grant: &MintGrant) -> Result<Option<FlexUserSid>, MintError> {
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let mut keys = vec![EndingKey::Identity(caller.identity.clone()), EndingKey::Username(grant.username.key())];

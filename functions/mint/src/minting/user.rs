@@ -43,7 +43,8 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // Cache the claims with the new user's roles, as the ledger did, so that the next mint finds no difference.
+            // Cache the claims with the new user's roles, as they are in the ledger, so that the next mint finds no
+            // difference.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
         // Read the user again after the binding. The cache may contain only users that Flexgate read after binding

@@ -1,4 +1,4 @@
-//! Authentication, minting and the audit event, for JSON requests and for forms.
+//! Authenticates the caller, mints, and writes the audit event. JSON requests and forms share this code.
 
 use std::fmt::Display;
 
@@ -53,7 +53,8 @@ fn with_note(reason: &dyn Display, note: Option<String>) -> String {
     }
 }
 
-/// The subject of the service that acts for the mint's subject, or `None` (RFC 8693 §4.1).
+/// The actor of a mint (RFC 8693 §4.1): the subject of the service that acts for somebody else. `None` if there is no
+/// such service.
 #[derive(Debug, Clone)]
 pub(super) struct Act(pub(super) Option<Box<str>>);
 

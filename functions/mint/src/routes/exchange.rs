@@ -38,7 +38,8 @@ const TOKEN_TYPES: [&str; 3] = [
 ];
 /// The type of a Flex token. It is not an OAuth access token, because no API accepts it as a bearer token.
 const FLEX_TOKEN: &str = "urn:flexgate:params:oauth:token-type:flex";
-/// The accepted values of `requested_token_type`. An ordinary OAuth client requests an access token.
+/// The accepted values of `requested_token_type`. Ordinary OAuth clients request an access token, so that type is
+/// accepted too.
 const REQUESTED_TYPES: [&str; 2] = [FLEX_TOKEN, "urn:ietf:params:oauth:token-type:access_token"];
 
 /// A token exchange (RFC 8693 §2.1). Parameters that are not listed here are ignored.

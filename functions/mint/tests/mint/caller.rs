@@ -1,5 +1,5 @@
-//! Callers who pretend to be other people: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on tokens in
-//! general.
+//! Tests attacks by callers who pretend to be other people (M1, M10, M13, M14 and M24 of the attack register).
+//! `shared/tests/authn` tests attacks on tokens in general.
 
 use flexgate::base::clock_rng::Clock as _;
 use serde_json::json;
@@ -71,7 +71,8 @@ async fn m10_a_token_that_has_just_expired_is_too_old_to_mint_with() {
     let gate = Gate::start().await;
     gate.world.at_twilio("ada", &["agent"]).await;
     let now = gate.world.clock.now().unix_timestamp();
-    // The leeway accepts this expired token. But the Flex token would have no lifetime left.
+    // Flexgate still accepts this expired token, because it allows for differing clocks. But no lifetime is left for a
+    // Flex token.
     let token = gate.token_of("ada", json!({"exp": now - 5})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 }

@@ -1,4 +1,4 @@
-//! Tests which Flex users an issuer may claim: M29 and R31 of the attack register.
+//! Tests which Flex users an issuer may claim (M29 and R31 of the attack register).
 
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId, Identity};
@@ -98,7 +98,7 @@ async fn m29_a_person_whose_user_is_still_to_be_made_is_not_taken_over() {
 async fn m29_a_user_of_the_scim_store_belongs_to_scim() {
     let gate = gate(json!({"may_claim": ["flex"]}), "off").await;
     let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    // An entry from a version before the people ledger.
+    // An entry as Flexgate stored it before the people ledger existed.
     let entry = Entry {
         id: sid.parse().unwrap(),
         current: sid.parse().unwrap(),
@@ -144,7 +144,8 @@ async fn r31_who_is_bound_or_new_is_not_affected() {
     gate.mint_as("newcomer").await;
     let newcomer = gate.world.twilio_user("newcomer").await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(newcomer["flex_user_sid"].as_str().unwrap());
-    // The issuer created this person. Then an administrator deactivated and reactivated the person.
+    // The issuer created this person. Later, an administrator deactivated and reactivated the person, which removed the
+    // binding.
     let sid = newcomer["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(sid.as_str());
@@ -174,7 +175,7 @@ async fn r31_an_issuer_is_held_to_its_usernames() {
     assert_eq!(gate.world.twilio_user("newcomer").await, None);
     let service = gate.token_of("service@partner.example", json!({"scope": "flexgate.token.any"})).await;
     gate.mint(&service, json!({"username": "grace"})).await.assert_problem(403, "mint_refused");
-    // A binding from before the setting `usernames` makes no difference.
+    // The setting `usernames` also applies to a person who was bound before the setting existed.
     let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-bea@partner.example".into() };
     let bea = gate.world.at_twilio("bea", &["agent"]).await;
     let now = gate.world.clock_rng().now();

@@ -166,7 +166,7 @@ async fn m18_a_sync_from_memory_brings_nobody_back() {
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
 }
 
-/// Mints for ada once, and lets the function forget her user.
+/// Mints for ada once, and waits until the cached user is too old to be used.
 async fn returning(variables: &[(&str, &str)]) -> (Gate, String) {
     let (gate, ada) = warm(variables).await;
     gate.world.clock.advance(Duration::seconds(61));
@@ -176,7 +176,7 @@ async fn returning(variables: &[(&str, &str)]) -> (Gate, String) {
 #[tokio::test]
 async fn who_returns_waits_for_one_round_trip() {
     let (gate, ada) = returning(&[("FLEXGATE_REQUEST_SECONDS", "2")]).await;
-    // Twilio never answers the read of the user. So only a mint that does not wait for that answer reaches Twilio.
+    // Twilio does not answer the read of the user. Only a mint that does not wait for that answer reaches Twilio.
     let fault = json!({"service": "flex-api", "path_contains": ada, "kind": "delay", "delay_ms": 600_000});
     gate.world.fault(&fault).await;
     gate.mint_as("ada").await.assert_problem(504, "timeout");

@@ -1,4 +1,4 @@
-//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons of refusals.
+//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals.
 
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-service")));
     let answer = gate.mint(&service, json!({"username": "nobody"})).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (403, json!("sub-service")));
-    // The service's own token says that it acts for somebody else.
+    // The claim `act` of the service's own token already names another actor.
     let acting = json!({"scope": "flexgate.token.any", "preferred_username": null, "act": {"sub": "batch-7"}});
     let acting = gate.token_of("service", acting).await;
     let answer = gate.exchange(&acting, &[("username", "ada")]).await;
@@ -201,7 +201,7 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
         assert!(!answer.reason().contains("canary") && !answer.body.to_string().contains("canary"));
         answer.reason()
     };
-    // R21: the reason explains why no username was found.
+    // Case R21: the reason explains why no username was found.
     assert!(
         reason(json!({}), 403).await.contains("the claim xms_edov does not say that the e-mail address is verified")
     );
@@ -214,7 +214,7 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
     // R28: the claims contain no usable name.
     let nameless = json!({"xms_edov": 1, "name": ["canary"]});
     assert!(reason(nameless, 403).await.contains("the claim name cannot be used"));
-    // R29: unknown roles appear in the reason, so that an administrator can correct them.
+    // Case R29: the reason contains the unknown roles, so that an administrator can correct them.
     let roles = reason(json!({"xms_edov": 1, "roles": ["Agent", "Superviser"]}), 201).await;
     assert!(roles.ends_with("these roles mean nothing here: Superviser"), "{roles}");
     // A claim of the wrong type makes the token invalid.

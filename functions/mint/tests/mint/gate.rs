@@ -1,4 +1,4 @@
-//! A minting function on its own port, with a simulator.
+//! Runs the mint function on its own port, with a simulated Twilio and a simulated identity provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,7 +75,7 @@ impl Gate {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Starts a second process with its own memory and the same store file. Returns its address.
+    /// Starts a second process with its own memory and the same store file. Returns the URL of that process.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -90,8 +90,8 @@ impl Gate {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// Returns a person's token from the identity provider, with these changes to its claims. `POST /idp/__dev/token`
-    /// explains the members `header` and `key`.
+    /// Returns a person's token from the identity provider, with these changes to its claims. The members `header` and
+    /// `key` are those of the simulator's `POST /idp/__dev/token`.
     pub async fn token_of(&self, username: &str, changes: Value) -> String {
         let mut claims = json!({
             "sub": format!("sub-{username}"), "preferred_username": username, "scope": "flexgate.token",

@@ -1,4 +1,4 @@
-//! Tests mints while the issuer's keys change (attacks M4 and M23).
+//! Tests mints while the issuer's keys change (attacks M4 and M23 of the attack register).
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Tests a token's claims as one of several sources of the people ledger.
+//! Tests how the claims of tokens combine with other sources in the people ledger.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -209,7 +209,7 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
         }
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
         assert_eq!(gate.world.twilio_user("grace").await.unwrap()["roles"], json!(["agent"]));
-        // After reactivation, the person's new claims count.
+        // After the reactivation, the person's new claims apply again.
         assert_eq!(gate.mint_with("grace", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
     }
 }
@@ -241,7 +241,7 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // A token without a name says nothing about the name. An unverified e-mail address is ignored.
+    // Without a name in the token, the name from the API applies. An unverified e-mail address is ignored.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));
@@ -290,8 +290,8 @@ async fn claims_of_a_new_owner_of_the_binding_replace_those_of_the_one_before() 
     let ada = gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
-    // This token is older than the previous owner's last token. It counts, because the two tokens belong to different
-    // people.
+    // This token is older than the previous owner's last token. Its claims apply nevertheless, because the two tokens
+    // belong to different people.
     let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;

@@ -1,4 +1,4 @@
-//! An operator lets nobody sign in or mint.
+//! Tests that nobody can mint while an operator has locked the sign-in.
 
 use serde_json::json;
 use time::Duration;

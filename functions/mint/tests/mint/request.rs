@@ -1,4 +1,4 @@
-//! Tests callers who request more than they may have: M15 to M17 and M25.
+//! Tests callers who request more than they may have (M15 to M17 and M25 of the attack register).
 
 use serde_json::json;
 use time::Duration;

@@ -1,4 +1,4 @@
-//! Tests both forms of the Twilio credential, and its rotation (attack M21).
+//! Tests both forms of the Twilio credential, and its rotation (attack M21 of the attack register).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

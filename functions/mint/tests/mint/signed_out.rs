@@ -1,4 +1,5 @@
-//! An identity system has ended a person's sessions. Tokens that it issued before are worth nothing.
+//! Tests that nobody can mint with a token if an identity system has ended the person's sessions since the token was
+//! issued.
 
 use flexgate::domain::{Identity, Username};
 use flexgate::store::EndingKey;
@@ -25,7 +26,8 @@ async fn g16_a_token_from_before_the_end_of_the_sessions_mints_nothing() {
         let old = [json!({ "iat": now - 10 }), json!({ "iat": at.unix_timestamp() }), json!({ "iat": null })];
         let fresh = gate.token_of("ada", json!({ "iat": at.unix_timestamp() + 1 })).await;
         for changes in &old {
-            // Each of them would do if the sessions went on, except those from before an earlier ending.
+            // Get the token first, and then end the sessions. Otherwise, Flexgate would accept the token, unless an
+            // earlier round ended the sessions after the token was issued.
             let token = gate.token_of("ada", changes.clone()).await;
             endings.record_ending(std::slice::from_ref(&key), at).await.unwrap();
             gate.world.forget_calls().await;

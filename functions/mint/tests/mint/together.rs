@@ -1,4 +1,4 @@
-//! Many concurrent mints: M26.
+//! Tests many concurrent mints (M26 of the attack register).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tests Twilio's unusual answers to mints (attacks M18 to M22).
+//! Tests Twilio's unusual answers to mints (attacks M18 to M22 of the attack register).
 
 use serde_json::{Value, json};
 
@@ -206,7 +206,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // If Twilio's answer is lost, Flexgate mints again.
+    // If Twilio's answer to a mint is lost, Flexgate sends the request again.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

@@ -93,7 +93,8 @@ pub(crate) async fn list(
     Ok(axum::Json(Found { users, asked_for: None, hint: None, next_page_token: page.next_page_token }))
 }
 
-/// Says why there may be no user with this name. Queries are decoded like forms, so a plus sign becomes a space.
+/// Returns a hint why there may be no user with this name. Queries are decoded like forms, so a plus sign becomes a
+/// space.
 fn hint(username: &Username) -> &'static str {
     if username.as_str().contains(' ') {
         "In a query, + means a space. Write %2B for a plus sign."
@@ -102,7 +103,7 @@ fn hint(username: &Username) -> &'static str {
     }
 }
 
-/// The problem for a page token that Twilio refuses. Only Twilio can tell whether the token was ever valid.
+/// Returns the problem for a page token that Twilio refuses. Flexgate cannot tell whether the token was ever valid.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }

@@ -248,7 +248,7 @@ pub(crate) async fn end_of_user(
 }
 
 /// Refuses a caller whose issuer may not use this user's username. Asks Twilio for the username only if the issuer is
-/// limited.
+/// limited to certain usernames.
 async fn check(
     action: &str,
     app: &App,

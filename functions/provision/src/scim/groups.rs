@@ -21,8 +21,8 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often Flexgate tries a write that collides with other writes. Identity systems often send many writes to one
-/// group at the same time.
+/// How many times Flexgate tries a write that collides with other writes. Identity systems often send many writes to
+/// one group at the same time.
 const TRIES: u32 = 12;
 
 /// The maximum pause before the first retry. Later pauses are longer.
@@ -54,7 +54,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Builds the value without a request to Twilio or the store. `users` gives access to the members.
+    /// Creates the service for groups. Sends no request to Twilio or the store. `users` gives access to the members.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
@@ -218,7 +218,8 @@ impl Groups {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
                     let announced = self.load(id).await?;
-                    // Somebody may have joined meanwhile, who then has the group's role.
+                    // Somebody may have joined in the meantime, and would keep the group's role. So remove only an
+                    // empty group.
                     if announced.members.is_empty() && self.scim().remove_group(id, announced.version).await? {
                         return Ok(());
                     }
@@ -231,7 +232,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. Somebody who leaves stays in the list, marked as not present,
+    /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
     /// until the change is announced.
     async fn with_members(
         &self,
@@ -252,7 +253,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // New members must exist at Twilio if the group gives a role. For many new members, the jobs check this.
+        // New members must exist at Twilio if the group gives a role. If there are many new members, their jobs check
+        // this.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -294,8 +296,8 @@ impl Groups {
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
                 let report = match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
-                    // Another process is changing this person. Jobs reconcile the remaining members, so the client need
-                    // not wait.
+                    // Another process is changing this person. Queue jobs for this person and the remaining members, so
+                    // that the client need not wait.
                     Err(LedgerError::Busy(_)) => break,
                     done => done?,
                 };
@@ -320,8 +322,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Removes the users in `inactive` who are deleted. They were deleted after this write had read them, so the deletion
-    /// could not end their membership.
+    /// Removes those users in `inactive` who have been deleted. A deletion ends the user's memberships, but cannot end
+    /// a membership that a write adds afterwards.
     async fn remove_deleted(&self, group: &mut Group, inactive: &[FlexUserSid]) -> Result<(), Refusal> {
         if inactive.is_empty() {
             return Ok(());
@@ -349,7 +351,7 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Without an empty list, some clients would conclude that they may not read the members.
+        // Include the list even if it is empty. Otherwise, some clients conclude that they may not read the members.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

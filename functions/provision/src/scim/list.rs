@@ -22,7 +22,7 @@ const LARGEST: u16 = 1_000;
 /// both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// With less time than this left, a request fetches no further page from Twilio.
+/// A request fetches another page from Twilio only if at least this much time is left.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
@@ -63,8 +63,8 @@ impl Users {
         Ok(Page { resources, total: Some(total), start: Some(start), next: None })
     }
 
-    /// Counts the users. If time runs out, returns one more than counted so far, so that the client requests the next
-    /// page.
+    /// Counts the users. If time runs out, returns one more than the number counted so far, so that the client requests
+    /// the next page.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
         let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
         if let Some(total) = self.scim.total(now).await? {

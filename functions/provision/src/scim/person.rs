@@ -13,7 +13,7 @@ use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
 use super::resources::FLEX_USER;
 
-/// The maximum length of a given or family name, in characters. Two of them and a space fit into a full name.
+/// The maximum length of a given or family name, in characters. Two such names and a space fit into a full name.
 const MAX_HALF: usize = 127;
 
 /// All data about one user.
@@ -26,10 +26,10 @@ pub(super) struct Person {
     pub(super) view: View,
 }
 
-/// The name under which the SCIM store keeps a deleted user's `externalId`.
+/// The key under which the SCIM store keeps the `externalId` of a deleted user.
 pub(super) const LEFT_AS: &str = "leftAs";
 
-/// The attributes that Flexgate stores in the client's own form.
+/// The attributes that Flexgate stores as the client wrote them.
 const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
 
 impl Person {
@@ -154,7 +154,7 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta imports only users with both names, so a full name of one word fills both.
+        // Okta imports only users who have a given and a family name. So a full name of one word becomes both.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -206,7 +206,7 @@ pub(super) fn in_millis(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
 }
 
-/// Returns the attributes that Flexgate stores in the client's own form.
+/// Returns the attributes that Flexgate stores as the client wrote them.
 pub(super) fn asserted(document: &Document) -> Document {
     let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
     ASSERTED.iter().filter_map(keep).collect()

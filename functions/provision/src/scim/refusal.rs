@@ -66,7 +66,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal after every attempt collided with another request. Such collisions end soon.
+    /// The refusal of a request whose every attempt collided with another request. The client should soon try again.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 }
 

@@ -1,4 +1,4 @@
-//! Types for a client's write about a user, and for the statement that results.
+//! Types for a client's write about a user, and for the resulting statement to the ledger.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -24,12 +24,13 @@ pub(super) struct Patched {
     pub(super) active: Option<bool>,
     /// The roles that the patch names.
     pub(super) roles: RoleSet,
-    /// The fields that the patch sets, in the spelling of a plan of changes.
+    /// The fields that the patch sets, with the names that the ledger's `Report::blocked` uses.
     pub(super) fields: Vec<&'static str>,
 }
 
 impl Written<'_> {
-    /// The fields that the client set on purpose, even to values that Flexgate already knew.
+    /// The fields that a patch sets, even if their values stay the same. A `PUT` returns none, because it repeats every
+    /// field.
     pub(super) fn fields(&self) -> &[&'static str] {
         match self {
             Self::Whole(_) => &[],
@@ -38,7 +39,7 @@ impl Written<'_> {
     }
 }
 
-/// The result of a write: SCIM's statement, what earlier data stays valid, and the roles that the client itself gives.
+/// The result of a write: SCIM's statement, which earlier data stays valid, and the roles that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,
@@ -52,7 +53,7 @@ pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<
     if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
 }
 
-/// Returns the names of the statement's fields, in the spelling of a plan of changes.
+/// Returns the names of the statement's fields, as the ledger's `Report::blocked` spells them.
 pub(super) fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -19,8 +19,8 @@ use super::saying::{Patched, Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// Returns SCIM's statement after a write that changes `before` to `after`. Values from an earlier statement are
-    /// left out.
+    /// Returns SCIM's statement after a write that changes `before` to `after`. Leaves out values that SCIM has already
+    /// stated.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -36,7 +36,7 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT concerns every attribute that it contains. A PATCH concerns only the attributes that it changes.
+        // A PUT states every attribute that it contains. A PATCH states only the attributes that it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -72,14 +72,14 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed(patched) => patched.active.is_some(),
         };
-        // Another source may prevent the effect of SCIM's statement. Then repeat the statement, so that the ledger
-        // refuses it and names that source.
+        // Another source may prevent the effect of SCIM's earlier statement. Then make the statement again: the ledger
+        // refuses it, and the error names that source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives, and what earlier data stays valid. Roles that were added by hand
-    /// and that this write removes are no longer valid.
+    /// Returns the roles that the client itself gives, and which earlier data stays valid. If this write removes roles
+    /// that were added by hand, those roles are no longer valid.
     fn own_roles(
         &self,
         person: &Person,
@@ -88,7 +88,7 @@ impl Users {
         written: Written<'_>,
     ) -> Result<(RoleSet, Earlier), Refusal> {
         let own = person.own_roles();
-        // A client that patches roles has chosen the roles that it names, even if the user already has them from another
+        // If a client's patch names a role, the client gives that role, even if the user already has it from another
         // source.
         let named: RoleSet = match written {
             Written::Changed(patched) => patched.roles.intersection(&self.policy.allowed_roles).copied().collect(),
@@ -101,7 +101,8 @@ impl Users {
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
             // The client may have read the user before Flexgate took a role back, so its document may still contain the
-            // role. If the role is only about to be taken back, the ledger's record does not show this yet.
+            // role. If Flexgate is still about to take the role back, only the computed reason says so, and not the
+            // ledger's record.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             let is_taken = |role: &Role| {
                 taken.is_some_and(|taken| taken.contains(role)) || person.reason(*role) == Some(&RoleReason::TakenBack)

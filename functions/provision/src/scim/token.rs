@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every token, for programs that search for leaked secrets.
+/// The prefix of every token, by which programs that search for leaked secrets recognise a token.
 const PREFIX: &str = "fgscim_";
 
 /// The maximum number of valid tokens. A second one is valid while an administrator replaces the first.

@@ -25,7 +25,7 @@ use super::resources::user_schema;
 use super::saying::{Written, check_blocked, told};
 use super::settings::ScimSettings;
 
-/// How often Flexgate tries a write that collides with other writes.
+/// How many times Flexgate tries a write that collides with other writes.
 const TRIES: usize = 3;
 
 /// How a user is changed.
@@ -52,7 +52,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Builds the value without a request to Twilio or the store. `base` is the beginning of the users' URLs.
+    /// Creates the service for users. Sends no request to Twilio or the store. `base` is the beginning of the users'
+    /// URLs.
     #[must_use]
     pub fn new(
         base: String,
@@ -123,7 +124,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // The attempt changed nothing at Twilio, so there is nothing to resume.
+            // The attempt changed nothing at Twilio, so the next attempt has nothing to resume.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -146,11 +147,11 @@ impl Users {
         if let Some(entry) =
             existing.as_ref().filter(|person| person.is_gone()).and_then(|person| person.entry.as_ref())
         {
-            // A write to a group may have added the user while the user was being deleted.
+            // A write to a group may have added the user while the user was being deleted. End such memberships.
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
-            // A user who is not deleted comes from an earlier attempt that did not finish.
+            // The user exists and is not deleted, so an earlier attempt created the user but did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -158,7 +159,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Twilio keeps the spelling of an existing username.
+            // Use the spelling of an existing username, because Twilio keeps that spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -311,13 +312,14 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Free the client's key (`externalId`) for another user. A copy later shows whether a user with the same
-            // username is the same person.
+            // Free the client's key (`externalId`) for another user. Keep a copy: if a user with the same username is
+            // created later, the copy shows whether that user is the same person.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
             if self.scim.put_entry(&entry, None).await? {
-                // A write to a group that read the entry before may have added the user since.
+                // A write to a group may have read the entry before the deletion, and may have added the user since.
+                // End such memberships, too.
                 self.scim.leave_all(&sid).await?;
                 self.scim.forget_marks().await?;
                 return Ok(());
@@ -341,7 +343,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Stores the attributes in the client's own form. Returns false if another write came first.
+    /// Stores the attributes as the client wrote them. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,
@@ -398,7 +400,7 @@ impl Users {
     }
 }
 
-/// Whether a failed attempt may have changed something at Twilio. The next attempt must then resume it.
+/// Whether a failed attempt may have changed something at Twilio. If so, the next attempt must resume it.
 fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }

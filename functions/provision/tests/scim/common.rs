@@ -1,4 +1,4 @@
-//! The SCIM function in a test world, and functions for the tests.
+//! The SCIM function with a simulated Twilio, and functions for the tests.
 
 use axum::Router;
 use axum::body::Body;
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes the store fail to record that a member's change is "announced" (done or queued).
+    /// Makes the store fail to record that a member's change is "announced" (that is, reconciled or queued).
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

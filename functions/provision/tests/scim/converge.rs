@@ -1,5 +1,5 @@
-//! Tests failures between the write to Twilio and the write to the store (case C16). A retry of the request must reach
-//! the right state.
+//! Tests failures between the write to Twilio and the write to the store (case C16 of the attack register). A retry of
+//! the request must reach the right state.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         scim.send("POST", "/Users", ada()).await.refused(503, "-");
         scim.world.no_faults().await;
     }
-    // Twilio carried out the last attempt, but its response was lost. The retry must still answer 201.
+    // Twilio created the user at the last attempt, but the answer was lost. The retry must still answer 201.
     let made = scim.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     scim.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
@@ -55,7 +55,8 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // Twilio fails before it stores anything, after half of the change, and after the whole change.
+    // The first attempt fails at Twilio before any change, and the second after half of the change. The third fails in
+    // Flexgate's store, after Twilio has made the whole change.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
@@ -75,7 +76,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
 #[tokio::test]
 async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     let scim = scim().await;
-    // Twilio may refuse to deprovision a user a second time.
+    // Make the simulated Twilio refuse to deprovision a user a second time, as the real Twilio may do.
     scim.world.switch(&json!({ "deprovision_twice_status": 404 })).await;
     let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
@@ -145,7 +146,7 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // Only the last write fails. That write would record the member's change as done.
+    // Only the last write fails: the one that records the member's change as done.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

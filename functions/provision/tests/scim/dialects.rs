@@ -105,7 +105,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Replaces every `${name}` in the value's texts and keys by the saved value.
+/// Replaces every `${name}` in the strings and keys of `value` by the saved value.
 fn filled(value: &Value, saved: &Map<String, Value>) -> Value {
     let fill = |text: &str| {
         saved.iter().fold(text.to_owned(), |text, (name, value)| {

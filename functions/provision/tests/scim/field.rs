@@ -1,4 +1,5 @@
-//! Tests requests that identity systems really send (cases R43, R44, R47, R48, R51, R54, R55 and R56).
+//! Tests requests that identity systems really send (cases R43, R44, R47, R48, R51, R54, R55 and R56 of the attack
+//! register).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::store::scim::Work;
@@ -159,7 +160,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A JSON text without a role is refused. The error quotes none of the text.
+    // A string with JSON but without a role is refused. The error quotes nothing from the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -217,7 +218,7 @@ async fn r54_composed_and_decomposed_spellings_are_one_name() {
         let list = scim.get(&format!("/Users?filter={}", encoded(&format!("userName eq \"{name}\"")))).await.is(200);
         assert_eq!(list["Resources"][0]["id"], made["id"], "{name:?}");
     }
-    // Another Unicode form of the same username is no new username.
+    // The same username in another Unicode form does not count as a new username.
     let path = format!("/Users/{}", made["id"].as_str().unwrap());
     scim.send("PUT", &path, body(decomposed)).await.is(200);
     scim.send("POST", "/Groups", json!({ "displayName": "Caf\u{e9}" })).await.is(201);
@@ -240,7 +241,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // A process that died had begun to create the user.
+    // Another process began to create the user, and then died.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });

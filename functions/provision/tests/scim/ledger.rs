@@ -1,4 +1,5 @@
-//! Tests SCIM under the rules of the people ledger (cases R40, R42 and R70), and how Flexgate knows who gave a role.
+//! Tests SCIM under the rules of the people ledger, and how Flexgate records who gave a role (cases R40, R42 and R70 of
+//! the attack register).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -208,7 +209,7 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
     let roles_too = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    // A repetition is refused too, although the ledger already has the statement.
+    // A repeated request is refused too, although the ledger already has the statement.
     for _ in 0..2 {
         let refused = scim.patch(&path, roles_too.clone()).await;
         assert!(refused.body["detail"].as_str().unwrap().contains("roles"), "{}", refused.body);
@@ -273,7 +274,7 @@ async fn a_put_with_the_role_of_a_group_that_is_being_left_does_not_keep_the_rol
     let (user, group) = (format!("/Users/{id}"), group(&scim, &[&id]).await);
     let read = scim.get(&user).await.is(200);
     assert_eq!(read["roles"].as_array().unwrap().len(), 2);
-    // The group is stored, but nothing else has happened yet.
+    // The request stores the group's change, and then fails before the person's role is changed.
     scim.break_table("people");
     scim.patch(&group, leaves(&id)).await.refused(503, "-");
     scim.mend_table();
@@ -314,10 +315,11 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     scim.delete(&format!("/Users/{id}")).await.is(204);
     says(&scim, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
-    // The same `externalId` means the same person. The other source's statement still counts.
+    // The same `externalId` means the same person. So the other source's statement still makes the person inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different `externalId` means a different person. Nothing known about the earlier person counts.
+    // A different `externalId` means a different person. So Flexgate uses nothing that it knows about the earlier
+    // person.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
@@ -334,7 +336,7 @@ async fn a_user_who_is_created_again_begins_with_the_defaults() {
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
-/// Stores the user as a member, as a write to the group does that has read the user before the user was deleted.
+/// Stores the user as a member. A write to the group does this if it read the user before the user was deleted.
 fn adds_late(scim: &Scim, group: &str, user: &str) {
     let group = group.trim_start_matches("/Groups/");
     scim.world.sql(&format!("INSERT INTO scim_members VALUES ('{group}', '{user}', 1, NULL)"));
@@ -378,7 +380,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // One of the two members is the last administrator, so removing both is refused.
+    // The two members are the only administrators, so removing both is refused.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;

@@ -52,7 +52,7 @@ async fn a_membership_of_before_ends_and_takes_its_role_along() {
     let path = group(&scim, &[&ada, &grace]).await;
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
     assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
-    // Grace also has the role for another reason, so she keeps it.
+    // SCIM also gave the role to Grace directly, so she keeps it.
     assert_eq!(scim.world.twilio_user_of(grace.as_str()).await.unwrap()["roles"], json!(["agent", "supervisor"]));
 }
 
@@ -83,7 +83,8 @@ async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
     let scim = scim().await;
     let ada = user(&scim, "ada", &["agent"], json!([]), true).await;
-    // The user is active in Flex again. The ledger must still contain SCIM's statement that the person is inactive.
+    // SCIM deleted this user, but the user is active in Flex. The ledger must still contain SCIM's statement that the
+    // person is inactive.
     let platform = scim.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
     scim.get(&format!("/Users/{ada}")).await.is(200);

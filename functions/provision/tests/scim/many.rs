@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::common::{Scim, scim_over};
 
-/// Starts the SCIM function in a world with `count` users at Twilio.
+/// Starts the SCIM function with `count` users at the simulated Twilio.
 pub async fn world_of(count: usize) -> Scim {
     let scim = scim_over(Config::default(), &[]).await;
     scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": count })).await;

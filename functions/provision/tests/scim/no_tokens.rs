@@ -1,4 +1,4 @@
-//! Tests SCIM while its secret contains no token, as in a new deployment (R77).
+//! Tests SCIM while its secret contains no token, as in a new deployment (case R77 of the attack register).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Starts the function as on Lambda. `document` is the text of the secret; without it, there is no secret.
+    /// Starts the function as on Lambda. `document` is the text of the secret. `None` means that the secret does not
+    /// exist.
     async fn start(document: Option<&str>) -> Self {
         let world = World::on_one_clock().await;
         if let Some(text) = document {
@@ -84,7 +85,7 @@ fn token() -> NewToken {
     NewToken::generate("okta", &SystemRng)
 }
 
-/// Documents without a token. `None` is a secret that does not exist.
+/// Documents without a token. `None` means that the secret does not exist.
 const WITHOUT_TOKENS: [Option<&str>; 8] = [
     Some(r#"{"tokens":[]}"#),
     Some(r#"{"tokens":null}"#),

@@ -1,4 +1,4 @@
-//! Tests filters, paths and patches by themselves: limits, and small rules that whole requests rarely meet.
+//! Tests filters, paths and patches by themselves: limits, and rules that the tests of whole requests rarely reach.
 
 use flexgate::domain::Role;
 use flexgate_provision::protocol::{

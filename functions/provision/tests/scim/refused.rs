@@ -1,4 +1,4 @@
-//! Tests requests that Flexgate must refuse (C1, C3, C5, C8, C9, C11 to C13, C15 and C17).
+//! Tests requests that Flexgate must refuse (C1, C3, C5, C8, C9, C11 to C13, C15 and C17 of the attack register).
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
@@ -86,8 +86,8 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // Names of users created outside SCIM count too. Twilio's search only finds the lower-case name `grace`. Flexgate
-    // learns the mixed-case name by listing the users.
+    // The username of a user who was created outside SCIM is taken too. Twilio's search finds `grace`, because that
+    // name is all in lower case. Flexgate learns the name `Linus` by listing the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await

@@ -1,5 +1,5 @@
 //! Computes a request's shape: the method, the path without its values, and the structure of the body. Requests that
-//! differ only in names, numbers and texts have the same shape. A test counts the shapes in the fixtures.
+//! differ only in names, numbers and strings have the same shape. A test counts the shapes in the fixtures.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ pub fn of(step: &Value) -> String {
     format!("{request} {body}")
 }
 
-/// Replaces the variable parts of a text by `*`: saved values, quoted texts, numbers and ids.
+/// Replaces the variable parts of a string by `*`: saved values, quoted strings, numbers and ids.
 fn template(text: &str) -> String {
     let mut shape = String::new();
     let mut rest = text;
@@ -34,8 +34,8 @@ fn template(text: &str) -> String {
 }
 
 /// Returns the structure of a JSON value: an object's keys, a list's different structures, and the types of single
-/// values. A patch's operators and paths also belong to the structure. An empty text and a JSON text are types of their
-/// own.
+/// values. A patch's operators and paths also belong to the structure. An empty string and a string that contains JSON
+/// are types of their own.
 fn structure(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

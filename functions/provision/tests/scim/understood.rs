@@ -1,4 +1,5 @@
-//! Tests how Flexgate reads what identity systems write (C4, C6, C7 and C14), and the mapping to Flex.
+//! Tests how Flexgate interprets the requests of identity systems (C4, C6, C7 and C14 of the attack register), and how
+//! it maps them to Flex.
 
 use flexgate_test_support::Log;
 use http::HeaderValue;
@@ -304,7 +305,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // A slash at the end does not make an unknown path known.
+    // An unknown path stays unknown if it has a slash at the end.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }

@@ -89,7 +89,7 @@ async fn r79_an_answer_names_the_username_as_it_was_read() {
     let (username, found, hint) = query("A%2Bb@example.com").await;
     assert_eq!((username, found), (json!("A+b@example.com"), 0));
     assert!(hint.as_str().unwrap().contains("upper and lower case"));
-    // A list of all users names no username.
+    // The answer has no `username` if the query asks for all users.
     let all = directory.get("/users").await.body;
     assert!(all.get("username").is_none() && all.get("hint").is_none());
 }

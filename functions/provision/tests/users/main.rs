@@ -16,7 +16,7 @@ use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-/// A test world with the token of a system that may read and write users.
+/// The function with a simulated Twilio, and the token of a system that may read and write users.
 pub struct Directory {
     pub world: World,
     pub router: Router,

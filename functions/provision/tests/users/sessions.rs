@@ -102,7 +102,7 @@ async fn g24_ids_that_are_none_reasons_that_are_too_long_and_pages_that_never_we
     let key = add(&directory.world, "cookie", &format!("FU{}", "1".repeat(32)), None).await;
     let unknown = (404, "session_unknown".to_owned());
     let longer = format!("{}A", key.as_str());
-    // The value of the cookie is not an id.
+    // The value of the session cookie is not the session's id.
     for id in ["cookie", "FU1", "%2e%2e", "%00", longer.as_str(), &"A".repeat(43), &"A".repeat(4_000)] {
         let path = format!("/sessions/{id}");
         assert_eq!(call(&directory, WRITE, Method::DELETE, &path).await.problem(), unknown, "{id}");
@@ -158,7 +158,7 @@ async fn g26_an_issuer_ends_only_the_sessions_of_usernames_that_it_may_use() {
     let own = directory.world.at_twilio("acme-ada", &["agent"]).await;
     let others = directory.world.at_twilio("grete", &["agent"]).await;
     let forbidden = (403, "username_forbidden".to_owned());
-    // Old sessions do not say the username, so Flexgate asks Twilio.
+    // Sessions of older versions do not contain the username, so Flexgate asks Twilio.
     for username in [Some("grete"), None] {
         let key = add(&directory.world, &format!("{username:?}"), &others, username).await;
         let path = format!("/sessions/{}", key.as_str());

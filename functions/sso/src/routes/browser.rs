@@ -97,7 +97,7 @@ pub(crate) async fn login(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
-    // A CDN replaces the host, and answers only at the public URL.
+    // Behind a CDN, the header `Host` differs from the public URL, although every request comes through the public URL.
     let is_elsewhere = !app.behind_cdn && !is_at(app.sign_in.public_url(), &uri, &headers);
     if query.once(REDIRECTED)?.is_none() && is_elsewhere {
         // The browser would not send this host's login cookie to the callback at the public URL. So redirect the
@@ -168,7 +168,7 @@ pub(crate) async fn callback(
     response
 }
 
-/// A callback that signs nobody in. The response clears the cookie of the login `spent`.
+/// The problem of a failed callback. The response clears the cookie of the login `spent`.
 struct Refusal {
     problem: Problem,
     spent: Option<LoginId>,
@@ -206,7 +206,7 @@ async fn complete(
             let declined = app.sign_in.declined(profile, logins, state, Decline::of(error), context.deadline);
             Err(declined.await)
         }
-        // The callback has no login, for example because the identity provider started the sign-in.
+        // The callback belongs to no login, for example because the identity provider started the sign-in.
         _ => Err(Failed { error: CallbackError::NoLogin, spent: None }),
     };
     let Failed { error, spent } = match completed {
@@ -215,7 +215,7 @@ async fn complete(
     };
     let login = once("state")?.and_then(|state| app.sign_in.login_of(profile, state));
     if matches!(error, CallbackError::NoLogin) && has_finished(app, session_id, login, context).await {
-        // The person is signed in, and has opened an old callback again.
+        // The person is already signed in, and has opened an old callback again. Do not show an error.
         return Ok((see_other(app.sign_in.destinations().default().as_str(), [])?, spent));
     }
     Err(Refusal { problem: offer_login(app, profile, problem::of_callback(&error)), spent })
@@ -244,7 +244,7 @@ async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Re
     allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))
 }
 
-/// Whether the browser is signed in since the login `login`.
+/// Whether the login `login` began the browser's session, or an earlier session that this session replaced.
 async fn has_finished(app: &App, session_id: Option<&str>, login: Option<LoginId>, context: &Context) -> bool {
     let (Some(session_id), Some(login)) = (session_id, login) else { return false };
     app.sign_in.has_finished(session_id, login, context.deadline).await.unwrap_or(false)

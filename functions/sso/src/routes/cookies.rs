@@ -29,14 +29,15 @@ pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// Returns the login cookies in the browser's order, without cookies that occur twice.
+/// Returns the login cookies in the browser's order. If two cookies have the same name, leaves out both.
 pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     let mut cookies: Vec<LoginCookie<'_>> = Vec::new();
     let mut twice = Vec::new();
     for (name, value) in pairs(headers).take(MAX_COOKIES) {
         let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
         let Some(id) = number.and_then(LoginId::parse) else { continue };
-        // A value that is not text never opens. But it counts, so that the same name does not occur twice.
+        // A value that is not text cannot belong to a valid login. Keep the cookie nevertheless, to recognise a second
+        // cookie with the same name.
         let sealed = std::str::from_utf8(value).unwrap_or_default();
         if cookies.iter().any(|cookie| cookie.id == id) {
             twice.push(id);
@@ -48,15 +49,15 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     cookies
 }
 
-/// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio returns the
-/// browser by a cross-site navigation.
+/// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends the
+/// browser back by a cross-site navigation.
 pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
     set(&id.cookie_name(), value, LOGIN_LIFETIME)
 }
 
-/// Builds `Set-Cookie` for the session cookie, with its lifetime. `None` clears the cookie. `SameSite` is `Lax`, so that the callback gets
-/// the browser's earlier session. Routes that use a session require `POST`, the header `x-flexgate` and an allowed
-/// origin.
+/// Builds `Set-Cookie` for the session cookie, with its lifetime. `None` clears the cookie. `SameSite` is `Lax`, so
+/// that the callback gets the browser's earlier session. Routes that use a session require `POST`, the header
+/// `x-flexgate` and an allowed origin.
 pub(crate) fn session(value: Option<(&str, Duration)>) -> Option<HeaderValue> {
     let (value, lifetime) = value.unzip();
     set(SESSION_COOKIE, value, lifetime.unwrap_or_default())

@@ -15,7 +15,7 @@ use crate::app::App;
 /// The routes, without the `Edge` layers.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        // Refuse HEAD, because it would begin a login that nobody wants.
+        // Refuse HEAD, because a HEAD request would begin a login that nobody wants.
         .route("/sso/{profile}/login", get(browser::login).head(refuse_method))
         .route("/sso/{profile}/callback", get(browser::callback).head(refuse_method))
         .route("/sso/{profile}/config", get(browser::config))

@@ -18,14 +18,15 @@ use super::{Fault, SSO_SETTINGS, SignIn};
 /// The time limit for Tokens/Info after an exchange. It is short, because the sign-in can succeed without the answer.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
 
-/// The time after which a session ends if the same person has signed in again in the same browser.
+/// How long a session still lasts after the same person has signed in again in the same browser.
 const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 /// How a session begins.
 struct Beginning {
     /// When the login began. The person has authenticated since then.
     at: OffsetDateTime,
-    /// The seat of the browser's previous session, if that belongs to the same person and profile.
+    /// The seat of the browser's previous session, if that session belongs to the same person and profile. A seat is
+    /// the series of one person's sessions in one browser.
     seat: Option<SessionKey>,
     origin: SessionOrigin,
 }
@@ -44,7 +45,7 @@ impl SignIn {
         let sso = &self.parts.sso;
         let exchanged = sso.exchange(&profile.sid, unverified_code, &login.code_verifier, &login.nonce, deadline).await;
         let tokens = exchanged.map_err(|error| match error {
-            // The SSO settings in the Console are wrong. The error says nothing about the code.
+            // The SSO settings in the Console are wrong. The code itself may be valid.
             TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. }) => error.into(),
             TwilioError::Refused(_) | TwilioError::NotFound(_) if found.has_others => CallbackError::Mixed(error),
             TwilioError::Refused(_) | TwilioError::NotFound(_) => CallbackError::Rejected(error),
@@ -73,7 +74,7 @@ impl SignIn {
         Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid, lasts })
     }
 
-    /// Returns the browser's previous session, and the numbers of the logins in it.
+    /// Returns the browser's previous session, and the numbers of the logins that led to it.
     async fn earlier(&self, key: Option<&SessionKey>, deadline: Deadline) -> Option<(Session, Vec<u64>)> {
         let session = self.parts.sessions.get(key?).await.ok()??;
         let keys = self.keys_for([session.sealed.as_str()], deadline).await.ok();
@@ -89,12 +90,13 @@ impl SignIn {
         if ended.is_some_and(|ended| login.begun_at < ended) || state.ends(login.begun_at) {
             return Err(CallbackError::SignedOut);
         }
-        // Endings have whole seconds. If one from the second of the login is on record, the login is later.
+        // The store records the end of a person's sessions in whole seconds. If an end in the login's second is already
+        // recorded, it happened before the login. So date the new session after it.
         Ok(ended.map_or(login.begun_at, |ended| login.begun_at.max(ended + time::Duration::SECOND)))
     }
 
-    /// Ends the browser's previous session. If it belongs to the same person, it ends a few seconds later, because
-    /// another tab may be using it.
+    /// Ends the browser's previous session. If the session belongs to the same person, it lasts a few seconds longer,
+    /// because another tab may be using it.
     async fn replace_session(&self, earlier: &Session, user: &FlexUserSid) {
         let sessions = &self.parts.sessions;
         let ended = if earlier.flex_user_sid == *user {
@@ -133,8 +135,8 @@ impl SignIn {
     /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
     /// user.
     ///
-    /// This check follows the insertion of the session. So a simultaneous deactivation is either noticed here or ends
-    /// the session.
+    /// This check runs after the session is inserted. So if the person is deactivated at the same time, either this
+    /// check notices it, or the deactivation ends the session.
     async fn refuse_leaver(&self, info: &TokenInfo, session_id: &SecretString) -> Result<(), CallbackError> {
         match self.is_inactive(&info.flex_user_sid, info.username.as_deref()).await {
             Ok(false) => Ok(()),
@@ -158,7 +160,7 @@ impl SignIn {
         Ok(self.parts.deactivations.says_inactive(Some(user), username.as_ref()).await?)
     }
 
-    /// Ends all sessions of a person who has left, and has their Flex user deactivated again.
+    /// Ends all sessions of a person who has left, and queues a job that deactivates their Flex user again.
     pub(super) async fn turn_out(&self, user: FlexUserSid) {
         if let Err(error) = self.parts.sessions.end_all_of(&user).await {
             tracing::warn!(error = %error, "the sessions of a leaver were not ended; no session is refreshed any more");
@@ -188,7 +190,7 @@ impl SignIn {
         }
     }
 
-    /// Stores a session, which is the person's newest from then on. Also returns how long it lasts at most.
+    /// Stores a new session. Returns its identifier and its maximum duration.
     async fn keep(
         &self,
         profile: &SsoProfile,
@@ -225,9 +227,11 @@ impl SignIn {
             let newest = seats.newest(&session.flex_user_sid, &session.profile).await?;
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
-        // Without a limit, a seat matters only if an earlier limit ends the seats of others.
+        // A seat is the series of one person's sessions in one browser. If the profile has no limit, record this seat
+        // only if the person's newest seat has a limit. That limit then no longer applies.
         if policy.is_single || is_limited().await? {
-            // Nobody has the cookie of this session yet. So whoever takes the seat later has also signed in later.
+            // The browser does not have this session's cookie yet. So whoever takes the seat later has also signed in
+            // later.
             seats.take(&session, policy.is_single).await?;
         }
         Ok((session_id, lasts))

@@ -15,8 +15,8 @@ const FRESH: Duration = Duration::minutes(5);
 /// How long Flexgate uses a cached configuration while Twilio is not available.
 const STALE: Duration = Duration::hours(1);
 
-/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting SSO
-/// up at this moment.
+/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting
+/// SSO up at this moment.
 const NONE_FRESH: Duration = Duration::seconds(10);
 /// After a failure, Flexgate serves a stale configuration for this long before it asks Twilio again.
 const PAUSE: Duration = Duration::seconds(5);
@@ -28,7 +28,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 pub(super) struct Configured {
     pub(super) profile: SsoProfile,
     latest: RwLock<Option<Answered>>,
-    /// Held while a request to Twilio is under way. The value is the time of the last failure.
+    /// A request locks this mutex while it reads the configuration from Twilio. The value is the time of the last
+    /// failure.
     flight: Mutex<Option<OffsetDateTime>>,
 }
 

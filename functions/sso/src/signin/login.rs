@@ -18,7 +18,8 @@ use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress
 use super::state::{self, LoginId, Returned};
 use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn, Visitor};
 
-/// The maximum number of codes that callbacks without a number may send to Twilio for one login.
+/// The maximum number of codes that Flexgate sends to Twilio for one login, if the callbacks do not contain the login's
+/// number.
 const UNNUMBERED_AT_MOST: u8 = 3;
 
 /// What the identity provider asks a person who is already signed in there.
@@ -237,7 +238,7 @@ impl SignIn {
         completed.map_err(|error| Failed { error, spent: is_numbered.then_some(id) })
     }
 
-    /// The login whose number is in a returned `state`.
+    /// Returns the number of the login in a returned `state`, if there is one.
     #[must_use]
     pub fn login_of(&self, profile: &SsoProfile, unverified_state: &str) -> Option<LoginId> {
         match state::read(unverified_state, &self.redirect_url(&profile.name)) {
@@ -295,7 +296,7 @@ impl SignIn {
         let mut logins: Vec<Pending> = cookies.iter().filter_map(open).collect();
         let (index, is_numbered) = match state::read(unverified_state, &self.redirect_url(&profile.name)) {
             Returned::Login(id) => {
-                // Keep a cookie that does not open, because another process may have its key.
+                // Keep a cookie that this process cannot decrypt, because another process may have its key.
                 let is_expired = |cookie: &LoginCookie<'_>| cookie.id == id && keys.open(*cookie).is_ok();
                 let spent = cookies.iter().any(is_expired).then_some(id);
                 (logins.iter().position(|login| login.id == id).ok_or_else(|| none(spent))?, true)
@@ -316,11 +317,11 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty(), visitor: Visitor::default() })
     }
 
-    /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code to
-    /// Twilio.
+    /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code
+    /// to Twilio.
     ///
-    /// A callback without a number may be forged. Such a callback uses up only its own code, not the pending login. A
-    /// login allows only a few of them, because each sends a request to Twilio.
+    /// A callback without a login's number may be forged. Such a callback uses up only its own code, not the pending
+    /// login. Flexgate accepts only a few of them for each login, because each sends a request to Twilio.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let until = now + LOGIN_LIFETIME;

@@ -14,8 +14,8 @@ use time::Duration;
 pub const LONGEST: u32 = 7 * 86_400;
 /// The shortest session, in seconds.
 pub const SHORTEST: u32 = 300;
-/// The shortest idle limit, in seconds. It is longer than the interval at which active pages use their session, plus the
-/// possible delays.
+/// The shortest idle limit, in seconds. It is longer than the interval at which active pages use their session, plus
+/// the possible delays.
 pub const SHORTEST_IDLE: u32 = 600;
 
 /// How long sessions live.
@@ -34,21 +34,21 @@ pub struct SessionPolicy {
     pub lifetimes: Lifetimes,
     /// Whether a new sign-in ends the person's other sessions of this profile.
     pub is_single: bool,
-    /// The longest sessions of people with certain roles.
+    /// The maximum duration of sessions of people with certain roles.
     of_role: BTreeMap<String, Duration>,
     /// The networks from which people may sign in and use sessions. `None` allows all.
     networks: Option<Networks>,
 }
 
 impl SessionPolicy {
-    /// Returns the longest time that a session of a person with these roles lasts.
+    /// Returns the maximum duration of a session of a person with these roles.
     #[must_use]
     pub fn lasts(&self, roles: &ObservedRoles) -> Duration {
         let of_roles = roles.names().into_iter().filter_map(|role| self.of_role.get(role).copied());
         of_roles.fold(self.lifetimes.absolute, Duration::min)
     }
 
-    /// Whether people may sign in and use sessions from this address. An unknown address is in no network.
+    /// Whether people may sign in and use sessions from this IP address. An unknown IP address is in no network.
     #[must_use]
     pub fn allows(&self, client: Option<IpAddr>) -> bool {
         self.networks.as_ref().is_none_or(|networks| client.is_some_and(|client| networks.contain(client)))
@@ -63,7 +63,7 @@ pub struct SessionPolicies {
 }
 
 impl SessionPolicies {
-    /// Makes the policies of profiles with these lifetimes, unless `written` gives other limits.
+    /// Creates the policies: these lifetimes for every profile, except where `written` sets other limits.
     #[must_use]
     pub fn new(lifetimes: Lifetimes, written: WrittenPolicies) -> Self {
         let common = SessionPolicy { lifetimes, is_single: false, of_role: BTreeMap::new(), networks: None };
@@ -111,7 +111,7 @@ struct Written {
 
 fn networks<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<Networks>, D::Error> {
     let list = Vec::<String>::deserialize(reader)?;
-    // An empty list would read like "no limit" to some and like "nobody" to others.
+    // Refuse an empty list, because it could mean that every network is allowed, or that none is.
     if list.iter().all(|item| item.trim().is_empty()) {
         return Err(serde::de::Error::custom("networks must not be empty"));
     }
@@ -119,7 +119,7 @@ fn networks<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<Networ
 }
 
 impl WrittenPolicies {
-    /// Returns a profile that these policies name, but that `profiles` lacks.
+    /// Returns a profile for which there are limits, but which does not exist in `profiles`.
     #[must_use]
     pub fn unknown_profile(&self, profiles: &SsoProfiles) -> Option<&ProfileName> {
         self.0.keys().find(|name| profiles.get(name.as_str()).is_none())

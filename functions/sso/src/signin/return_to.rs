@@ -1,12 +1,11 @@
-//! The addresses to which a browser can go after sign-in.
+//! Return addresses: the URLs and paths to which a browser can go after sign-in.
 
 use url::Url;
 
 /// The maximum length of an address, in bytes.
 const MAX_LENGTH: usize = 2_048;
 
-/// The browser's address after sign-in, percent-encoded. It is a path on Flexgate's own origin, or a whole URL on
-/// another listed origin.
+/// A return address, percent-encoded. It is a path on Flexgate's own origin, or a whole URL on another listed origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
@@ -45,7 +44,7 @@ impl Destinations {
         Self { default, ..self }
     }
 
-    /// Returns the address for a login without a return address.
+    /// Returns the default address, for a login without a return address.
     #[must_use]
     pub fn default(&self) -> &ReturnTo {
         &self.default

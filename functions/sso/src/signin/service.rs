@@ -37,9 +37,9 @@ pub struct SignInParts {
     pub sso: Sso,
     pub keys: CachedSecret<KeyRing>,
     pub sessions: Arc<dyn Sessions>,
-    /// Decides which of a person's sessions is the newest.
+    /// Records which of a person's sessions is the newest, for profiles that allow one sign-in at a time.
     pub seats: Arc<dyn Seats>,
-    /// The switch with which operators end all sessions, or let nobody sign in.
+    /// The switch with which operators end all sessions, or stop all sign-ins.
     pub sign_in_state: CachedSignInState,
     /// The record of when people's identity systems ended their sessions.
     pub endings: Arc<dyn SessionEndings>,
@@ -130,8 +130,8 @@ impl SignIn {
         format!("{}/sso/{profile}/login", self.origin)
     }
 
-    /// Returns a key ring that knows the keys of all `sealed` values, if there is one. After a rotation, another process
-    /// may use a key that this process has not read yet.
+    /// Returns a key ring that contains the keys of all `sealed` values, if there is one. After a rotation, another
+    /// process may use a key that this process has not read yet.
     pub(super) async fn keys_for<'a>(
         &self,
         sealed: impl IntoIterator<Item = &'a str>,

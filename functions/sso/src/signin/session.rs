@@ -133,8 +133,8 @@ impl SignIn {
         }
     }
 
-    /// Whether the session exists and the login `login` began it or one of the sessions that it replaced. Does not count
-    /// as a use of the session.
+    /// Whether the session exists, and the login `login` began it or one of the sessions that it replaced. Does not
+    /// count as a use of the session.
     pub async fn has_finished(
         &self,
         unverified_session_id: &str,
@@ -180,13 +180,13 @@ impl SignIn {
     }
 
     /// Whether the person's identity system has ended the session. The session may still be in the store, for example
-    /// because it was stored while the others ended.
+    /// because it was inserted while the person's other sessions were being removed.
     async fn was_ended(&self, session: &Session) -> Result<bool, Fault> {
         let ended = self.ended_until(&session.flex_user_sid, session.origin.username.as_deref()).await?;
         Ok(ended.ends(Some(session.created_at)))
     }
 
-    /// Returns the time up to which an identity system has ended this person's sessions.
+    /// Returns the last time at which an identity system ended all sessions of this person.
     pub(super) async fn ended_until(&self, user: &FlexUserSid, username: Option<&str>) -> Result<EndedUntil, Fault> {
         let mut keys = vec![EndingKey::FlexUser(user.clone())];
         let username = username.and_then(|name| name.trim().parse::<Username>().ok());
@@ -207,8 +207,8 @@ impl SignIn {
         }
     }
 
-    /// Refreshes the tokens while holding the lease that ends at `until`. After a failure, returns the old access token if it is still
-    /// valid. The session ends only if Twilio refuses to refresh and the old token has expired.
+    /// Refreshes the tokens while holding the lease that ends at `until`. After a failure, returns the old access token
+    /// if it is still valid. The session ends only if Twilio refuses to refresh and the old token has expired.
     async fn refresh(
         &self,
         session: Session,
@@ -235,7 +235,7 @@ impl SignIn {
                 self.end_session(&session.key).await?;
                 return Err(Fault::from(TwilioError::Foreign).into());
             }
-            // The SSO settings in the Console have a mistake. This says nothing about the refresh token.
+            // The SSO settings in the Console have a mistake. The refresh token itself may be valid.
             Err(error @ TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. })) => {
                 return self.serve_the_good(session, tokens, keys, until, error.into()).await;
             }
@@ -256,8 +256,8 @@ impl SignIn {
         self.signed_in(session, next).map(Some)
     }
 
-    /// Returns the old tokens after a fault, if they are still valid. Records the failure, so that requests in the next
-    /// seconds get these tokens at once.
+    /// Returns the old tokens after a failed refresh, if they are still valid. Records the failure, so that requests in
+    /// the next seconds get these tokens at once.
     async fn serve_the_good(
         &self,
         session: Session,
@@ -279,8 +279,8 @@ impl SignIn {
         Err(fault.into())
     }
 
-    /// Returns the old tokens after Twilio has refused to refresh them, while they are valid. Records that a further
-    /// refresh is useless.
+    /// Returns the old tokens after Twilio has refused to refresh them, if they are still valid. Otherwise, ends the
+    /// session. Records that a further refresh is useless.
     ///
     /// Twilio also refuses a refresh token that it has already replaced, for example after a lost answer.
     async fn serve_the_last(

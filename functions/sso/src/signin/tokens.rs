@@ -1,7 +1,8 @@
 //! A session's tokens, as encrypted in the store.
 //!
-//! They are compressed before the encryption, because the store's writes cost by size. Two thirds of them are Twilio's
-//! tokens in base64url, which has 6 bits in each character.
+//! Flexgate compresses the data before the encryption, because a write to DynamoDB costs more if it is larger. Two
+//! thirds of the data are Twilio's tokens in base64url. They shrink, because each of their characters carries only 6
+//! bits.
 
 use std::io::{Read as _, Write as _};
 
@@ -20,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::Fault;
 
-/// If two tokens were obtained within this time, their equal expiration times prove nothing, because these times have
-/// whole seconds.
+/// If two sets of tokens were obtained less than this time apart, equal expiration times prove nothing, because Twilio
+/// gives these times in whole seconds.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens. The store contains them in encrypted form.
@@ -72,8 +73,8 @@ impl Tokens {
         keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
-    /// Decrypts the session's tokens, which version 0.2.0 did not compress. Returns `None` if the key is no longer in
-    /// use.
+    /// Decrypts the session's tokens, compressed or not (version 0.2.0 did not compress them). Returns `None` if the
+    /// key is no longer in use.
     pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         if plain.starts_with(b"{") {
@@ -84,8 +85,8 @@ impl Tokens {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Whether the refresh of the tokens `before` brought no later expiration. Then the session has reached Twilio's
-    /// maximum lifetime.
+    /// Whether these tokens, which a refresh of `before` returned, expire no later than `before`. If so, the session
+    /// has reached Twilio's maximum lifetime.
     ///
     /// Returns false if both sets of tokens were obtained within `MOVES_WITHIN`.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {

@@ -1,4 +1,4 @@
-//! What a request says about its browser, for the record of the session.
+//! What Flexgate records about the browser that signs in.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub struct Visitor {
     pub browser: Option<&'static str>,
 }
 
-/// `FLEXGATE_SESSION_ADDRESS`: what Flexgate stores of the address from which somebody signs in.
+/// `FLEXGATE_SESSION_ADDRESS`: which part of the client's IP address Flexgate stores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StoredAddress {
     /// The network: 24 bits of an IPv4 address, or 48 bits of an IPv6 address.
@@ -27,7 +27,7 @@ pub enum StoredAddress {
     Full,
 }
 
-/// The text is not one of the settings.
+/// The setting has neither of the allowed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be network or full")]
 pub struct StoredAddressError;
@@ -45,7 +45,7 @@ impl FromStr for StoredAddress {
 }
 
 impl StoredAddress {
-    /// Returns the part of the address to store.
+    /// Returns the part of the IP address to store.
     #[must_use]
     pub fn of(self, address: IpAddr) -> String {
         match self {
@@ -55,11 +55,12 @@ impl StoredAddress {
     }
 }
 
-/// Returns the family of the browser that sends this `User-Agent`. The versions and the machine are left out, because
-/// administrators need to tell browsers apart, and not to recognise a person.
+/// Returns the family of the browser that sends this `User-Agent`. Leaves out the version and the machine:
+/// administrators must be able to tell browsers apart, but not to recognise a person.
 #[must_use]
 pub fn browser_family(user_agent: &str) -> &'static str {
-    // Most browsers also name the browsers whose pages they can show, so the order counts.
+    // Most browsers also name older browsers in their `User-Agent`, for compatibility. So the more specific names come
+    // first.
     const FAMILIES: [(&str, &str); 12] = [
         ("Edg/", "Edge"),
         ("EdgA/", "Edge"),

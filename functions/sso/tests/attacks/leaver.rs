@@ -1,5 +1,5 @@
-//! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates the Flex
-//! user.
+//! Tests that a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates the Flex
+//! user (case R92 of the attack register).
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, FlexUserSid};
@@ -65,7 +65,7 @@ pub async fn leaves(world: &World, username: &str, sid: Option<FlexUserSid>) {
     assert_eq!(platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
 }
 
-/// The source's first word about the person is that they left, so the ledger does not know their Flex user.
+/// The ledger contains only the statement that the person has left, and no Flex user of the person.
 #[tokio::test]
 async fn r92_a_running_session_of_a_leaver_is_not_refreshed() {
     let (world, mut browser) = signed_in().await;

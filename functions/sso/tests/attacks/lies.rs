@@ -1,4 +1,4 @@
-//! Answers and callbacks that are meant for somebody else.
+//! Tests answers and callbacks that are meant for another person or another profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use time::Duration;
 
 use crate::{SESSION, at_callback, exchanges, fresh, signed_in, with_parameter};
 
-/// Rewrites the address in a `state`, and keeps the login's number.
+/// Replaces the profile in the callback's URL and in its `state`, but keeps the login's number.
 fn readdressed(callback: &str, profile: &str) -> String {
     let query = callback.split_once('?').unwrap().1;
     let state = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -83,7 +83,7 @@ async fn without_a_username_nobody_can_be_checked_and_nobody_is_signed_in() {
 #[tokio::test]
 async fn a_ledger_that_cannot_be_read_signs_nobody_in() {
     let (world, mut browser, callback) = at_callback().await;
-    // The first login opened the store. So break it now.
+    // The start of the login needed the store. So make the store fail only now.
     world.sql("ALTER TABLE person_pointers RENAME TO elsewhere");
     assert_eq!(browser.get(&callback).await.problem(), (503, "unavailable".into()));
     world.sql("ALTER TABLE elsewhere RENAME TO person_pointers");

@@ -1,4 +1,4 @@
-//! Tests the addresses of a sign-in: its start, its end, and the links on error pages.
+//! Tests the URLs of a sign-in: its start, its end, and the links on error pages.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, Reply};
@@ -66,7 +66,7 @@ async fn r05_a_long_address_survives_in_another_process_and_is_lost_without_harm
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
-    // Another login removes the addresses of logins that have expired.
+    // Another login removes the return addresses of logins that have expired.
     let mut other = browser.clone();
     other.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let mut elsewhere = browser.at(crate::process(&world));

@@ -1,4 +1,4 @@
-//! An operator ends all sessions, or lets nobody sign in.
+//! Tests that an operator can end all sessions, or stop all sign-ins.
 
 use flexgate::domain::Username;
 use flexgate::store::{EndingKey, SessionEndings as _, SignInSwitch as _, SqliteStore};
@@ -79,16 +79,17 @@ async fn g22_a_store_that_fails_lets_nobody_in() {
 async fn g17_a_session_that_the_list_lacks_is_refused_at_once_and_a_later_one_is_not() {
     let (world, mut browser) = signed_in().await;
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // Nobody has removed the session, as if it had been stored while the others ended.
+    // The identity system ends ada's sessions, but this session stays in the store. This can happen if a session is
+    // inserted while the others are being removed.
     let ada = EndingKey::Username("ADA".parse::<Username>().unwrap().key());
     let at = world.clock_rng().now();
     store(&world).record_ending(std::slice::from_ref(&ada), at).await.unwrap();
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
-    // She signs in again within the same second. That is later, because the ending is on record.
+    // Ada signs in again within the same second. The new session stays valid, because the end was recorded before it.
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // The event comes again, and an earlier one comes late.
+    // The same event is delivered again, and then an earlier event is delivered late. Neither ends the new session.
     for late in [at, at - Duration::HOUR] {
         store(&world).record_ending(std::slice::from_ref(&ada), late).await.unwrap();
         assert_eq!(browser.call("/sso/token").await.status, 200);

@@ -1,4 +1,5 @@
-//! Attacks on sign-in, S1 to S32. The tests send requests directly to the router. A simulator replaces Twilio.
+//! Tests attacks on sign-in (S1 to S32 of the attack register). The tests send requests directly to the router. A
+//! simulator replaces Twilio.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -27,7 +28,7 @@ use flexgate_test_support::{Browser, Reply, World};
 pub const LOGIN: &str = "__Host-flexgate-login-";
 pub const SESSION: &str = "__Host-flexgate-session";
 
-/// Starts the sign-in function in this world, with these additional variables.
+/// Starts the sign-in function with this simulated Twilio (`world`) and these additional variables.
 pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     let mut reader: Reader = world.reader().with(variables.iter().copied());
     let settings = Settings::read(&mut reader);
@@ -40,14 +41,14 @@ pub fn process(world: &World) -> Router {
     process_with(world, &[])
 }
 
-/// Returns a world and a browser without a session.
+/// Returns a simulated Twilio and a browser without a session.
 pub async fn fresh() -> (World, Browser) {
     let world = World::on_one_clock().await;
     let browser = Browser::new(process(&world));
     (world, browser)
 }
 
-/// Returns a world and a browser in which ada is signed in.
+/// Returns a simulated Twilio and a browser in which ada is signed in.
 pub async fn signed_in() -> (World, Browser) {
     let (world, mut browser) = fresh().await;
     let reply = browser.sign_in(&world, "ada").await;
@@ -55,7 +56,7 @@ pub async fn signed_in() -> (World, Browser) {
     (world, browser)
 }
 
-/// Returns a world, a browser in the middle of a login, and the URL of the callback.
+/// Returns a simulated Twilio, a browser in the middle of a login, and the URL of the callback.
 pub async fn at_callback() -> (World, Browser, String) {
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;

@@ -1,4 +1,5 @@
-//! Case R91: the error pages that agents see. The text is for agents, and the details for administrators are folded away.
+//! Tests the error pages that agents see (case R91 of the attack register). The text is for agents. Details for
+//! administrators are folded away.
 
 use flexgate_test_support::{Browser, Reply};
 
@@ -13,7 +14,7 @@ fn parts(reply: &Reply) -> (&str, &str) {
     body.split_once("<details>").unwrap()
 }
 
-/// Asserts that the page has this title and tone, and that the code is only in the details.
+/// Asserts that the page has this title and this attribute `data-tone`, and that the code is only in the details.
 fn assert_page(reply: &Reply, title: &str, tone: &str, code: &str) {
     let (seen, details) = parts(reply);
     assert!(seen.contains(&format!("<h1 class=\"title\">{title}</h1>")), "{seen}");

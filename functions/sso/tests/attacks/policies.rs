@@ -1,4 +1,4 @@
-//! The limits of each profile's sessions: one sign-in per person, shifts, and networks.
+//! Tests the limits of each profile's sessions: one sign-in per person, maximum durations, and networks.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ fn elsewhere() -> (u16, String) {
 #[tokio::test]
 async fn g20_the_older_of_two_browsers_is_told_and_never_refreshes() {
     let (world, mut older, mut newer) = two_browsers(&SINGLE).await;
-    // Each page of the older browser is told, and not only the first one.
+    // Every request of the older browser gets this answer, and not only the first one.
     for _ in 0..3 {
         assert_eq!(older.call("/sso/token").await.problem(), elsewhere());
     }
@@ -39,7 +39,7 @@ async fn g20_the_older_of_two_browsers_is_told_and_never_refreshes() {
     assert_eq!(older.sign_in(&world, "ada").await.status, 303);
     assert_eq!(older.call("/sso/token").await.status, 200);
     assert_eq!(newer.call("/sso/token").await.problem(), elsewhere());
-    // Signing out gives the older session nothing back.
+    // After the newest session has signed out, the older session still gets no token.
     assert_eq!(older.call("/sso/logout").await.status, 204);
     assert_eq!(newer.call("/sso/token").await.problem(), elsewhere());
 }
@@ -141,7 +141,7 @@ async fn a_sign_in_without_a_limit_takes_an_earlier_limit_back() {
     assert_eq!(before.sign_in(&world, "ada").await.status, 303);
     let mut after = Browser::new(process_with(&world, &[]));
     assert_eq!(after.sign_in(&world, "ada").await.status, 303);
-    // The limit is switched on again. The last sign-in was not subject to it.
+    // The limit is switched on again. The last sign-in was without the limit, so neither session ends.
     for browser in [&before, &after] {
         assert_eq!(browser.at(process_with(&world, &SINGLE)).call("/sso/token").await.status, 200);
     }
@@ -198,7 +198,7 @@ async fn g21_a_profile_is_used_only_from_its_networks() {
     browser.address = office;
     assert_eq!(browser.get(&callback).await.status, 303);
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // A laptop that leaves the office cannot use its session, and can again when it is back.
+    // A laptop that leaves the office network cannot use its session.
     browser.address = Some("198.51.100.1".parse().unwrap());
     assert_eq!(browser.call("/sso/token").await.problem(), forbidden);
     assert_eq!(browser.call("/sso/logout").await.status, 204, "signing out is always possible");

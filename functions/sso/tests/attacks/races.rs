@@ -1,5 +1,5 @@
-//! Processes and browsers that are not in step: key rotations, clocks that differ, clients that leave, and sessions that
-//! change while they are refreshed.
+//! Tests what happens if processes and browsers disagree: key rotations, clocks that differ, clients that disconnect,
+//! and sessions that change while they are refreshed.
 
 use std::time::Duration as StdDuration;
 
@@ -122,7 +122,7 @@ async fn while_another_process_refreshes_a_good_token_is_served_and_an_expired_o
     // Another process has the lease and does not finish.
     world.sql("UPDATE sessions SET leased_until = 9999999999");
     assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
-    // A token that expires within seconds is of no use.
+    // A token that expires within seconds is useless to the page.
     world.advance(Duration::seconds(176)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (503, "unavailable".into()));

@@ -139,7 +139,8 @@ async fn the_answer_says_when_the_person_signed_in_and_when_the_session_ends() {
 #[tokio::test]
 async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_ends_clearly() {
     let world = World::on_one_clock().await;
-    // Twilio accepts the same refresh token again. With a new refresh token each time, a lost answer would end the session.
+    // Let Twilio accept the same refresh token again. If each refresh replaced the refresh token, a lost answer would
+    // end the session.
     world.switch(&json!({ "sso_max_lifetime_seconds": 8 * 3600, "refresh_rotates": false })).await;
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
     let mut browser = Browser::new(process_with(&world, &lifetimes));
@@ -160,7 +161,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
         let refreshes = sent.iter().filter(|request| request["body"].to_string().contains("RefreshToken"));
         refreshes.filter(|request| request["status"] != 429).count()
     };
-    // A page asks for its token every minute. Each token's first refresh fails.
+    // A page asks for its token every minute. The first attempt to refresh each token fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
         let before = processed().await;
@@ -204,7 +205,7 @@ async fn a_lost_answer_to_a_refresh_costs_no_token_that_is_still_good() {
     world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "lost_response" })).await;
     let during = browser.call("/sso/token").await;
     assert_eq!((during.status.as_u16(), &during.body["access_token"]), (200, &first["access_token"]));
-    // No process sends another refresh until the lease ends, some seconds after the failure.
+    // For ten seconds after the failure, no process sends another refresh.
     assert_eq!(browser.call("/sso/token").await.body["access_token"], first["access_token"]);
     assert_eq!(refreshes(&world).await, 1);
     world.advance(Duration::seconds(30)).await;
@@ -218,7 +219,7 @@ async fn a_session_ends_when_idle_and_at_its_longest() {
     let (world, mut browser) = signed_in().await;
     let mut idle = browser.clone();
     world.advance(Duration::minutes(119)).await;
-    // The session outlives its last token by an hour. Flexgate then refreshes the token.
+    // The access token expired an hour ago, but the session has not ended yet. Flexgate refreshes the token.
     assert_eq!(browser.call("/sso/token").await.status, 200);
     world.advance(Duration::hours(2)).await;
     assert_eq!(idle.call("/sso/token").await.problem(), (401, "reauthenticate".into()));

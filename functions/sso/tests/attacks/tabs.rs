@@ -150,7 +150,7 @@ async fn r02_a_callback_of_no_login_clears_no_cookie() {
     assert_eq!(browser.get(&callback).await.status, 303, "the pending login is untouched");
 }
 
-/// Grace signs in at a desk where ada's session is still alive, and takes too long.
+/// Grace signs in with a browser that still has ada's session, but her login expires before the callback.
 #[tokio::test]
 async fn r02_a_login_that_failed_does_not_look_like_a_success() {
     let (world, mut browser) = signed_in().await;
@@ -181,7 +181,7 @@ async fn r02_a_session_that_has_ended_does_not_count_as_signed_in() {
     assert_eq!(browser.get(&callback).await.problem(), (400, "login_invalid".into()));
 }
 
-/// Anybody can guess a `state` without a number, and send a browser to the callback with it.
+/// Anybody can guess a `state` without a login's number, and make a browser open the callback with it.
 #[tokio::test]
 async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_way() {
     use base64::Engine as _;
@@ -225,7 +225,7 @@ async fn r04_a_cookie_of_another_application_harms_nobody() {
             assert_eq!(browser.send(request).await.status, 200, "{line}");
         }
     }
-    // A cookie with bytes that are not text.
+    // A cookie whose value contains bytes that are not text.
     let line = [&b"visitor=\xff\xfe; "[..], SESSION.as_bytes(), b"=", session.as_bytes()].concat();
     let mut browser = browser.clone();
     browser.cookies.clear();
@@ -280,7 +280,7 @@ async fn r13_a_login_that_fails_or_of_another_browser_ends_nothing() {
     let declined = browser.authenticate(&world, &authorize, None).await;
     assert_eq!(browser.get(&declined).await.problem(), (403, "login_refused".into()));
     assert_eq!(browser.call("/sso/token").await.status, 200);
-    // The person goes back after declining, and signs in.
+    // After declining, the person goes back and signs in.
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
     assert_eq!(browser.get(&callback).await.status, 303);
 }

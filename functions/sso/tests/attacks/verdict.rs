@@ -56,7 +56,7 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         let reply = browser.call("/sso/token").await;
         assert_eq!(reply.status, 200, "{refusal}: {}", reply.text);
         assert_eq!(reply.body["access_token"], first);
-        // The next request gets the token at once, without another attempt.
+        // The next request gets the token at once. Flexgate does not ask Twilio again yet.
         let (began, asked) = (tokio::time::Instant::now(), refreshes(&world).await);
         assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
         assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());

@@ -110,7 +110,7 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    // Only a sender's mistake becomes a note. The log contains Flexgate's own failures.
+    // Store a note only about a mistake of the sender. Flexgate's own failures are in the log.
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
@@ -171,7 +171,7 @@ pub(crate) async fn challenge(
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
 
-/// Answers the request with which a source verifies Flexgate's address. Returns `None` for any other request.
+/// Answers the request with which a source verifies Flexgate's webhook URL. Returns `None` for any other request.
 fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());

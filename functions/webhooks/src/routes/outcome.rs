@@ -11,7 +11,7 @@ use crate::catalogue::Row;
 /// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
-/// How many events of a delivery were queued, ignored, and dropped without a proof.
+/// How many events of a delivery were queued, ignored, and dropped because they did not contain the secret.
 pub(crate) struct Counts {
     pub(crate) accepted: usize,
     pub(crate) ignored: usize,
@@ -34,7 +34,7 @@ impl App {
         self.note(self.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
     }
 
-    /// Counts and logs an ignored event that may change who has access, and stores a note about it.
+    /// Counts and logs an ignored event that may change who has access, and stores a note about it for administrators.
     pub(crate) async fn note_ignored(&self, name: &SourceName, kind: &str, row: &Row, context: &Context) {
         telemetry::ignored_event();
         if self.note(self.about(name, Noted::Ignored, kind, "ignored", row.text)).await {

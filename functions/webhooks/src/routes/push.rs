@@ -42,7 +42,7 @@ pub(super) async fn receive(
 ) -> Result<Response, Problem> {
     match take(source, app, context, request).await {
         Ok(()) => Ok(StatusCode::ACCEPTED.into_response()),
-        // Flexgate's own failures are no fault of the token, and the transmitter tries again.
+        // A failure of Flexgate itself says nothing about the token. Answer 5xx, so that the transmitter tries again.
         Err(Refusal { problem, .. }) if problem.kind().status.is_server_error() => Err(problem),
         Err(refusal) => {
             app.note_refused(source.name(), &refusal.problem).await;
@@ -89,8 +89,8 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     Ok(())
 }
 
-/// Converts the reason for refusing a token. The code tells an honest transmitter what to correct. The description is the
-/// same for all reasons.
+/// Converts the error of an unacceptable token to a refusal. The code tells an honest transmitter what to correct. The
+/// description is the same for all invalid tokens.
 fn of_token(error: &CallerError) -> Refusal {
     let code = match error {
         CallerError::Invalid(TokenFault::IssuerMissing | TokenFault::IssuerUnknown) => "invalid_issuer",

@@ -58,15 +58,15 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     let event = source.event(id, person, Action::EndSessions, token.issued_at, now);
     let people_of = source.people_of();
     let found = app.finder.find(&event, people_of.as_ref()).await.map_err(|error| Problem::from(&error))?;
-    // Queue the ending even if nobody is known. A session may exist that only the username leads to.
+    // Queue the event even if Flexgate does not know the person. There may be a session with the person's username.
     let message = source.message(event, "global-token-revocation");
     app.queue.send(&[message], now).await.map_err(|error| Problem::from(&error))?;
     log_delivery(source.name(), &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
     if found.is_empty() { Err(problem::subject_unknown()) } else { Ok(()) }
 }
 
-/// Whether the token is used for the first time, or again for the same person after a lost answer. A token does not name
-/// the person, so whoever intercepts it could otherwise sign out anybody until it expires.
+/// Whether the token is used for the first time, or again for the same person after a lost answer. The token itself
+/// does not name the person. So without this check, whoever intercepts the token could use it to sign out anybody.
 async fn is_first_use(
     app: &App,
     token: &SignalClaims,
@@ -81,6 +81,7 @@ async fn is_first_use(
         app.once_only.claim("revocation", &with_person, now, until).await?;
         return Ok(true);
     }
-    // This claim must not last if it succeeds, because it is about another person than the first use.
+    // The token was used before. If it was used for the same person, this claim exists already and fails. Otherwise,
+    // the claim succeeds. It must then leave no record, so it expires at once.
     Ok(!app.once_only.claim("revocation", &with_person, now, now - Duration::SECOND).await?)
 }

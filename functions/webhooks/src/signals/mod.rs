@@ -51,12 +51,12 @@ impl SignalSource {
         self.settings.kind
     }
 
-    /// Whose people this source may name.
+    /// The issuers whose ids this source may use to name people.
     pub(crate) fn namespace(&self) -> Namespace<'_> {
         Namespace { transmitter: &self.settings.transmitter, issuer: self.settings.issuer.as_deref() }
     }
 
-    /// The other source with the same ids for people.
+    /// The webhook source that uses the same ids for people.
     pub(crate) fn people_of(&self) -> Option<Source> {
         self.settings.people_of.clone().map(Source::Webhook)
     }

@@ -19,12 +19,11 @@ pub(crate) enum Read {
     Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
-    /// Flexgate does not act on this type of event. If it may matter to an administrator, the catalogue has a row about
-    /// it.
+    /// Flexgate does not act on this type of event. The row exists if the event may matter to an administrator.
     Ignored(String, Option<&'static Row>),
 }
 
-/// Why a token cannot be read, although its signature is right.
+/// Why a token cannot be read, although its signature is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SetFault {
     #[error("the claim jti must have 1 to 256 bytes and no control characters")]
@@ -79,7 +78,8 @@ fn default_meaning(short: &str) -> Option<SignalMeaning> {
     }
 }
 
-/// Whether an event of this type takes something away. Others report, for example, that a device complies again.
+/// Whether the event takes something away. Some types can also report the opposite, for example that a device complies
+/// again.
 fn applies(short: &str, event: &Map<String, Value>) -> bool {
     let says = |name: &str, value: &str| event.get(name).and_then(Value::as_str) == Some(value);
     match short {

@@ -22,7 +22,7 @@ pub(crate) enum SubjectFault {
     OtherIssuer,
 }
 
-/// Whose people a transmitter may name.
+/// The issuers whose ids a transmitter may use to name people.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Namespace<'a> {
     pub(crate) transmitter: &'a str,
@@ -30,11 +30,11 @@ pub(crate) struct Namespace<'a> {
     pub(crate) issuer: Option<&'a str>,
 }
 
-/// Reads a subject identifier. A transmitter can name people by their id at the transmitter, and by their e-mail address,
-/// but not by an id at a foreign issuer.
+/// Reads a subject identifier. A transmitter can name people by their e-mail address, or by their id at the transmitter
+/// or the configured issuer. It cannot name them by an id at any other issuer.
 pub(crate) fn read(identifier: &Value, namespace: Namespace<'_>) -> Result<NamedPerson, SubjectFault> {
     match format(identifier)?.as_str() {
-        // Such an identifier names the person, and perhaps also the device, the session or the tenant (SSF 1.0).
+        // A complex identifier names the person, and perhaps also the device, the session or the tenant (SSF 1.0).
         "complex" => simple(identifier.get("user").ok_or(SubjectFault::Format)?, namespace),
         _ => simple(identifier, namespace),
     }
@@ -62,7 +62,8 @@ fn simple(identifier: &Value, Namespace { transmitter, issuer }: Namespace<'_>) 
     Ok(NamedPerson { subject: Subject { id, issuer }, username })
 }
 
-/// Returns the format. Drafts of the Shared Signals Framework called it `subject_type`, with a hyphen.
+/// Returns the format of the identifier. Drafts of the Shared Signals Framework called this member `subject_type`, and
+/// wrote its values with hyphens.
 fn format(identifier: &Value) -> Result<String, SubjectFault> {
     let text = |name: &str| identifier.get(name).and_then(Value::as_str);
     let format = text("format").or_else(|| text("subject_type")).ok_or(SubjectFault::Malformed)?;

@@ -1,4 +1,5 @@
-//! Auth0 event streams. A bearer token or HTTP Basic proves a delivery. The body is a `CloudEvent` with the whole user.
+//! Auth0 event streams. A bearer token or HTTP Basic authenticates a delivery. The body is a `CloudEvent` with the
+//! whole user.
 
 use http::HeaderName;
 use serde_json::Value;
@@ -16,7 +17,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
     (ProfileField::Username, &["/data/object/username"]),
     (ProfileField::Email, &["/data/object/email"]),
-    // Anybody can sign up at Auth0 with another person's address, so only a verified address counts.
+    // Anybody can sign up at Auth0 with another person's address, so Flexgate uses only a verified address.
     (ProfileField::EmailVerified, &["/data/object/email_verified"]),
     (ProfileField::FullName, &["/data/object/name"]),
     (ProfileField::GivenName, &["/data/object/given_name"]),

@@ -2,8 +2,8 @@
 //! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! A binding from the person's earlier tokens leads to their Flex user. So the source's `issuer` must be the issuer of
-//! the tenant.
+//! Flexgate finds the Flex user by the binding that it recorded when it accepted a token of the person. So the source's
+//! `issuer` must be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -31,7 +31,8 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// Accepts a delivery with at least one proven item. Later, `read` drops the unproven items.
+    /// Accepts a delivery if at least one of its items contains the secret. Later, `read` drops the items without the
+    /// secret.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -63,7 +64,8 @@ impl Source for Graph {
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two changes of one person can look the same, so a content digest would not tell them apart.
+                // Use a random id if the item has none. Two changes of one person can look the same, so a digest of the
+                // content would not tell them apart.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,

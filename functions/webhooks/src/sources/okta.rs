@@ -1,6 +1,5 @@
 //! Okta event hooks. A header contains a shared secret, and a delivery contains up to a few dozen events. Okta waits
-//! three seconds for an answer, and repeats a failed delivery at most once. Okta verifies a new address with a
-//! challenge.
+//! three seconds for an answer, and repeats a failed delivery at most once. Okta verifies a new URL with a challenge.
 //!
 //! An event about a user contains only the user's id, login and display name.
 

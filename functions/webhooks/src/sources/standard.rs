@@ -32,7 +32,8 @@ pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // If an id could contain a full stop, id "a.1" with body "x" would have the signature of id "a" with body "1.x".
+    // The signature covers the id, the time and the body, joined by full stops. If an id could contain a full stop, the
+    // same signature would be valid for several combinations of id, time and body.
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }
@@ -107,7 +108,7 @@ impl Standard {
         Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
     }
 
-    /// A source with a payload of its own format.
+    /// Creates a source with these default JSON pointers and event types, and without Clerk's payload format.
     pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();

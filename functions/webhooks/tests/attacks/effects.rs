@@ -1,4 +1,4 @@
-//! Tests the effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15).
+//! Tests the effects of deliveries on Flex users (attacks W4, W5, W7, W9, W11, W13 and W15 of the attack register).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -269,8 +269,8 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // Each event names only roles that Flexgate cannot give. So the person loses the role of an earlier event
-        // (R62).
+        // This event names only a role that Flexgate cannot give. So the person loses the role from the first event,
+        // and gets the default role (case R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),

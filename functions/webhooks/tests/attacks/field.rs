@@ -1,4 +1,4 @@
-//! Tests events in the formats that vendors really send (cases R60, R62 and R64 to R68).
+//! Tests events in the formats that vendors really send (cases R60, R62 and R64 to R68 of the attack register).
 
 use flexgate::store::{Note, Noted};
 use time::Duration;
@@ -364,7 +364,7 @@ async fn a_refused_delivery_is_noted_without_what_it_said() {
     assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
     assert_eq!(&*notes[0].source, "standard");
     assert!(!format!("{notes:?}").contains("ada@example.com"));
-    // Anybody can send a delivery to an address without a source, so such a delivery makes no note.
+    // Anybody can send a delivery to a URL that belongs to no source, so such a delivery causes no note.
     hooks.post("nobody", &[JSON], "{}").await;
     assert_eq!(hooks.notes(2).await.len(), 1);
 }

@@ -60,7 +60,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Returns headers that prove the body for every source.
+/// Returns headers that authenticate the body for every source.
 fn proofs(body: &[u8], now: i64) -> Vec<(&'static str, String)> {
     let (seconds, millis) = (now.to_string(), (now * 1000).to_string());
     let stamped = |time: &str| {
@@ -103,7 +103,7 @@ fn check(cases: u32, bodies: impl Strategy<Value = Vec<u8>>) {
         })
         .unwrap();
     accepted += runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap();
-    // No accepted event may stay in the queue.
+    // Flexgate must process every accepted event, so none may stay in the queue.
     runtime.block_on(hooks.settle());
     assert_eq!(runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap(), 0, "of {accepted}");
 }

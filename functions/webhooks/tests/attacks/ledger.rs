@@ -1,4 +1,4 @@
-//! Tests how several events about one person combine (cases R of the attack register).
+//! Tests how several events about one person combine (cases R61 to R71 of the attack register).
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};

@@ -1,4 +1,5 @@
-//! Tests attacks on webhooks (W1–W16, and G1–G15 for signals), with the real router, queue and consumer and a simulated Twilio.
+//! Tests attacks on webhooks (W1 to W16 of the attack register, and G1 to G15 for signals). The router, the queue and
+//! the consumer are real, and Twilio is simulated.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub const KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 pub const SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
 
-/// A test world with every kind of source configured.
+/// The function with every kind of source configured, and with a simulated Twilio (`world`).
 pub struct Hooks {
     pub world: World,
     pub platform: Platform,
@@ -63,7 +64,7 @@ pub fn secrets() -> Value {
             "zitadel": SECRET, "graph": SECRET })
 }
 
-/// Reads the function's settings in this world, with `sources` as its configuration.
+/// Reads the function's settings, with `sources` as the configuration of webhooks.
 fn settings(world: &World, sources: &Value) -> Settings {
     let text = sources.to_string();
     let mut reader =
@@ -72,7 +73,7 @@ fn settings(world: &World, sources: &Value) -> Settings {
     reader.finish(settings).unwrap()
 }
 
-/// Starts the function in this world as the gateway does, with `sources` as its configuration.
+/// Starts the function as the gateway does, with `sources` as the configuration of webhooks.
 pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router), StartError> {
     let settings = settings(world, sources);
     let platform = world.platform(&settings.common);
@@ -92,7 +93,7 @@ impl Hooks {
         Self::over(world, sources).await
     }
 
-    /// Starts the functions in this world, with `sources` as the configuration of webhooks.
+    /// Starts the functions, with `sources` as the configuration of webhooks.
     pub async fn over(world: World, sources: &Value) -> Self {
         let (platform, router) = start(&world, sources).await.unwrap();
         let mut reader = world.reader();

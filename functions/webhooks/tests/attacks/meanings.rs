@@ -4,11 +4,12 @@ use flexgate::domain::Action;
 
 use super::*;
 
-/// Each type of event, with the state in it where that counts, and its expected action. `None` means that Flexgate
-/// ignores the event.
+/// For each type of event: the type, a value in the event that may change the meaning (such as a state or a group), and
+/// the expected action. `None` means that Flexgate ignores the event.
 type Meanings<'a> = &'a [(&'a str, &'a str, Option<Action>)];
 
-/// Configures `source`, sends an event of each type, each about another person, and compares the actions.
+/// Configures `source` and sends one event of each type, each about another person. Asserts that each event has the
+/// expected action.
 async fn check(
     source: &str,
     settings: Value,

@@ -1,4 +1,4 @@
-//! Tests forged, wrong and repeated requests to end a person's sessions (attacks G13 to G15).
+//! Tests forged, wrong and repeated requests to end a person's sessions (attacks G13 to G15 of the attack register).
 
 use time::Duration;
 
@@ -6,7 +6,7 @@ use super::signals::REVOKES;
 use super::*;
 
 impl Hooks {
-    /// Returns a token that authorises one request, with these changes.
+    /// Returns a token that authorises one request, with these changes to its claims.
     async fn revocation(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
                                  "sub": null, "iat": self.now(), "exp": self.now() + 300 });
@@ -121,7 +121,7 @@ async fn g15_unknown_foreign_and_unsupported_subjects_get_an_answer_of_their_own
         let reply = hooks.post("logout", &[("content-type", kind), ("authorization", &bearer)], body).await;
         assert_eq!(reply.status.as_u16(), status, "{kind}");
     }
-    // A session that only the username leads to ends, although nobody is known.
+    // Flexgate does not know this person, but records the end of the sessions under the username.
     hooks.settle().await;
     let key =
         flexgate::store::EndingKey::Username("nobody@example.com".parse::<flexgate::domain::Username>().unwrap().key());

@@ -1,4 +1,4 @@
-//! Tests unusual payloads and configurations (attacks W6, W8, W10, W14 and W16).
+//! Tests unusual payloads and configurations (attacks W6, W8, W10, W14 and W16 of the attack register).
 
 use flexgate::lambda::answer_invocation;
 use flexgate_webhooks::MAX_DELIVERY;

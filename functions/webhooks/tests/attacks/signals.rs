@@ -1,4 +1,5 @@
-//! Tests forged, wrong and repeated security events (attacks G1 to G12). The simulated identity provider signs them.
+//! Tests forged, wrong and repeated security events (attacks G1 to G12 of the attack register). The simulated identity
+//! provider signs the events.
 
 use flexgate::domain::FlexUserSid;
 use flexgate::store::{EndingKey, Lane, Message, Session, SessionKey, SessionOrigin};
@@ -12,18 +13,18 @@ pub const AUDIENCE: &str = "https://flexgate.example/webhooks/signals";
 pub const REVOKES: &str = "https://flexgate.example/webhooks/logout";
 const SECEVENT: (&str, &str) = ("content-type", "application/secevent+jwt");
 
-/// The headers of a token that nothing is wrong with.
+/// The header of a valid security event token.
 fn header() -> Value {
     json!({ "typ": "secevent+jwt" })
 }
 
-/// An event about ada, named by her id at the identity provider.
+/// The claim `events` of a token, with one event: the person's sessions were revoked.
 fn session_revoked() -> Value {
     json!({ format!("{CAEP}/session-revoked"): {} })
 }
 
 impl Hooks {
-    /// Starts a world with sources of signals. People at the source `standard` have the same ids there.
+    /// Starts the functions with two sources of signals. Both use the same ids for people as the source `standard`.
     pub async fn with_signals() -> Self {
         let world = World::on_one_clock().await;
         world.write_secret("webhook-secrets", &secrets());
@@ -48,7 +49,7 @@ impl Hooks {
         json!({ "format": "iss_sub", "iss": self.issuer(), "sub": "user_ada" })
     }
 
-    /// Returns a security event token with these changes.
+    /// Returns a security event token about ada, with these changes to its claims.
     pub async fn set(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": header(), "aud": AUDIENCE, "sub": null, "exp": null, "iat": self.now(),
                                  "sub_id": self.ada(), "events": session_revoked() });
@@ -89,7 +90,7 @@ impl Hooks {
         self.platform.sessions().get(session).await.unwrap().is_some()
     }
 
-    /// Checks that no event is in the queue. Notes for the administrator may be.
+    /// Asserts that the queue contains no event. It may contain notes for the administrator.
     pub async fn nothing_queued(&self) {
         let now = self.world.clock_rng().now();
         for taken in self.inbox().take(Lane::Events, 50, now, now).await.unwrap() {
@@ -173,7 +174,7 @@ async fn g04_a_token_signed_with_another_key_is_refused() {
 #[tokio::test]
 async fn g05_no_signature_and_hmac_with_the_public_key_are_refused() {
     let hooks = Hooks::with_signals().await;
-    // The simulator leaves the signature of `none` empty.
+    // If `alg` is `none`, the simulator leaves the signature empty.
     for (alg, err) in
         [("none", "invalid_request"), ("None", "invalid_request"), ("HS256", "invalid_key"), ("RS512", "invalid_key")]
     {
@@ -207,7 +208,8 @@ async fn g07_a_token_sent_again_has_one_effect() {
     let new = hooks.begin("new", 0).await;
     assert_eq!(hooks.push(token).await.status, 202);
     hooks.settle().await;
-    // The queue forgets an event after a week. Even then, the event ends only what began before it.
+    // The queue remembers an event's id for a week. If the event comes again after that, it still ends only sessions
+    // that began before the event.
     let message = json!({ "kind": "signal", "event": { "id": "one", "source": "signals", "action": "end_sessions",
         "occurred_at": "2020-01-01T00:00:00Z", "subject": { "id": "user_ada" } }, "people_of": "webhook:standard",
         "reason": "session-revoked" });
@@ -296,7 +298,8 @@ async fn g11_a_token_without_id_or_time_or_from_the_future_is_refused() {
     ] {
         hooks.refuses(&changes, "invalid_request").await;
     }
-    // A fast clock, or a time in the future, must not end sessions that begin later.
+    // An event may be dated in the future, for example because the transmitter's clock is fast. It must not end
+    // sessions that begin later than now.
     let ahead = json!({ format!("{CAEP}/session-revoked"): { "event_timestamp": hooks.now() + 86_400 } });
     assert_eq!(hooks.push(hooks.set(&json!({ "iat": hooks.now() + 60, "events": ahead })).await).await.status, 202);
     hooks.settle().await;
@@ -312,7 +315,7 @@ async fn g12_while_the_keys_cannot_be_fetched_the_transmitter_must_try_again() {
     world.write_secret("webhook-secrets", &secrets());
     let issuer = world.simulator.issuer();
     let mut sources = sources();
-    // The simulator has no transmitter at this address.
+    // The simulator has no transmitter at this URL.
     let elsewhere = format!("{issuer}/elsewhere");
     sources["signals"] = json!({ "kind": "ssf", "transmitter": elsewhere, "audience": AUDIENCE });
     let hooks = Hooks::over(world, &sources).await;

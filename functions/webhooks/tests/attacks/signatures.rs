@@ -1,4 +1,4 @@
-//! Tests forged deliveries (attacks W1, W2, W3 and W12), and proofs other than signatures.
+//! Tests forged deliveries (attacks W1, W2, W3 and W12 of the attack register), and authentication without signatures.
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -53,7 +53,8 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // The signature is valid, because id "a" with body "1.x" has the same signed bytes. Flexgate rejects the id.
+    // The signature is valid, but Flexgate rejects an id with a full stop. The same signed bytes could also be another
+    // id, time and body.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
     // Other white space in the JSON makes the signature invalid.
@@ -274,7 +275,7 @@ async fn w12_fusionauths_jwt_may_have_any_algorithm_that_fits_the_key() {
     for (name, status) in [("EdDSA", 202), ("Ed25519", 202), ("ES256", 401), ("HS256", 401)] {
         assert_eq!(fusionauth_status(&secret, name, sign).await, status, "{name}");
     }
-    // A public key is no secret, so that it must not verify an HMAC.
+    // A public key is not secret, so Flexgate must not accept it as the key of an HMAC.
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let forged = |message: &[u8]| hmac::sign(&key, message).as_ref().to_vec();
     assert_eq!(fusionauth_status(&secret, "HS256", forged).await, 401);

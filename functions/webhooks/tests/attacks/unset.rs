@@ -1,4 +1,5 @@
-//! Tests the function on Lambda while a source has no usable secret, as in a new deployment (W16).
+//! Tests the function on Lambda while a source has no usable secret, as in a new deployment (attack W16 of the attack
+//! register).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,7 +34,7 @@ struct OnLambda {
 
 impl OnLambda {
     /// Starts the function as its `main` does, with the sources `standard` and `okta`. `document` is the text of the
-    /// secret; without it, there is no secret.
+    /// secret. `None` means that the secret does not exist.
     async fn start(document: Option<&str>) -> Self {
         let world = World::on_one_clock().await;
         if let Some(text) = document {
@@ -77,7 +78,7 @@ impl OnLambda {
 
 const UNAVAILABLE: u16 = 503;
 
-/// Documents without any secret. `None` is a secret that does not exist.
+/// Documents without any secret. `None` means that the secret does not exist.
 const UNSET: [Option<&str>; 5] = [Some("{}"), Some("null"), Some(""), Some("\n"), None];
 
 #[tokio::test]

@@ -35,7 +35,8 @@ pub(super) async fn gate(
         Ok(Verified::NoneIsValid) => (None, Failure::no_token_is_valid(scim.tokens.secret_id()).into_response()),
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
-    // The extractor of path parameters refuses a malformed path with a problem. SCIM has its own error format.
+    // For a malformed path, the extractor of path parameters answers with a problem document. Replace that answer with
+    // an error in SCIM's format.
     if response.extensions_mut().remove::<Problem>().is_some() {
         response = Failure::unknown().into_response();
     }
@@ -48,8 +49,8 @@ pub(super) async fn gate(
     response
 }
 
-/// Stores a note about a refused request. Requests without a valid token cause at most one note a minute, because
-/// anybody can send them.
+/// Stores a note about a refused request, for administrators. Requests without a valid token cause at most one note a
+/// minute, because anybody can send them.
 async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Problem, external_id: &ExternalId) {
     let is_anybody = caller.is_none();
     let note = Note {
@@ -68,8 +69,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. A client could put any text into a
-/// note by inventing a method.
+/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. Otherwise, a client could put any
+/// text into a note by inventing a method.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),
@@ -84,7 +85,7 @@ pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 impl ExternalId {
     /// Reads `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        // Some identity systems use an e-mail address as `externalId`. A note must not contain an address.
+        // Some identity systems use an e-mail address as `externalId`. A note must not contain an e-mail address.
         let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
         if let Some(id) = id {
             self.0.get_or_init(|| id.into());

@@ -96,7 +96,7 @@ pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     if parser.rest.is_empty() { Ok(PatchPath { attr, filter, sub_attr }) } else { Err(Unreadable) }
 }
 
-/// Whether an attribute's name may have a filter in brackets.
+/// Whether a filter in brackets may follow an attribute's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
     Allowed,
@@ -260,7 +260,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` if it comes next, with white space around it. Returns whether it was there.
+    /// Consumes `word` and the white space before it, if `word` comes next and has white space on both sides. Returns
+    /// whether it did.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
@@ -343,8 +344,8 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether the text is a URI scheme, a colon and further text. The caller has already checked the characters of the
-/// text.
+/// Whether the text consists of a URI scheme, a colon and further text. The caller has already checked the characters
+/// of the text.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }

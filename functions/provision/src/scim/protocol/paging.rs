@@ -33,7 +33,8 @@ pub enum Paging {
     },
 }
 
-/// The place where a page ended. A client that changes its cursor only gets another part of the same list.
+/// Where a page ended. A cursor needs no signature, because a client that changes it only gets another part of the same
+/// list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Twilio's token for the page with the next user. In a list of groups, this is the `id` of a group.

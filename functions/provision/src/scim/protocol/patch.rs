@@ -61,15 +61,15 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Returns `active` from the body of a `PUT`, even if the rest is invalid. If the body has several values, the last one
-/// counts.
+/// Returns `active` from the body of a `PUT`, even if the rest is invalid. If the body contains `active` several times,
+/// returns the last value.
 #[must_use]
 pub fn resource_says_active(schema: &Schema, resource: &Map<String, Value>) -> Option<bool> {
     active_among(schema, in_order(resource))
 }
 
-/// Returns `active` from the body of a `PATCH`, even if the rest is invalid. If the body has several values, the last
-/// one counts.
+/// Returns `active` from the body of a `PATCH`, even if the rest is invalid. If the body contains `active` several
+/// times, returns the last value.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let operations = member(body, "Operations").and_then(Value::as_array)?;
@@ -248,8 +248,8 @@ impl Schema {
     }
 }
 
-/// Returns the members of a resource in the order in which they count. Dotted and qualified keys add to the values of
-/// plain keys, so plain keys come first.
+/// Returns the JSON members of a resource in the order in which they are applied. Keys with a dot, a URN or a filter
+/// add to the values of plain keys, so plain keys come first.
 fn in_order(resource: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut members: Vec<_> = resource.iter().collect();
     members.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
@@ -262,7 +262,7 @@ fn selects_values(key: &str) -> bool {
 }
 
 /// Changes the list values that match the filter in the key. Without a match, creates the value that the filter
-/// describes, because a replace without a path also adds (RFC 7644 §3.5.2.3).
+/// describes, because a `replace` without a path also adds missing values (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
     document: &mut Document,
@@ -272,7 +272,7 @@ fn selected_by_key(
 ) -> Result<(), ProtocolError> {
     let name = key.split('[').next().unwrap_or_default().trim();
     match schema.key(name).0 {
-        // As in a key without a filter, unknown and read-only attributes are ignored.
+        // Ignore unknown and read-only attributes, as in a key without a filter.
         ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
         ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
             if attribute.mutability == Mutability::ReadOnly =>
@@ -287,7 +287,7 @@ fn selected_by_key(
     }
 }
 
-/// Adds one key of the client's resource to `document`.
+/// Applies one key of the client's resource, with its value, to `document`.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
     if selects_values(key) {
         return selected_by_key(schema, document, key, Op::Replace, value);
@@ -383,7 +383,7 @@ fn without_duplicates(schema: &Schema, before: &Document, document: &mut Documen
     }
 }
 
-/// A new primary value replaces the previous one: only one value keeps the flag (RFC 7644 §3.5.2).
+/// If a change makes a value primary, the previous primary value is no longer primary (RFC 7644 §3.5.2).
 fn one_primary(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in with_primary(schema) {
         let Some(Value::Array(values)) = document.get_mut(&attribute.name) else { continue };

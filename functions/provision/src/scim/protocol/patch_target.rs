@@ -9,7 +9,7 @@ use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
-/// Up to this length, comparing values one by one is faster than building a set.
+/// For lists up to this length, comparing the values one by one is faster than building a set.
 const FEW: usize = 8;
 
 /// The kind of an operation.
@@ -244,8 +244,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Returns a function that tests whether the filter selects a value. A filter that only names values becomes a hash
-    /// set, because both the filter and the group may be long.
+    /// Returns a function that tests whether the filter selects a value. Turns a filter that only lists values into a
+    /// hash set, because both the filter and the group may be long.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {

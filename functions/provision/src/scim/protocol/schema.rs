@@ -60,7 +60,7 @@ pub enum Kind {
     Integer,
     /// A time as in RFC 3339.
     DateTime,
-    /// The address or id of a resource of one of these types.
+    /// The URL or id of a resource of one of these types.
     Reference(&'static [&'static str]),
     /// Sub-attributes.
     Complex(Vec<Attribute>),
@@ -97,8 +97,8 @@ pub struct Attribute {
     pub mutability: Mutability,
     /// The allowed values. If empty, every value is allowed.
     pub canonical: Vec<&'static str>,
-    /// Whether a JSON text may contain the value. Entra may write a role as `{"id": "…", "value": "agent",
-    /// "displayName": "Agent"}`.
+    /// Whether the client may send the value inside a string that contains JSON. Entra may send the role `agent` as the
+    /// string `{"id": "…", "value": "agent", "displayName": "Agent"}`.
     pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
@@ -140,7 +140,7 @@ impl Attribute {
         self
     }
 
-    /// Accepts a JSON text around the value. See [`Attribute::json_text`].
+    /// Allows the client to send the value inside a string that contains JSON. See [`Attribute::json_text`].
     pub(crate) fn or_json_text(mut self) -> Self {
         self.json_text = true;
         self
@@ -195,7 +195,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// Returns the text, or the `value` inside a JSON text if the attribute allows one.
+    /// Returns the string, or the `value` inside a string that contains JSON, if the attribute allows such a string.
     pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let inner = || {
             let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;

@@ -85,7 +85,7 @@ impl Dice {
         ])
     }
 
-    /// Returns a value that is not a text.
+    /// Returns a value that is not a string.
     pub fn no_text(&mut self) -> Value {
         self.pick(&[json!(7), json!(true), json!({ "value": "x" }), json!(["x"]), json!(1.5)])
     }

@@ -9,7 +9,7 @@ use super::dice::{Dice, Op};
 /// An e-mail address as a JSON object, with optional `value`, `type` and `primary`.
 type Email = Map<String, Value>;
 
-/// A filter that selects addresses. `wants` contains the members of a selected address.
+/// A filter that selects addresses. `wants` contains the members that a selected address must have.
 #[derive(Debug, Clone)]
 pub struct Selects {
     pub filter: String,
@@ -38,7 +38,7 @@ impl Selects {
     }
 }
 
-/// A user's e-mail addresses, to which the model applies a patch.
+/// The model of a user's e-mail addresses. It applies each patch as RFC 7644 requires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emails(Vec<Email>);
 
@@ -81,10 +81,10 @@ impl Emails {
         self.change(|emails| {
             match op {
                 Op::Remove if value.is_null() => emails.clear(),
-                // An empty value in a list to remove could mean all addresses.
+                // Flexgate must refuse an empty value in a list to remove, because the value could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
-                // Null removes all addresses. A replace with only empty values is refused.
+                // Null removes all addresses. If there are addresses, a replace with only empty values is refused.
                 _ if value.is_null() => emails.clear(),
                 Op::Replace if read.is_empty() && !given.is_empty() && !emails.is_empty() => return Err(Impossible),
                 Op::Replace => *emails = read,

@@ -57,7 +57,7 @@ impl Model {
     /// Applies an operation to the whole list of members.
     pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         if value.is_null() {
-            // A remove without a value, and null in any other operation, leave no member.
+            // A remove without a value removes all members. So does null in any other operation.
             self.members.clear();
             return Ok(());
         }

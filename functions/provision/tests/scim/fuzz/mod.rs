@@ -9,7 +9,7 @@
 //!   applies even if it refuses the rest.
 //! * Flexgate refuses a patch if and only if no resource can show its result. No answer is 5xx.
 //!
-//! The model leaves out ignored attributes, and roles and activity from other sources.
+//! The model does not cover ignored attributes, nor what other sources state about roles and `active`.
 
 mod dice;
 mod emails;

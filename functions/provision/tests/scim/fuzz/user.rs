@@ -8,7 +8,7 @@ use super::emails::{Emails, Impossible};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const FLEX: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The attributes with a single text, as patch paths spell them.
+/// The attributes with a single string, as patch paths spell them.
 pub const TEXTS: [&str; 6] =
     ["displayName", "name.formatted", "name.givenName", "name.familyName", "externalId", "locale"];
 
@@ -23,8 +23,8 @@ pub struct Model {
     pub fields: Map<String, Value>,
     pub emails: Emails,
     pub active: bool,
-    /// The texts that the patch sets. Flexgate derives the full name from a changed part only if the patch does not set
-    /// the full name.
+    /// The strings that the patch sets. Flexgate derives the full name from a changed part only if the patch does not
+    /// set the full name.
     set: Vec<String>,
     touched: Vec<String>,
     texts_before: Map<String, Value>,
@@ -51,7 +51,7 @@ impl Model {
         }
     }
 
-    /// Returns the value of a text after the operations so far.
+    /// Returns the value of a string attribute after the operations so far.
     pub fn now(&self, name: &str) -> Option<Value> {
         self.texts.get(name).cloned()
     }
@@ -90,7 +90,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes a worker attribute: `language` (a text) or `skill_level` (a whole number).
+    /// Adds, replaces or removes a worker attribute: `language` (a string) or `skill_level` (a whole number).
     pub fn field(&mut self, name: &str, op: Op, value: &Value) -> Result<(), Impossible> {
         let read = match value {
             _ if op == Op::Remove => None,
@@ -157,7 +157,7 @@ impl Model {
         wrong
     }
 
-    /// Whether Flexgate may derive this text from a changed part of the name.
+    /// Whether Flexgate may derive this string from a changed part of the name.
     fn follows(&self, name: &str) -> bool {
         let changed = |part: &str| self.texts.get(part) != self.texts_before.get(part);
         let halves = changed("name.givenName") || changed("name.familyName");
@@ -170,7 +170,7 @@ impl Model {
         }
     }
 
-    /// Returns the differences between the resource and Flex. For an inactive user, compares only the activity, because
+    /// Returns the differences between the resource and Flex. For an inactive user, compares only `active`, because
     /// Flex gets all other changes at the reactivation.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);

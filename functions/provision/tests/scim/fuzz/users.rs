@@ -109,7 +109,7 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // A remove has a value only if the value lists addresses.
+        // Leave out the value of an operation `remove`, unless the value lists e-mail addresses.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)

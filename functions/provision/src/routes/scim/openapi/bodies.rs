@@ -91,7 +91,7 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
 }
 
 /// Returns the schema of a resource in a request, with only the writable attributes. `given` overrides the schema of
-/// single attributes.
+/// some attributes.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Ignored.")))
@@ -112,7 +112,7 @@ fn value(attribute: &Attribute) -> RefOr<Described> {
 }
 
 fn one(attribute: &Attribute) -> Described {
-    // Null removes an attribute, and a required attribute cannot be removed.
+    // Null removes an attribute. A required attribute cannot be removed, so it cannot be null.
     let typed = |kind| if attribute.required { ObjectBuilder::new().schema_type(kind) } else { or_null(kind) };
     let plain = |kind| typed(kind).description(Some(attribute.description)).build();
     match &attribute.kind {

@@ -1,5 +1,5 @@
-//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results. The crate's parser
-//! is called the judge.
+//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results. In names, `judge`
+//! means the crate's parser.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -116,7 +116,8 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// Whether the name is a keyword. The judge rejects some keywords as attribute names, although RFC 7644 reserves none.
+/// Whether the name is a keyword. The crate's parser rejects some keywords as attribute names, although RFC 7644
+/// reserves none.
 fn is_word(name: &&str) -> bool {
     let words =
         ["not", "true", "false", "null", "and", "or", "pr", "eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"];
@@ -149,7 +150,7 @@ fn agree_on_path(text: &str) -> bool {
 /// and keywords as attribute names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
-    // RFC 7644 writes `not(` without a space, but the judge needs one.
+    // RFC 7644 writes `not(` without a space, but the crate's parser needs one.
     let spelt = text.to_lowercase().contains("not(");
     let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
     ours == judged || (judged.is_none() && more)
@@ -243,7 +244,7 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // RFC 5234 §2.3 ignores case only for ASCII letters. The judge also accepts U+017F (long s) as an "s".
+    // RFC 5234 §2.3 ignores case only for ASCII letters. The crate's parser also accepts U+017F (long s) as an "s".
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));
