@@ -11,13 +11,15 @@ DAYS = 22
 # token needs a refresh every 55 minutes.
 REFRESHES, USES = 9, 8 * 60 // 4 - 9
 REQUESTS = 2 + REFRESHES + USES
-# Seconds of a function that waits for Twilio, and of one that does not. The callback and each refresh wait.
+# The duration of an invocation that calls Twilio, and of one that does not, in seconds. The callback and each refresh
+# call Twilio.
 WITH_TWILIO, WITHOUT = 0.3, 0.02
 SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1
 READS = 5 + REFRESHES * 6 + USES * 3
 MILLION = 1_000_000
-# Execution environments of each of `sso`, `mint` and `provision`, each of which reads a secret every 300 s.
+# For each number of agents, the number of execution environments of each of `sso`, `mint` and `provision`. Each of them
+# reads a secret every 300 s.
 ENVIRONMENTS = {1_000: 5, 10_000: 30, 100_000: 300}
 SECRETS, ALARMS, METRICS = 4, 32, 42
 

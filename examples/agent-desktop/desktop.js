@@ -106,7 +106,7 @@ function fail(error, { title = error.title, detail, again = start, tone } = {}) 
     element("failure").hidden = true;
     again();
   };
-  // Nothing is wrong if a session has ended, or if the page repairs the failure by itself.
+  // Show the message in a calm tone if the session has ended, or if the page recovers from the failure by itself.
   tone ??= ended || error.code === "another_user" || desk ? "calm" : "bad";
   element("failure").dataset.tone = tone;
   element("failure").setAttribute("role", tone === "bad" ? "alert" : "status");
@@ -234,7 +234,8 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
-    // The keeper has called `leave` already, unless the browser has no BroadcastChannel.
+    // After a sign-out, the keeper calls `leave`, except in a browser without BroadcastChannel. `leave` sets `desk` to
+    // null.
     if (desk) leave();
   });
 }
@@ -254,7 +255,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper has already reported the failure, through its events.
+    // The keeper has already reported the failure in an event, and the event's handler shows it.
   } finally {
     button.removeAttribute("aria-disabled");
   }

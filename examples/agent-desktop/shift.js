@@ -1,4 +1,4 @@
-// What the desktop shows of the person's shift and profile. Everything comes from the session and from the worker.
+// Computes what the desktop shows about the person's shift and profile, from the session and the TaskRouter worker.
 
 const MINUTE = 60_000;
 

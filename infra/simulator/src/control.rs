@@ -98,7 +98,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     .unwrap_or_else(|refusal| refusal.response())
 }
 
-/// The page at the simulator's own address, for people.
+/// The start page at the simulator's own address.
 pub(crate) fn front_page(world: &World) -> Response {
     let issuer = world.issuer();
     web::page(
