@@ -14,7 +14,7 @@ from resolve import Stack
 from test_edge import edge
 from test_template import resolved
 
-# Rules that a template does not follow, each with the reason.
+# The rules that a template deliberately breaks, each with the reason.
 BROKEN = {
     "template.yaml": {
         "CT.APIGATEWAY.PR.5": "Flexgate itself checks who calls, because an authorizer of API Gateway knows neither its cookies nor its secrets",

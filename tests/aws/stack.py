@@ -424,8 +424,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Flexgate uses jobs for this many members. Most of these members do not exist at Twilio, and Flexgate must not
-    # create users for them.
+    # For a group with so many members, Flexgate queues jobs. Most of these members do not exist at Twilio, and Flexgate
+    # must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -494,7 +494,7 @@ def dead_letters(outputs, clients):
     def noted(*arguments):
         return subprocess.run([TARGET / "flexgate", *arguments], env=surroundings, capture_output=True, text=True).stdout
 
-    # The webhooks function cannot write to the table. Its notes go through SQS and apply.
+    # The webhooks function cannot write to the table. It sends its notes to the queue, and `apply` stores them.
     wait("the note about the refused delivery", lambda: "delivery_unproven" in noted("activity", "--refused"))
     check("the refused SCIM token is noted too", "token_invalid" in noted("activity", "--refused"))
     wait("the note about the ignored event", lambda: "user.session.clear" in noted("events", "ignored"))
@@ -512,7 +512,8 @@ def main(packaged, target):
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
     }
     log = open(work / "log", "w")
-    # The parameters of the stack below make every condition in the roles false, and so do the defaults here.
+    # Read the roles with the template's default parameters. Both these and the parameters of the stack below make every
+    # condition in the roles false, so the roles are the same.
     exist = resolved().exist("AWS::IAM::Role")
     roles = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in FUNCTIONS}
     names = {}
@@ -539,8 +540,8 @@ def main(packaged, target):
             "DefaultReturnTo": "/desk", "SessionPolicies": json.dumps({"default": {"sessions_per_person": 1}}),
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
-            # permissions.
+            # `Issuers` is set so that Flexgate binds each new user and later removes the binding, because both changes
+            # need IAM permissions.
             "WebhookSources": json.dumps({
                 "okta": {"issuer": "https://okta.example.com"},
                 "signals": {"kind": "ssf", "transmitter": issuer, "audience": "signals", "people_of": "okta"},
@@ -549,7 +550,7 @@ def main(packaged, target):
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }
         formation = clients["cloudformation"]
-        # The template is too long for a request.
+        # The template is too long to be part of the request, so upload it to S3.
         body = template(packaged, "code", clients["s3"]).encode()
         clients["s3"].put_object(Bucket="code", Key="template.yaml", Body=body)
         formation.create_stack(
@@ -572,7 +573,8 @@ def main(packaged, target):
         for name, allowed in roles.items():
             used = policies.used.get(name, set())
             actions = {action for one in allowed for action in one.actions if action.split(":")[0] in ("dynamodb", "secretsmanager")}
-            # Lambda itself uses the other permissions for queues.
+            # The function itself uses only these two permissions for queues. Lambda uses the others to deliver messages
+            # to the function.
             own = ("sqs:SendMessage", "sqs:ChangeMessageVisibility")
             actions |= {action for one in allowed for action in one.actions if action in own}
             used_actions = {action for action, _ in used}

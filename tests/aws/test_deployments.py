@@ -109,7 +109,7 @@ class Deployments(unittest.TestCase):
         values = PARAMETERS | {"Canary": "false"} | (change or {})
         formation, exists = self.aws["cloudformation"], self.status(name) is not None
         call = formation.update_stack if exists else formation.create_stack
-        # The template is too long for a request.
+        # The template is too long to be part of the request, so upload it to S3.
         self.aws["s3"].put_object(Bucket="code", Key=f"{name}.yaml", Body=with_code(text, lambda _: "s3://code/code.zip").encode())
         call(
             StackName=name, TemplateURL=f"{self.endpoint}/code/{name}.yaml",
@@ -173,10 +173,10 @@ class Deployments(unittest.TestCase):
             self.assertGreater(int(live["Version"]), int(first[name]["Version"]), name)
         self.assertEqual(self.live("parameters", "Mint")["Environment"]["Variables"]["FLEXGATE_ISSUERS"], issuers)
         self.assertEqual(self.answers("parameters", "/users")["FLEXGATE_ISSUERS"], issuers)
-        # Back to the first value: the text is one that AppConfig has seen before.
+        # Deploy the first value again. This must work although AppConfig has stored the same text before.
         self.assertEqual(self.deploy("parameters"), "UPDATE_COMPLETE", self.reasons("parameters"))
         self.assertEqual(self.live("parameters", "Mint")["Environment"]["Variables"]["FLEXGATE_ISSUERS"], "[]")
-        # A parameter that is no setting of a function publishes nothing.
+        # A change of a parameter that no function reads must not publish a new version.
         last = self.live("parameters", "Mint")["Version"]
         status = self.deploy("parameters", {"LogRetentionDays": "30"})
         self.assertEqual(status, "UPDATE_COMPLETE", self.reasons("parameters"))

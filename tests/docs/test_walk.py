@@ -72,7 +72,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Clone to the same path each time. A new path would make cargo compile all packages again.
+        # Always clone to the same path. With a new path, cargo would compile all packages again.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)
