@@ -58,7 +58,7 @@ class Crate:
                 for path, name in leaves(re.sub(r"\s+", " ", tree)):
                     if absolute := self.absolute(module, path):
                         self.exports[module][name] = absolute
-                        # A name that the file only re-exports is no dependency.
+                        # A name that the file only re-exports is not a dependency of the file.
                         body = re.sub(r"use [^;]+;", "", code)
                         if not public or re.search(rf"\b{name}\b", body):
                             self.uses[module].append(absolute)

@@ -113,7 +113,8 @@ def build(mutants: list[Mutant], suites: list[Program]) -> Built:
     """Builds with every mutant behind a switch, and leaves out those that do not compile, until the rest compiles."""
     by_id = {one.id: one for one in mutants}
     unviable, keep_const = set(), set()
-    # An `impl` type stands for one type, so that the function cannot return either of two.
+    # A function with an `impl` return type has one concrete type. It cannot return either the original value or the
+    # mutant's value, so each of these mutants is built alone.
     alone = {one.id for one in mutants if one.genre == "FnValue" and "impl " in one.returns and not one.returns.startswith("-> impl Iterator")}
     left = set(by_id) - alone
     while True:

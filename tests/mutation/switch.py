@@ -13,7 +13,8 @@ from tree_sitter import Language, Parser
 
 PARSER = Parser(Language(tree_sitter_rust.language()))
 
-# The end of the crate's root. In a survey, the tests say which mutants they reach.
+# Code for the end of the crate's root file. In a survey (see trial.py), it writes the ids of the reached mutants to a
+# file.
 RUNTIME = """
 #[doc(hidden)]
 pub(crate) mod switch {
@@ -113,7 +114,8 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
         start, end = span_bytes(source, mutant.span)
         leaf = root.descendant_for_byte_range(start, end)
 
-        # A const function could not ask the switch. Where the compiler needs it as const, the mutant is tried alone.
+        # Make const functions non-const, because a const function could not read the switch. If the compiler needs a
+        # function as const, its mutants are tried one at a time.
         function = climb(leaf, "function_item")
         if function is not None and mutant.function.split("::")[-1] not in keep_const:
             for modifiers in function.children:
@@ -134,7 +136,7 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
             pattern = climb(root.descendant_for_byte_range(start, start + 1), "match_pattern")
             at = pattern.end_byte
             edits[at, at, True] = Edit(at, at, f" if !crate::switch::on({mutant.id})".encode(), (mutant.id,))
-            # The compiler names this part of the match if it needs the arm.
+            # If the compiler needs the arm, its error refers to this part of the match.
             value = climb(pattern, "match_expression").child_by_field_name("value")
             edit = edits.setdefault((value.start_byte, value.end_byte, False), Edit(value.start_byte, value.end_byte))
             edit.keep, edit.ids = True, (*edit.ids, mutant.id)
@@ -175,7 +177,8 @@ def write(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> Written
                     put_own(id, text)
                 after = inside
             elif edit.iterator:
-                # An `impl` type stands for one type. So the iterators are chained, and all but one are empty.
+                # A function that returns `impl Iterator` has one concrete type. So chain the original iterator and the
+                # mutants' iterators, and make all but one empty.
                 out.extend(b"::std::iter::empty()")
                 for id, text in edit.texts.items():
                     put_own(id, b".chain((if crate::switch::on(%d) { Some(%b) } else { None }).into_iter().flatten())" % (id, text))

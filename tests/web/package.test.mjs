@@ -1,4 +1,4 @@
-// Tests the package shared/web as it is built: its size, and that the committed build is the build of its source.
+// Tests the built package shared/web: its size, and that the committed build matches the source.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

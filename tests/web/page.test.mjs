@@ -1,5 +1,6 @@
-// Tests every state of what people see: no overflow from 320 px, no violation that axe-core finds, in light and dark. Also
-// compares each state with its picture in docs/images/screens. `npm run pictures` makes the pictures again.
+// Tests every page and state that people can see, in light and dark colours: nothing overflows from a width of 320 px,
+// and axe-core finds no violation. Also compares each state with its picture in docs/images/screens. `npm run pictures`
+// updates the pictures.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -77,7 +78,7 @@ for (const [state, reach] of Object.entries(STATES)) {
         await looksAs(`${state}-${colorScheme}`, await page.screenshot({ fullPage: true }));
       }
     } finally {
-      // A request of the page may still wait for its answer.
+      // Ignore errors of requests that still wait for their answers.
       await page.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     }

@@ -33,7 +33,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Never send this session to /sso/logout, because later cases need it.
+# Never send this session to /sso/logout, because later cases need the session.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):

@@ -1,4 +1,5 @@
-// A page that shows everything of @flexgate/web/react, for react.test.mjs. It has no JSX, so that it needs no compiler.
+// A page that shows everything of @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
+// compiler.
 
 import { FlexgateProvider, useFlexClient, useFlexgate } from "@flexgate/web/react";
 import { Component, createElement as h, StrictMode, Suspense, version } from "react";
