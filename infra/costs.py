@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Prints what Flexgate costs on AWS a month, as the table in docs/deploy.md: `infra/costs.py`.
+"""Prints the table in docs/deploy.md with Flexgate's monthly costs on AWS: `infra/costs.py`.
 
-The prices are those of us-east-1 and arm64 as published in 2025, without the free tier, in USD. The units of DynamoDB are
-those that `tests/bench/run units` prints.
+The prices are in USD, as published in 2025 for us-east-1 and arm64, without the free tier. `tests/bench/run units`
+measured the numbers of DynamoDB units.
 """
 
 AGENTS = (1_000, 10_000, 100_000)
@@ -25,7 +25,8 @@ SECRETS, ALARMS, METRICS = 4, 32, 42
 
 
 def rows():
-    """Each part, how it is computed, and a function of the number of agents."""
+    """Returns the rows of the table: the part, the calculation as text, and a function from the number of agents to the
+    costs."""
     month = lambda agents: agents * DAYS  # noqa: E731
     requests = lambda agents: month(agents) * REQUESTS  # noqa: E731
     return [
@@ -46,12 +47,13 @@ def rows():
 
 
 def edge(agents):
-    """CloudFront and WAF: the web ACL with two rules, and the requests at each, with the function."""
+    """Returns the costs of infra/edge.yaml: the web ACL, its two rules, and each request at CloudFront, WAF and the
+    CloudFront function."""
     return 5 + 2 * 1 + agents * DAYS * REQUESTS / MILLION * (1.00 + 0.10 + 0.60)
 
 
 def table():
-    """The table of docs/deploy.md."""
+    """Returns the table for docs/deploy.md."""
     cell = lambda usd: f"{usd:,.2f}"  # noqa: E731
     lines = [["part", "arithmetic", *(f"{agents:,} agents" for agents in AGENTS)], ["---"] * (2 + len(AGENTS))]
     lines += [[name, how, *(cell(cost(agents)) for agents in AGENTS)] for name, how, cost in rows()]

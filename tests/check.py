@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks house rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
+"""Checks this repository's rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes from the headings of a page."""
+    """Returns the anchors that GitHub generates from the headings of a page."""
     headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
     found: set[str] = set()
     for heading in headings:

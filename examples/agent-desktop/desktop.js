@@ -65,7 +65,7 @@ function forget() {
   element("profile").setAttribute("aria-busy", "true");
 }
 
-/** Shows the person's name. The full name comes later than the username, with the worker. */
+/** Shows the person's name. At first, only the username is known. The full name comes with the worker. */
 function call(name) {
   element("who").replaceChildren(...breakable(name || "Signed in"));
   element("initials").textContent = initials(name);
@@ -169,7 +169,7 @@ async function connect(mine) {
   }
 }
 
-/** Shows the name, team and skills from the worker's attributes. Null: the worker is not connected. */
+/** Shows the name, team and skills from the worker's attributes. Pass null if the worker is not connected. */
 function drawProfile(worker) {
   const { fullName, team, skills } = profileOf(worker?.attributes);
   if (fullName) call(fullName);

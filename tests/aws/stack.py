@@ -73,7 +73,9 @@ def wait(what, ready, patience=60):
 
 
 def check_ports(*ports):
-    """Ends the run if something already listens at one of the ports. The tests would talk to a stranger."""
+    """Ends the run if another program already listens at one of the ports. The tests would send requests to this
+    program.
+    """
     for port in ports:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
@@ -81,8 +83,8 @@ def check_ports(*ports):
 
 
 def template(packaged, bucket, s3):
-    """Uploads the code and returns the packaged template. Its only other change is that the canary is off: the local
-    AWS has no CodeDeploy, and it takes the parameter's default.
+    """Uploads the code, and returns the template with its addresses. Also turns canary deployments off, because the
+    local AWS has no CodeDeploy. Changes the default of the parameter, because the local AWS ignores the given value.
     """
     text = (ROOT / "infra/template.yaml").read_text()
     text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
@@ -93,7 +95,7 @@ def template(packaged, bucket, s3):
 
 
 class Browser:
-    """A browser for the API: it keeps cookies and can sign in at the identity provider."""
+    """A browser that calls the API, stores cookies, and can sign in at the identity provider."""
 
     def __init__(self, api):
         self.api, self.cookies = api, {}
@@ -236,8 +238,8 @@ def drive(outputs, clients):
 
 
 def retried(browser, event):
-    """A deactivation that meets an error of Twilio is retried in seconds, and not after the queue's visibility timeout of
-    six minutes. The person's next event follows in order.
+    """If Twilio fails during a deactivation, Flexgate retries the deactivation within seconds, and not only after the
+    queue's visibility timeout of six minutes. The person's next event is applied afterwards.
     """
 
     def deliver(number, kind):
@@ -283,7 +285,9 @@ def leaver(browser, bearer):
 
 
 def sessions(browser):
-    """One sign-in per person: a second browser ends the session of the first one. An administrator sees and ends it."""
+    """With one session per person, a second sign-in ends the first session. An administrator can list and end
+    sessions.
+    """
     ours = {"Origin": PUBLIC, "x-flexgate": "1"}
     _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", {"sub": "desk", "scope": "flexgate.sessions.read flexgate.sessions.write"})
     bearer = {"Authorization": "Bearer " + json.loads(text)["token"]}
@@ -307,7 +311,9 @@ def sessions(browser):
 
 
 def signals(browser):
-    """The identity provider ends ada's sessions: by a security event, and by a request to end all sessions."""
+    """The identity provider ends ada's sessions, first by a security event, and then by a request to end all
+    sessions.
+    """
     ours = {"Origin": PUBLIC, "x-flexgate": "1"}
 
     def signed(typ, audience, **claims):

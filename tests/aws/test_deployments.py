@@ -139,11 +139,11 @@ class Deployments(unittest.TestCase):
         return [(one["LogicalResourceId"], one.get("ResourceStatusReason")) for one in events]
 
     def live(self, name, function):
-        """The configuration that the API's requests reach."""
+        """Returns the configuration of the function version that gets the API's requests."""
         return self.aws["lambda"].get_function_configuration(FunctionName=f"{name}-{function.lower()}", Qualifier="live")
 
     def answers(self, name, path):
-        """The settings of the function that answers the API's requests."""
+        """Returns the settings of the function that answers this request to the API."""
         outputs = self.aws["cloudformation"].describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
         (api,) = [one["OutputValue"] for one in outputs if one["OutputKey"] == "ApiId"]
         request = urllib.request.Request(self.endpoint + path, headers={"Host": f"{api}.execute-api.localhost"})
@@ -151,7 +151,7 @@ class Deployments(unittest.TestCase):
             return json.load(answer)
 
     def left(self):
-        """Everything that a stack retains, of all stacks."""
+        """Returns all resources of the types that remain when a stack is deleted."""
         aws = self.aws
         return {
             "tables": set(aws["dynamodb"].list_tables()["TableNames"]),

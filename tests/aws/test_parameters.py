@@ -1,4 +1,6 @@
-"""Tests `flexgate doctor --template-parameters` with SAM CLI's own parser: SAM reads exactly the parameters in the file."""
+"""Tests `flexgate doctor --template-parameters` with SAM CLI's parser, which must read exactly the parameters in the
+file.
+"""
 
 import json
 import os

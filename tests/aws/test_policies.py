@@ -1,4 +1,4 @@
-"""Tests the guard of the local AWS: which requests it refuses."""
+"""Tests which requests to the local AWS `policies.py` refuses."""
 
 import json
 import unittest

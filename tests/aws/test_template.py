@@ -46,7 +46,7 @@ def transformed(change=None):
 
 
 def resolved(change=None):
-    """The stack with these parameters."""
+    """Returns the template evaluated with these parameters."""
     return Stack(transformed(change), PARAMETERS | (change or {}))
 
 
@@ -132,7 +132,7 @@ class Template(unittest.TestCase):
             self.assertIn(self.actions(name, "Secrets"), [set(), {"secretsmanager:GetSecretValue"}])
 
     def table(self, function, change=None):
-        """What a function may do to the table: the actions for each kind of item."""
+        """Returns the actions that a function may do to the table, by the kind of item."""
         found = {}
         for one in statements(resolved(change).exist("AWS::IAM::Role")[f"{function}ExecutionRole"]):
             if one.resources == {"Table"}:
@@ -266,7 +266,7 @@ class Template(unittest.TestCase):
             self.assertFalse(any("ReservedConcurrentExecutions" in one for one in others), name)
 
     def test_a_parameter_has_the_default_of_its_variable(self):
-        """Settings that the template passes always, with the default in docs/configuration.md."""
+        """The template always passes these settings, so their defaults must be those in docs/configuration.md."""
         documented = (ROOT / "docs/configuration.md").read_text()
         variables = {}
         for name in ALL:

@@ -98,7 +98,7 @@ class Report:
 
 
 class Browser(stack.Browser):
-    """Measures each of its requests to the gateway."""
+    """A browser that records the costs of each request to the gateway."""
 
     def __init__(self, report):
         super().__init__("localhost:1")
@@ -120,7 +120,7 @@ class Browser(stack.Browser):
 
 
 def age(seconds):
-    """Makes every session look as if it was last used earlier."""
+    """Moves the last use of every session into the past."""
     table = dynamodb_backends[ACCOUNT][REGION].get_table(TABLE)
     for items in table.items.values():
         for item in items.values():

@@ -1,8 +1,8 @@
 """Writes mutants into a source file, each behind a switch, so that one build contains many mutants.
 
-The switch is a function in the same crate, `switch::on`, which is true for the mutant that the environment names. A
-mutant is written as its text in cargo-mutants' list: the whole expression around a mutated operator is repeated with the
-other operator, so that it means what it would mean if the operator alone were replaced in the file.
+The switch is the function `switch::on` in the same crate. It returns true for the mutant that an environment variable
+names. For a mutated operator, the text of the mutant is the whole expression with the other operator, so that operator
+precedence stays as if only the operator had been replaced.
 """
 
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class Mutant:
 
 
 class Region(NamedTuple):
-    """A part of the written text, and the mutants that a compiler's error in it can come from."""
+    """A part of the written text, and the mutants that can cause a compiler error in it."""
 
     start: int
     end: int
@@ -84,7 +84,7 @@ class Written:
 
 
 def span_bytes(source: bytes, span: tuple[int, int, int, int]) -> tuple[int, int]:
-    """cargo-mutants counts lines and characters from 1."""
+    """Converts a span of cargo-mutants, which counts lines and characters from 1, to byte positions."""
     lines = source.split(b"\n")
 
     def offset(line: int, column: int) -> int:
@@ -95,7 +95,7 @@ def span_bytes(source: bytes, span: tuple[int, int, int, int]) -> tuple[int, int
 
 
 def mutated(source: bytes, mutant: Mutant) -> bytes:
-    """The source with one mutant and without a switch."""
+    """Returns the source with one mutant and without a switch."""
     start, end = span_bytes(source, mutant.span)
     return source[:start] + mutant.replacement.encode() + source[end:]
 

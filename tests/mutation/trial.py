@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from build import Program
 
-# Tests run in batches, beginning with the fastest tests. The numbers limit the total duration of the tests in each of the
-# first three batches, in seconds. The last batch contains all other tests.
+# Tests run in batches, beginning with the fastest tests. The numbers limit the total duration of the tests in each of
+# the first three batches, in seconds. The last batch contains all other tests.
 BATCHES = (1, 5, 20)
 
 
@@ -68,8 +68,8 @@ def run(program: Program, tests: list[str], variables: dict[str, str], timeout: 
 
 
 def survey(programs: list[Program], jobs: int) -> list[Test]:
-    """Runs each test alone and without a mutant, and notes its time and the mutants that it reaches. The fastest are
-    first. Ends the command if a test fails."""
+    """Runs each test alone and without a mutant. Returns each test's duration and the mutants that it reaches, the
+    fastest tests first. Ends the command if a test fails."""
 
     def try_one(program: Program, name: str) -> Test:
         with tempfile.NamedTemporaryFile("r") as reached:
@@ -90,8 +90,8 @@ def names(program: Program) -> list[str]:
 
 
 def judge(tests: list[Test], id: int | None) -> tuple[str, str]:
-    """Runs the tests that reach the mutant, until one finds it. `id` is None for a mutant without a switch, which any test
-    may reach. Returns the outcome, and what found it."""
+    """Runs the tests that reach the mutant, until one of them fails. `id` is None for a mutant without a switch, which
+    any test may reach. Returns the outcome, and the test that failed."""
     for batch in batches([one for one in tests if id is None or id in one.reaches]):
         for program, some in groupby(sorted(batch, key=lambda one: one.program), key=lambda one: one.program):
             some = list(some)

@@ -80,7 +80,7 @@ async function openEveryPart() {
   };
   Object.assign(window, {
     desk: { session, client, worker, workspace, device, data, told, conversations },
-    /** Whether each part has this token. The last two send requests, in which the test looks for it. */
+    /** Whether each part has this token. The last two parts send requests, and the test looks for the token there. */
     holds: async (token) => {
       const query = { kind: "Document", definitions: [{ kind: "OperationDefinition", operation: "query", selectionSet: { kind: "SelectionSet", selections: [{ kind: "Field", name: { kind: "Name", value: "me" } }] } }] };
       await client.execute(new sdk.GetPausedConversations()).catch(() => {});

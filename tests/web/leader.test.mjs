@@ -32,7 +32,7 @@ after(async () => {
   await pages?.stop();
 });
 
-/** Counts the page's token requests before they leave the page, so that the mocked time does not run ahead of them. */
+/** Counts token requests when the page makes them. After a later count, the mocked time could advance too far. */
 function countAsks() {
   const { fetch } = window;
   window.asks = 0;
@@ -80,7 +80,7 @@ async function openTabs(count, { locks = true } = {}) {
   return desk;
 }
 
-/** Expiration times have whole seconds, and the next token must have a different one. */
+/** Waits for more than a second, because expiration times have whole seconds and the next one must differ. */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 const tokenOf = (tab) => tab.evaluate(() => window.desk.keeper.session.access_token);
 const asksOf = (desk) => Promise.all(desk.tabs.map((tab) => tab.evaluate(() => window.asks)));
@@ -100,7 +100,7 @@ async function allHave(desk, token) {
   }
 }
 
-/** Advances the time of all tabs until the token is due, and then until one has asked the gateway. Returns this tab. */
+/** Advances the time of all tabs until the token must be renewed and a tab has requested one. Returns this tab. */
 async function untilAsked(desk) {
   await secondPasses();
   const known = await asksOf(desk);
@@ -108,7 +108,7 @@ async function untilAsked(desk) {
   return whoAsks(desk, known);
 }
 
-/** Advances the time of all tabs until one has asked more often than in `known`. Returns this tab. */
+/** Advances the time of all tabs until a tab has sent more requests than `known` says. Returns this tab. */
 async function whoAsks(desk, known) {
   for (let gone = 0; gone < 30; gone++) {
     const asker = (await asksOf(desk)).findIndex((count, tab) => count > known[tab]);
@@ -118,7 +118,7 @@ async function whoAsks(desk, known) {
   return assert.fail("no tab asked");
 }
 
-/** Lets the next token request get no answer. Later ones get theirs. Returns the tab that has sent it. */
+/** Makes the next token request hang, but answers later ones. Returns the tab that has sent the hanging request. */
 async function hangs(desk) {
   let hold;
   const held = new Promise((resolve) => (hold = resolve));

@@ -18,11 +18,11 @@ const pictures = path.join(repository, "docs/images/screens");
 const failed = path.join(repository, "tests/.out/web");
 const WIDTHS = [320, 360, 768, 1280, 1920];
 const CHECKED_BY_AXE = [360, 1280];
-/** Each state has a picture of a computer in light colours. Some also have one of a telephone in dark colours. */
+/** Each state has a picture for a computer, in light colours. Some also have a picture for a phone, in dark colours. */
 const COMPUTER = { colorScheme: "light", width: 900 };
 const TELEPHONE = { colorScheme: "dark", width: 360 };
 const ON_TELEPHONE = ["desktop-signed-out", "desktop-available", "desktop-renewal-trouble", "sign-in", "page-cancelled"];
-/** Pixels that may differ, because another version of Chromium draws edges differently. */
+/** The share of pixels that may differ, because versions of Chromium draw edges differently. */
 const TOLERANCE = 0.003;
 
 let gateway;

@@ -21,7 +21,7 @@ def read(text):
 
 
 def faults(workflow):
-    """What is wrong with the rights of a workflow's jobs."""
+    """Returns the problems with the permissions of a workflow's jobs."""
     found = [] if workflow.get("permissions") == {} else ["the workflow has rights"]
     for name, job in workflow["jobs"].items():
         rights = job.get("permissions")

@@ -25,7 +25,7 @@ const AT_FLEXGATE = {
   "POST /sso/logout": "Ends the session.",
 };
 
-/** What each request to the simulator does. The first pattern that fits counts. */
+/** What each request to the simulator does. The first matching pattern applies. */
 const AT_SIMULATOR = [
   [/^GET \/v1\/Flex\/Authentication\/Config/, "Twilio", "Reads the SSO configuration."],
   [/^GET \/v1\/Flex\/Authorize/, "Twilio", "Passes on the code challenge and the nonce. Twilio sends the browser to the identity provider."],

@@ -179,8 +179,8 @@ pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: 
     };
     match (done.reply.status, before) {
         (200, Some(_)) if !active => world.model().person(&name).settle(Source::Scim, says),
-        // The model stays uncertain, because somebody else may have activated the person since the client read the user.
-        // In that case, the request states nothing about `active`.
+        // The model stays uncertain. If somebody else has activated the person since the client read the user, the
+        // request states nothing about `active`.
         (200, _) => {}
         // Flexgate cannot change the name of somebody with a role that it cannot give.
         (400, _) if world.model().person(&name).has_wfo => {}

@@ -7,7 +7,7 @@ import { ACCOUNT } from "./gateway.mjs";
 /** The simulator's auth token and workspace. */
 const AUTH_TOKEN = "fa4efa4efa4efa4efa4efa4efa4efa4e";
 const WORKSPACE = "WS00000000000000000000000000000001";
-/** A very long name. It must not make the page wider. */
+/** A very long name, which must not make the page wider. */
 const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
 const SKILLS = ["billing", "returns", "français", "escalations-level-2"];
 const MINUTE = 60_000;
