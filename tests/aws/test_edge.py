@@ -102,7 +102,8 @@ class Edge(unittest.TestCase):
             for path in spellings(re.sub(r"\{\w+\+?\}", "x", route)):
                 self.assertEqual(counts("directory", path), directory, path)
                 self.assertEqual(counts("people", path), not directory, path)
-        # A path that begins like a directory's path counts as a person's request if it leads to a route for people.
+        # A path that only begins like a path for directories counts towards the limit for people if it leads to one of
+        # their routes.
         self.assertTrue(counts("people", "/scim/../token") and counts("people", "/webhooks/%2e%2e/sso/default/login"))
         # Requests for the files of a page count towards neither limit.
         self.assertFalse(any(counts(name, "/assets/desk.js") or counts(name, "/") for name in rules))

@@ -47,7 +47,7 @@ pub(crate) struct Database {
     transactions: u64,
 }
 
-/// What the simulator has written since its start.
+/// The numbers of transactions and rows that the simulator has written since its start.
 #[derive(Debug, Serialize)]
 pub(crate) struct Written {
     transactions: u64,

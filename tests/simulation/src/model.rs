@@ -27,7 +27,7 @@ impl Default for Word {
     }
 }
 
-/// A statement. `None` leaves a field as it is.
+/// A source's statement. A field with `None` does not change.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Says {
     pub(crate) active: Option<bool>,

@@ -56,7 +56,7 @@ pub(crate) fn roles(supervisor: bool) -> Value {
     if supervisor { json!([{ "value": "supervisor" }]) } else { json!([]) }
 }
 
-/// Creates the user, or takes over the user who exists already.
+/// Creates the user. If the user already exists, updates the existing user instead.
 pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: String, supervisor: bool) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;

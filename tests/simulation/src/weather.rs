@@ -1,4 +1,4 @@
-//! How often something goes wrong at a boundary.
+//! The "weather" of a run: the probabilities of faults at a boundary.
 
 use std::sync::{Mutex, PoisonError};
 

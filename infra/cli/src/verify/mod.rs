@@ -33,7 +33,7 @@ use wire::Wire;
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Verify {
-    /// Do not ask before making a user in an account at Twilio
+    /// Do not ask before creating a user in a real Twilio account
     #[arg(long)]
     yes: bool,
     /// Print one JSON document instead of lines

@@ -43,7 +43,7 @@ pub struct Wire {
     stopped: Arc<AtomicBool>,
 }
 
-/// An answer that Twilio itself gave: a 2xx status with JSON or nothing, or an error with a code.
+/// An answer that Twilio itself gave: a 2xx status with JSON or an empty body, or an error with a code.
 #[derive(Debug)]
 pub struct Seen {
     pub status: u16,

@@ -82,8 +82,8 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than a
-    /// simulated week.
+    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than
+    /// simulating a week.
     pub(crate) fn shared() -> Result<Self, StartError> {
         static SHARED: OnceLock<Option<KeyRing>> = OnceLock::new();
         let made = || {

@@ -48,8 +48,8 @@ impl Parameters {
         Ok(checked)
     }
 
-    /// Writes all parameters of the template, also those that the file leaves out: SAM CLI would not set them to their
-    /// defaults, but keep their values of the last deployment.
+    /// Writes all parameters of the template, even those that the file omits. For an omitted parameter, SAM CLI would
+    /// keep the value of the previous deployment instead of setting the default.
     pub(super) fn written(&self, format: Format) -> String {
         let in_order = self.template.parameters.iter().map(|parameter| {
             let deployed = self.given.get(&parameter.name).map_or(&parameter.default, |given| &given.deployed);
