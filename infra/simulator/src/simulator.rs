@@ -111,7 +111,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds the listeners and loads or makes the keys. Serves requests until [`Simulator::shutdown`].
+    /// Binds the listeners, and loads or generates the keys. Serves requests until [`Simulator::shutdown`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (http_listener, http) = bind(config.http).await?;
         let tls_listener = match config.tls {

@@ -4,7 +4,7 @@
 
 use flexgate_simulation::run;
 
-/// Seeds that once revealed a bug, each with a description of the bug. A change of `script.rs` changes what happens in
+/// Seeds that once revealed a bug, each with a description of the bug. A change of `script.rs` changes what happens for
 /// every seed.
 const KEPT: [u64; 1] = [
     // A PUT sent back a role that the user had from a group. Another request was removing the user from this group at

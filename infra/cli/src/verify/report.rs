@@ -94,7 +94,7 @@ impl Report {
         self.questions.last().filter(|_| self.aloud).map_or(Ok(()), Line::print)
     }
 
-    /// Adds every question that has no answer yet, with `reason` as the reason why it was not asked.
+    /// Adds every question that has no answer yet. `reason` says why it was not asked.
     pub fn close(&mut self, reason: &str) -> std::io::Result<()> {
         for question in QUESTIONS.iter().filter(|question| question.by_hand.is_none()) {
             if !self.questions.iter().any(|line| line.switch == Some(question.switch)) {

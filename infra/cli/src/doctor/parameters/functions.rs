@@ -87,8 +87,8 @@ fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<Variab
     };
     let mut found = run(variables);
     let is_wrong = |found: &[VariableError], variable: &str| found.iter().any(|error| error.variable == variable);
-    // The address after sign-in must belong to an allowed origin. So if the origins are wrong, the second run could
-    // report a correct address.
+    // The address after sign-in must belong to an allowed origin. If the origins are wrong, the second run would report
+    // even a correct address as wrong.
     if found.is_empty() || is_wrong(&found, PUBLIC_URL) || is_wrong(&found, "FLEXGATE_ALLOWED_ORIGINS") {
         return found;
     }
