@@ -1,5 +1,5 @@
-"""Makes the bill of materials (CycloneDX) of a bootstrap from the list of dependencies that `cargo auditable` has
-put into the binary.
+"""Makes the bill of materials (CycloneDX) of a bootstrap (a function's program) from the list of dependencies that
+`cargo auditable` has put into it.
 """
 
 import json
@@ -8,7 +8,9 @@ import zlib
 
 
 def section(binary, name):
-    """The bytes of a section of an ELF file (64-bit, little-endian). None if there is no such section."""
+    """Returns the bytes of a section of an ELF file (64-bit, little-endian), or None if the file has no such
+    section.
+    """
     assert binary[:6] == b"\x7fELF\x02\x01", "not a 64-bit little-endian ELF file"
     (offset,) = struct.unpack_from("<Q", binary, 0x28)
     size, count, names = struct.unpack_from("<HHH", binary, 0x3A)
@@ -22,7 +24,7 @@ def section(binary, name):
 
 
 def bill(name, binary):
-    """The bill of materials of the bootstrap `name`."""
+    """Returns the bill of materials of the bootstrap `name`."""
     found = section(binary, b".dep-v0")
     if found is None:
         raise SystemExit(f"{name}: nothing says what is in it; build it with `cargo auditable`")

@@ -1,29 +1,32 @@
 #!/usr/bin/env python3
-"""Prints what Flexgate costs on AWS a month, as the table in docs/deploy.md: `infra/costs.py`.
+"""Prints the table in docs/deploy.md with Flexgate's monthly costs on AWS: `infra/costs.py`.
 
-The prices are those of us-east-1 and arm64 as published in 2025, without the free tier, in USD. The units of DynamoDB are
-those that `tests/bench/run units` prints.
+The prices are in USD, as published in 2025 for us-east-1 and arm64, without the free tier. `tests/bench/run units`
+measured the numbers of DynamoDB units.
 """
 
 AGENTS = (1_000, 10_000, 100_000)
 DAYS = 22
-# What an agent does on one day of eight hours. A page uses its session every 4 minutes while somebody works, and its
-# token needs a refresh every 55 minutes.
+# How often an agent's page calls Flexgate on a day of eight hours. It refreshes the token every 55 minutes, and
+# otherwise uses the session every 4 minutes while the agent works.
 REFRESHES, USES = 9, 8 * 60 // 4 - 9
 REQUESTS = 2 + REFRESHES + USES
-# Seconds of a function that waits for Twilio, and of one that does not. The callback and each refresh wait.
+# The duration of an invocation that calls Twilio, and of one that does not, in seconds. The callback and each refresh
+# call Twilio.
 WITH_TWILIO, WITHOUT = 0.3, 0.02
 SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1
 READS = 5 + REFRESHES * 6 + USES * 3
 MILLION = 1_000_000
-# Execution environments of each of `sso`, `mint` and `provision`, each of which reads a secret every 300 s.
+# For each number of agents, the number of execution environments of each of `sso`, `mint` and `provision`. Each of them
+# reads a secret every 300 s.
 ENVIRONMENTS = {1_000: 5, 10_000: 30, 100_000: 300}
 SECRETS, ALARMS, METRICS = 4, 32, 42
 
 
 def rows():
-    """Each part, how it is computed, and a function of the number of agents."""
+    """Returns the rows of the table: the part, the calculation as text, and a function from the number of agents to the
+    costs."""
     month = lambda agents: agents * DAYS  # noqa: E731
     requests = lambda agents: month(agents) * REQUESTS  # noqa: E731
     return [
@@ -44,12 +47,13 @@ def rows():
 
 
 def edge(agents):
-    """CloudFront and WAF: the web ACL with two rules, and the requests at each, with the function."""
+    """Returns the costs of infra/edge.yaml: the web ACL, its two rules, and each request at CloudFront, WAF and the
+    CloudFront function."""
     return 5 + 2 * 1 + agents * DAYS * REQUESTS / MILLION * (1.00 + 0.10 + 0.60)
 
 
 def table():
-    """The table of docs/deploy.md."""
+    """Returns the table for docs/deploy.md."""
     cell = lambda usd: f"{usd:,.2f}"  # noqa: E731
     lines = [["part", "arithmetic", *(f"{agents:,} agents" for agents in AGENTS)], ["---"] * (2 + len(AGENTS))]
     lines += [[name, how, *(cell(cost(agents)) for agents in AGENTS)] for name, how, cost in rows()]

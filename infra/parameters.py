@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what `flexgate doctor --template-parameters` knows of infra/template.yaml: the parameters, the rules that they
-must follow, and the environment variables that each function gets from them.
+"""Writes the description of infra/template.yaml for `flexgate doctor --template-parameters`: the parameters, the rules
+that they must follow, and the environment variables that each function gets from them.
 
     target/tools/aws/bin/python infra/parameters.py
 
@@ -22,7 +22,7 @@ def parameter(name, rules):
         "name": name,
         "description": description,
         "is_number": rules["Type"] == "Number",
-        # A description says whether the value is JSON.
+        # The template has no type for JSON, so look for the word in the description.
         "is_json": "JSON" in description,
         "is_required": "Default" not in rules,
         "default": text(rules.get("Default", "")),
@@ -40,7 +40,9 @@ def text(value):
 
 
 def source(value, parameters):
-    """The parameter that a property's value comes from, or None. In a condition, one of the branches may be a parameter."""
+    """Returns the parameter that sets a property, or None. The value may also be an Fn::If with the parameter in one
+    branch.
+    """
     if not isinstance(value, dict):
         return None
     ((kind, operand),) = value.items()
@@ -52,7 +54,7 @@ def source(value, parameters):
 
 
 def condition(name, template):
-    """The parameter that must not be empty for a condition to hold. None for every other condition."""
+    """If a condition says that a parameter is not empty, returns the parameter. Otherwise returns None."""
     match template["Conditions"].get(name):
         case {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}:
             return parameter
@@ -73,7 +75,7 @@ def function(name, resource, template):
 
 
 def rule(rules):
-    """A rule of the form: if the one parameter is not empty, the other must not have a certain value."""
+    """Parses a rule of this form: if one parameter is not empty, another parameter must not have a certain value."""
     match rules:
         case {
             "RuleCondition": {"Fn::Not": [{"Fn::Equals": [{"Ref": given}, ""]}]},

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that a tag may be released, and prints the changelog's section about it as the release's notes.
+"""Checks that a tag may be released, and prints the changelog's section about this version as the release notes.
 
     infra/release.py TAG     TAG is v and the version in Cargo.toml, such as v1.2.3
 """
@@ -13,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def notes(tag, manifest, changelog):
-    """The notes for the release `tag`, from the texts of Cargo.toml and CHANGELOG.md."""
+    """Returns the notes for the release `tag`. `manifest` and `changelog` are the texts of Cargo.toml and
+    CHANGELOG.md.
+    """
     version = tomllib.loads(manifest)["workspace"]["package"]["version"]
     if tag != f"v{version}":
         raise SystemExit(f"the tag {tag} is not v{version}, the version in Cargo.toml")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks house rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
+"""Checks this repository's rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Words that the house style forbids, as patterns, each with the words to write instead.
+# Names and phrases that the house style forbids, as regular expressions, each with what to write instead.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -45,7 +45,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes from the headings of a page."""
+    """Returns the anchors that GitHub generates from the headings of a page."""
     headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
     found: set[str] = set()
     for heading in headings:
@@ -78,7 +78,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O. So it uses no crate and no standard module that could do I/O.
+    # The domain crate does no I/O, so it may use no crate and no standard module that does I/O.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -93,8 +93,8 @@ def main() -> int:
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only shared/src/users changes Flex users. Test folders are exempt. So is verify, which asks Twilio itself and changes
-    # only the users that it has made.
+    # Only shared/src/users may change Flex users. Test folders are exempt. `flexgate verify` is exempt too, because it
+    # tests Twilio's API and changes only users that it has created.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
@@ -104,13 +104,13 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::|\"(?:Prov|Deprov)ision\"", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Files must not import each other in a circle. The simulator is exempt, because its handlers and its state still
+    # Files must not import each other in a cycle. The simulator is exempt, because its handlers and its state still
     # import each other.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # A function's main file only connects its parts, in at most 40 lines.
+    # A function's main file only connects its parts, and has at most 40 lines.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
@@ -130,13 +130,15 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Doctor knows the template's parameters. tests/aws/test_parameters.py compares everything.
+    # `flexgate doctor` contains a list of the template's parameters. This rule compares the names, and
+    # tests/aws/test_parameters.py compares everything.
     section = template.split("\nParameters:\n")[1].split("\n\n")[0]
     known = json.loads((ROOT / "infra/cli/src/doctor/parameters/template.json").read_text())["parameters"]
     names = set(re.findall(r"^  (\w+):$", section, re.M)) ^ {one["name"] for one in known}
     rule(not names, f"doctor/parameters/template.json: differs in {sorted(names)}; run target/tools/aws/bin/python infra/parameters.py")
 
-    # Workflows name each foreign action by commit, because the action's owner could move a tag to other code.
+    # Workflows must pin each action from another repository to a commit, because the action's owner could move a tag to
+    # other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|\./\S+", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")

@@ -22,7 +22,7 @@ def listed(*patterns: str) -> list[str]:
 
 
 def blocks(name: str) -> list[tuple[str, list[str]]]:
-    """The comment blocks of a file, each with its file name and line number."""
+    """Returns the comment blocks of a file, each with its file name and line number."""
     found, block, began = [], [], 0
     for number, line in enumerate([*(ROOT / name).read_text().split("\n"), ""], 1):
         comment = COMMENT.match(line) if not line.lstrip().startswith(("#[", "#![", "#!")) else None

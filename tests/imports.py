@@ -2,8 +2,8 @@
 
 An edge leads from a file to each file that defines something that it imports. Imports are `use` statements, and paths
 in the code that begin with crate, super, self or a child module. If a name is re-exported, the edge leads to the file
-that defines it. So a mod.rs that only re-exports its children is in no cycle. Tests are ignored. Method calls make no
-edge, not even to an `impl` block in another file.
+that defines the name. So a mod.rs that only re-exports its children is not part of a cycle. Tests and method calls are
+ignored, even if the method is in an `impl` block in another file.
 """
 
 import re
@@ -13,14 +13,16 @@ IDENTIFIER = r"[A-Za-z_]\w*"
 
 
 def code_of(path: Path) -> str:
-    """The code of a file without comments, strings and unit tests."""
+    """Returns the code of a file without comments, strings and unit tests."""
     text = re.sub(r"//[^\n]*", "", path.read_text())
     text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text, flags=re.S)
     return re.split(r"#\[cfg\(test\)\]\s*mod \w+ \{", text)[0]
 
 
 def leaves(tree: str, prefix: tuple = ()) -> list[tuple[tuple, str]]:
-    """Splits a tree such as `a::{b, c::d as e}` into paths. Each comes with the name under which it is imported."""
+    """Splits a tree such as `a::{b, c::d as e}` into paths. Yields each path with the name under which it is
+    imported.
+    """
     tree = tree.strip()
     head, brace, rest = tree.partition("{")
     if brace:
@@ -58,7 +60,7 @@ class Crate:
                 for path, name in leaves(re.sub(r"\s+", " ", tree)):
                     if absolute := self.absolute(module, path):
                         self.exports[module][name] = absolute
-                        # A name that the file only re-exports is no dependency.
+                        # A name that the file only re-exports is not a dependency of the file.
                         body = re.sub(r"use [^;]+;", "", code)
                         if not public or re.search(rf"\b{name}\b", body):
                             self.uses[module].append(absolute)
@@ -73,7 +75,7 @@ class Crate:
         return module + path if module + path[:1] in self.modules else None
 
     def defining(self, path: tuple, seen: frozenset = frozenset()) -> tuple | None:
-        """The module whose file defines the item at `path`, also if it is re-exported elsewhere."""
+        """Returns the module that defines the item at `path`, even if `path` is only a re-export."""
         module = path
         while module not in self.modules:
             module = module[:-1]
@@ -97,7 +99,8 @@ class Crate:
 
 
 def circles(source: Path) -> list[list[str]]:
-    """The groups of files that import each other, directly or indirectly (Tarjan's strongly connected components)."""
+    """Returns the groups of files that import each other, directly or indirectly, by Tarjan's algorithm for strongly
+    connected components."""
     crate = Crate(source)
     edges, index, low, stack, found = crate.edges(), {}, {}, [], []
 

@@ -22,7 +22,7 @@ NAMES = (
 
 
 def tests() -> dict[str, dict[str, int]]:
-    """For each case ID, the files that test the case and the number of tests in each file."""
+    """Returns for each case ID the files that test the case, with the number of tests in each file."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -49,7 +49,7 @@ def cell(files: dict[str, int]) -> str:
 
 
 def rewritten(text: str, found: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
-    """The register with an up-to-date last column, and the IDs of the cases that it defines."""
+    """Returns the register with an up-to-date last column, and the IDs of the cases that it defines."""
     lines, ids = [], []
     for line in text.split("\n"):
         row = re.match(r"(\| ([SMWCRG]\d+) \|.*\|)[^|]*\|$", line)
@@ -61,7 +61,7 @@ def rewritten(text: str, found: dict[str, dict[str, int]]) -> tuple[str, list[st
 
 
 def faults() -> list[str]:
-    """The errors in the register."""
+    """Returns the errors in the register."""
     found, text = tests(), REGISTER.read_text()
     right, ids = rewritten(text, found)
     broken = [f"docs/attack-register.md: {case} is defined twice" for case in sorted({one for one in ids if ids.count(one) > 1})]

@@ -65,7 +65,7 @@ function forget() {
   element("profile").setAttribute("aria-busy", "true");
 }
 
-/** Shows the person's name. The full name comes later than the username, with the worker. */
+/** Shows the person's name. At first, only the username is known. The full name comes with the worker. */
 function call(name) {
   element("who").replaceChildren(...breakable(name || "Signed in"));
   element("initials").textContent = initials(name);
@@ -106,7 +106,7 @@ function fail(error, { title = error.title, detail, again = start, tone } = {}) 
     element("failure").hidden = true;
     again();
   };
-  // Nothing is wrong if a session has ended, or if the page repairs the failure by itself.
+  // Show the message in a calm tone if the session has ended, or if the page recovers from the failure by itself.
   tone ??= ended || error.code === "another_user" || desk ? "calm" : "bad";
   element("failure").dataset.tone = tone;
   element("failure").setAttribute("role", tone === "bad" ? "alert" : "status");
@@ -169,7 +169,7 @@ async function connect(mine) {
   }
 }
 
-/** Shows the name, team and skills from the worker's attributes. Null: the worker is not connected. */
+/** Shows the name, team and skills from the worker's attributes. Pass null if the worker is not connected. */
 function drawProfile(worker) {
   const { fullName, team, skills } = profileOf(worker?.attributes);
   if (fullName) call(fullName);
@@ -234,7 +234,8 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
-    // The keeper has called `leave` already, unless the browser has no BroadcastChannel.
+    // After a sign-out, the keeper calls `leave`, except in a browser without BroadcastChannel. `leave` sets `desk` to
+    // null.
     if (desk) leave();
   });
 }
@@ -254,7 +255,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper has already reported the failure, through its events.
+    // The keeper has already reported the failure in an event, and the event's handler shows it.
   } finally {
     button.removeAttribute("aria-disabled");
   }

@@ -1,4 +1,4 @@
-// What the desktop shows of the person's shift and profile. Everything comes from the session and from the worker.
+// Computes what the desktop shows about the person's shift and profile, from the session and the TaskRouter worker.
 
 const MINUTE = 60_000;
 
@@ -35,7 +35,7 @@ export function clockTime(time) {
 
 /**
  * Reads the full name, the team and the skills from a worker's attributes: `full_name`, `team_name` and
- * `routing.skills`, as Flex UI writes them. The attributes are free-form, so ignore what has another type.
+ * `routing.skills`, as Flex UI writes them. Anybody can write attributes of any type, so ignores values of other types.
  */
 export function profileOf(attributes) {
   const text = (value) => (typeof value === "string" && value.trim() ? value.trim() : null);

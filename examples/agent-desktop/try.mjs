@@ -70,7 +70,7 @@ function installSdk() {
   if (status !== 0) fail("npm ci failed; see above");
 }
 
-/** Resolves once Flexgate says that it runs. */
+/** Resolves when Flexgate has printed that it is running. */
 function startFlexgate(panel) {
   const names = ["port", "simulator-port", "tls-port", "data-dir"];
   const arguments_ = names.flatMap((name) => [`--${name}`, options[name]]);

@@ -4,7 +4,8 @@ import { defineConfig } from "vite";
 export default defineConfig({
   plugins: [react()],
   resolve: {
-    // The package is linked here, and must use the same React as the page.
+    // In this repository, npm links to the package's folder instead of copying the package. Without `dedupe`, the
+    // package could load another copy of React than the page.
     dedupe: ["react"],
   },
 });

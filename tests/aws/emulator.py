@@ -9,9 +9,9 @@ module saves and restores only the items that the transaction names.
 
 moto ignores `ClientRequestToken`. Like DynamoDB, this module answers a repeated transaction with the first answer.
 
-A client that names a function in its user agent (`app/flexgate-sso`) may do to the tables what the function's role
-allows in infra/template.yaml. `app/flexgate-any` may do what any role or an operator may do. So a test of the store
-fails if the code uses a kind of item that no role lists.
+If a client's user agent names a function (`app/flexgate-sso`), this module allows only what the function's role in
+infra/template.yaml allows. For `app/flexgate-any`, it allows what any role or an operator may do. So a test of the
+store fails if the code uses a kind of item that no role lists.
 """
 
 import copy
@@ -29,7 +29,7 @@ from policies import AGENT, Statement, asked, statements, verdict
 from test_template import ALL, resolved
 from werkzeug.serving import run_simple
 
-# What the commands of an operator do besides, with the operator's own credentials.
+# Permissions that operator commands need in addition. The commands run with the operator's own credentials.
 PEOPLE = ("person#*", "people#*", "username#*", "flex_user#*", "subject_of#*", "scim#*", "claims#*", "webhook#*", "api#*", "operator#*")
 OPERATOR = [
     ({"PutItem", "UpdateItem"}, PEOPLE),
@@ -90,7 +90,7 @@ class OneAtATime:
             return list(self.app(environ, start_response))
 
     def problem(self, environ, target, body):
-        """Why the role of the function that sends the request does not allow it, or `None`."""
+        """Returns why the role of the calling function does not allow the request, or `None` if the role allows it."""
         function = AGENT.search(environ.get("HTTP_X_AMZ_USER_AGENT") or environ.get("HTTP_USER_AGENT") or "")
         if not function:
             return None

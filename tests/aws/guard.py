@@ -1,5 +1,5 @@
-"""Checks the templates in infra with cfn-guard and the rules of AWS Control Tower: `guard.py FOLDER`, where FOLDER contains
-the npm package of tests/aws/guard. The rules see the resources as CloudFormation would create them.
+"""Checks the templates in infra with cfn-guard and the rules of AWS Control Tower: `guard.py FOLDER`, where FOLDER
+contains the npm package of tests/aws/guard. The rules get the resources as CloudFormation would create them.
 """
 
 import json
@@ -14,7 +14,7 @@ from resolve import Stack
 from test_edge import edge
 from test_template import resolved
 
-# Rules that a template does not follow, each with the reason.
+# The rules that a template deliberately breaks, each with the reason.
 BROKEN = {
     "template.yaml": {
         "CT.APIGATEWAY.PR.5": "Flexgate itself checks who calls, because an authorizer of API Gateway knows neither its cookies nor its secrets",
@@ -39,7 +39,7 @@ def document(stack: Stack) -> str:
 
 
 def broken(guard: pathlib.Path, stack: Stack) -> set[str]:
-    """The rules that the stack breaks."""
+    """Returns the rules that the stack breaks."""
     program = guard / "bin/ubuntu" / {"aarch64": "aarch64", "x86_64": "x86_64"}[platform.machine()] / "cfn-guard"
     program.chmod(0o755)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

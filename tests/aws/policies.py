@@ -1,5 +1,5 @@
-"""Enforces the roles in the template, which a local AWS ignores: a request is refused if it needs an action, or a kind
-of item in the table, that the function's role does not allow. Also records what each function uses.
+"""Enforces the IAM roles in the template, because a local AWS ignores them. Refuses a request if the function's role
+does not allow the action or the kind of item in the table. Also records what each function uses.
 """
 
 import fnmatch
@@ -32,7 +32,7 @@ class Statement(NamedTuple):
 
 
 def statements(role):
-    """The statements of a role, whose properties `Stack.exist` has evaluated."""
+    """Yields the statements of a role. `Stack.exist` must have evaluated the role's properties."""
     for one in role["Policies"][0]["PolicyDocument"]["Statement"]:
         actions = {one["Action"]} if isinstance(one["Action"], str) else one["Action"]
         resources = {one["Resource"]} if isinstance(one["Resource"], str) else one["Resource"]
@@ -44,7 +44,7 @@ def statements(role):
 
 
 def keys_of(document):
-    """The partition keys of a read or a write of the table."""
+    """Returns the partition keys of a request that reads or writes the table."""
     if "RequestItems" in document:
         return [key["pk"]["S"] for table in document["RequestItems"].values() for key in table["Keys"]]
     if "KeyConditionExpression" in document:
@@ -55,10 +55,10 @@ def keys_of(document):
 
 
 def asked(target, body):
-    """The actions that a request needs, the resource that it names, and the partition keys.
+    """Returns the actions that a request needs, the resource that it names, and the partition keys.
 
-    AWS does not document whether the condition of a transaction's write sees the keys of all writes. So each action
-    of a transaction must be allowed for all keys.
+    AWS does not document whether IAM checks each write of a transaction with its own key or with the keys of all
+    writes. So each action of a transaction must be allowed for all keys.
     """
     service, operation = target.split(".")
     service, document = SERVICES.get(service, service), json.loads(body or b"{}")
@@ -77,12 +77,12 @@ def asked(target, body):
 
 
 def prefix(key):
-    """The kind of an item: the part of its partition key that the patterns name."""
+    """Returns the kind of an item as a pattern: `session#1` becomes `session#*`."""
     return re.sub(r"#.*", "#*", key, flags=re.S)
 
 
 def verdict(who, allowed, actions, resource, keys):
-    """Why these statements do not allow the request, or `None`."""
+    """Returns why these statements do not allow the request, or `None` if they allow it."""
     for action in sorted(actions):
         if not any(statement.allows(action, resource, keys) for statement in allowed):
             return " ".join([f"{who} may not {action} on {resource}", *sorted(set(map(prefix, keys)))])
@@ -90,8 +90,8 @@ def verdict(who, allowed, actions, resource, keys):
 
 
 class Policies:
-    """A proxy in front of a local AWS. `allowed(function)` returns the statements of the function's role. `names` has
-    the template's name for each physical resource, by the last part of its ARN or URL.
+    """A proxy in front of a local AWS. `allowed(function)` returns the statements of the function's role. `names`
+    maps the last part of each resource's ARN or URL to the resource's name in the template.
     """
 
     def __init__(self, upstream, allowed, names):

@@ -1,4 +1,4 @@
-"""Evaluates a template after SAM's transform as CloudFormation does, as far as the templates in infra need it."""
+"""Evaluates a template after SAM's transform, as CloudFormation does. Supports what the templates in infra use."""
 
 import hashlib
 import json
@@ -24,7 +24,9 @@ class Stack:
         return {"Fn::Not": lambda all_: not all_[0], "Fn::And": all, "Fn::Or": any}[kind]([self.holds(one) for one in operands])
 
     def attribute(self, name, attribute):
-        """An attribute of a resource. AppConfig gives each text another number, so a hash stands for the number."""
+        """Returns an attribute of a resource. AppConfig gives each text a new version number, so return a hash for this
+        number.
+        """
         if self.resources[name]["Type"] == "AWS::AppConfig::HostedConfigurationVersion":
             properties = self.value(self.resources[name]["Properties"])
             return hashlib.sha256(json.dumps(properties, sort_keys=True).encode()).hexdigest()
@@ -73,7 +75,7 @@ class Stack:
         return {name: one for name, one in found.items() if one != "<AWS::NoValue>"}
 
     def exist(self, kind):
-        """The resources of a type whose condition holds, with their properties evaluated."""
+        """Returns the resources of a type whose condition is true, with evaluated properties."""
         return {
             name: self.value(one.get("Properties", {})) for name, one in self.resources.items()
             if one["Type"] == kind and ("Condition" not in one or self.holds(one["Condition"]))

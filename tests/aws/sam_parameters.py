@@ -1,5 +1,5 @@
-"""Prints the template parameters that `sam ARGUMENTS` would deploy, as JSON. Runs in SAM CLI's own environment, with SAM
-CLI's own command line and configuration file. Only the deployment itself is left out.
+"""Prints the template parameters that `sam ARGUMENTS` would deploy, as JSON. Runs in SAM CLI's virtual environment, and
+uses SAM CLI's parsers for the command line and the configuration file. Does everything except the deployment.
 """
 
 import json

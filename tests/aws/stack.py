@@ -73,7 +73,9 @@ def wait(what, ready, patience=60):
 
 
 def check_ports(*ports):
-    """Ends the run if something already listens at one of the ports. The tests would talk to a stranger."""
+    """Ends the run if another program already listens at one of the ports. The tests would send requests to this
+    program.
+    """
     for port in ports:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
@@ -81,8 +83,8 @@ def check_ports(*ports):
 
 
 def template(packaged, bucket, s3):
-    """Uploads the code and returns the packaged template. Its only other change is that the canary is off: the local
-    AWS has no CodeDeploy, and it takes the parameter's default.
+    """Uploads the code, and returns the template with its addresses. Also turns canary deployments off, because the
+    local AWS has no CodeDeploy. Changes the default of the parameter, because the local AWS ignores the given value.
     """
     text = (ROOT / "infra/template.yaml").read_text()
     text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
@@ -93,7 +95,7 @@ def template(packaged, bucket, s3):
 
 
 class Browser:
-    """A browser for the API: it keeps cookies and can sign in at the identity provider."""
+    """A browser that calls the API, stores cookies, and can sign in at the identity provider."""
 
     def __init__(self, api):
         self.api, self.cookies = api, {}
@@ -236,8 +238,8 @@ def drive(outputs, clients):
 
 
 def retried(browser, event):
-    """A deactivation that meets an error of Twilio is retried in seconds, and not after the queue's visibility timeout of
-    six minutes. The person's next event follows in order.
+    """If Twilio fails during a deactivation, Flexgate retries the deactivation within seconds, and not only after the
+    queue's visibility timeout of six minutes. The person's next event is applied afterwards.
     """
 
     def deliver(number, kind):
@@ -283,7 +285,9 @@ def leaver(browser, bearer):
 
 
 def sessions(browser):
-    """One sign-in per person: a second browser ends the session of the first one. An administrator sees and ends it."""
+    """With one session per person, a second sign-in ends the first session. An administrator can list and end
+    sessions.
+    """
     ours = {"Origin": PUBLIC, "x-flexgate": "1"}
     _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", {"sub": "desk", "scope": "flexgate.sessions.read flexgate.sessions.write"})
     bearer = {"Authorization": "Bearer " + json.loads(text)["token"]}
@@ -307,7 +311,9 @@ def sessions(browser):
 
 
 def signals(browser):
-    """The identity provider ends ada's sessions: by a security event, and by a request to end all sessions."""
+    """The identity provider ends ada's sessions, first by a security event, and then by a request to end all
+    sessions.
+    """
     ours = {"Origin": PUBLIC, "x-flexgate": "1"}
 
     def signed(typ, audience, **claims):
@@ -424,8 +430,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Flexgate uses jobs for this many members. Most of these members do not exist at Twilio, and Flexgate must not
-    # create users for them.
+    # For a group with so many members, Flexgate queues jobs. Most of these members do not exist at Twilio, and Flexgate
+    # must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -494,7 +500,7 @@ def dead_letters(outputs, clients):
     def noted(*arguments):
         return subprocess.run([TARGET / "flexgate", *arguments], env=surroundings, capture_output=True, text=True).stdout
 
-    # The webhooks function cannot write to the table. Its notes go through SQS and apply.
+    # The webhooks function cannot write to the table. It sends its notes to the queue, and `apply` stores them.
     wait("the note about the refused delivery", lambda: "delivery_unproven" in noted("activity", "--refused"))
     check("the refused SCIM token is noted too", "token_invalid" in noted("activity", "--refused"))
     wait("the note about the ignored event", lambda: "user.session.clear" in noted("events", "ignored"))
@@ -512,7 +518,8 @@ def main(packaged, target):
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
     }
     log = open(work / "log", "w")
-    # The parameters of the stack below make every condition in the roles false, and so do the defaults here.
+    # Read the roles with the template's default parameters. Both these and the parameters of the stack below make every
+    # condition in the roles false, so the roles are the same.
     exist = resolved().exist("AWS::IAM::Role")
     roles = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in FUNCTIONS}
     names = {}
@@ -539,8 +546,8 @@ def main(packaged, target):
             "DefaultReturnTo": "/desk", "SessionPolicies": json.dumps({"default": {"sessions_per_person": 1}}),
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
-            # permissions.
+            # `Issuers` is set so that Flexgate binds each new user and later removes the binding, because both changes
+            # need IAM permissions.
             "WebhookSources": json.dumps({
                 "okta": {"issuer": "https://okta.example.com"},
                 "signals": {"kind": "ssf", "transmitter": issuer, "audience": "signals", "people_of": "okta"},
@@ -549,7 +556,7 @@ def main(packaged, target):
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }
         formation = clients["cloudformation"]
-        # The template is too long for a request.
+        # The template is too long to be part of the request, so upload it to S3.
         body = template(packaged, "code", clients["s3"]).encode()
         clients["s3"].put_object(Bucket="code", Key="template.yaml", Body=body)
         formation.create_stack(
@@ -572,7 +579,8 @@ def main(packaged, target):
         for name, allowed in roles.items():
             used = policies.used.get(name, set())
             actions = {action for one in allowed for action in one.actions if action.split(":")[0] in ("dynamodb", "secretsmanager")}
-            # Lambda itself uses the other permissions for queues.
+            # The function itself uses only these two permissions for queues. Lambda uses the others to deliver messages
+            # to the function.
             own = ("sqs:SendMessage", "sqs:ChangeMessageVisibility")
             actions |= {action for one in allowed for action in one.actions if action in own}
             used_actions = {action for action, _ in used}

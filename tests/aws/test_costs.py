@@ -1,4 +1,4 @@
-"""Checks that the table of costs in docs/deploy.md is that of infra/costs.py, and that it counts what the template contains."""
+"""Checks that docs/deploy.md contains the table that infra/costs.py prints, and that the numbers match the template."""
 
 import sys
 import unittest

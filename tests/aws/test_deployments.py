@@ -27,9 +27,11 @@ from test_template import ALL, PARAMETERS, ROOT
 sys.path.insert(0, str(ROOT / "infra"))
 from package import with_code  # noqa: E402
 
-# The local AWS has no CodeDeploy, and takes the default of a parameter that decides about a deployment.
+# The local AWS has no CodeDeploy, so turn canary deployments off. Change the default in the template, because the local
+# AWS ignores the value that a deployment gives for this parameter.
 TEXT = re.sub(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", (ROOT / "infra/template.yaml").read_text())
-# Lambda refuses to publish the same function twice, so a deployment with this resource fails after most others exist.
+# A resource that always fails, because Lambda does not publish a function that has not changed since its last version.
+# It depends on other resources, so the deployment fails only after most of them exist.
 BROKEN = """  Broken:
     Type: AWS::Lambda::Version
     DependsOn: [SsoFunction, MintFunction, ProvisionFunction, ApplyFunction, SweepFunction, Dashboard]
@@ -107,7 +109,7 @@ class Deployments(unittest.TestCase):
         values = PARAMETERS | {"Canary": "false"} | (change or {})
         formation, exists = self.aws["cloudformation"], self.status(name) is not None
         call = formation.update_stack if exists else formation.create_stack
-        # The template is too long for a request.
+        # The template is too long to be part of the request, so upload it to S3.
         self.aws["s3"].put_object(Bucket="code", Key=f"{name}.yaml", Body=with_code(text, lambda _: "s3://code/code.zip").encode())
         call(
             StackName=name, TemplateURL=f"{self.endpoint}/code/{name}.yaml",
@@ -137,11 +139,11 @@ class Deployments(unittest.TestCase):
         return [(one["LogicalResourceId"], one.get("ResourceStatusReason")) for one in events]
 
     def live(self, name, function):
-        """The configuration that the API's requests reach."""
+        """Returns the configuration of the function version that gets the API's requests."""
         return self.aws["lambda"].get_function_configuration(FunctionName=f"{name}-{function.lower()}", Qualifier="live")
 
     def answers(self, name, path):
-        """The settings of the function that answers the API's requests."""
+        """Returns the settings of the function that answers this request to the API."""
         outputs = self.aws["cloudformation"].describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
         (api,) = [one["OutputValue"] for one in outputs if one["OutputKey"] == "ApiId"]
         request = urllib.request.Request(self.endpoint + path, headers={"Host": f"{api}.execute-api.localhost"})
@@ -149,7 +151,7 @@ class Deployments(unittest.TestCase):
             return json.load(answer)
 
     def left(self):
-        """Everything that a stack retains, of all stacks."""
+        """Returns all resources of the types that remain when a stack is deleted."""
         aws = self.aws
         return {
             "tables": set(aws["dynamodb"].list_tables()["TableNames"]),
@@ -171,10 +173,10 @@ class Deployments(unittest.TestCase):
             self.assertGreater(int(live["Version"]), int(first[name]["Version"]), name)
         self.assertEqual(self.live("parameters", "Mint")["Environment"]["Variables"]["FLEXGATE_ISSUERS"], issuers)
         self.assertEqual(self.answers("parameters", "/users")["FLEXGATE_ISSUERS"], issuers)
-        # Back to the first value: the text is one that AppConfig has seen before.
+        # Deploy the first value again. This must work although AppConfig has stored the same text before.
         self.assertEqual(self.deploy("parameters"), "UPDATE_COMPLETE", self.reasons("parameters"))
         self.assertEqual(self.live("parameters", "Mint")["Environment"]["Variables"]["FLEXGATE_ISSUERS"], "[]")
-        # A parameter that is no setting of a function publishes nothing.
+        # A change of a parameter that no function reads must not publish a new version.
         last = self.live("parameters", "Mint")["Version"]
         status = self.deploy("parameters", {"LogRetentionDays": "30"})
         self.assertEqual(status, "UPDATE_COMPLETE", self.reasons("parameters"))

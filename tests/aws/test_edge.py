@@ -102,9 +102,10 @@ class Edge(unittest.TestCase):
             for path in spellings(re.sub(r"\{\w+\+?\}", "x", route)):
                 self.assertEqual(counts("directory", path), directory, path)
                 self.assertEqual(counts("people", path), not directory, path)
-        # A path that pretends to be a directory's counts as what it is.
+        # A path that only begins like a path for directories counts towards the limit for people if it leads to one of
+        # their routes.
         self.assertTrue(counts("people", "/scim/../token") and counts("people", "/webhooks/%2e%2e/sso/default/login"))
-        # The files of a page do not count.
+        # Requests for the files of a page count towards neither limit.
         self.assertFalse(any(counts(name, "/assets/desk.js") or counts(name, "/") for name in rules))
 
     def test_a_rate_rule_limits_each_address_but_no_trusted_network(self):
@@ -112,7 +113,8 @@ class Edge(unittest.TestCase):
             self.assertEqual((rule["AggregateKeyType"], rule["EvaluationWindowSec"]), ("IP", 300), name)
             trusted, _ = rule["ScopeDownStatement"]["AndStatement"]["Statements"]
             self.assertEqual(trusted["NotStatement"]["Statement"]["IPSetReferenceStatement"]["Arn"], "<TrustedAddresses.Arn>")
-        # The rules count single addresses, and a client has billions of IPv6 addresses.
+        # A rate rule counts the requests of each address, and a client can have billions of IPv6 addresses. So
+        # CloudFront must not offer IPv6.
         self.assertFalse(distribution()["IPV6Enabled"])
 
     def test_no_error_is_cached(self):

@@ -1,4 +1,6 @@
-"""Tests `flexgate doctor --template-parameters` with SAM CLI's own parser: SAM reads exactly the parameters in the file."""
+"""Tests `flexgate doctor --template-parameters` with SAM CLI's parser, which must read exactly the parameters in the
+file.
+"""
 
 import json
 import os
@@ -36,7 +38,8 @@ GIVEN = {
     "Canary": False,
     "SweepSchedule": "cron(0 6 * * ? *)",
 }
-# What must be deployed, with the JSON settings parsed. SAM CLI would not set a parameter that is left out to its default.
+# The parameters that must be deployed, with the JSON settings parsed. They include the defaults of omitted parameters,
+# because SAM CLI would keep the previous deployment's values of these.
 DEFAULTS = {one["name"]: one["default"] for one in json.loads(parameters.written())["parameters"]}
 DEPLOYED = DEFAULTS | GIVEN | {
     "AllowedOrigins": "https://desk.example.com",
@@ -116,7 +119,7 @@ class Parameters(unittest.TestCase):
         rng = random.Random(7)
         pieces = ['"', "\\", "'", " ", "\n", "\t", "\x01", "\x7f", "=", ",", "a", "é", "🔑", " Issuers=", "$x", '\\"', "\\ ", "\\'"]
         names = {"".join(rng.choices(pieces, k=rng.randint(1, 9))).strip() or "a" for _ in range(150)}
-        # Flexgate ignores the case and the spaces of names, so no two names may differ in these only.
+        # Flexgate ignores case and spaces when it compares group names. So begin each name with a different number.
         groups = {f"{number} {name}": "agent" for number, name in enumerate(sorted(names))}
         for start in range(0, len(groups), 40):
             roles = dict(list(groups.items())[start : start + 40])

@@ -1,4 +1,4 @@
-"""Tests the guard of the local AWS: which requests it refuses."""
+"""Tests which requests to the local AWS `policies.py` refuses."""
 
 import json
 import unittest
@@ -26,7 +26,7 @@ class Guard(unittest.TestCase):
         self.assertIsNone(refuses("PutItem", {"Item": key("session#1")}))
         self.assertIsNone(refuses("PutItem", {"Item": key("walk")}))
         self.assertEqual(refuses("PutItem", {"Item": key("user#1")}), "sso may not dynamodb:PutItem on Table user#*")
-        # A kind whose name begins with the name of an allowed kind.
+        # These kinds are not allowed, although they contain the name of an allowed kind.
         for other in ("sessions#1", "walk2", "a session#1"):
             self.assertIsNotNone(refuses("PutItem", {"Item": key(other)}))
 

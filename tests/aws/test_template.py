@@ -28,7 +28,7 @@ PARAMETERS = {
 }
 HTTP = ["Sso", "Mint", "Provision", "Webhooks"]
 ALL = [*HTTP, "Apply", "Sweep"]
-# The types of resources that the stack retains, each with the property for a name.
+# The types of resources that remain when the stack is deleted, each with the property that would set a fixed name.
 RETAINED = {
     "AWS::DynamoDB::Table": "TableName", "AWS::SecretsManager::Secret": "Name", "AWS::SQS::Queue": "QueueName",
     "AWS::Logs::LogGroup": "LogGroupName",
@@ -46,7 +46,7 @@ def transformed(change=None):
 
 
 def resolved(change=None):
-    """The stack with these parameters."""
+    """Returns the template evaluated with these parameters."""
     return Stack(transformed(change), PARAMETERS | (change or {}))
 
 
@@ -62,7 +62,8 @@ class Template(unittest.TestCase):
     def statements(self, function):
         policies = self.resources[f"{function}ExecutionRole"]["Properties"]["Policies"]
         self.assertEqual(len(policies), 1)
-        # `Fn::If` contains a condition, a statement and nothing.
+        # A conditional statement is written as `Fn::If` with three elements: the condition, the statement, and
+        # `AWS::NoValue`.
         found = [one.get("Fn::If", [None, one])[1] for one in policies[0]["PolicyDocument"]["Statement"]]
         return {one["Sid"]: one for one in found}
 
@@ -73,7 +74,8 @@ class Template(unittest.TestCase):
 
     def secrets(self, function):
         statement = self.statements(function).get("Secrets")
-        # `Fn::If` contains a condition and two references. The first reference applies if the condition is true.
+        # A conditional secret is written as `Fn::If` with three elements: the condition, and the references for true
+        # and for false. Take the first reference.
         names = [one.get("Fn::If", [None, one])[1]["Ref"] for one in statement["Resource"]] if statement else []
         return set(names)
 
@@ -130,7 +132,7 @@ class Template(unittest.TestCase):
             self.assertIn(self.actions(name, "Secrets"), [set(), {"secretsmanager:GetSecretValue"}])
 
     def table(self, function, change=None):
-        """What a function may do to the table: the actions for each kind of item."""
+        """Returns the actions that a function may do to the table, by the kind of item."""
         found = {}
         for one in statements(resolved(change).exist("AWS::IAM::Role")[f"{function}ExecutionRole"]):
             if one.resources == {"Table"}:
@@ -140,7 +142,8 @@ class Template(unittest.TestCase):
         return found
 
     def test_every_statement_about_the_table_names_the_kinds_of_item(self):
-        # Each of these actions always has a partition key. The condition is also true for a request without keys.
+        # A role's condition on partition keys is also true for a request without keys. So roles may allow only actions
+        # that always have a partition key.
         keyed = {f"dynamodb:{one}" for one in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")}
         for name in ALL:
             for one in statements(resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role")[f"{name}ExecutionRole"]):
@@ -151,7 +154,8 @@ class Template(unittest.TestCase):
                         self.assertRegex(key, r"^[a-z_]+(#\*)?$", name)
 
     def test_no_policy_is_longer_than_iam_allows(self):
-        # IAM counts the characters of a role's inline policies without white space. The longest ARN is a secret's.
+        # IAM limits the total length of a role's inline policies, without white space. Replace each reference by 140
+        # characters, because the longest ARN (a secret's) is about as long.
         for name, role in resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role").items():
             text = json.dumps([one["PolicyDocument"] for one in role.get("Policies", [])], separators=(",", ":"))
             self.assertLess(len(re.sub(r"<[\w.]+>", "x" * 140, text)), 10_240, name)
@@ -163,7 +167,7 @@ class Template(unittest.TestCase):
             "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
             "sessions_ended": {"BatchGetItem"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
-            # The marks of version 0.2.0 lie beside the bindings.
+            # Version 0.2.0 stored a mark for each session beside the bindings.
             "user": {"Query"},
             "person": read, "username": read, "flex_user": read,
         })
@@ -172,7 +176,8 @@ class Template(unittest.TestCase):
         kinds = {"scim", "claims", "webhook", "api", "operator"}
         written = lambda name, change=None: {kind for kind, actions in self.table(name, change).items()  # noqa: E731
                                              if kind in kinds and actions & {"PutItem", "UpdateItem", "DeleteItem"}}
-        # Whoever reconciles copies what the SCIM groups say, and takes back the claims of a mint that went wrong.
+        # Every function that reconciles people updates copies of what SCIM groups say, and removes the claims of a
+        # failed mint.
         self.assertEqual(written("Mint"), {"scim", "claims"})
         self.assertEqual(written("Provision"), {"scim", "claims", "api"})
         self.assertEqual(written("Apply"), {"scim", "claims", "webhook"})
@@ -192,14 +197,16 @@ class Template(unittest.TestCase):
                            "notes": {"Provision", "Apply"}, "walk": {"Sweep"}, "scim_marks": {"Provision"},
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
-        # Webhooks finds whom a request to end sessions names, and uses its token up. Only apply ends the sessions.
+        # Webhooks looks up the people named in a request to end sessions, and records that the request's token is used.
+        # Only apply ends the sessions.
         people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
         })
         self.assertEqual(writers["sessions_ended"], {"Apply"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # The others only end sessions. Provision also lists them. Only an operator writes the lock of sign-in.
+        # The other functions may only delete sessions, and provision may also list them. Only an operator may block all
+        # sign-ins.
         for name in reconcilers:
             listed = {"BatchGetItem"} if name == "Provision" else set()
             self.assertEqual(self.table(name)["session"], {"DeleteItem"} | listed)
@@ -232,9 +239,10 @@ class Template(unittest.TestCase):
         self.assertIn("POST /token", self.resources["Stage"]["Properties"]["RouteSettings"])
 
     def test_r75_a_shift_change_is_not_throttled(self):
-        # 10,000 people sign in within ten minutes, half of them within two. A peak is twice as high as the average.
+        # 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is twice the
+        # average of these two minutes.
         peak = 2 * 5_000 / 120
-        # Somebody who works uses the session every 4 minutes, so 10,000 people do so 42 times a second.
+        # Each person at work uses the session every 4 minutes. At the peak, half of the 10,000 people are at work.
         settings = resolved().exist("AWS::ApiGatewayV2::Stage")["Stage"]["RouteSettings"]
         shift = ["GET /sso/{profile}/login", "GET /sso/{profile}/callback", "POST /sso/token", "POST /sso/validate", "POST /token"]
         self.assertEqual(sorted(settings), sorted(shift))
@@ -258,7 +266,7 @@ class Template(unittest.TestCase):
             self.assertFalse(any("ReservedConcurrentExecutions" in one for one in others), name)
 
     def test_a_parameter_has_the_default_of_its_variable(self):
-        """Settings that the template passes always, with the default in docs/configuration.md."""
+        """The template always passes these settings, so their defaults must be those in docs/configuration.md."""
         documented = (ROOT / "docs/configuration.md").read_text()
         variables = {}
         for name in ALL:
@@ -309,12 +317,14 @@ class Template(unittest.TestCase):
         for name, group in groups.items():
             function = name.removesuffix("FunctionDeploymentGroup")
             alarms = {one["Name"]["Ref"] for one in group["Properties"]["AlarmConfiguration"]["Alarms"]}
-            # A sweep ends with an error if Twilio's list cannot be read.
+            # The error alarm of the sweep must not stop a deployment, because the sweep also fails if Twilio's list
+            # cannot be read.
             of_its_own = set() if function == "Sweep" else {f"{function}ErrorAlarm"}
             self.assertEqual(alarms, {"InternalErrorAlarm"} | of_its_own, name)
         (metric,) = self.of_type("AWS::Logs::MetricFilter").values()
         self.assertEqual(metric["Properties"]["LogGroupName"], {"Ref": "ApiLogs"})
-        # Flexgate answers 502 or above if Twilio, an issuer or AWS fails (docs/status-codes.md).
+        # The metric counts only status 500. If Twilio, an issuer or AWS fails, Flexgate answers with 502 or above
+        # (docs/status-codes.md).
         self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" && $.integration_error = "-" }')
         logged = json.loads(self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"])
         self.assertLessEqual({"status", "integration_error"}, set(logged))
@@ -355,7 +365,7 @@ class Template(unittest.TestCase):
                 rotations = list(stack.exist("AWS::SecretsManager::RotationSchedule").values())
                 self.assertEqual(len(rotations), 0 if kind == "none" else 1)
                 for rotation in rotations:
-                    # A first rotation at once would rotate the placeholder.
+                    # An immediate first rotation would rotate the placeholder instead of a real credential.
                     self.assertIs(rotation["RotateImmediatelyOnUpdate"], False)
                     self.assertEqual(rotation.get("ExternalSecretRotationMetadata"), metadata)
 
@@ -372,7 +382,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS also counts deliveries without a try, at most ten for each try (the size of a batch).
+            # SQS counts deliveries, and not every delivery is a try. There may be up to ten deliveries (the size of a
+            # batch) for each try.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
@@ -455,7 +466,8 @@ class Template(unittest.TestCase):
         disabled = lambda change: resolved(change).exist("AWS::ApiGatewayV2::Api")["HttpApi"]["DisableExecuteApiEndpoint"]  # noqa: E731
         self.assertTrue(disabled(domain))
         self.assertTrue(disabled(domain | {"PublicUrl": "https://app.example.com"}))
-        # The address of the API is the only one, or the domain's DNS record does not exist yet.
+        # In these cases, the API's own address must work: there is no domain, or the domain's DNS record does not exist
+        # yet.
         self.assertFalse(disabled({}))
         self.assertFalse(disabled({"PublicUrl": "https://app.example.com"}))
         self.assertFalse(disabled(domain | {"DisableDefaultEndpoint": "false"}))
@@ -474,7 +486,8 @@ class Template(unittest.TestCase):
     def test_r98_nobody_is_sent_to_a_path_that_has_no_route(self):
         routes = {route["Properties"]["RouteKey"].split()[1] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
         self.assertFalse({"/", "/openapi.json"} & routes)
-        # Without a default address, Flexgate would send people to /.
+        # The parameter must be given. Without a default address, Flexgate would redirect people to /, which has no
+        # route.
         default = self.parameters["DefaultReturnTo"]
         self.assertNotIn("Default", default)
         for bad in ("", "/", "//", "//evil.example", "desk", "https://", "https:///desk", "/ desk"):

@@ -25,7 +25,7 @@ class Units(unittest.TestCase):
         self.assertEqual(cost(None, item(1025)), 2)
         self.assertEqual(cost(item(3000), item(100)), 3)
         self.assertEqual(cost(None, None), 1, "a removal of nothing")
-        # "3 transactional writes per second on 500-byte items" need 6 units.
+        # The example in AWS's guide, "3 transactional writes per second on 500-byte items", needs 6 units.
         self.assertEqual(3 * cost(None, item(500), 2), 6)
 
     def test_a_read_costs_a_unit_for_each_started_four_kilobytes(self):

@@ -1,4 +1,6 @@
-"""Tests which deployments publish new versions of the functions: those that change a function's settings or its code."""
+"""Tests which deployments publish new versions of the functions: those that change a function's settings or its
+code.
+"""
 
 import re
 import sys
@@ -86,8 +88,8 @@ NOT_A_SETTING = {
 
 
 def stack(change=None, code="1", text=TEXT):
-    """The stack with changed parameters, and with the code of each function in a file named after `code`. A pair as
-    `code` changes the code of one function only.
+    """Returns the stack with changed parameters. The code of each function is in a file named after `code`. If `code`
+    is a pair, only one function has changed code.
     """
     changed, mark = code if isinstance(code, tuple) else (None, code)
     uri = lambda name: f"s3://bucket/{name}-{mark if changed in (None, name) else '1'}.zip"  # noqa: E731
@@ -96,8 +98,8 @@ def stack(change=None, code="1", text=TEXT):
 
 
 def versions(of):
-    """What CloudFormation knows each function's version by. It publishes a new version if the logical ID or a property
-    of AWS::Lambda::Version changes, because each property requires a replacement.
+    """Returns for each function the logical ID and the properties of its AWS::Lambda::Version. If any of these changes,
+    CloudFormation replaces the resource, which publishes a new version.
     """
     found = {}
     for logical_id, properties in of.exist("AWS::Lambda::Version").items():
@@ -129,7 +131,7 @@ class Versions(unittest.TestCase):
         template = stack().template
 
         def names(value):
-            """All parameters and resources that a value refers to, also through conditions."""
+            """Returns all parameters and resources that a value refers to, directly or through conditions."""
             if isinstance(value, list):
                 return set().union(*map(names, value)) if value else set()
             if not isinstance(value, dict):
@@ -172,7 +174,7 @@ class Versions(unittest.TestCase):
         self.assertEqual(versions(stack(OTHER, "2")), versions(stack(OTHER, "2")))
 
     def test_r74_lambda_never_sees_a_new_version_of_an_unchanged_function(self):
-        # Lambda refuses to publish a function that has not changed since its last version, and the deployment fails.
+        # If a function has not changed since its last version, Lambda refuses to publish it, and the deployment fails.
         before = stack()
         for name, value in OTHER.items():
             with self.subTest(name):

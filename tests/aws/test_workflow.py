@@ -22,7 +22,8 @@ SAM = ROOT / "target/tools/sam/bin"
 class Workflow(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # A class of its own, made here, so that unittest does not run the tests of Deployments twice.
+        # Create this subclass here. If it were at the top level of the module, unittest would run the tests of
+        # Deployments twice.
         cls.local = type("Local", (test_deployments.Deployments,), {})
         cls.addClassCleanup(cls.local.doClassCleanups)
         cls.local.setUpClass()
@@ -59,7 +60,7 @@ class Workflow(unittest.TestCase):
         self.assertRegex(self.deploy(issuers), r"\n\* Modify +MintFunction +AWS::Lambda::Function ")
         (stack,) = self.local.aws["cloudformation"].describe_stacks(StackName="flexgate-staging")["Stacks"]
         parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
-        # The parameters of the stage in samconfig.toml, and those of the environment.
+        # The deployment must use the stage's parameters from samconfig.toml, and those from the workflow's environment.
         expected = {"Canary": "false", "LogRetentionDays": "14", "Issuers": issuers, "WebhookSources": PARAMETERS["WebhookSources"]}
         self.assertEqual({name: parameters[name] for name in expected}, expected)
         functions = self.local.aws["lambda"].get_paginator("list_functions").paginate()

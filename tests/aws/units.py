@@ -1,9 +1,10 @@
 """Computes the capacity units of requests to DynamoDB by AWS's documented rules, because moto reports fixed numbers.
 
 The rules are in the developer guide: "DynamoDB read and write operations" and "DynamoDB item sizes and formats". A
-write costs one unit for each started kB of the larger of the item before and after, even if its condition is not met. A
-strongly consistent read costs one unit for each started 4 kB, and an eventually consistent one half of that. A query
-rounds the sum of its items, a batch each item. Transactions cost twice as much.
+write costs one unit for each started kB of the item's size before or after the write, whichever is larger, even if the
+write's condition is not met. A strongly consistent read costs one unit for each started 4 kB, and an eventually
+consistent read costs half of that. A query rounds up the total size of its items, but a batch rounds up the size of
+each item. Transactions cost twice as much.
 """
 
 import base64
@@ -28,7 +29,7 @@ class Cost(NamedTuple):
 
 
 def size(value):
-    """The size of an attribute's value in bytes."""
+    """Returns the size of an attribute's value in bytes."""
     ((kind, content),) = value.items()
     if kind == "S":
         return len(content.encode())

@@ -98,7 +98,7 @@ class Report:
 
 
 class Browser(stack.Browser):
-    """Measures each of its requests to the gateway."""
+    """A browser that records the costs of each request to the gateway."""
 
     def __init__(self, report):
         super().__init__("localhost:1")
@@ -120,7 +120,7 @@ class Browser(stack.Browser):
 
 
 def age(seconds):
-    """Makes every session look as if it was last used earlier."""
+    """Moves the last use of every session into the past."""
     table = dynamodb_backends[ACCOUNT][REGION].get_table(TABLE)
     for items in table.items.values():
         for item in items.values():
@@ -132,7 +132,7 @@ def drive(report, apply):
     simulator = lambda path, body: json.loads(stack.call(stack.SIMULATOR, "POST", path, body)[2])  # noqa: E731
     browser = Browser(report)
     for what, query in (("login", ""), ("login with a long `return_to`", "?" + "x" * 80)):
-        # At another host than the public URL, the first answer leads to the public URL.
+        # The request goes to another host than the public URL's, so the first answer is a redirect to the public URL.
         _, headers, _ = browser.send("GET", f"/sso/default/login?return_to=/desk{query}")
         browser.send("GET", headers["location"].removeprefix(stack.PUBLIC), what=what)
     browser.sign_in_as("ada", "sign-in (callback)")

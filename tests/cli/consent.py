@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Tests that flexgate verify asks on a terminal before it makes a user, and goes on only after yes."""
+"""Tests that, on a terminal, `flexgate verify` asks before it creates a user, and continues only if the answer is
+yes.
+"""
 
 import json
 import os
@@ -14,7 +16,9 @@ QUESTION = b"Type yes to go on: "
 
 
 def answered(answer: bytes, environment: dict[str, str], folder: Path) -> tuple[int, bytes]:
-    """Runs verify on a pseudo-terminal, and types the answer. Returns the exit code and everything after the question."""
+    """Runs verify on a pseudo-terminal, and types the answer. Returns the exit code and everything after the
+    question.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen([FLEXGATE, "verify"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)

@@ -3,9 +3,9 @@
 A text block directly after a command is the command's expected output. In it, `…` matches any text, and a date matches
 any date. The clone shares this repository's build folder.
 
-The test does not run blocks with a label such as `needs-aws`. It only checks their syntax, and that their commands fit
-the label. `tests/run watch` tests the needs-cargo-lambda blocks. A needs-a-quiet-machine block takes too long. Only the
-fast steps of `bash tests/run` run.
+The test does not run blocks with a label such as `needs-aws`. It only checks their syntax, and that their commands
+match the label. `tests/run watch` tests the blocks with the label needs-cargo-lambda. Blocks with the label
+needs-a-quiet-machine would take too long. For a block with `bash tests/run`, the test runs only the fast steps.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Clone to the same path each time. A new path would make cargo compile all packages again.
+        # Always clone to the same path. With a new path, cargo would compile all packages again.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)

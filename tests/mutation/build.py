@@ -1,4 +1,5 @@
-"""Builds the test programs of a room from a copy of the repository, with the mutants in it."""
+"""Builds the test programs of a room (files and their tests, see tests/mutants.toml) from a copy of the repository that
+contains the mutants."""
 
 import json
 import os
@@ -39,8 +40,8 @@ def environment() -> dict[str, str]:
 
 
 def sync_tree() -> None:
-    """Copies the repository's files, so that nobody who edits them during a run disturbs it. Files that are the same keep
-    their time, so that cargo rebuilds only what changed."""
+    """Copies the repository's files, so that edits during a run have no effect. Does not write unchanged files again,
+    so that cargo rebuilds only what has changed."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split("\0")
@@ -110,10 +111,12 @@ def cargo_test(suites: list[Program]) -> tuple[list[Program] | None, list[dict]]
 
 
 def build(mutants: list[Mutant], suites: list[Program]) -> Built:
-    """Builds with every mutant behind a switch, and leaves out those that do not compile, until the rest compiles."""
+    """Builds with every mutant behind a switch. Removes mutants that do not compile, and repeats until the rest
+    compiles."""
     by_id = {one.id: one for one in mutants}
     unviable, keep_const = set(), set()
-    # An `impl` type stands for one type, so that the function cannot return either of two.
+    # A function with an `impl` return type has one concrete type. It cannot return either the original value or the
+    # mutant's value, so each of these mutants is built alone.
     alone = {one.id for one in mutants if one.genre == "FnValue" and "impl " in one.returns and not one.returns.startswith("-> impl Iterator")}
     left = set(by_id) - alone
     while True:
@@ -137,7 +140,7 @@ def build(mutants: list[Mutant], suites: list[Program]) -> Built:
 
 
 def write_files(mutants: list[Mutant], all_mutants: list[Mutant], keep_const: set[str], impossible: set[int]) -> dict:
-    """Writes all files in which there are mutants, and says where in them each mutant is."""
+    """Writes all files that contain mutants. Returns the places of the mutants in these files."""
     texts, regions = {}, {}
     for name in {one.file for one in all_mutants} | {crate_root(one.package) for one in all_mutants}:
         written = switch.write(originals[name], [one for one in mutants if one.file == name], keep_const)
@@ -151,7 +154,7 @@ def write_files(mutants: list[Mutant], all_mutants: list[Mutant], keep_const: se
 
 
 def find_region(error: dict, regions: dict):
-    """The smallest part of the text with a mutant that contains a place which the compiler names."""
+    """Returns the smallest region with mutants around the place of the compiler's error, or None."""
     for span in sorted(error["spans"], key=lambda one: not one["is_primary"]):
         while span.get("expansion"):
             span = span["expansion"]["span"]
@@ -163,13 +166,13 @@ def find_region(error: dict, regions: dict):
 
 
 def restore(mutants: list[Mutant]) -> None:
-    """Takes all mutants out of the files."""
+    """Removes all mutants from the files."""
     for name in {one.file for one in mutants} | {crate_root(one.package) for one in mutants}:
         put(name, originals[name])
 
 
 def build_alone(mutant: Mutant, suites: list[Program]) -> list[Program] | None:
-    """Builds with one mutant, without switches. None if it does not compile."""
+    """Builds with one mutant and without switches. Returns None if the mutant does not compile."""
     source = originals[mutant.file]
     put(mutant.file, switch.mutated(source, mutant))
     programs, _ = cargo_test(suites)

@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
-    """Tries the mutants of a room, and prints the result. True if the list of survivors is wrong."""
+    """Tries the mutants of a room, and prints the result. Returns whether the list of survivors is wrong."""
     room, began = settings["rooms"][name], time.monotonic()
     suites = [Program(*one.split()) for one in room["suites"]]
     path = ROOT / f"target/mutants/{name}.json"
@@ -101,8 +101,8 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
 
 
 def compare_survivors(results: list[dict], every: list, listed: list[dict], drawn: list[str]) -> bool:
-    """Prints the survivors that tests/mutants.toml does not list, and the listed ones that a test finds. An entry stands
-    for one mutant, so that a text that occurs twice needs two entries."""
+    """Prints the survivors that tests/mutants.toml does not list, and the listed mutants that a test finds. Each entry
+    is for one mutant, so two mutants with the same name need two entries."""
     survived = Counter(one["name"] for one in results if one["outcome"] == "survived")
     expected, total, tried = Counter(one["mutant"] for one in listed), Counter(one.name for one in every), Counter(drawn)
     wrong = False

@@ -1,8 +1,8 @@
 """Writes mutants into a source file, each behind a switch, so that one build contains many mutants.
 
-The switch is a function in the same crate, `switch::on`, which is true for the mutant that the environment names. A
-mutant is written as its text in cargo-mutants' list: the whole expression around a mutated operator is repeated with the
-other operator, so that it means what it would mean if the operator alone were replaced in the file.
+The switch is the function `switch::on` in the same crate. It returns true for the mutant that an environment variable
+names. For a mutated operator, the text of the mutant is the whole expression with the other operator, so that operator
+precedence stays as if only the operator had been replaced.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from tree_sitter import Language, Parser
 
 PARSER = Parser(Language(tree_sitter_rust.language()))
 
-# The end of the crate's root. In a survey, the tests say which mutants they reach.
+# Code for the end of the crate's root file. In a survey (see trial.py), it writes the ids of the reached mutants to a
+# file.
 RUNTIME = """
 #[doc(hidden)]
 pub(crate) mod switch {
@@ -56,7 +57,7 @@ class Mutant:
 
 
 class Region(NamedTuple):
-    """A part of the written text, and the mutants that a compiler's error in it can come from."""
+    """A part of the written text, and the mutants that can cause a compiler error in it."""
 
     start: int
     end: int
@@ -83,7 +84,7 @@ class Written:
 
 
 def span_bytes(source: bytes, span: tuple[int, int, int, int]) -> tuple[int, int]:
-    """cargo-mutants counts lines and characters from 1."""
+    """Converts a span of cargo-mutants, which counts lines and characters from 1, to byte positions."""
     lines = source.split(b"\n")
 
     def offset(line: int, column: int) -> int:
@@ -94,7 +95,7 @@ def span_bytes(source: bytes, span: tuple[int, int, int, int]) -> tuple[int, int
 
 
 def mutated(source: bytes, mutant: Mutant) -> bytes:
-    """The source with one mutant and without a switch."""
+    """Returns the source with one mutant and without a switch."""
     start, end = span_bytes(source, mutant.span)
     return source[:start] + mutant.replacement.encode() + source[end:]
 
@@ -113,7 +114,8 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
         start, end = span_bytes(source, mutant.span)
         leaf = root.descendant_for_byte_range(start, end)
 
-        # A const function could not ask the switch. Where the compiler needs it as const, the mutant is tried alone.
+        # Make const functions non-const, because a const function could not read the switch. If the compiler needs a
+        # function as const, its mutants are tried one at a time.
         function = climb(leaf, "function_item")
         if function is not None and mutant.function.split("::")[-1] not in keep_const:
             for modifiers in function.children:
@@ -134,7 +136,7 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
             pattern = climb(root.descendant_for_byte_range(start, start + 1), "match_pattern")
             at = pattern.end_byte
             edits[at, at, True] = Edit(at, at, f" if !crate::switch::on({mutant.id})".encode(), (mutant.id,))
-            # The compiler names this part of the match if it needs the arm.
+            # If the compiler needs the arm, its error refers to this part of the match.
             value = climb(pattern, "match_expression").child_by_field_name("value")
             edit = edits.setdefault((value.start_byte, value.end_byte, False), Edit(value.start_byte, value.end_byte))
             edit.keep, edit.ids = True, (*edit.ids, mutant.id)
@@ -175,7 +177,8 @@ def write(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> Written
                     put_own(id, text)
                 after = inside
             elif edit.iterator:
-                # An `impl` type stands for one type. So the iterators are chained, and all but one are empty.
+                # A function that returns `impl Iterator` has one concrete type. So chain the original iterator and the
+                # mutants' iterators, and make all but one empty.
                 out.extend(b"::std::iter::empty()")
                 for id, text in edit.texts.items():
                     put_own(id, b".chain((if crate::switch::on(%d) { Some(%b) } else { None }).into_iter().flatten())" % (id, text))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from build import Program
 
-# Tests run in batches, the fastest first, each batch with at most so many seconds of tests.
+# Tests run in batches, beginning with the fastest tests. The numbers limit the total duration of the tests in each of
+# the first three batches, in seconds. The last batch contains all other tests.
 BATCHES = (1, 5, 20)
 
 
@@ -55,7 +56,7 @@ def run(program: Program, tests: list[str], variables: dict[str, str], timeout: 
         if line.startswith("test ") and line.rstrip().endswith("... FAILED"):
             failed = line.split()[1]
             break
-    # A hanging test could otherwise keep the program alive after the first failure.
+    # End the program after the first failure, because another test may hang.
     if failed and timeout:
         end()
     output += started.stdout
@@ -67,8 +68,8 @@ def run(program: Program, tests: list[str], variables: dict[str, str], timeout: 
 
 
 def survey(programs: list[Program], jobs: int) -> list[Test]:
-    """Runs each test alone and without a mutant, and notes its time and the mutants that it reaches. The fastest are
-    first. Ends the command if a test fails."""
+    """Runs each test alone and without a mutant. Returns each test's duration and the mutants that it reaches, the
+    fastest tests first. Ends the command if a test fails."""
 
     def try_one(program: Program, name: str) -> Test:
         with tempfile.NamedTemporaryFile("r") as reached:
@@ -89,12 +90,12 @@ def names(program: Program) -> list[str]:
 
 
 def judge(tests: list[Test], id: int | None) -> tuple[str, str]:
-    """Runs the tests that reach the mutant, until one finds it. `id` is None for a mutant without a switch, which any test
-    may reach. Returns the outcome, and what found it."""
+    """Runs the tests that reach the mutant, until one of them fails. `id` is None for a mutant without a switch, which
+    any test may reach. Returns the outcome, and the test that failed."""
     for batch in batches([one for one in tests if id is None or id in one.reaches]):
         for program, some in groupby(sorted(batch, key=lambda one: one.program), key=lambda one: one.program):
             some = list(some)
-            # A busy computer may be several times slower than in the survey.
+            # The machine may be busy, and several times slower than in the survey.
             timeout = 15 + 5 * sum(one.seconds for one in some)
             ran = run(program, [one.name for one in some], {"FLEXGATE_MUTANT": str(id or 0)}, timeout)
             if ran.outcome != "passed":

@@ -1,6 +1,6 @@
 """Runs `cargo lambda watch` as docs/local.md describes. cargo-lambda runs the programs of the functions against its own
-runtime API and routes requests to them. The simulated set-up of `cargo run` runs beside it. The tests sign in, mint,
-provision, deliver a webhook, and apply a batch with `cargo lambda invoke`.
+runtime API and routes requests to them. The simulated set-up of `cargo run` runs at the same time. The tests sign in,
+mint, provision, deliver a webhook, and apply a batch with `cargo lambda invoke`.
 
 FLEXGATE_BIN names the binary `flexgate`. cargo-lambda must be on the path.
 """

@@ -33,7 +33,7 @@ async function inProfile(work) {
 
 const choose = (page, person) => page.locator(`button[value="${person}"]`).click();
 const sessionOf = async (context) => (await context.cookies(gateway.url)).find(({ name }) => name === SESSION)?.value;
-/** Waits for an error page with this code, which is among the folded details. */
+/** Waits for an error page with this code. The code is in the details, which are collapsed. */
 const shows = (page, code) => page.locator(`dd:text-is("${code}")`).waitFor({ state: "attached" });
 
 /** Returns a page of another site. Browsers treat 127.0.0.1 and localhost as different sites. */

@@ -55,7 +55,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
     assert.deepEqual(await page.locator("#roles li").allTextContents(), ["agent"]);
     await activityIs(page, "Offline");
     assert.match(await page.locator("#fact-worker").textContent(), /^WK[0-9a-f]{32}$/);
-    // The full name, the team and the skills come with the worker.
+    // The page gets the full name, the team and the skills from the worker.
     await page.getByRole("heading", { name: "Ada Lovelace", level: 2 }).waitFor();
     assert.equal(await page.locator("#team").textContent(), "No team yet");
     assert.equal(await page.locator("#skills").textContent(), "No skills yet");

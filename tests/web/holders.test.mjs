@@ -1,5 +1,5 @@
-// Tests in Chromium with the real SDK 3.0.0 which of its parts get a new token: worker, workspace, voice, conversations,
-// callback media and data client. docs/front-end.md says what these tests show.
+// Tests in Chromium which parts of the real SDK 3.0.0 get a new token: worker, workspace, voice, conversations,
+// callback media and data client. docs/front-end.md explains the results.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -51,12 +51,13 @@ async function openEveryPart() {
   const session = await window.flexgate.session();
   const client = await sdk.createClient(session.access_token, { telemetryOptions: { disabled: true } });
   const [worker, workspace] = await Promise.all([client.getWorker(), client.getWorkspace()]);
-  // A device that does not register, because the simulator has no voice.
+  // Create the voice device but do not register it, because the simulator does not simulate voice.
   const device = new window.Twilio.Device(session.access_token, { logLevel: 5 });
   await client.execute(new sdk.AddVoiceEventListener("incoming", () => {}, { voiceDevice: device }));
   const data = await client.execute(new sdk.InitializeDataClient());
   await client.execute(new sdk.GetPausedConversations()).catch(() => {});
-  // Conversations wait for a connection that the simulator does not offer. So look at the calls of their client.
+  // The SDK waits for a connection for conversations, which the simulator does not offer. So check the calls of the
+  // SDK's conversations client instead.
   client.execute(new sdk.GetConversationsUser("ada")).catch(() => {});
   const parts = {};
   const told = { conversations: [] };
@@ -79,7 +80,7 @@ async function openEveryPart() {
   };
   Object.assign(window, {
     desk: { session, client, worker, workspace, device, data, told, conversations },
-    /** Whether each part has this token. The last two send requests, in which the test looks for it. */
+    /** Whether each part has this token. The last two parts send requests, and the test looks for the token there. */
     holds: async (token) => {
       const query = { kind: "Document", definitions: [{ kind: "OperationDefinition", operation: "query", selectionSet: { kind: "SelectionSet", selections: [{ kind: "Field", name: { kind: "Name", value: "me" } }] } }] };
       await client.execute(new sdk.GetPausedConversations()).catch(() => {});

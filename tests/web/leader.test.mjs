@@ -1,4 +1,5 @@
-// Tests in Chromium with the real SDK that one tab renews the token for all tabs, and that another takes over.
+// Tests in Chromium with the real SDK that one tab renews the token for all tabs, and that another tab takes over if
+// the first one closes or hangs.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -31,7 +32,7 @@ after(async () => {
   await pages?.stop();
 });
 
-/** Counts the page's token requests before they leave the page, so that the mocked time does not run ahead of them. */
+/** Counts token requests when the page makes them. After a later count, the mocked time could advance too far. */
 function countAsks() {
   const { fetch } = window;
   window.asks = 0;
@@ -70,14 +71,16 @@ async function openTabs(count, { locks = true } = {}) {
       Object.assign(window, { desk: { client, worker, keeper, told } });
     });
   }
-  // Every tab has asked for a token, and told the others.
+  // Each tab has requested a token when it opened, and has sent the token to the other tabs. So all tabs must have the
+  // last one.
   if (locks) await allHave(desk, await tokenOf(desk.tabs.at(-1)));
-  // From now on time passes only when a test says so. Otherwise tabs on a busy machine stop waiting for each other.
+  // From now on, only the tests advance the tabs' clocks. With real clocks, the tabs on a busy machine would reach
+  // their time limits for waiting.
   await context.clock.pauseAt(await desk.tabs[0].evaluate(() => Date.now() + 1_000));
   return desk;
 }
 
-/** Expiration times have whole seconds, and the next token must have a different one. */
+/** Waits for more than a second, because expiration times have whole seconds and the next one must differ. */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 const tokenOf = (tab) => tab.evaluate(() => window.desk.keeper.session.access_token);
 const asksOf = (desk) => Promise.all(desk.tabs.map((tab) => tab.evaluate(() => window.asks)));
@@ -97,7 +100,7 @@ async function allHave(desk, token) {
   }
 }
 
-/** Advances the time of all tabs until the token is due, and then until one has asked the gateway. Returns this tab. */
+/** Advances the time of all tabs until the token must be renewed and a tab has requested one. Returns this tab. */
 async function untilAsked(desk) {
   await secondPasses();
   const known = await asksOf(desk);
@@ -105,7 +108,7 @@ async function untilAsked(desk) {
   return whoAsks(desk, known);
 }
 
-/** Advances the time of all tabs until one has asked more often than in `known`. Returns this tab. */
+/** Advances the time of all tabs until a tab has sent more requests than `known` says. Returns this tab. */
 async function whoAsks(desk, known) {
   for (let gone = 0; gone < 30; gone++) {
     const asker = (await asksOf(desk)).findIndex((count, tab) => count > known[tab]);
@@ -115,12 +118,12 @@ async function whoAsks(desk, known) {
   return assert.fail("no tab asked");
 }
 
-/** Lets the next token request get no answer. Later ones get theirs. Returns the tab that has sent it. */
+/** Makes the next token request hang, but answers later ones. Returns the tab that has sent the hanging request. */
 async function hangs(desk) {
   let hold;
   const held = new Promise((resolve) => (hold = resolve));
   let isHeld = false;
-  // The route stays: if no route is left, the browser sends the held request on.
+  // Do not remove the route. Without any route, the browser would send the held request.
   await desk.context.route("**/sso/token", (route) => {
     if (isHeld) return route.continue();
     isHeld = true;
@@ -187,7 +190,7 @@ test("a renewing tab that hangs is not waited for", bounded, async () => {
     const old = await tokenOf(desk.tabs[0]);
     const leader = await hangs(desk);
     await desk.context.clock.runFor(10_000);
-    // The tab that hangs gets the token too.
+    // Even the tab whose request hangs gets the new token.
     for (const tab of desk.tabs) await hasOther(tab, old);
     const others = desk.tabs.filter((tab) => tab !== leader);
     const asks = await Promise.all(others.map((tab) => tab.evaluate(() => window.asks)));
@@ -223,7 +226,7 @@ test("signed_in_elsewhere reaches every tab once, and ends all keepers", bounded
       const { ended, elsewhere, troubles } = await tab.evaluate(() => window.desk.told);
       assert.deepEqual({ ended, elsewhere, troubles }, { ended: ["signed_in_elsewhere"], elsewhere: 1, troubles: 0 });
     }
-    // The next tab may get the lock before the message, and then asks too.
+    // The next tab may get the lock before it gets the message about the end. It then requests a token once.
     for (const asks of await asksOf(desk)) assert.ok(asks <= 1, `a tab that has ended asked ${asks} times`);
   } finally {
     await desk.context.close();

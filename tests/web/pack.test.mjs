@@ -1,5 +1,6 @@
-// Tests the package as an adopter gets it: `npm pack` makes it, and a Vite project outside the repository (the files of
-// examples/react) installs it, type-checks it in strict mode, builds with it, and signs in in Chromium.
+// Tests the package as its users get it. `npm pack` creates the package. A Vite project outside the repository (a copy
+// of examples/react) installs it, checks its types in strict mode, and is built with it. Then somebody signs in in
+// Chromium.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -57,7 +58,7 @@ test("the packed package builds, type-checks and signs in in a Vite project outs
     await page.locator('button[value="ada"]').click();
     await page.waitForURL(`${served.url}/`);
     await page.getByRole("heading", { name: "ada" }).waitFor();
-    // The real SDK's worker connects, and works again after a renewal.
+    // The real SDK's worker connects, and still works after a renewal of the token.
     await page.getByRole("button", { name: "Available", exact: true }).click();
     await page.locator("strong", { hasText: "Available" }).waitFor();
     const renewed = page.waitForResponse((response) => response.url().endsWith("/sso/token") && response.ok());

@@ -1,4 +1,4 @@
-// Tests the package shared/web as it is built: its size, and that the committed build is the build of its source.
+// Tests the built package shared/web: its size, and that the committed build matches the source.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -26,7 +26,7 @@ test("only design.css names colours, so that all pages share them", () => {
   const others = ["examples/agent-desktop/desktop.css", "examples/agent-desktop/index.html", "examples/react/src/desktop.css",
     "infra/simulator/src/web.rs", "shared/src/web/page/mod.rs"];
   for (const name of others) {
-    // An icon in a data: URL cannot use custom properties.
+    // An icon in a data: URL cannot use the page's CSS custom properties.
     const text = readFileSync(path.join(repository, name), "utf8").replaceAll(/data:image[^"]*/g, "");
     assert.doesNotMatch(text, /#[0-9a-f]{3,8}\b|\b(rgb|hsl|oklch)a?\(/i, name);
   }

@@ -1,5 +1,6 @@
-// Tests every state of what people see: no overflow from 320 px, no violation that axe-core finds, in light and dark. Also
-// compares each state with its picture in docs/images/screens. `npm run pictures` makes the pictures again.
+// Tests every page and state that people can see, in light and dark colours: nothing overflows from a width of 320 px,
+// and axe-core finds no violation. Also compares each state with its picture in docs/images/screens. `npm run pictures`
+// updates the pictures.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -17,11 +18,11 @@ const pictures = path.join(repository, "docs/images/screens");
 const failed = path.join(repository, "tests/.out/web");
 const WIDTHS = [320, 360, 768, 1280, 1920];
 const CHECKED_BY_AXE = [360, 1280];
-/** Each state has a picture of a computer in light colours. Some also have one of a telephone in dark colours. */
+/** Each state has a picture for a computer, in light colours. Some also have a picture for a phone, in dark colours. */
 const COMPUTER = { colorScheme: "light", width: 900 };
 const TELEPHONE = { colorScheme: "dark", width: 360 };
 const ON_TELEPHONE = ["desktop-signed-out", "desktop-available", "desktop-renewal-trouble", "sign-in", "page-cancelled"];
-/** Pixels that may differ, because another version of Chromium draws edges differently. */
+/** The share of pixels that may differ, because versions of Chromium draw edges differently. */
 const TOLERANCE = 0.003;
 
 let gateway;
@@ -77,7 +78,7 @@ for (const [state, reach] of Object.entries(STATES)) {
         await looksAs(`${state}-${colorScheme}`, await page.screenshot({ fullPage: true }));
       }
     } finally {
-      // A request of the page may still wait for its answer.
+      // Ignore errors of requests that still wait for their answers.
       await page.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     }

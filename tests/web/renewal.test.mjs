@@ -36,7 +36,7 @@ async function onDesk(username, work) {
   page.on("request", (request) => (desk.asked += Number(asks(request))));
   page.on("requestfinished", (request) => (desk.answered += Number(asks(request))));
   page.on("response", (response) => {
-    // Reading the body fails if the test has already ended.
+    // Ignore failures, because the body cannot be read after the test has ended.
     if (asks(response) && response.ok()) response.json().then((body) => desk.tokens.push(body.access_token), () => {});
   });
   try {

@@ -1,4 +1,4 @@
-// Tests how the package signs out, and what it tells a page whose person has signed in elsewhere.
+// Tests how the package signs out, and what it reports to a page if the person has signed in elsewhere.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

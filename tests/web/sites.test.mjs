@@ -73,7 +73,7 @@ test("R14 a page on another origin of the gateway's site works", bounded, async 
   await inBrowser({}, async (page) => {
     await page.goto(frontEnd(pages.localhost));
     assert.equal(await asks(page), "ada");
-    // The page can read the header `Date`, so a wrong clock does no harm.
+    // The page may read the header `Date` of the gateway's answers, so a wrong clock on the computer does no harm.
     const left = await page.evaluate(async () => {
       const now = Date.now;
       Date.now = () => now() - 7_200_000;

@@ -89,7 +89,7 @@ test("r02: a finished callback opened again goes to the default address and leav
     await page.reload();
     await page.goBack({ waitUntil: "commit" });
     assert.equal(page.url(), `${gateway.url}/?tab=first`);
-    // Open the old callback through a link on another site too.
+    // Also open the old callback through a link on another site.
     await page.goto(gateway.simulator.replace("localhost", "127.0.0.1"));
     await page.evaluate((href) => {
       const link = Object.assign(document.createElement("a"), { href, textContent: "an old callback" });

@@ -1,4 +1,4 @@
-// Tests @flexgate/web/testing, with which adopters test their pages.
+// Tests @flexgate/web/testing, with which users of the package test their pages.
 
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";

@@ -66,7 +66,7 @@ test("R93 one command opens a browser in which the real SDK's worker connects", 
     await hops.filter({ hasText: "The SDK opens the worker's websocket." }).waitFor();
     await hops.filter({ hasText: "POST /sso/token → 200" }).waitFor();
     const requests = await hops.locator("code").allTextContents();
-    // Before that, the desktop asks whether somebody is signed in.
+    // Ignore the hops before the login, in which the desktop asks whether somebody is signed in.
     const begin = requests.findIndex((request) => request.startsWith("GET /sso/{profile}/login"));
     const names = (await hops.locator("strong").allTextContents()).slice(begin);
     for (const [place, [name, request]] of EXPECTED.entries()) {

@@ -10,8 +10,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github/workflows"
-# Commands that install packages or run code of the repository. A job with rights may run none of them, except `pip
-# install` of wheels with known hashes.
+# Commands that install packages or run code from the repository. A job with write permissions must not run them, except
+# `pip install` of wheels with known hashes.
 CODE = re.compile(r"\b(npm|npx|yarn|pnpm|cargo|rustup|curl|wget|uv|uvx|pipx|make|tests/|infra/\w+\.py|pip3? install)")
 HASHED = re.compile(r"pip install --require-hashes --no-deps --only-binary=:all: -r \S+")
 
@@ -21,7 +21,7 @@ def read(text):
 
 
 def faults(workflow):
-    """What is wrong with the rights of a workflow's jobs."""
+    """Returns the problems with the permissions of a workflow's jobs."""
     found = [] if workflow.get("permissions") == {} else ["the workflow has rights"]
     for name, job in workflow["jobs"].items():
         rights = job.get("permissions")

@@ -24,12 +24,12 @@ CHANGELOG = "# Changelog\n\n## Unreleased\n\n* New.\n\n## 1.2.3 - 2026-11-27\n\n
 
 
 def step(workflow, job, name):
-    """The shell commands of a step."""
+    """Returns the shell commands of a step."""
     return next(step["run"] for step in read((WORKFLOWS / workflow).read_text())["jobs"][job]["steps"] if step.get("name") == name)
 
 
 def bootstrap():
-    """An ELF file with the section that `cargo auditable` writes, and nothing else."""
+    """Returns an ELF file that contains only the section that `cargo auditable` writes."""
     audited = zlib.compress(json.dumps({"packages": [{"name": "flexgate", "version": "1.2.3", "root": True}]}).encode())
     names = b"\0.dep-v0\0.shstrtab\0"
     head = b"\x7fELF\x02\x01".ljust(0x28, b"\0") + struct.pack("<Q", 64) + bytes(10) + struct.pack("<HHH", 64, 3, 2)
@@ -51,7 +51,7 @@ class Steps(unittest.TestCase):
                               env=env, text=True, capture_output=True)
 
     def program(self, name, text):
-        """Puts a program before the others on the PATH."""
+        """Puts a program at the beginning of the PATH."""
         (self.work / "bin" / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (self.work / "bin" / name).chmod(0o755)
 

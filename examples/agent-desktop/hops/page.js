@@ -15,7 +15,8 @@ function show(hop) {
   item.dataset.tone = hop.status >= 400 ? "bad" : "";
   const answer = `${hop.request} → ${hop.status}${hop.code ? ` ${hop.code}` : ""}, after ${Math.max(Math.round(hop.time - first), 0)} ms`;
   item.append(element("strong", `${hop.from} → ${hop.to}`), element("span", hop.what), element("code", answer));
-  // Flexgate logs a request after the requests to Twilio that it caused.
+  // Sort the hops by time. Flexgate logs a request only after it has answered, so the requests that it sent to Twilio
+  // meanwhile arrive here first.
   const next = [...list.children].find((other) => Number(other.dataset.time) > hop.time);
   list.insertBefore(item, next ?? null);
   empty.hidden = true;

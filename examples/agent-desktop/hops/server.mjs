@@ -25,7 +25,7 @@ const AT_FLEXGATE = {
   "POST /sso/logout": "Ends the session.",
 };
 
-/** What each request to the simulator does. The first pattern that fits counts. */
+/** What each request to the simulator does. The first matching pattern applies. */
 const AT_SIMULATOR = [
   [/^GET \/v1\/Flex\/Authentication\/Config/, "Twilio", "Reads the SSO configuration."],
   [/^GET \/v1\/Flex\/Authorize/, "Twilio", "Passes on the code challenge and the nonce. Twilio sends the browser to the identity provider."],
@@ -51,7 +51,7 @@ export function hopOfLine(line) {
   const { target, timestamp, method, route, status, duration_ms, code } = entry;
   const what = AT_FLEXGATE[`${method} ${route}`];
   if (target !== "flexgate::request" || !what) return null;
-  // The log has the time of the answer.
+  // The log line has the time of the answer. Subtract the duration to get the time of the request.
   return { time: Date.parse(timestamp) - duration_ms, from: "Browser", to: "Flexgate", what, request: `${method} ${route}`, status, code };
 }
 
@@ -92,7 +92,7 @@ export async function startPanel({ simulator }) {
   const timer = setInterval(async () => {
     const answer = await fetch(`${simulator}/__sim/requests`).then((response) => response.json()).catch(() => null);
     for (const entry of answer?.requests ?? []) {
-      // A request without an answer comes again with the next poll.
+      // A request without an answer yet is shown by a later poll.
       if (shown.has(entry.id) || entry.status === null) continue;
       shown.add(entry.id);
       add(hopOfEntry(entry));

@@ -4,7 +4,7 @@ import { Suspense } from "react";
 import { Boundary } from "./Boundary";
 import { Desk } from "./Desk";
 
-/** Chooses what to show by the state of the session. */
+/** Shows the view for the state of the session. */
 export function App() {
   const { status, session, error, signIn, signOut, reload, retryClient } = useFlexgate();
   if (status === "checking") return <main><p>One moment…</p></main>;

@@ -6,7 +6,7 @@ interface Props {
   children: ReactNode;
 }
 
-/** Shows why the SDK's client could not be made, and lets the person try again. */
+/** Shows why the SDK's client could not be created, and lets the person try again. */
 export class Boundary extends Component<Props, { error: Error | null }> {
   override state = { error: null as Error | null };
 

@@ -1,7 +1,8 @@
 //! The audit trail of the operator's commands, in the format of the gateway's audit events.
 //!
-//! A command opens the trail first. If the trail cannot be opened, the command ends. So no change stays unrecorded. On
-//! Unix, the operator's name comes from the operating system, because anybody can change an environment variable.
+//! A command opens the trail before it changes anything, and ends if the trail cannot be opened. So every change is
+//! recorded. On Unix, the operator's name comes from the operating system, because anybody can change an environment
+//! variable.
 
 use std::error::Error;
 use std::ffi::OsString;

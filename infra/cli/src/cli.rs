@@ -56,11 +56,11 @@ enum Command {
     Doctor(Doctor),
     /// Show, provision and import Flex users
     Users(Users),
-    /// List who is signed in, end sessions, and let nobody sign in
+    /// List who is signed in, end sessions, and block all sign-ins
     Sessions(Sessions),
     /// Mint a Flex token, or check one
     Token(Token),
-    /// Run Twilio's documented contract against the configured account, and find out what the documentation leaves open
+    /// Check that the configured account behaves as Twilio documents, and find out what the documentation leaves open
     Verify(Verify),
     /// Print completions for a shell
     Completions(Completions),

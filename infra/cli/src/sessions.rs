@@ -1,4 +1,5 @@
-//! `flexgate sessions`: lists and ends sessions, and lets nobody sign in, in the store on this machine or on AWS.
+//! `flexgate sessions`: lists and ends sessions, and blocks or allows all sign-ins, in the store on this machine or on
+//! AWS.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -52,13 +53,14 @@ enum Action {
         #[arg(long, default_value = "ended", value_name = "TEXT")]
         reason: String,
     },
-    /// Let nobody sign in, use a session or mint, until `unlock`. A running gateway obeys within 30 seconds
+    /// Block sign-in, use of sessions and minting for everybody, until `unlock`. A running gateway obeys within 30
+    /// seconds
     Lock {
         /// Why, for the audit trail
         #[arg(long, default_value = "locked", value_name = "TEXT")]
         reason: String,
     },
-    /// Let people sign in again. Sessions that have not ended meanwhile go on
+    /// Let people sign in again. Sessions that have not ended meanwhile become usable again
     Unlock,
 }
 
@@ -116,7 +118,8 @@ async fn list(store: &dyn Store, user: Option<&str>, now: OffsetDateTime) -> Res
 async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
     let mut users: Vec<_> = of(store, user, now).await?.into_iter().map(|session| session.flex_user_sid).collect();
-    // The list may lack sessions that version 0.2.0 began. So end the sessions of a SID even without one.
+    // The list may lack sessions that version 0.2.0 began. So if the operator named a SID, end that user's sessions
+    // even if the list contains none.
     users.extend(user.parse::<FlexUserSid>().ok());
     users.sort();
     users.dedup();
@@ -131,8 +134,9 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     Ok(say(&format!("{} ended", counted(usize::try_from(ended)?, "session")))?)
 }
 
-/// Ends all sessions: first by a time in the store, which also ends sessions that the list lacks, and then one by one,
-/// which needs no gateway to look at that time.
+/// Ends all sessions in two ways. A time in the store ends every session that began before it, including sessions that
+/// the list lacks. Then each listed session is ended by itself, which takes effect before a running gateway has read
+/// that time.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
     let sessions = all(store, now).await?;

@@ -50,8 +50,8 @@ pub async fn stopped() {
     }
 }
 
-/// The signals that stop a command: Ctrl-C, SIGTERM (a service manager) and SIGHUP (a closed terminal). While this value
-/// exists, no signal is lost, and none ends the process by itself.
+/// The signals that stop a command: Ctrl-C, SIGTERM (a service manager) and SIGHUP (a closed terminal). While this
+/// value exists, signals are recorded and do not end the process.
 pub struct StopSignals {
     #[cfg(unix)]
     all: [tokio::signal::unix::Signal; 3],

@@ -121,7 +121,8 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         },
         Err(error) => return Err(error.into()),
     };
-    // A JWT is probably a caller's token, not a Flex token.
+    // With these faults, the token is a JWT, so it is probably a caller's token. Then the output also says why it is
+    // invalid as one.
     let as_callers = match fault {
         Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
             format!("; as a caller's token: {fault}")
@@ -132,7 +133,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether the token has no issuer from `FLEXGATE_ISSUERS`. Such a token may be a Flex token.
+/// Whether the token comes from no issuer in `FLEXGATE_ISSUERS`. It may then be a Flex token.
 fn is_of_no_issuer(fault: &TokenFault) -> bool {
     matches!(
         fault,

@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // This answer shows that the gateway has already read the unfinished requests.
+        // When this answer has come, the gateway has already read the unfinished request.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
@@ -243,7 +243,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     let lines = process.rest();
     let refusals = lines.iter().filter(|line| line.contains("\"flexgate::budget\"")).count();
     let minutes = usize::try_from(began.elapsed().as_secs() / 60 + 1).unwrap();
-    // Login and callback share a budget, so the four routes have three.
+    // Login and callback share a budget, so the four routes have three budgets.
     assert!((3..=3 * minutes).contains(&refusals), "{refusals} lines about refusals");
     let limited = lines.iter().filter(|line| line.contains("\"status\":429")).count();
     assert_eq!(limited, 0, "a refused request has no line of its own");

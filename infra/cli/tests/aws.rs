@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// The answers by the name of the action, and the actions that were called.
+/// The account's answer to each action, and the actions that have been called.
 #[derive(Clone, Default)]
 struct Account {
     answers: Arc<BTreeMap<&'static str, (u16, Value)>>,
@@ -97,7 +97,7 @@ async fn examine(
     examine_with(answers, variables, &[]).await
 }
 
-/// The same, with more options of the command.
+/// Like [`examine`], with additional options of the command.
 async fn examine_with(
     answers: impl IntoIterator<Item = (&'static str, (u16, Value))>,
     variables: &[(&str, &str)],

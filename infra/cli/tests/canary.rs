@@ -174,7 +174,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     canaries.add("cookie", "canary-session-canary-session");
     assert_eq!(stranger.send(forged.body(Body::empty()).unwrap()).await.status, 401);
 
-    // Twilio's error message contains a canary. Then Twilio answers with JSON of the wrong shape.
+    // Twilio first answers with an error message that contains a canary, and then with JSON of the wrong shape.
     canaries.add("upstream text", "canary-upstream-canary");
     for fault in [
         json!({"kind": "status", "status": 400, "body": {"code": 70002, "message": "canary-upstream-canary"}}),
@@ -233,7 +233,7 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let grouped = world.token(&merged(person.clone(), &json!({"roles": ["canary-group@example.com"]}))).await;
     canaries.add("client JWT", &grouped);
     assert_eq!(post(&mut caller, "/token", Some(&grouped), &json!({})).await.0, 201);
-    // The form of RFC 8693 carries tokens in its body.
+    // A token exchange (RFC 8693) has the caller's token in its form body.
     for (subject, status) in [(jwt.as_str(), 200), ("canary-bearer-canary.canary-bearer-canary.x", 400)] {
         let form = format!(
             "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={subject}\

@@ -60,7 +60,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
     (0..EVENTS)
         .map(|number| {
             let user = number % USERS;
-            // Eight different times are so few that some events about a user have the same time.
+            // There are only eight different times, so some events about a user have the same time.
             let at = now_ms - 1_000_000 + i64::try_from(dice.below(8)).unwrap() * 1_000;
             let (gone, id) = (dice.below(4) == 0, format!("msg_{number:04}"));
             let full_name = format!("Person {user} in version {number}");

@@ -20,7 +20,7 @@ fn good() -> Value {
     })
 }
 
-/// Good parameters with some changed. `null` removes a parameter.
+/// Returns valid parameters with some changes. `null` removes a parameter.
 fn changed(changes: &Value) -> String {
     let mut parameters = good();
     for (name, value) in changes.as_object().unwrap() {
@@ -38,7 +38,7 @@ fn doctor(file: &str, options: &[&str]) -> Output {
     std::fs::write(folder.path().join("prod.json"), file).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
     command.args(["doctor", "--template-parameters", "prod.json"]).args(options);
-    // The variables of this process do not matter.
+    // The command must ignore the settings in the environment, so set one of them to nonsense.
     command.current_dir(folder.path()).env_clear().env("FLEXGATE_ISSUERS", "nonsense").output().unwrap()
 }
 
@@ -71,7 +71,7 @@ fn good_parameters_are_printed_as_sam_needs_them() {
     assert!(last.starts_with("--parameter-overrides 'TwilioAccountSid=\"AC0000"), "{last}");
     assert!(last.contains(r#"Issuers="[{\"audiences\":[\"flexgate\"],\"issuer\":"#), "{last}");
     assert!(last.contains(r#" AllowedRoles="agent,supervisor" "#) && last.contains(r#" TrustedProxies="1""#), "{last}");
-    // SAM CLI would keep the value of the last deployment.
+    // The output sets every parameter, because SAM CLI would keep the previous deployment's value of a missing one.
     assert!(last.contains(r#" DefaultRoles="agent" "#) && last.contains(r#" TwilioRegion="" "#), "{last}");
 
     let output = doctor(&good().to_string(), &["--format", "cloudformation"]);
@@ -167,7 +167,8 @@ fn json_in_a_text_is_the_same_as_json_and_its_mistakes_have_a_place() {
     );
     only_mistake(&changed(&json!({ "ScimGroupRoles": "{'A': 'agent'}" })), &["ScimGroupRoles is not JSON", "column 2"]);
     assert_eq!(mistakes(&format!("\u{feff}{}", good())), Vec::<String>::new(), "a byte order mark");
-    // A position in a text that nobody wrote would mislead.
+    // The value is JSON instead of text. A position in the text that the command generates from it would mislead the
+    // user.
     let found = mistakes(&changed(&json!({ "WebhookSources": { "okta": { "secret": "x" } } })));
     assert!(found[0].contains("unknown field `secret`") && !found[0].contains("line 1"), "{found:?}");
     only_mistake(&changed(&json!({ "WebhookSources": {} })), &["WebhookSources is not set"]);

@@ -182,7 +182,7 @@ async fn an_operator_may_say_that_an_inactive_person_is_the_same_who_is_back() {
     done(&run(&world, &[], &same).await);
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["supervisor"])));
-    // `--same` withdrew only the old statement. A new one takes effect.
+    // `--same` has withdrawn only the old statement, so a new statement of this source must take effect.
     hr_says(&world, "ada", false).await;
     assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
 }

@@ -93,7 +93,7 @@ async fn r81_a_second_flexgate_in_the_same_folder_is_refused_and_the_first_is_na
     let said = err(&second);
     assert!(said.contains(&format!("process {}", first.0.id())) && said.contains("--data-dir"), "{said}");
     assert_eq!(std::fs::read(folder.path().join(".flexgate/environment")).unwrap(), environment);
-    // A second process may use another folder. A process that ends releases its folder's lock.
+    // A second process can run with another folder. When a process has ended, another one can use its folder.
     drop(Running::serving(serve(folder.path(), &["--data-dir", "other"])));
     drop(first);
     drop(Running::serving(serve(folder.path(), &[])));
@@ -124,7 +124,7 @@ async fn r83_a_mistake_is_named_by_the_line_of_the_file() {
     let csv = "username,email,full_name,roles\n\n\nada,ada@example.com,\"Ada\nLovelace\",agent\nlinus,no address,Linus,agent\n";
     std::fs::write(world.folder().join("people.csv"), csv).unwrap();
     let said = err(&output(operator(&world, &["users", "import", "people.csv", "--dry-run"])).await);
-    // The quoted name in line 4 contains a line break, which is another mistake.
+    // The name contains a line break, so the row that begins in line 4 ends in line 5. The line break is a mistake too.
     assert!(said.contains("line 6: email") && said.contains("line 4: full_name"), "{said}");
 }
 
@@ -200,7 +200,8 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // The test may run as root, who can write to any folder. A file in place of a folder fails for root too.
+    // Put a file where the command needs a folder. Making the folder unwritable would not work if the test runs as
+    // root.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

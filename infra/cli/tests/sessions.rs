@@ -22,7 +22,7 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Adds a session of the user with this number, and returns its key.
+/// Adds a session with this id for user number `user`. Returns the session's key.
 async fn add(store: &SqliteStore, world: &World, id: &str, user: u8, username: Option<&str>) -> SessionKey {
     let (now, key) = (world.clock_rng().now(), SessionKey::of(id));
     let session = Session {

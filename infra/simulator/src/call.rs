@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// Properties of the connection, as opposed to the request.
+/// What is known about the connection, apart from the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) tls: bool,

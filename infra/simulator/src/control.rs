@@ -98,7 +98,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     .unwrap_or_else(|refusal| refusal.response())
 }
 
-/// The page at the simulator's own address, for people.
+/// The start page at the simulator's own address.
 pub(crate) fn front_page(world: &World) -> Response {
     let issuer = world.issuer();
     web::page(
@@ -205,7 +205,7 @@ fn ok(body: &Value) -> Response {
     web::json(StatusCode::OK, body)
 }
 
-/// Parses the body as `T`. An absent body counts as an empty object.
+/// Parses the body as `T`. A missing body is treated as an empty object.
 pub(crate) fn body<T: DeserializeOwned>(call: &Call) -> Result<T, Refusal> {
     let text: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
     serde_json::from_slice(text).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))

@@ -25,7 +25,7 @@ PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// `users` needs no further index, because the simulator looks users up in memory.
+/// The table `users` needs no further index, because the simulator looks users up in memory.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -47,7 +47,7 @@ pub(crate) struct Database {
     transactions: u64,
 }
 
-/// What the simulator has written since its start.
+/// The numbers of transactions and rows that the simulator has written since its start.
 #[derive(Debug, Serialize)]
 pub(crate) struct Written {
     transactions: u64,
@@ -120,7 +120,7 @@ impl Database {
         Ok(self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    /// Creates and fills the tables, and sets the schema version, in one transaction. So a version proves that the
+    /// Creates and fills the tables, and sets the schema version, in one transaction. So if the file has a version, its
     /// tables are complete.
     fn create(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;

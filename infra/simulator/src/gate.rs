@@ -1,5 +1,5 @@
-//! The entry point of every request. It records the request in the journal, applies a matching fault and performs the
-//! request. The answer gets the headers that Twilio puts on every answer.
+//! Handles every request: records it in the journal, applies a matching fault, and passes it to its service. Adds the
+//! headers that Twilio adds to every answer.
 
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ fn add_headers(headers: &mut HeaderMap, call: &Call, took: Duration) {
                 "content-type, authorization, x-flex-jwe, x-flex-version, apiversion, clientversion, if-match",
             ),
         );
-        // Chromium requires this header before a public page may reach a private address.
+        // Chromium lets a public page call a private address only if the preflight answer has this header.
         headers
             .insert(HeaderName::from_static("access-control-allow-private-network"), HeaderValue::from_static("true"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

@@ -1,4 +1,4 @@
-//! A simulator without sockets, whose behaviour follows from a seed.
+//! A simulator without sockets. With the same seed and the same requests, it gives the same answers.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::switches::Switches;
 use crate::world::World;
 use crate::{gate, random};
 
-/// A simulator that the caller asks directly. Clones are the same simulator.
+/// A simulator that the caller calls directly. Clones share the same state.
 #[derive(Clone)]
 pub struct InProcess {
     world: Arc<World>,
@@ -23,8 +23,8 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Makes a simulator with the URL `url`. From now on, every simulator on this thread draws its random numbers from
-    /// `seed`. All in-process simulators of a process share their signing keys.
+    /// Creates a simulator with the URL `url`. From now on, every simulator on this thread draws its random numbers
+    /// from `seed`. All in-process simulators of a process share their signing keys.
     pub fn new(
         seed: u64,
         url: &str,

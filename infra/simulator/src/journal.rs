@@ -1,5 +1,5 @@
-//! The journal of received requests and their bodies, without calls to the control API. It keeps the newest [`KEEP`]
-//! requests. Its counts cover all requests.
+//! The journal of received requests and their bodies. It omits calls to the control API, and keeps the newest [`KEEP`]
+//! requests. Its counters include the older ones too.
 
 use std::collections::{BTreeMap, VecDeque};
 

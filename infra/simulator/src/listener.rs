@@ -55,7 +55,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, world: Arc<Worl
     match tls {
         None => drive(stream, Wire::default(), cut, world, stop).await,
         Some(acceptor) => {
-            // The handshake fails for a client that does not trust the simulator's CA. That is no error of the
+            // The handshake fails for a client that does not trust the simulator's CA. This is not an error of the
             // simulator.
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
@@ -90,7 +90,7 @@ where
     let _ = tokio::time::timeout(GRACE, connection).await;
 }
 
-/// A service returns this error to make the listener drop the connection.
+/// A service returns this error if the listener must close the connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to be cut")]
 pub(crate) struct Cut;

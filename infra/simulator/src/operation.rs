@@ -1,4 +1,4 @@
-//! Names the operation of each call, for the counts of the control API.
+//! Gives each call the name of its operation. The control API shows how often each operation was called.
 
 use axum::http::Method;
 
@@ -6,7 +6,8 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// Returns the operation's name from a fixed set, so that invented paths cannot fill the memory.
+/// Returns the operation's name from a fixed set. The number of counters is thus limited, whatever paths clients
+/// request.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

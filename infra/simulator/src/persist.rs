@@ -1,4 +1,4 @@
-//! The files in the data directory. They outlive the process, and only their owner can read them.
+//! The files in the data directory. They stay after the process has ended, and only their owner can read them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

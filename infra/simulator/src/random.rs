@@ -12,7 +12,8 @@ thread_local! {
     static SEEDED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// From now on, this thread draws the numbers that follow from `seed`. An in-process simulator repeats a run with them.
+/// From now on, this thread draws numbers from a generator with this seed, so that an in-process simulator can repeat a
+/// run.
 pub(crate) fn seed(seed: u64) {
     SEEDED.set(Some(seed));
 }

@@ -22,7 +22,7 @@ pub(crate) struct Seed {
     first: usize,
     #[serde(default = "agent")]
     roles: Vec<String>,
-    /// Whether the users are deprovisioned from the start.
+    /// Whether the users are deprovisioned at once.
     #[serde(default)]
     deactivated: bool,
 }
@@ -44,7 +44,8 @@ impl Seed {
         if self.prefix.chars().count() > LONGEST_PREFIX {
             return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
         }
-        // Other Twilio products give roles that Provision does not accept, such as wfo.full_access. So accept any name.
+        // Accept any role name, because other Twilio products give roles that Provision does not accept, such as
+        // wfo.full_access.
         if self.roles.is_empty() || self.roles.iter().any(String::is_empty) {
             return Err("roles: must be a non-empty list of names".to_owned());
         }

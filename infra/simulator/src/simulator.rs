@@ -15,7 +15,7 @@ use crate::tls::Identity;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
 
-/// How to start a simulator. The default is for tests: any free port, no TLS, nothing on disk, no trusted URL.
+/// How to start a simulator. The default suits tests: any free port, no TLS, no files and no trusted URL.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address for plain HTTP.
@@ -111,7 +111,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds the listeners and loads or makes the keys. Serves requests until [`Simulator::shutdown`].
+    /// Binds the listeners, and loads or generates the keys. Serves requests until [`Simulator::shutdown`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (http_listener, http) = bind(config.http).await?;
         let tls_listener = match config.tls {
@@ -135,7 +135,7 @@ impl Simulator {
         Ok(Self { world, identity, http, tls, stop, tasks })
     }
 
-    /// Replaces the machine's clock by `clock`, which returns seconds since the epoch.
+    /// Uses `clock` instead of the machine's clock. `clock` returns seconds since the epoch.
     pub fn follow(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) {
         self.world.state().clock = Some(Arc::new(clock));
     }

@@ -1,5 +1,5 @@
 //! The simulator's certificate authority, and a server certificate for all Twilio host names. The server's key survives
-//! restarts, because browsers are told to trust its hash.
+//! restarts, because a browser may be started with the option to trust this key's hash.
 
 use std::sync::Arc;
 

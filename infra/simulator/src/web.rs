@@ -56,7 +56,7 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// The pages share Flexgate's design. The rest is the list of people.
+/// Flexgate's style sheet, and rules for elements that only the simulator's pages have.
 const STYLE: &str = concat!(
     include_str!("../../../shared/web/design.css"),
     ".people,form{display:grid;grid-template-columns:minmax(0,1fr);gap:.6rem}",

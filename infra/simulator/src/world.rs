@@ -1,4 +1,4 @@
-//! The simulator's whole state, behind one lock. No request sees a half-done change of another request.
+//! The simulator's whole state, behind one lock. No request sees another request's change before it is complete.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,8 +120,8 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the first keys,
-    /// trusted URLs and switches.
+    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the initial keys, trusted URLs and
+    /// switches.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {

@@ -1,5 +1,5 @@
-//! Measures the necessary requests of a warm mint, over open connections: two parallel requests to DynamoDB, and then
-//! one to Twilio.
+//! Measures only the requests that a warm mint cannot avoid, over open connections: two parallel requests to DynamoDB,
+//! and then one to Twilio.
 
 use std::time::Duration;
 

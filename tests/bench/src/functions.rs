@@ -29,7 +29,7 @@ pub struct Times {
     pub answers: usize,
 }
 
-/// Whether an answer is a success. Refusals are faster, so they must not count.
+/// Whether an answer is a success. Refusals are faster, so they must not be measured.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),

@@ -1,7 +1,8 @@
 //! Measures how costs grow with the number of users and rows: events in `apply`, lists of SCIM users, and store
 //! operations.
 //!
-//! The bench measures a function's own processor time, without the simulator's. The files are in memory if possible.
+//! The bench measures only a function's own processor time, not the simulator's. If possible, it keeps its files in
+//! memory.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
         return None;
     }
     progress(&format!("counting the instructions of {}", subject.name));
-    // Send the requests once without counting, because a person's first request also binds the identity.
+    // Send the requests once without counting instructions, because a person's first request also binds the identity.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;

@@ -24,7 +24,8 @@ impl Tls {
     /// Listens on a free port. The certificate is valid for localhost and 127.0.0.1.
     pub async fn listen() -> Self {
         let mut authority = CertificateParams::default();
-        // The authority's name must differ from the server's name. Otherwise the certificate counts as self-signed.
+        // The authority's name must differ from the server's name. Otherwise clients would treat the certificate as
+        // self-signed.
         authority.distinguished_name.push(DnType::CommonName, "Flexgate bench authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// The number of people for whom the bench mints. There are several, because Flexgate limits each person's mints.
+/// The number of people for whom the bench mints. One person is not enough, because Flexgate limits each person's
+/// mints.
 pub const PEOPLE: usize = 40;
 
 /// The key for webhook signatures. The bench also uses it for cookies.

@@ -8,7 +8,7 @@ mod terminal;
 mod users;
 mod world;
 
-/// What Flexgate did with an input. The committed corpus of every target must contain both.
+/// What Flexgate did with an input. The committed corpus of every target contains inputs for both outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Accepted,
@@ -24,7 +24,7 @@ impl Outcome {
 /// A function that gives an input to Flexgate and checks the properties.
 pub type Run = fn(&[u8]) -> Outcome;
 
-/// The names of all targets, the most exposed inputs first.
+/// The names of all targets, beginning with the inputs that are most exposed to attackers.
 pub const TARGETS: [(&str, Run); 18] = [
     ("return_to", targets::return_to::run),
     ("jwt", targets::jwt::run),
@@ -46,7 +46,7 @@ pub const TARGETS: [(&str, Run); 18] = [
     ("settings", targets::settings::run),
 ];
 
-/// Does what takes seconds and happens once, so that it does not count as the time of an input.
+/// Does the preparations that take seconds, so that the fuzzer does not count them as the time of the first input.
 pub fn prepare() {
     world::World::new().outside.simulator();
 }

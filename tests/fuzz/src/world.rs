@@ -137,7 +137,7 @@ impl Settings {
 }
 
 impl World {
-    /// Makes a deployment with an empty store and a Twilio in its initial state.
+    /// Creates a deployment with an empty store and a Twilio in its initial state.
     pub(crate) fn new() -> Self {
         let clock_rng = ClockRng { clock: Arc::new(StandingClock), rng: Arc::new(Numbers::default()) };
         let outside = Arc::<Outside>::default();
@@ -230,7 +230,7 @@ impl Clock for StandingClock {
     }
 }
 
-/// Numbers that differ from each other, and are the same in every run.
+/// A random number generator whose numbers are all different, and the same in every run.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(AtomicU64);
 
@@ -252,7 +252,7 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// The simulator. Making the first one of a process takes seconds, because it generates keys.
+    /// Returns the simulator. Creating the first one in a process takes seconds, because it generates keys.
     pub(crate) fn simulator(&self) -> &InProcess {
         self.simulator.get_or_init(|| {
             let trusted = vec![format!("{GATEWAY}/sso/default/callback")];

@@ -1,5 +1,5 @@
-//! Runs every target on its committed corpus, without libFuzzer. So `cargo test` checks every input that once found a
-//! fault.
+//! Runs every target on its committed corpus, without libFuzzer. So `cargo test` checks every input that has ever
+//! revealed a bug.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-// Tests minting with tokens from oidc-provider, a published identity provider configured as in docs/issuers.md. Wrong
-// keys, audiences and issuers must be refused.
+// Tests minting with tokens from oidc-provider, a public npm package for identity providers, configured as in
+// docs/issuers.md. The gateway must refuse wrong keys, audiences and issuers.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// Returns the "Generic OIDC" example from docs/issuers.md, with `issuer` as its address.
+// Returns the settings from the example "Generic OIDC" in docs/issuers.md, with `issuer` as the issuer's address.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));
@@ -54,8 +54,8 @@ test("tokens of keys that the company no longer has are refused", async () => {
   await withGateway(issuers, (one) => withGateway(issuers, async (other) => {
     for (const gateway of [one, other]) assertMinted(await gateway.mint(old.access_token), "ada");
     await before.stop();
-    // The company has another key with the same `kid`. The first token that the cached key does not verify makes the
-    // gateway fetch the keys again.
+    // The company now has a different key with the same `kid`. When the cached key does not verify a token, the gateway
+    // must fetch the keys again.
     const replaced = await startCompany({ port: before.port });
     const fresh = await replaced.signIn("ada");
     assertMinted(await one.mint(fresh.access_token), "ada");

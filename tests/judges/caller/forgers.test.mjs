@@ -119,7 +119,7 @@ test("m04 and m06 keys that are not the issuer's, or not named", async () => {
     "the right key under an unknown name": sign(claims(), { kid: "unknown" }),
     "a stranger's key without a name": sign(claims(), { kid: undefined }, "ES256", stranger.privateKey),
   });
-  // The issuer has one key of this algorithm.
+  // A token without a `kid` is valid here, because the issuer has only one key of this algorithm.
   assertMinted(await gateway.mint(await sign(claims(), { kid: undefined })), "ada");
 });
 

@@ -1,4 +1,4 @@
-"""Uses PyJWT to forge tokens of every kind that the gateway must refuse, and checks that it refuses each.
+"""Forges tokens of every kind with PyJWT, and checks that the gateway refuses each token.
 
 FLEXGATE_BIN names the binary `flexgate`. The tests start it on free ports.
 """

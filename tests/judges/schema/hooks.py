@@ -33,7 +33,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Never send this session to /sso/logout, because later cases need it.
+# Never send this session to /sso/logout, because later cases need the session.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):
@@ -89,8 +89,8 @@ DEPROVISIONED = set()
 
 @schemathesis.check
 def deprovisioned_users_stay(ctx, response, case):
-    """After DELETE /users/{flex_user_sid}, GET must show the user as deactivated until somebody provisions the user
-    again.
+    """Checks that after DELETE /users/{flex_user_sid}, GET shows the user as deactivated until somebody provisions the
+    user again.
     """
     if not 200 <= response.status_code < 300:
         return

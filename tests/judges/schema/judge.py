@@ -50,7 +50,9 @@ def free_ports(count):
 
 
 def bearer(simulator):
-    """A token of the simulated identity provider. It is for a service with every scope that is also a Flex user."""
+    """Returns a token of the simulated identity provider, for a service that has every scope and is also a Flex
+    user.
+    """
     claims = {
         "sub": "judge",
         "preferred_username": PEOPLE[0],
@@ -88,7 +90,9 @@ def token(gateway, session_id):
 
 
 def page_token(gateway, bearer_token):
-    """The token for the second page of users. Creates so many users that some remain after every DELETE of the run."""
+    """Returns the token for the second page of users. Creates so many users that some remain after all DELETE
+    requests.
+    """
     headers = {"authorization": f"Bearer {bearer_token}", "content-type": "application/json"}
     for name in PEOPLE:
         user = {"username": name, "email": f"{name}@example.com", "full_name": name.title(), "roles": ["agent"]}
@@ -125,7 +129,8 @@ def main():
             **os.environ,
             "FLEXGATE_MINTS_PER_MINUTE": "1000",
             "FLEXGATE_ALLOWED_ORIGINS": ORIGIN,
-            # Most requests of the judge fail, as they should.
+            # Trusted networks have no budget of failures. Most of the judge's requests are invalid and would exhaust
+            # the budget.
             "FLEXGATE_TRUSTED_NETWORKS": "127.0.0.0/8",
             "FLEXGATE_WEBHOOKS": json.dumps({"standard": {}, "okta": {}}),
         },

@@ -3,8 +3,8 @@
     python judge.py http://localhost:9000/scim/v2 [--verbose]    reads the token from FLEXGATE_SCIM_TOKEN
     python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts its own gateways
 
-scim2-tester sends random values, among those that the schemas list. `--start` runs it with the default policy, and with a
-policy that allows everything that Flexgate can do.
+scim2-tester sends random values, chosen from those that the schemas list. `--start` runs it twice: with the default
+policy, and with a policy that allows everything that Flexgate can do.
 """
 
 import os

@@ -1,4 +1,4 @@
-// Ends a person's sessions by security events and Universal Logout requests that the npm package `jose` has signed.
+// Ends a person's sessions by security events and Universal Logout requests, which the npm package `jose` signs.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
@@ -67,7 +67,7 @@ async function signedIn(person) {
   }
   const token = () => send(`${gateway.url}/sso/token`, { method: "POST", headers: { origin: gateway.url, "x-flexgate": "1" } });
   assert.equal((await token()).status, 200, "the session begins");
-  // Sessions and events have times in whole seconds.
+  // Sessions and events have times in whole seconds. Wait, so that an event is newer than the session.
   await sleep(1100);
   return token;
 }
@@ -117,7 +117,8 @@ test("a session-revoked event ends the session at once, and a new one begins", a
 test("a Universal Logout request ends the session at once, also if Flexgate knows only the session", async () => {
   const token = await signedIn("ada");
   const answer = await revoke(await revocation());
-  // Flexgate knows ada only from her sign-in, so it says that it knows nobody. Her session ends all the same.
+  // Flexgate knows ada only from her session, so the answer says that the subject is unknown. Nevertheless, her session
+  // ends.
   assert.equal(answer.status, 404);
   assert.equal((await answer.json()).code, "subject_unknown");
   assert.equal(await refused(token), 401);

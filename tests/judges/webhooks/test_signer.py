@@ -1,4 +1,6 @@
-"""Sends the gateway webhooks that the PyPI package `standardwebhooks` has signed. FLEXGATE_BIN names the binary."""
+"""Sends webhooks to the gateway, signed by the PyPI package `standardwebhooks`. FLEXGATE_BIN is the path of the
+binary.
+"""
 
 import json
 import os

@@ -180,7 +180,7 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
         Vec::<String>::new()
     );
-    // A dead letter counts exactly once. The metrics contain nothing from a message.
+    // Each dead letter must increase the metric once. The metrics must not contain any text from a message.
     let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
     let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
     assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
@@ -205,7 +205,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
-    // SQS delivers an unanswered batch again, to another instance.
+    // SQS delivers a batch without an answer again, perhaps to another instance.
     let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;
@@ -242,8 +242,8 @@ async fn a_webhook_is_accepted_or_refused() {
     webhooks.terminate().await;
 }
 
-/// Starts a function without any SCIM token and without any webhook secret, as the template creates these secrets. The
-/// functions need no AWS for the refusals in these tests.
+/// Starts a function with the initial values that the template gives the secrets: no SCIM token and no webhook secret.
+/// The tests expect refusals, for which the function does not call AWS.
 async fn with_unset_secrets(world: &World, name: &str) -> Function {
     world.write_secret("scim-tokens", &json!({ "tokens": [] }));
     world.write_secret("hooks", &json!({}));
@@ -258,8 +258,8 @@ async fn with_unset_secrets(world: &World, name: &str) -> Function {
     Function::start(&bootstrap(name), &variables).await
 }
 
-/// Waits for the line of `count` requests. Asserts that the function has counted nothing for `SecretAlarm`, and has
-/// logged no error. Returns the reasons in the log.
+/// Waits for the log lines of `count` requests. Asserts that the function has logged no error, and no metric that
+/// raises the alarm `SecretAlarm`. Returns the reasons in the log.
 async fn quiet(function: &Function, count: usize) -> Vec<String> {
     let is_request = |line: &&Value| line["target"] == "flexgate::request";
     let lines = function.lines(|lines| lines.iter().filter(is_request).count() == count).await;
@@ -378,7 +378,8 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         let lines = function.lines(|lines| lines.iter().any(is_line)).await;
         let line = lines.into_iter().find(is_line).unwrap();
         assert_eq!(line["cold_start"], true);
-        // The function's first random number is this request's id. So the duration includes seeding the generator.
+        // The function draws its first random number for this request's id. So the duration includes seeding the
+        // generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
     // Use the fastest of five runs, because other processes may slow down the machine. If the function gathered entropy

@@ -1,4 +1,5 @@
-//! What lies between a process and the rest of the world: its store, Twilio, and its own end.
+//! The boundary between a process and its environment. Every call to the store or to Twilio crosses it. A call can be
+//! slow or fail there, and the process can die there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -19,12 +20,12 @@ use crate::clock::WorldClock;
 use crate::spy::Spy;
 use crate::weather::Weather;
 
-/// Whether a process lives. A dead process never returns from a call to its store or to Twilio, so nothing that it
-/// would do afterwards happens.
+/// Whether a process is alive. A call of a dead process to its store or to Twilio never returns. So the process does
+/// nothing afterwards.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     dead: AtomicBool,
-    /// How many more boundaries the process crosses before it dies. Zero or less means that it is not doomed.
+    /// The number of crossings after which the process dies. With zero or less, the process does not die.
     left: AtomicI64,
     died: Notify,
 }
@@ -46,7 +47,7 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Ends here if the process is dead or dies now.
+    /// Never returns if the process is dead or dies now.
     pub(crate) async fn cross(&self) {
         if self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.dead.store(true, Ordering::Relaxed);
@@ -79,7 +80,7 @@ impl Boundary {
         if self.chance.thousandths(self.weather.now().slow) {
             tokio::time::sleep(Duration::from_millis(1 + self.chance.below(most_millis) as u64)).await;
         } else {
-            // Other tasks get their turn at every boundary.
+            // Let other tasks run at every boundary.
             tokio::task::yield_now().await;
         }
     }
@@ -115,7 +116,8 @@ impl Transport for Boundary {
     }
 }
 
-/// A request that lasts until its answer, or until its process gives it up. That of a dead process never ends.
+/// A request that is in progress until its answer arrives or its process cancels it. A request of a dead process stays
+/// in progress for ever.
 struct UnderWay<'a> {
     boundary: &'a Boundary,
     request: &'a reqwest::Request,
@@ -169,7 +171,7 @@ impl Boundary {
     }
 }
 
-/// Lets Twilio perform the request. Returns `None` if the connection breaks.
+/// Performs the request at the simulated Twilio. Returns `None` if the connection breaks.
 pub(crate) async fn perform(simulator: &InProcess, spy: &Spy, request: &reqwest::Request) -> Option<Answer> {
     let answer = simulator.answer(of_reqwest(request)).await.map(|response| {
         let (parts, body) = response.into_parts();

@@ -16,10 +16,11 @@ use crate::world::World;
 
 /// How long somebody keeps a page open, in hours.
 const HOURS: usize = 3;
-/// The age of a token that is refreshed, although it is still valid, in seconds.
+/// The age at which the page requests its token again, in seconds. The token is still valid for three minutes, so
+/// Flexgate must refresh it.
 const NEARLY_EXPIRED: i64 = 57 * 60;
 
-/// A person's browser, with the cookies of the gateway.
+/// A person's browser, which stores the gateway's cookies.
 #[derive(Default)]
 pub(crate) struct Browser {
     cookies: Mutex<BTreeMap<String, String>>,
@@ -56,12 +57,13 @@ impl Browser {
     }
 }
 
-/// Signs in. Twilio sets the Flex user's roles at each sign-in, so from now on the model expects no repairs.
+/// Signs in. Twilio sets the Flex user's roles at each sign-in, so from now on the model does not expect Flexgate to
+/// repair them.
 pub(crate) async fn sign_in(world: Arc<World>, browser: Arc<Browser>, name: String) {
     let what = format!("{name} signs in");
     world.tell(&what);
     let Some(callback) = begin_sign_in(&world, &browser, &name).await else { return };
-    // Somebody reloads the page, or two tabs show it.
+    // Sometimes the callback is requested twice, as if somebody reloaded the page or two tabs showed it.
     let tabs = 1 + usize::from(world.chance.thousandths(200));
     for _ in 0..tabs {
         let callback = Request::get(&callback).body(Body::empty()).unwrap();
@@ -70,7 +72,8 @@ pub(crate) async fn sign_in(world: Arc<World>, browser: Arc<Browser>, name: Stri
     }
 }
 
-/// A page that somebody keeps open asks for the token shortly before it expires, so the session must be refreshed.
+/// Keeps a page open for some hours. The page requests its token shortly before the token expires, so the session must
+/// be refreshed.
 pub(crate) async fn keep_open(world: Arc<World>, browser: Arc<Browser>, name: String, tabs: usize) {
     if !browser.is_signed_in() {
         sign_in(world.clone(), browser.clone(), name.clone()).await;
@@ -83,7 +86,7 @@ pub(crate) async fn keep_open(world: Arc<World>, browser: Arc<Browser>, name: St
     }
 }
 
-/// Signs in at the identity provider. Returns the path of the callback, to which the browser must go next.
+/// Signs in at the identity provider. Returns the path of the callback, which the browser must request next.
 pub(crate) async fn begin_sign_in(world: &World, browser: &Browser, name: &str) -> Option<String> {
     let refused = |why: &str| world.tell(format!("{name} signs in: {why}"));
     {
@@ -146,7 +149,7 @@ pub(crate) fn token_request() -> Request<Body> {
     request.body(Body::empty()).unwrap()
 }
 
-/// Tabs of the browser ask for the token at once.
+/// One or two tabs of the browser request the session's token at the same time.
 pub(crate) async fn tokens(world: Arc<World>, browser: Arc<Browser>, name: String, tabs: usize) {
     if !browser.is_signed_in() {
         return;

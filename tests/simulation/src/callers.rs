@@ -58,7 +58,7 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
                 }
                 return world.model().person(&name).settle(Source::Api, says);
             }
-            // The key that signed the token may be new, and Flexgate looks for new keys only once a minute.
+            // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute.
             401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
             409 => {
                 if !repeated {
@@ -91,7 +91,8 @@ pub(crate) async fn deprovision(world: Arc<World>, name: String) {
     }
 }
 
-/// A person asks for a token, once. The token must be the person's own, and nobody who has left may get one.
+/// A person mints a token, without retries. The token must belong to the person, and Flexgate must refuse somebody who
+/// has left.
 pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
     let issued_at = world.now().unix_timestamp();
     let what = format!("{name} mints, supervisor: {supervisor}");
@@ -118,8 +119,8 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
             owns(&world, &what, &name, &reply.body["access_token"]);
             Minted::Yes
         }
-        // These refusals come before the ledger and leave no statement. A 403 can also come after it, if somebody has
-        // deactivated the user in the Console meanwhile.
+        // Flexgate gives these refusals before it writes to the ledger, so they leave no statement. A 403 may leave
+        // one, because somebody may deactivate the user in the Console after the statement was written.
         Some(reply) if matches!(reply.status, 401 | 429) => Minted::No(before),
         _ => Minted::Perhaps,
     };

@@ -1,10 +1,10 @@
-//! The random numbers of a run. All of them follow from the seed.
+//! The random numbers of a run, which depend only on the seed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flexgate::base::clock_rng::Rng;
 
-/// A generator (`SplitMix64`). Clones draw from the same sequence.
+/// A random number generator (`SplitMix64`). Clones draw from the same sequence.
 #[derive(Debug, Clone)]
 pub struct Chance(Arc<Mutex<u64>>);
 

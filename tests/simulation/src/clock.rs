@@ -8,7 +8,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-/// The wall clock of the world. Clones are the same clock.
+/// The wall clock of the world. Clones show the same time.
 #[derive(Debug, Clone)]
 pub struct WorldClock {
     began: Instant,
@@ -20,12 +20,12 @@ impl WorldClock {
         Self { began: Instant::now(), jumped_seconds: Arc::default() }
     }
 
-    /// Moves the clock forward, as if the world had slept.
+    /// Moves the clock forward, as a computer's clock does after the computer has slept.
     pub(crate) fn jump(&self, seconds: i64) {
         self.jumped_seconds.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// How far the clock has moved forward so far, in seconds.
+    /// The total length of all jumps so far, in seconds.
     pub(crate) fn jumped(&self) -> i64 {
         self.jumped_seconds.load(Ordering::Relaxed)
     }

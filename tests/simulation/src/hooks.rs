@@ -1,5 +1,5 @@
-//! Two identity systems that send webhooks. They repeat a delivery until they get a 2xx status, in no particular order.
-//! Their events carry the time of the change, so the order of the deliveries must not matter.
+//! Two identity systems that send webhooks. They repeat each delivery until they get a 2xx status, and deliver events
+//! in any order. Each event contains the time of the change, so the order must not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::model::{Says, Source};
 use crate::process::Function;
 use crate::world::{OKTA_SECRET, WEBHOOK_KEY, World};
 
-/// What the identity systems know, and what they have said.
+/// The state of the identity systems, and the events that they have sent.
 #[derive(Default)]
 pub(crate) struct Systems(Mutex<Known>);
 
@@ -54,7 +54,7 @@ impl Systems {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time and the id of the next event. No two events of the world have the same time.
+    /// Returns the time and the id of the next event. No two events have the same time.
     fn next(&self, world: &World) -> (OffsetDateTime, String) {
         let mut known = self.known();
         let mut at = world.now();
@@ -67,8 +67,8 @@ impl Systems {
         (at, format!("event-{}", known.numbered))
     }
 
-    /// Tells the model what the systems last said. `dead` names the subjects of dead letters, about whom nothing is
-    /// certain.
+    /// Records in the model what the systems last said. `dead` contains the subjects of dead letters. About these
+    /// subjects, nothing is certain.
     pub(crate) fn conclude(&self, world: &World, dead: &BTreeSet<String>) {
         let known = self.known();
         let mut model = world.model();
@@ -160,7 +160,7 @@ pub(crate) enum Hr {
     /// The address changes, and nothing else.
     Moves,
     Leaves,
-    /// Somebody else starts under the username of a person who has left.
+    /// Another person gets the username of a person who has left.
     Successor,
 }
 
@@ -192,7 +192,7 @@ pub(crate) async fn hr(world: Arc<World>, systems: Arc<Systems>, name: String, c
         "mail": format!("{name}.{id}@example.com"), "name": format!("{name} Example") });
     match change {
         Hr::Job { supervisor } => who["job"] = if supervisor { json!(["lead"]) } else { json!([]) },
-        // Nothing is said about the successor's job, so nothing that was said about the previous owner's may count.
+        // The event does not contain the successor's job. The previous owner's job must not apply to the successor.
         Hr::Successor | Hr::Moves | Hr::Leaves => {}
     }
     let body = json!({ "what": event, "when": at.format(&Rfc3339).unwrap(), "who": who });
@@ -223,13 +223,14 @@ async fn deliver(
     world.tell(what);
     systems.known().under_way += 1;
     let text = body.to_string();
-    // Flexgate counts a time in the future as the time of receipt, and events of one instant are some milliseconds apart.
+    // Events at the same instant get times some milliseconds apart, so an event's time may be in the future. Wait,
+    // because Flexgate would replace a future time by the time of receipt.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     // Sometimes the first delivery is late, so that a later event overtakes it.
     if world.chance.thousandths(200) {
         tokio::time::sleep(std::time::Duration::from_secs(world.chance.below(120) as u64)).await;
     }
-    // Sometimes a delivery that was accepted comes again.
+    // Sometimes the system delivers an accepted event again.
     let times = 1 + usize::from(world.chance.thousandths(100));
     for _ in 0..times {
         let done = world.insist(Function::Webhooks, what, async || make(&text)).await;

@@ -1,4 +1,4 @@
-//! A client that repeats a request until it gets an answer, as real ones do.
+//! Repeats a request until Flexgate gives a definite answer, as real clients do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use http::Request;
 use crate::process::{Function, Reply};
 use crate::world::World;
 
-/// The attempts after which a client that still has no answer is a fault.
+/// The maximum number of attempts. If none of them gets a definite answer, this is a fault of Flexgate.
 const ATTEMPTS: u32 = 200;
 
-/// The first definite answer, and what came before it.
+/// The first definite answer to a repeated request.
 pub(crate) struct Insisted {
     pub(crate) reply: Reply,
-    /// Whether an earlier attempt may have had an effect.
+    /// Whether there was an earlier attempt, which may have had an effect.
     pub(crate) repeated: bool,
 }
 
 impl World {
-    /// Sends the request that `make` makes, until Flexgate answers something other than "try again". Returns `None` if
-    /// that takes too long.
+    /// Sends the request from `make` until Flexgate gives an answer that does not ask for a retry. Returns `None` after
+    /// too many attempts.
     pub(crate) async fn insist<F>(
         self: &Arc<Self>,
         function: Function,
@@ -39,7 +39,7 @@ impl World {
                 Some(reply) if matches!(reply.status, 429 | 408 | 500..) => {
                     self.tell(format!("{what}: {}", reply.status));
                 }
-                // The signature has become too old on the way.
+                // The clock jumped while the request was in progress, so its signature or token is too old.
                 Some(reply) if reply.status == 401 && jumped != self.clock.jumped() => {
                     self.tell(format!("{what}: 401, because the clock jumped"));
                 }

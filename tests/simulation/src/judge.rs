@@ -23,7 +23,7 @@ pub(crate) async fn at_rest(world: &World, systems: &Systems, queue: &Worker, lo
     sealed(world, &texts, log);
 }
 
-/// The subjects about whom a message could not be applied. Complains about a dead letter without a reason.
+/// Returns the subjects of dead letters. Complains about a dead letter without a reason.
 fn subjects_of_dead_letters(letters: &[flexgate::store::DeadLetter], world: &World) -> BTreeSet<String> {
     let mut subjects = BTreeSet::new();
     for letter in letters {
@@ -45,7 +45,8 @@ fn collect_subjects(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Before the first sweep (`after_sweeps` is false), people whom somebody else has changed in Flex are not judged.
+/// Checks all people. Before the first sweep (`after_sweeps` is false), leaves out people whose Flex user was changed
+/// without Flexgate.
 pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, after_sweeps: bool) {
     systems.conclude(world, &subjects_of_dead_letters(&queue.dead_letters().await, world));
     let mut users: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -70,7 +71,7 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
         if active.is_none() && person.must_be_active() {
             wrong.push(format!("{name} is not active in Flex, although every source says active"));
         }
-        // The last administrator stays one, whatever the sources say.
+        // Administrators are exempt, because the last one keeps the role whatever the sources say.
         if has_role && !is_boss && !person.may_be_supervisor() {
             wrong.push(format!("{name} is a supervisor, and nobody says so"));
         }
@@ -90,7 +91,7 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
     }
 }
 
-/// Once Flex has an active administrator, it must always have one.
+/// Checks that Flex always has an active administrator once it has had one.
 pub(crate) async fn administrators(world: &World, established: &mut bool) {
     let users = world.flex_users().await;
     let is_admin = |user: &&Value| {
@@ -103,12 +104,12 @@ pub(crate) async fn administrators(world: &World, established: &mut bool) {
     *established = is_left;
 }
 
-/// No token, code or verifier may be readable in the store or in the log.
+/// Checks that neither the store nor the log contains a token, a code or a verifier as plain text.
 fn sealed(world: &World, texts: &[String], log: &Log) {
     let secrets = std::mem::take(&mut world.spy.seen().secrets);
     let logged = log.text();
     for secret in secrets.iter().filter(|secret| secret.len() >= 16) {
-        // The end of a token differs between tokens even where the beginning is the same.
+        // Compare only the end of a secret, because the beginnings of tokens can be equal.
         let part = &secret[secret.len() - 16..];
         if texts.iter().any(|text| text.contains(part)) {
             world.complain("the store contains a secret in the clear");

@@ -1,8 +1,8 @@
-//! The simulated world: Flexgate's functions, Twilio, the identity provider and the store in one process and one thread.
-//! Time is simulated, and everything follows from a seed.
+//! The simulated world: Flexgate's functions, Twilio, the identity provider and the store in one process and one
+//! thread. Time is simulated, and everything that happens depends only on a seed.
 //!
-//! [`run`] lets people, directories and administrators act at random, with faults at every boundary. Then it checks what
-//! must always hold. `docs/testing.md` says how to use it.
+//! [`run`] lets people, directories and administrators act at random, with faults at every boundary. Then it checks
+//! that nothing forbidden has happened. `docs/testing.md` explains how to use it.
 
 #![expect(clippy::unwrap_used, reason = "a simulation that cannot go on should panic")]
 

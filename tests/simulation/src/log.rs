@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// The log of a run. It ends with this value.
+/// The log of a run. Dropping the value ends the log.
 pub(crate) struct Log {
     lines: Lines,
     _active: tracing::subscriber::DefaultGuard,

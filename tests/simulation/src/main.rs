@@ -1,4 +1,4 @@
-//! Runs seeds of the simulated world. `tests/simulate` builds and starts it.
+//! Runs seeds of the simulated world. `tests/simulate` builds and starts this program.
 
 #![expect(clippy::print_stdout, reason = "it prints what it finds")]
 
@@ -72,7 +72,7 @@ fn many(from: u64, count: u64, until_found: bool) -> std::io::Result<ExitCode> {
             }
         }
     };
-    // Each seed has one thread, so different seeds can run side by side.
+    // A run uses only one thread, so run several seeds in parallel.
     let threads = available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
         (0..threads).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().try_for_each(joined)
@@ -89,7 +89,8 @@ fn joined(thread: thread::ScopedJoinHandle<'_, std::io::Result<()>>) -> std::io:
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Leaves out steps one by one while the first complaint remains, and prints the story of what is left.
+/// Finds a shorter script with the same first complaint by leaving out steps one by one. Prints what happens in the
+/// shorter run.
 fn shrink(seed: u64) -> std::io::Result<ExitCode> {
     let Some(complaint) = run(seed, None)?.complaints.into_iter().next() else {
         println!("seed {seed} finds nothing");

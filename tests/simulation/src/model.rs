@@ -1,5 +1,6 @@
-//! What the people of the company may and must have, as far as an observer outside Flexgate can know. The model shares
-//! no code with the ledger. Where an answer was lost, both outcomes stay possible, and only the certain ones are checked.
+//! The model of the company's people: what they must have and may have at Flex, as far as an observer outside Flexgate
+//! can tell. It shares no code with the ledger. If an answer was lost, the model keeps both outcomes as possible, and
+//! the tests check only what is certain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ pub(crate) enum Source {
     Token,
 }
 
-/// What a source may have said, each as the set of what is possible.
+/// What a source may have said about a person: the possible values of each field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     active: BTreeSet<Option<bool>>,
@@ -26,7 +27,7 @@ impl Default for Word {
     }
 }
 
-/// A statement. `None` leaves a field as it is.
+/// A source's statement. A field with `None` does not change.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Says {
     pub(crate) active: Option<bool>,
@@ -36,7 +37,7 @@ pub(crate) struct Says {
 /// The end of a mint.
 pub(crate) enum Minted {
     Yes,
-    /// Flexgate refused the mint. The word is what was known before.
+    /// Flexgate refused the mint. Contains the possible values from before the mint, if they are known.
     No(Option<Word>),
     Perhaps,
 }
@@ -45,21 +46,22 @@ pub(crate) enum Minted {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Person {
     words: BTreeMap<Source, Word>,
-    /// How often a source has begun to say that the person is active.
+    /// The number of times at which a source began to say that the person is active.
     said_active: u64,
-    /// Whether each SCIM group that gives the supervisor's role may list the person.
+    /// For each SCIM group that gives the supervisor's role: the possible answers to whether it lists the person.
     groups: BTreeMap<&'static str, BTreeSet<bool>>,
-    /// The tokens with which the person has tried to mint: when each was issued, and whether it names the role. Of two
-    /// tokens of the same second, either may count in the end.
+    /// The tokens with which the person has tried to mint: the time of issue, and whether the token contains the role.
+    /// If two tokens were issued in the same second, either may win.
     minted: Vec<(i64, bool)>,
     minting: u32,
     /// Somebody gave the supervisor's role by hand.
     pub(crate) by_hand: bool,
-    /// Somebody else writes the Flex user too, like Twilio at each sign-in. Flexgate repairs only some of it.
+    /// Something other than Flexgate has changed the Flex user too, such as Twilio at a sign-in. Flexgate repairs only
+    /// some of these changes.
     pub(crate) disturbed: bool,
     /// The person has a role that Flexgate cannot give. Flexgate then changes no other role.
     pub(crate) has_wfo: bool,
-    /// Nothing has ever deactivated the person, so that role must stay.
+    /// The person must keep this role, because nothing has ever deactivated the person.
     pub(crate) keeps_wfo: bool,
 }
 
@@ -75,7 +77,8 @@ impl Model {
 }
 
 impl Person {
-    /// The source begins to say something. Returns what was known before.
+    /// Records that the source sends a statement, which may or may not take effect. Returns the possible values from
+    /// before.
     pub(crate) fn begin(&mut self, source: Source, says: Says) -> Word {
         if says.active == Some(false) {
             self.keeps_wfo = false;
@@ -99,12 +102,12 @@ impl Person {
         }
     }
 
-    /// Flexgate has refused the statement, and nothing of it has been stored.
+    /// Records that Flexgate has refused the statement and stored nothing of it.
     pub(crate) fn refuse(&mut self, source: Source, before: Word) {
         self.words.insert(source, before);
     }
 
-    /// What the source last said is uncertain: everything in `said` is possible, and silence.
+    /// Records that the source's last statement is uncertain. It may be any in `said`, or none.
     pub(crate) fn cloud(&mut self, source: Source, said: &[Says]) {
         self.said_active += u64::from(said.iter().any(|says| says.active == Some(true)));
         let word = self.words.entry(source).or_default();
@@ -116,7 +119,8 @@ impl Person {
         word.supervisor.insert(false);
     }
 
-    /// The person begins to mint. Returns what was known before, if nothing else is under way.
+    /// Records that the person begins to mint. Returns the possible values from before, unless another mint is in
+    /// progress.
     pub(crate) fn mints(&mut self, issued_at: i64, supervisor: bool) -> Option<Word> {
         self.minted.push((issued_at, supervisor));
         self.minting += 1;
@@ -124,7 +128,7 @@ impl Person {
         (self.minting == 1).then_some(before)
     }
 
-    /// The mint is over. If it succeeded, only its claims, later ones and those of the same second can still count.
+    /// Records the end of a mint. After a success, claims that are older than this token's no longer apply.
     pub(crate) fn minted(&mut self, issued_at: i64, done: Minted) {
         self.minting -= 1;
         match done {
@@ -145,24 +149,24 @@ impl Person {
         self.groups.entry(group).or_insert_with(|| [false].into()).insert(joins);
     }
 
-    /// Whether the group lists the person, if that is certain.
+    /// Whether the group lists the person. `None` if this is uncertain.
     pub(crate) fn is_member(&self, group: &str) -> Option<bool> {
         let possible = self.groups.get(group).filter(|possible| possible.len() == 1)?;
         possible.first().copied()
     }
 
-    /// The SCIM groups no longer list the person.
+    /// Records that no SCIM group lists the person any more.
     pub(crate) fn leaves_all(&mut self) {
         self.groups.clear();
     }
 
-    /// Whether a source certainly says that the person is inactive. One is enough.
+    /// Whether it is certain that some source says that the person is inactive. One source is enough.
     pub(crate) fn must_be_inactive(&self) -> bool {
         self.words.values().any(|word| word.active == [Some(false)].into())
     }
 
-    /// Returns `Some` if the person is certainly inactive. A person who is inactive before and after a request, with the
-    /// same value, was inactive all the time.
+    /// Returns `Some` if the person is certainly inactive. If the value is the same before and after a request, the
+    /// person was inactive during the whole request.
     pub(crate) fn inactive_since(&self) -> Option<u64> {
         self.must_be_inactive().then_some(self.said_active)
     }

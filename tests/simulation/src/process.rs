@@ -1,4 +1,4 @@
-//! The processes of the deployment. A function has two processes, with their own caches and connections.
+//! The processes of the deployment. Each function has two processes with separate caches and connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Sends a request to this process. Returns `None` if no answer comes: the process dies, or takes too long.
+    /// Sends a request to this process. Returns `None` if the process dies or takes too long.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Option<Reply> {
         let answered = async {
             let response = self.router.clone().oneshot(request).await.ok()?;
@@ -93,7 +93,7 @@ impl Parts {
         (life, self.platform_behind(boundary))
     }
 
-    /// What a process uses whose calls all cross this boundary.
+    /// Returns the platform of a process, whose calls to the store and to Twilio cross this boundary.
     fn platform_behind<B: StoreFaults + Transport + 'static>(&self, boundary: Arc<B>) -> Platform {
         let store = SqliteStore::inline(&self.database, boundary.clone());
         let http = HttpClient::in_process(boundary);
@@ -105,7 +105,7 @@ impl Parts {
         Server { life, router: self.router(function, &platform) }
     }
 
-    /// Starts a process whose calls all cross this boundary.
+    /// Starts a process whose calls to the store and to Twilio cross this boundary.
     pub(crate) fn serve_behind<B>(&self, function: Function, life: Arc<Life>, boundary: Arc<B>) -> Server
     where
         B: StoreFaults + Transport + 'static,
@@ -144,7 +144,7 @@ impl Parts {
     }
 }
 
-/// The queue service, which has no faults of its own. Its deliveries have.
+/// A boundary without faults, for the queue service. Faults of its deliveries are simulated elsewhere.
 #[derive(Debug)]
 pub(crate) struct Calm;
 

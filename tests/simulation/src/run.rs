@@ -1,4 +1,4 @@
-//! Runs one seed: the script, then quiet, then the judgement.
+//! Runs one seed: plays the script, waits until nothing happens any more, and checks the result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::upkeep;
 use crate::weather::Odds;
 use crate::world::{World, cookie_key};
 
-/// How long everything that is under way may take once the faults have stopped.
+/// After the faults have stopped, all pending work must be finished within this time.
 const CONVERGES_WITHIN: Duration = Duration::from_hours(6);
 /// A sweep of the deployment's schedule.
 const SWEEPS: usize = 3;
@@ -30,25 +30,23 @@ const SWEEPS: usize = 3;
 pub struct Outcome {
     /// What must not happen, and happened.
     pub complaints: Vec<String>,
-    /// How many actions the script had. Zero if the run has no script.
+    /// The number of actions in the script, or zero if the run has no script.
     pub steps: usize,
-    /// The story of the run, a line for each event.
+    /// What happened in the run, one line per event.
     pub trace: Vec<String>,
 }
 
-/// Runs the world of `seed`, with all of its script or with the steps that `keep` names.
+/// Runs the simulated world of `seed`. If `keep` is given, performs only these steps of the script.
 ///
-/// # Errors
-/// If the runtime cannot be built.
+/// # Errors If the runtime cannot be built.
 pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(story(seed, keep)))
 }
 
-/// The number of steps in the script of `seed`.
+/// Returns the number of steps in the script of `seed`.
 ///
-/// # Errors
-/// If the runtime cannot be built.
+/// # Errors If the runtime cannot be built.
 pub fn steps(seed: u64) -> std::io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(async { script::draw(&World::start(seed).chance).len() }))

@@ -1,5 +1,5 @@
-//! The SCIM client: a directory that sends each of its changes until it is accepted. Changes to one user are sent one
-//! after another, and so are changes to one group. A user's change and a group's change can overlap.
+//! The SCIM client: a directory that repeats each change until Flexgate accepts it. It sends the changes to one user
+//! one after another, and likewise the changes to one group. A change to a user and a change to a group can overlap.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::world::World;
 
 #[derive(Default)]
 pub(crate) struct Directory {
-    /// The ids that Flexgate gave, by username or group name.
+    /// The ids from Flexgate, by username or group name.
     ids: Mutex<BTreeMap<String, String>>,
     /// One lock for each user and each group.
     busy: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -56,7 +56,7 @@ pub(crate) fn roles(supervisor: bool) -> Value {
     if supervisor { json!([{ "value": "supervisor" }]) } else { json!([]) }
 }
 
-/// Creates the user, or takes over the user who exists already.
+/// Creates the user. If the user already exists, updates the existing user instead.
 pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: String, supervisor: bool) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;
@@ -81,7 +81,7 @@ pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: S
     };
     let mut id = done.reply.body["id"].as_str().map(str::to_owned);
     if done.reply.status == 409 {
-        // Flexgate may have created the user although its answer was lost.
+        // The user exists. Perhaps an earlier request created the user, and its answer was lost.
         let filter = format!("/Users?filter=userName%20eq%20%22{name}%22");
         let found =
             world.insist(Function::Provision, &what, async || request(&world, "GET", &filter, &Value::Null)).await;
@@ -110,7 +110,7 @@ pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: S
     world.model().person(&name).settle(Source::Scim, says);
 }
 
-/// Changes a user whom the client has created. A deactivation must never be refused.
+/// Changes a user that the client has created. Flexgate must never refuse a deactivation.
 pub(crate) async fn change(
     world: Arc<World>,
     directory: Arc<Directory>,
@@ -152,7 +152,7 @@ pub(crate) async fn change(
 }
 
 /// Reads a user and writes the whole user back, as Okta does, with another name and perhaps another value of `active`.
-/// The client repeats the roles that it read, and this must give nobody a role.
+/// The client sends back the roles that it read, and this must give nobody a role.
 pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: String, active: bool, number: u32) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;
@@ -179,7 +179,8 @@ pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: 
     };
     match (done.reply.status, before) {
         (200, Some(_)) if !active => world.model().person(&name).settle(Source::Scim, says),
-        // Somebody else may have activated the person since the client read the user. Then the request says nothing.
+        // The model stays uncertain. If somebody else has activated the person since the client read the user, the
+        // request states nothing about `active`.
         (200, _) => {}
         // Flexgate cannot change the name of somebody with a role that it cannot give.
         (400, _) if world.model().person(&name).has_wfo => {}
@@ -212,7 +213,7 @@ pub(crate) async fn delete(world: Arc<World>, directory: Arc<Directory>, name: S
     person.leaves_all();
 }
 
-/// Puts people into a group or out of it. The first change creates the group.
+/// Adds people to a group or removes them from it. The first change creates the group.
 pub(crate) async fn members(
     world: Arc<World>,
     directory: Arc<Directory>,
@@ -262,7 +263,7 @@ pub(crate) async fn members(
     }
 }
 
-/// Whether Flexgate refuses a change because Flex would have no administrator any more.
+/// Whether Flexgate refused a change because it would leave Flex without an administrator.
 fn is_last_admin(body: &Value) -> bool {
     body["detail"].as_str().is_some_and(|detail| detail.contains("administrator"))
 }

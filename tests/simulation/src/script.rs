@@ -1,18 +1,18 @@
-//! What happens in a run, as a list that follows from the seed. A part of the list can be replayed.
+//! The script of a run: a list of actions that depends only on the seed. A run can also perform a part of the list.
 
 use crate::chance::Chance;
 use crate::hooks::{Hr, Okta};
 use crate::model::Says;
 
-/// Who belongs to which systems. The username of the last one ends in digits because the simulator made it.
+/// The people of each system. The simulator created the last one in this list, so its name ends in digits.
 pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
-/// The administrators. Nobody but SCIM changes them, so only a fault of Flexgate can leave Flex without one.
+/// The administrators. Only SCIM changes them, so if Flex has no administrator, it is Flexgate's fault.
 pub(crate) const BOSSES: [&str; 2] = ["max", "mia"];
 pub(crate) const BOSSES_GROUP: &str = "Bosses";
 pub(crate) const API: [&str; 2] = ["cy", "ida"];
 pub(crate) const OKTA: [&str; 2] = ["dan", "eve"];
 pub(crate) const HR: [&str; 3] = ["fay", "gus", "hal"];
-/// People about whom no source but their own token says anything.
+/// People who are described only by their own tokens.
 pub(crate) const TOKEN: [&str; 1] = ["jon"];
 pub(crate) const GROUPS: [&str; 2] = ["Leads", "Chiefs"];
 const OKTA_GROUPS: [&str; 2] = ["group-a", "group-b"];
@@ -63,7 +63,7 @@ pub(crate) enum Action {
         name: &'static str,
         tabs: usize,
     },
-    /// Somebody who is signed in keeps the page open for some hours.
+    /// A signed-in person keeps the page open for some hours.
     KeepsPageOpen {
         name: &'static str,
         tabs: usize,
@@ -95,7 +95,7 @@ pub(crate) enum Action {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
-    /// How long nothing new happens before this step, in milliseconds.
+    /// The time between the previous step and this one, in milliseconds.
     pub(crate) pause: u64,
     pub(crate) action: Action,
 }
@@ -103,10 +103,10 @@ pub(crate) struct Step {
 /// Draws the script of a run.
 pub(crate) fn draw(chance: &Chance) -> Vec<Step> {
     let length = 10 + chance.below(40);
-    // Each run prefers some kinds of actions, so that rare combinations meet.
+    // Each run prefers some kinds of actions, so that rare kinds occur together in some runs.
     let weights: Vec<usize> = KINDS.iter().map(|_| chance.below(8).saturating_sub(3)).collect();
     let total: usize = weights.iter().sum::<usize>().max(1);
-    // Each run is about a few people, so that their changes meet.
+    // Each run uses only a few people, so that several changes concern the same person.
     let cast = Cast::drawn(chance);
     let mut steps = cast.opening(chance);
     for number in 0..length {
@@ -148,7 +148,7 @@ impl Cast {
         Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API), bosses }
     }
 
-    /// Most runs begin with people who are there already.
+    /// Returns steps that create people, for the beginning of a run. In most runs, this includes most of the people.
     fn opening(&self, chance: &Chance) -> Vec<Step> {
         let scim = self.scim.iter().map(|&name| Action::ScimCreates { name, supervisor: false });
         let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });

@@ -7,7 +7,7 @@ use flexgate::base::outbound::Answer;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-/// A process that takes longer gives up its refresh.
+/// The maximum duration of a refresh. After this time, a process gives the refresh up.
 const REFRESH_AT_MOST: Duration = Duration::seconds(7);
 
 /// What the requests to Twilio have shown.
@@ -16,13 +16,13 @@ pub(crate) struct Spy(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// How often Twilio has performed the exchange of each code.
+    /// How often Twilio has exchanged each code.
     codes: BTreeMap<String, u32>,
     /// When the latest request with each refresh token began.
     refreshing: BTreeMap<String, OffsetDateTime>,
-    /// How often Twilio has performed a refresh with each refresh token.
+    /// How often Twilio has refreshed a session with each refresh token.
     pub(crate) refreshes: BTreeMap<String, u32>,
-    /// Everything that Flexgate must store only in sealed form.
+    /// All values that Flexgate may store only in encrypted form.
     pub(crate) secrets: BTreeSet<String>,
     pub(crate) complaints: Vec<String>,
 }
@@ -32,7 +32,7 @@ impl Spy {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a process begins a request. Only one process at a time may refresh a session.
+    /// Records that a process sends a request. Complains if another process is refreshing the same session.
     pub(crate) fn begins(&self, request: &reqwest::Request, now: OffsetDateTime) {
         let sent = body(request);
         let Some(token) = sent["refresh_token"].as_str() else { return };
@@ -43,7 +43,7 @@ impl Spy {
         }
     }
 
-    /// Records that the request has ended, so another process may refresh the session.
+    /// Records that the request has ended. Another process may then refresh the session.
     pub(crate) fn ends(&self, request: &reqwest::Request) {
         if let Some(token) = body(request)["refresh_token"].as_str() {
             self.seen().refreshing.remove(token);

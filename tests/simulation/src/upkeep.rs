@@ -1,4 +1,5 @@
-//! What runs by itself: the queue's consumer and the sweeps. Also the administrator at Twilio's Console.
+//! The background work of a deployment: the queue's consumer and the sweeps. Also changes that an administrator makes
+//! in Twilio's Console.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use time::Duration as Span;
 use crate::process::Worker;
 use crate::world::World;
 
-/// How long a message that was taken stays hidden from other consumers, like the queue's visibility timeout.
+/// How long a message in progress stays hidden from other consumers, like SQS's visibility timeout.
 const HIDDEN: Span = Span::seconds(30);
 
-/// Applies messages, as SQS and its consumers do, until `until` says that it is over. Messages about one subject come
-/// one after another. A consumer that dies leaves its message to the next one.
+/// Applies messages, as SQS and its consumers do, until `until` returns true. Applies messages about one subject one
+/// after another. If a consumer dies, the next one gets its message.
 pub(crate) async fn consume(world: Arc<World>, until: impl Fn() -> bool) {
     let mut worker = Arc::new(world.worker());
     while !until() {
@@ -60,7 +61,7 @@ async fn handle(world: Arc<World>, worker: Arc<Worker>, message: Taken) {
         Handled::Dead(reason) => (Settled::Dead(reason.clone()), format!("a dead letter: {reason}")),
     };
     world.tell(format!("message {} is {how}", message.seq));
-    // The queue may deliver a message again although it was finished.
+    // Sometimes the queue delivers a finished message again, so do not remove it.
     if settled == Settled::Applied && world.weather.now().dies > 0 && world.chance.thousandths(30) {
         return;
     }
@@ -88,7 +89,7 @@ pub(crate) async fn sweep(world: Arc<World>) {
     world.tell(format!("the sweep {swept}"));
 }
 
-/// Somebody gives a user the supervisor's role in the Console.
+/// Gives a user the supervisor's role without Flexgate, as an administrator does in the Console.
 pub(crate) async fn promote_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == false) else { return };
     world.tell(format!("the Console makes {name} a supervisor"));
@@ -115,7 +116,7 @@ pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
 }
 
-/// Twilio, or another product of it, activates a user whom Flexgate has deactivated.
+/// Activates a user whom Flexgate has deactivated, as Twilio or another of its products may do.
 pub(crate) async fn activate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == true) else { return };
     world.tell(format!("the Console activates {name}"));
@@ -129,7 +130,7 @@ pub(crate) async fn activate_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Provision"), &wanted).await;
 }
 
-/// A user with a role that only other products of Twilio can give.
+/// Creates a user with a role that only other Twilio products can give.
 pub(crate) async fn seed_wfo(world: &World, prefix: &str) -> String {
     let wanted = json!({ "count": 1, "prefix": prefix, "roles": ["agent", "wfo.full_access"] });
     world.ask(Method::POST, "/__sim/users", &wanted).await;

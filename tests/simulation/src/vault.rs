@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::chance::Chance;
 use crate::weather::Weather;
 
-/// A source of secrets. Clones are the same source.
+/// A source of secrets. Clones share the same secrets.
 #[derive(Clone)]
 pub(crate) struct Vault {
     documents: Arc<Mutex<BTreeMap<String, (u32, String)>>>,

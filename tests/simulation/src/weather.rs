@@ -1,4 +1,4 @@
-//! How often something goes wrong at a boundary.
+//! The "weather" of a run: the probabilities of faults at a boundary.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,19 +9,19 @@ use crate::chance::Chance;
 pub struct Odds {
     /// The store fails before it does anything.
     pub store_fails: u32,
-    /// The store commits, and its answer is lost.
+    /// The store commits, but its answer is lost.
     pub store_loses: u32,
     /// The store or Twilio takes long.
     pub slow: u32,
     /// Twilio or the identity provider cannot be reached.
     pub unreachable: u32,
-    /// Twilio answers 429 or 503, or something that is not its answer.
+    /// Twilio answers 429 or 503, or a proxy answers instead of Twilio.
     pub refused: u32,
-    /// Twilio does what it was asked, and its answer is lost.
+    /// Twilio performs the request, but its answer is lost.
     pub lost: u32,
-    /// Twilio does what it was asked, and only a part of its answer arrives.
+    /// Twilio performs the request, but only a part of its answer arrives.
     pub garbled: u32,
-    /// A request makes its process die somewhere on the way.
+    /// The process dies while it handles a request.
     pub dies: u32,
 }
 
@@ -40,7 +40,8 @@ impl Weather {
 }
 
 impl Odds {
-    /// Odds of a run. A third of all runs has no faults, so that mistakes in the rules are not hidden by them.
+    /// Draws the probabilities of a run. A third of all runs has no faults, because faults could hide mistakes in the
+    /// rules.
     pub(crate) fn drawn(chance: &Chance) -> Self {
         match chance.below(3) {
             0 => Self::default(),

@@ -103,7 +103,7 @@ impl World {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line to the story of this run.
+    /// Adds a line to the run's log of events.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
         let elapsed = self.now() - WorldClock::at_start();
         let seconds = elapsed.whole_milliseconds();
@@ -111,7 +111,7 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
-    /// Records that something happened that must not happen.
+    /// Records that something forbidden has happened.
     pub(crate) fn complain(&self, what: impl AsRef<str>) {
         self.tell(format!("WRONG: {}", what.as_ref()));
         self.spy.seen().complaints.push(what.as_ref().to_owned());
@@ -121,7 +121,8 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Moves the clock forward when no request is under way. A jump during a refresh would end its lease too early.
+    /// Waits until no request is in progress, and moves the clock forward. A jump during a refresh would end its lease
+    /// too early.
     pub(crate) async fn jump_between_requests(&self, seconds: i64) {
         while self.under_way.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -129,8 +130,7 @@ impl World {
         self.clock.jump(seconds);
     }
 
-    /// Sends a request to a process of the function. Returns `None` if no answer comes: the process dies, or takes too
-    /// long.
+    /// Sends a request to a process of the function. Returns `None` if the process dies or takes too long.
     pub(crate) async fn send(&self, function: Function, request: Request<Body>) -> Option<Reply> {
         let slot = (function, self.chance.below(PROCESSES));
         let server = {
@@ -162,7 +162,7 @@ impl World {
         self.parts.work()
     }
 
-    /// Sends a request to Twilio or the identity provider, past Flexgate.
+    /// Sends a request directly to Twilio or the identity provider, without Flexgate.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let token = self.auth_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let basic = STANDARD.encode(format!("{ACCOUNT_SID}:{token}"));
@@ -191,7 +191,7 @@ impl World {
         users["users"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The Flex user with this username. An active one comes before a deactivated one.
+    /// Returns the Flex user with this username. Prefers an active user.
     pub(crate) async fn flex_user(&self, username: &str) -> Option<Value> {
         let mut users = self.flex_users().await;
         users.retain(|user| user["username"] == username);

@@ -1,10 +1,10 @@
-//! Plays the schedules of each scenario. A schedule after which something is wrong prints its story.
+//! Tries the schedules of each scenario. If something is wrong after a schedule, prints what happened.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use flexgate_simulation::interleave::{Budget, Drawn, Found, Scenario, Search, draw, exhaust, replay};
 
-/// The longest scenario has about as many steps.
+/// Approximately the number of steps in the longest scenario.
 const STEPS: usize = 60;
 
 fn check(scenario: Scenario, search: &Search) {
@@ -22,7 +22,7 @@ fn all(scenario: Scenario, switches: u32, faults: u32) {
     assert!(search.is_complete);
 }
 
-/// Plays some schedules with more switches and faults.
+/// Tries some random schedules with more switches and faults.
 fn some(scenario: Scenario) {
     let drawn = Drawn { budget: Budget { switches: 3, faults: 1 }, steps: STEPS };
     check(scenario, &draw(scenario, drawn, 0..50).unwrap());

@@ -4,9 +4,11 @@
 
 use flexgate_simulation::run;
 
-/// Seeds that once found a fault, each with the fault. A change of `script.rs` changes the story of every seed.
+/// Seeds that once revealed a bug, each with a description of the bug. A change of `script.rs` changes what happens for
+/// every seed.
 const KEPT: [u64; 1] = [
-    // A PUT repeated the role of a group that another request was just taking the user out of, and so kept the role.
+    // A PUT sent back a role that the user had from a group. Another request was removing the user from this group at
+    // the same time, and the user kept the role.
     2756,
 ];
 

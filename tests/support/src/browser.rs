@@ -19,7 +19,7 @@ pub struct Browser {
     router: Router,
     /// The browser's cookies for the gateway.
     pub cookies: BTreeMap<String, String>,
-    /// The address from which the browser connects. `None` is an unknown address.
+    /// The address from which the browser connects, or `None` if the gateway does not know the address.
     pub address: Option<IpAddr>,
     /// The header `user-agent` of every request.
     pub agent: Option<&'static str>,

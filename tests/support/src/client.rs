@@ -52,10 +52,11 @@ pub async fn stream_from(source: IpAddr, port: u16) -> std::io::Result<TcpStream
     socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
-/// A router that forwards every request to the gateway, on a connection of its own from `source`.
+/// Returns a router that forwards every request to the gateway. It opens a new connection from `source` for each
+/// request.
 pub fn router_from(source: IpAddr, port: u16) -> Router {
     Router::new().fallback(move |mut request: Request<Body>| async move {
-        // A server expects only the path and the query in the request line.
+        // The URL may be absolute, but the request line may contain only the path and the query.
         let path = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
         *request.uri_mut() = path;
         request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static(GATEWAY_HOST));

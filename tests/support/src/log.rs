@@ -27,7 +27,7 @@ static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
-    /// Makes the type not `Send`, because the captured text belongs to one thread.
+    /// This makes the type not `Send`, because the captured text belongs to one thread.
     _not_send: PhantomData<*const ()>,
 }
 

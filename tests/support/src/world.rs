@@ -22,7 +22,7 @@ use time::Duration;
 /// The gateway's public URL in tests. Nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
-/// The host in [`GATEWAY`]. A browser names it in its requests, and so does a proxy.
+/// The host in [`GATEWAY`], which browsers and proxies send in the header `Host`.
 pub const GATEWAY_HOST: &str = "localhost:9000";
 
 /// A test's environment: a simulator, a folder with secrets and a store, and a clock.
@@ -31,7 +31,7 @@ pub struct World {
     pub simulator: Simulator,
     /// The gateway's clock. [`World::advance`] moves it together with the simulator's clock.
     pub clock: Arc<ManualClock>,
-    /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
+    /// Whether the simulator uses `clock` too. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
     pub http: HttpClient,
@@ -112,7 +112,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. An element of `keys` is a key's name and the byte from which the key is made.
+    /// Writes the cookie keys. Each element of `keys` is the name of a key, and a byte from which the key is computed.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -222,7 +222,7 @@ impl World {
         self.control("faults", fault).await;
     }
 
-    /// Waits until a request has met the newest fault.
+    /// Waits until the newest fault has affected a request.
     pub async fn fault_met(&self) {
         let began = tokio::time::Instant::now();
         loop {
@@ -296,7 +296,7 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// Returns a token from the company's identity provider. `claims` overrides the claims of a valid token.
+    /// Returns a token from the company's identity provider. `claims` replaces or adds claims of a valid token.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()

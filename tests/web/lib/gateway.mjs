@@ -1,4 +1,4 @@
-// Starts the built binary through @flexgate/web/testing, as an adopter's tests do.
+// Starts the built binary through @flexgate/web/testing, as the tests of the package's users do.
 
 import { existsSync } from "node:fs";
 import path from "node:path";

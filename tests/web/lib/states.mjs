@@ -1,5 +1,5 @@
-// Every state of what people see: the agent desktop, Flexgate's error pages, and the simulated sign-in page. Each function
-// brings a page into one state.
+// Every page and state that people can see: the agent desktop, Flexgate's error pages, and the simulated sign-in page.
+// Each function brings a page into one state.
 
 import { signInAs } from "./browser.mjs";
 import { ACCOUNT } from "./gateway.mjs";
@@ -7,7 +7,7 @@ import { ACCOUNT } from "./gateway.mjs";
 /** The simulator's auth token and workspace. */
 const AUTH_TOKEN = "fa4efa4efa4efa4efa4efa4efa4efa4e";
 const WORKSPACE = "WS00000000000000000000000000000001";
-/** A very long name. It must not make the page wider. */
+/** A very long name, which must not make the page wider. */
 const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
 const SKILLS = ["billing", "returns", "français", "escalations-level-2"];
 const MINUTE = 60_000;
@@ -174,7 +174,7 @@ const ERROR_PAGES = {
     await shows(page, "You cannot sign in at this address");
   },
   async "page-twilio-down"({ page, gateway }) {
-    // Every step to Twilio fails, so also the exchange of the code.
+    // All token requests to Twilio fail, including the exchange of the code.
     await page.goto(`${gateway.url}/sso/default/login`);
     await gateway.control("/__sim/faults", { service: "*", kind: "status", status: 503, path_contains: "Token", times: 0 });
     try {
@@ -186,5 +186,6 @@ const ERROR_PAGES = {
   },
 };
 
-// The desktop's states add a person, whom the sign-in page would show.
+// The sign-in page comes first, because the desktop's states add a person, and the sign-in page would show this person
+// too.
 export const STATES = { ...SIGN_IN, ...DESKTOP, ...ERROR_PAGES };

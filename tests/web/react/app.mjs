@@ -1,13 +1,14 @@
-// A page that shows everything of @flexgate/web/react, for react.test.mjs. It has no JSX, so that it needs no compiler.
+// A page that shows everything of @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
+// compiler.
 
 import { FlexgateProvider, useFlexClient, useFlexgate } from "@flexgate/web/react";
 import { Component, createElement as h, StrictMode, Suspense, version } from "react";
 import { createRoot } from "react-dom/client";
 
-/** What the test looks at. */
+/** The state that the test reads. */
 const seen = (window.seen = { version, created: [], destroyed: [], tokens: [], strict: 0, failNext: false });
 
-/** A client of which only its life matters here. holders.test.mjs uses the SDK's. */
+/** A mocked SDK client, of which the test sees only the creation and the end. holders.test.mjs uses the real one. */
 async function createClient(token) {
   await new Promise((resolve) => setTimeout(resolve, 50));
   if (seen.failNext) {

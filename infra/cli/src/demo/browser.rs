@@ -42,7 +42,7 @@ impl<'a> Browser<'a> {
         Ok(at)
     }
 
-    /// Sends a `POST` with the headers of the gateway's own page.
+    /// Sends a `POST` with the headers that the gateway's own page sends.
     pub(super) async fn call(&mut self, path: &str) -> Result<Answer, Box<dyn Error>> {
         let mut request = Request::new(Method::POST, format!("{}{path}", self.stage.gateway).parse()?);
         request.headers_mut().insert(ORIGIN, HeaderValue::from_str(&self.stage.gateway)?);

@@ -1,4 +1,4 @@
-//! The flows of the demo, in the order in which a newcomer meets them.
+//! The flows of the demo, in the order in which a newcomer would use them.
 
 use std::error::Error;
 use std::time::Duration;

@@ -12,7 +12,7 @@ pub(super) struct Stage {
     pub(super) issuer: String,
 }
 
-/// Prints a line with the step's name, success or failure, and result.
+/// Prints a line with the step's name, whether the step succeeded, and its result.
 pub(super) fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
     let (mark, text) = match outcome {
         Ok(text) => (paint("ok  ", Paint::Green), text.clone()),

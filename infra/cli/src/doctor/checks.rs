@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The doctor warns if this machine's clock differs from Twilio's by more than this, in seconds.
 const DRIFT: i64 = 5;
 
-/// What to do about an error of a request to Twilio.
+/// Returns advice about a request to Twilio that failed with this error.
 fn advice(common: &Common, error: &TwilioError) -> String {
     match error {
         TwilioError::Intercepted(_) => {
@@ -236,7 +236,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // A restricted API key may read the configuration but not the users.
+    // List a user, because a restricted API key may be able to read the configuration but not the users.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),

@@ -44,10 +44,10 @@ pub struct Doctor {
     /// Check the parameters of a deployment (docs/deploy.md), and print them as sam deploy needs them
     #[arg(long, value_name = "FILE")]
     template_parameters: Option<PathBuf>,
-    /// Print only the parameters, in this form. What is wrong goes to standard error
+    /// Print only the parameters, in this format. Mistakes go to standard error
     #[arg(long, requires = "template_parameters", conflicts_with = "json")]
     format: Option<Format>,
-    /// Ask AWS, with your own credentials, for what only AWS knows: the account's limits, and how the table is protected.
+    /// Check with your AWS credentials what only AWS can tell: the account's limits, and the table's protection.
     /// Changes nothing
     #[arg(long)]
     aws: bool,

@@ -104,7 +104,7 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// Whether the message takes access away. A job lacks this information, and counts as taking access away.
+/// Whether the message takes access away. A job does not say what it will change, so it is treated as if it did.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence { event, .. }) => {

@@ -25,8 +25,8 @@ const FILES: [(&str, &str, &str); 7] = [
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 
-/// The folder of the Flex SDK, relative to the repository. Users install the SDK with `npm ci`, because Twilio's terms
-/// apply to it.
+/// The folder of the Flex SDK, relative to the repository. The binary does not contain the SDK, because users must
+/// accept Twilio's terms. They install it with `npm ci`.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
 pub fn router() -> Router {

@@ -58,11 +58,12 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // No described route returns these codes. They mean: unknown route, wrong method, unsupported SCIM path, and
-            // a request that did not come through the CDN.
+            // The document contains no route that answers with these codes: an unknown route, a wrong method, an
+            // unsupported SCIM path, and a request that did not come through the CDN.
             let of_no_route =
                 ["route_unknown", "method_not_allowed", "scim_unsupported", "cdn_required"].contains(&kind.code);
-            // The schema of SCIM errors has no codes, so the routes' descriptions contain them as text.
+            // SCIM errors have no member for the code, so the descriptions of the SCIM routes contain the codes as
+            // text.
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);
         }

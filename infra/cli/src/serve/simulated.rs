@@ -1,4 +1,4 @@
-//! A complete set-up with the simulator. This module generates the settings and the secrets.
+//! A complete set-up with the simulator instead of Twilio. This module generates its settings and secrets.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};

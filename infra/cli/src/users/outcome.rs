@@ -12,8 +12,8 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// Returns a message about fields that stay unchanged ([`Report::blocked`]), because changing them would remove a role
-/// that Flexgate cannot give back. `None` without such fields.
+/// Returns a message about the fields that Flexgate left unchanged ([`Report::blocked`]), because changing them would
+/// remove a role that Flexgate cannot give back. `None` if there are no such fields.
 pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     (!fields.is_empty()).then(|| {
         format!(

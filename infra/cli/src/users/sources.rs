@@ -28,8 +28,8 @@ pub struct Sources {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Withdraw everything that a retired source has said. Roles that only this source gave are removed. Nobody becomes
-    /// active: if the source says that a person is inactive, the operator says so from then on
+    /// Withdraw everything that a retired source has said. Roles that only this source gave are removed. People whom
+    /// the source calls inactive stay inactive, by a statement of the operator
     Withdraw {
         /// The source, as `flexgate users sources` lists it
         source: Source,

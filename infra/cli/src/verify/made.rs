@@ -1,4 +1,4 @@
-//! The users that `flexgate verify` has made. It changes no others, and deactivates these before it ends.
+//! The users that `flexgate verify` has created. It changes no other users, and deactivates its own before it ends.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::wire::{Seen, Silence, Wire};
 use crate::audit::Trail;
 
-/// How often the clean-up tries to deactivate a user. The pauses between the tries last 16 s together.
+/// How often the clean-up tries to deactivate a user. The pauses between the tries last 16 s in total.
 const TRIES: u32 = 7;
-/// How many searches must find nobody active after an answer was lost, before the user counts as never made.
+/// If the answer to a provisioning was lost, the number of searches without an active user after which the clean-up
+/// assumes that Twilio created no user.
 const SEARCHES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -26,7 +27,7 @@ struct User {
     username: String,
     /// The SIDs that Twilio has given to this username and that may be active.
     sids: Vec<String>,
-    /// Whether Twilio may have made a user whose SID is unknown, because its answer was lost.
+    /// Whether Twilio may have created a user whose SID is unknown, because Twilio's answer was lost.
     is_uncertain: bool,
 }
 
@@ -40,8 +41,8 @@ impl Made {
         self.users().iter().map(|user| user.username.clone()).collect()
     }
 
-    /// Makes or updates one of verify's users. Notes the username before the request, so that the clean-up finds the user even if the answer
-    /// is lost.
+    /// Creates or updates one of verify's users. Records the username before the request, so that the clean-up finds
+    /// the user even if the answer is lost.
     pub async fn make(&self, wire: &Wire, username: &str, full_name: &str) -> Result<Seen, Silence> {
         self.change(username, |user| user.is_uncertain = true);
         let body = json!({
@@ -51,7 +52,8 @@ impl Made {
         let answer = wire.post(wire.users("v4", &["Provision"]), &body).await;
         match &answer {
             Ok(seen) if seen.is_success() => {
-                // An answer about another user leaves the SID unknown. Then the clean-up searches for the username.
+                // If the answer is about another user, the SID stays unknown, and the clean-up searches for the
+                // username.
                 if let Some(sid) = seen.sid_of(username) {
                     self.note("provision", sid);
                     self.change(username, |user| {
@@ -104,10 +106,10 @@ impl Made {
         false
     }
 
-    /// Deactivates the user under each SID. Returns whether one of them was active.
+    /// Deactivates the user with each of its SIDs. Returns whether one of them was active.
     async fn try_to_end(&self, wire: &Wire, user: &User) -> Result<bool, Silence> {
         let mut sids = user.sids.clone();
-        // A search may find another SID, if the answer to a provisioning was lost.
+        // If the answer to a provisioning was lost, a search may find a further SID.
         let search = wire.find(&user.username).await;
         let search = search.and_then(|seen| seen.found().map(<[Value]>::to_vec).ok_or(Silence::Garbage(seen.status)));
         let found = search.as_deref().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `flexgate verify`: runs the documented contract against the configured account, and finds out what the documentation
-//! leaves open.
+//! `flexgate verify`: checks that the configured account behaves as Twilio documents, and finds out what the
+//! documentation leaves open.
 
 mod made;
 mod report;
@@ -33,7 +33,7 @@ use wire::Wire;
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Verify {
-    /// Do not ask before making a user in an account at Twilio
+    /// Do not ask before creating a user in a real Twilio account
     #[arg(long)]
     yes: bool,
     /// Print one JSON document instead of lines
@@ -166,8 +166,8 @@ fn profile() -> Result<Option<String>, Box<dyn Error>> {
     Ok(profiles.and_then(|profiles| profiles.iter().next().map(|profile| profile.sid.to_string())))
 }
 
-/// The file of switches. It gets its name only after the run, but a folder that cannot be written is an error before the
-/// run.
+/// The file of switches. It is written under a temporary name and renamed after the run. If the folder is not writable,
+/// the command fails before the run.
 struct Record<'a> {
     file: NamedTempFile,
     path: &'a Path,

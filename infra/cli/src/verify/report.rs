@@ -1,4 +1,4 @@
-//! What `flexgate verify` has observed, for people, for machines and for the simulator.
+//! What `flexgate verify` has observed: as text for people, as JSON, and as switches for the simulator.
 
 use std::fmt::Display;
 
@@ -12,24 +12,24 @@ use crate::terminal::{Paint, harmless, paint, say};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// As documented or, for an open question, the most likely answer.
+    /// The documented behaviour or, for an open question, the most likely answer.
     Expected,
     /// Another answer that the simulator can give.
     Known,
-    /// An answer that nobody has foreseen, or one that contradicts the documentation.
+    /// An answer that the simulator cannot give, or one that contradicts the documentation.
     Unknown,
     /// There is no answer.
     NotAsked,
 }
 
-/// What was observed, and which position of a switch that is.
+/// What was observed. `value` is the switch's value that makes the simulator behave in the same way, or null.
 pub struct Observed {
     value: Value,
     text: String,
 }
 
 impl Observed {
-    /// An observation that is a position if `value` is one.
+    /// An observation. It is a known answer if the switch has the position `value`.
     pub fn new(value: impl Into<Value>, text: impl Display) -> Self {
         Self { value: value.into(), text: text.to_string() }
     }
@@ -70,8 +70,8 @@ impl Report {
         Self { aloud, contract: Vec::new(), questions: Vec::new() }
     }
 
-    /// Adds a step of the contract. `observed` is `Ok(true, …)` if Twilio keeps the contract, and an error if there was no
-    /// answer.
+    /// Adds a step of the contract. `observed` is `Ok(true, …)` if Twilio behaves as documented, and an error if Twilio
+    /// did not answer.
     pub fn step(
         &mut self,
         asks: &'static str,
@@ -94,7 +94,7 @@ impl Report {
         self.questions.last().filter(|_| self.aloud).map_or(Ok(()), Line::print)
     }
 
-    /// Adds every question that has no answer yet, with the reason.
+    /// Adds every question that has no answer yet. `reason` says why it was not asked.
     pub fn close(&mut self, reason: &str) -> std::io::Result<()> {
         for question in QUESTIONS.iter().filter(|question| question.by_hand.is_none()) {
             if !self.questions.iter().any(|line| line.switch == Some(question.switch)) {
@@ -104,7 +104,7 @@ impl Report {
         Ok(())
     }
 
-    /// Whether every step is as documented and every answer is known.
+    /// Whether Twilio behaves as documented in every step, and the simulator can give every answer.
     pub fn is_good(&self) -> bool {
         let mut lines = self.contract.iter().chain(&self.questions);
         lines.all(|line| matches!(line.verdict, Verdict::Expected | Verdict::Known))

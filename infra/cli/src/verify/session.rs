@@ -1,4 +1,4 @@
-//! What all steps share: the run, its report, and how an answer is judged.
+//! What all steps use: the run and its report, and functions that judge answers.
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ pub struct Session {
     pub report: Mutex<Report>,
     /// The username of the user that the script makes.
     pub username: String,
-    /// The SSO profile for the questions about exchanges.
+    /// The SSO profile that the questions about exchanging codes use.
     pub profile: Option<String>,
 }
 
@@ -53,7 +53,7 @@ fn halted(error: impl Display) -> Halt {
     Halt(format!("the report cannot be written ({error})"))
 }
 
-/// Separates what ends the script from what ends one step.
+/// Returns `Err` if the failure must end the whole script, and `Ok(Err(…))` if it only ends the current step.
 pub fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
     match asked {
         Err(silence @ (Silence::Stopped | Silence::Credential(_))) => Err(Halt(silence.to_string())),
@@ -61,7 +61,7 @@ pub fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
     }
 }
 
-/// The status of a success is the position.
+/// Returns the HTTP status of a success as the observed value, and any other answer as an unknown one.
 pub fn status(heard: &Heard) -> Result<Observed, String> {
     match heard {
         Ok(seen) if seen.is_success() => Ok(Observed::new(seen.status, seen)),

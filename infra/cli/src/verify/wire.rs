@@ -43,7 +43,7 @@ pub struct Wire {
     stopped: Arc<AtomicBool>,
 }
 
-/// An answer that Twilio itself gave: a 2xx status with JSON or nothing, or an error with a code.
+/// An answer that Twilio itself gave: a 2xx status with JSON or an empty body, or an error with a code.
 #[derive(Debug)]
 pub struct Seen {
     pub status: u16,
@@ -64,7 +64,7 @@ pub enum Silence {
     Credential(Option<u64>),
     Busy,
     Failing(u16),
-    /// The answer is not JSON, or an error without Twilio's code.
+    /// The answer is not JSON, or it is an error without a Twilio error code.
     Garbage(u16),
 }
 
@@ -87,7 +87,7 @@ impl Wire {
         })
     }
 
-    /// Lets the request in progress finish, and refuses all further requests of this value and its clones.
+    /// Lets the request in progress finish, and refuses all further requests through this value and its clones.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -97,7 +97,7 @@ impl Wire {
         Self { stopped: Arc::default(), ..self.clone() }
     }
 
-    /// Whether the simulator answers instead of Twilio. The request contains no credential.
+    /// Whether the simulator answers instead of Twilio. The request for this check contains no credential.
     pub async fn is_simulator(&self) -> bool {
         let Some(url) = self.endpoints.stand_in().and_then(|url| url.join("/__sim").ok()) else { return false };
         let answer = self.ask(&Method::GET, &url, None, None).await;
@@ -191,7 +191,7 @@ impl Wire {
         let body = if answer.body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&answer.body) };
         let body = body.map_err(|_| Silence::Garbage(status))?;
         let code = body.get("code").and_then(Value::as_u64).filter(|code| *code > 0);
-        // The codes from 20101 concern a token in the request, not the credential.
+        // The codes 20101 to 20106 are about a token in the request, not about the account's credential.
         if as_account && status == 401 && !code.is_some_and(|code| (20_101..=20_106).contains(&code)) {
             return Err(Silence::Credential(code));
         }
@@ -215,7 +215,7 @@ impl Seen {
         self.body.pointer(pointer).and_then(Value::as_str)
     }
 
-    /// Returns the SID of the provisioned user, if the answer is about this username.
+    /// Returns the SID of the provisioned user if the answer is about this username.
     pub fn sid_of(&self, username: &str) -> Option<&str> {
         self.text("/flex_user_sid").filter(|_| self.is_success() && self.text("/username") == Some(username))
     }

@@ -1,4 +1,4 @@
-//! Opens a database from before the people ledger. Its data must become statements in the ledger.
+//! Opens a database of a version that had no people ledger. Its data must become statements in the ledger.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
@@ -47,7 +47,7 @@ async fn upgraded() -> Scim {
         }
         sql = sql.replace(sid, made.flex_user_sid.as_str());
     }
-    // The platform has created a new database. Delete it, to make room for the old one.
+    // The platform has created an empty database. Delete it, so that the old one can take its place.
     drop(flex);
     for suffix in ["", "-wal", "-shm"] {
         let _may_be_absent = std::fs::remove_file(format!("{}{suffix}", world.store_path().display()));
@@ -93,7 +93,7 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
     let now = ClockRng::system().now().unix_timestamp() * 1000;
-    // SCIM gave Grace her role and deleted Margaret. Another source's events must undo neither.
+    // According to SCIM, Grace has a role and Margaret is deleted. Another source's events must change neither.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;
@@ -108,9 +108,9 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
         json!({ "type": "user.updated", "data": { "id": id, "username": name, "email": format!("{name}@example.com"),
                 "full_name": "New Name", "roles": roles, "updated_at": at } })
     };
-    // This event is older than m3, which deprovisioned Carol. So Flexgate ignores it.
+    // This event is older than event m3, with which the same source deprovisioned Carol. So Flexgate ignores it.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
-    // This event is newer than m1, which gave Barbara her role. So this event changes the role.
+    // This event is newer than event m1, which gave Barbara her role. So it changes the role.
     let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

@@ -1,4 +1,4 @@
-//! Tests that verify touches only its own user, and deactivates it whatever happens.
+//! Tests that verify changes only its own user, and deactivates this user whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -57,7 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // Only the answer to one of the four provisionings is wrong, and Twilio has not processed that request.
+        // Verify provisions four times. In each round, the simulator gives a wrong answer to one of these requests and
+        // does not process it.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -207,7 +208,8 @@ async fn a_user_whose_answer_was_lost_is_found_and_deactivated() {
 async fn a_second_sid_whose_answer_was_lost_is_deactivated_too() {
     let world = World::start().await;
     world.switch(&json!({ "provision_reactivates": "new_sid" })).await;
-    // The third request provisions the deprovisioned user again.
+    // Lose the answer to the third provisioning, which provisions the deprovisioned user again. The first fault changes
+    // nothing. It only keeps the second fault away from the first two provisionings.
     let second =
         json!({ "service": "flex-api", "path_contains": "/Provision", "kind": "delay", "delay_ms": 0, "times": 2 });
     world.fault(&second).await;

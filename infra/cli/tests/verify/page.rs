@@ -1,4 +1,4 @@
-//! Tests that docs/verify.md shows all questions. With UPDATE=1, writes them.
+//! Tests that docs/verify.md lists all questions. With UPDATE=1, updates the page.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ fn by_hand() -> String {
     text
 }
 
-/// Replaces the lines between `begin` and the next end.
+/// Replaces the lines between the marker `begin` and the next end marker.
 fn replaced(page: &str, begin: &str, lines: &str) -> String {
     let (before, rest) = page.split_once(begin).unwrap();
     let (_, after) = rest.split_once(END).unwrap();

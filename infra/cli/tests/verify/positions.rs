@@ -1,4 +1,5 @@
-//! Tests that verify finds every position of every switch, and that the simulator loads what verify records.
+//! Tests that verify recognises every known answer to every question, and that the simulator can load the recorded
+//! answers.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -36,7 +37,7 @@ async fn every_position_of_every_switch_is_named_and_recorded() {
             assert!(said.contains(&format!("{} ({switch})", question.asks)), "{switch}: {said}{}", err(&output));
             assert!(said.contains(&format!(": {switch} = {value}. ")), "{switch} = {value}: {said}{}", err(&output));
             assert_eq!(recorded(&world)[switch], value, "{said}");
-            // A sparse answer contains no version, so one question stays open.
+            // A sparse answer contains no version. So one question gets no answer, and the command fails.
             let is_open = switch == "sparse_responses" && value == true;
             assert_eq!(output.status.code(), Some(i32::from(is_open)), "{switch} = {value}: {said}{}", err(&output));
             runs += 1;
@@ -49,7 +50,8 @@ async fn every_position_of_every_switch_is_named_and_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_simulator_with_the_recorded_switches_answers_as_the_recorded_one() {
     let world = World::start().await;
-    // Every switch is in another position than by default, except one that hides the answer to another question.
+    // Set every switch to a value other than its default, except `sparse_responses`, which would hide the answer to
+    // another question.
     let other = |question: &Question| (question.switch.to_owned(), question.positions.last().unwrap().value());
     let mut switches: Map<_, _> = asked().map(other).collect();
     switches.remove("sparse_responses");

@@ -1,4 +1,4 @@
-//! Tests that verify says clearly why Twilio did not answer, and what it refuses to do.
+//! Tests how verify explains why Twilio did not answer, and what verify refuses to do.
 
 use std::process::Stdio;
 

@@ -15,7 +15,7 @@ pub(super) struct Client {
 }
 
 static CLIENTS: [Client; 4] = [
-    // This secret is never sent, because the simulated Twilio redeems its codes inside the process.
+    // Nobody sends this secret, because the simulated Twilio redeems its codes inside the process.
     Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
     Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
     Client {

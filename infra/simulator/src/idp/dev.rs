@@ -56,7 +56,8 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The HMAC secret and the token's `kid`. To attack a careless verifier, both may come from one public key.
+    /// The HMAC secret and the token's `kid`. For the attack `public-pem-as-hmac`, the secret is the published RSA key
+    /// as PEM text, and the `kid` is the `kid` of that key.
     Hmac(Vec<u8>, Option<String>),
 }
 

@@ -19,7 +19,7 @@ use crate::simulator::StartError;
 use crate::{random, web};
 
 const FILE: &str = "idp-keys.json";
-/// How many keys in-process simulators can rotate to without generating one.
+/// How many keys in-process simulators keep in reserve, so that a rotation need not generate one.
 const SPARE: usize = 2;
 
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct KeyRing {
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
-    /// Keys that a rotation takes before it generates one.
+    /// Keys for the next rotations. A rotation generates a key only if none is left.
     spare: Vec<Arc<SigningKey>>,
     /// A key that the provider never publishes.
     unknown: Arc<OnceLock<Option<Arc<SigningKey>>>>,
@@ -82,8 +82,8 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than a
-    /// simulated week.
+    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than
+    /// simulating a week.
     pub(crate) fn shared() -> Result<Self, StartError> {
         static SHARED: OnceLock<Option<KeyRing>> = OnceLock::new();
         let made = || {
@@ -261,7 +261,7 @@ impl SigningKey {
         jwk
     }
 
-    /// The public key as PEM text (SPKI), which anybody can compute from the published key.
+    /// The public key as PEM text (SPKI). Anybody can compute it from the JWKS.
     pub(super) fn public_pem(&self) -> Option<String> {
         rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }

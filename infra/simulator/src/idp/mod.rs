@@ -40,7 +40,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     let segments = call.segments();
     match (call.method.as_str(), segments.get(1..).unwrap_or_default()) {
         ("GET", [".well-known", "openid-configuration" | "oauth-authorization-server"]) => discovery(world),
-        // The well-known part comes before the path of the issuer (Shared Signals Framework 1.0 §7.2).
+        // The path of the issuer follows `.well-known/ssf-configuration` (Shared Signals Framework 1.0 §7.2).
         ("GET", ["ssf-configuration", "idp"]) => ssf_configuration(world),
         ("GET", ["jwks"]) => jwks(world),
         ("GET", ["authorize"]) => authorize::begin(world, call),
@@ -78,7 +78,7 @@ fn discovery(world: &World) -> Response {
     response
 }
 
-/// The metadata of the provider as a transmitter of security events.
+/// The metadata that describes the provider as a transmitter of security events.
 fn ssf_configuration(world: &World) -> Response {
     let issuer = world.issuer();
     let body = json!({

@@ -1,4 +1,5 @@
-//! Switches for Twilio's undocumented behaviour, one for each question. Clients must work with every answer.
+//! Switches for behaviour that Twilio does not document. Each switch belongs to one open question, and its values are
+//! the known answers. Clients must work with every answer.
 //!
 //! This table is the only list of the questions. `flexgate verify` asks them, and docs/verify.md shows them.
 

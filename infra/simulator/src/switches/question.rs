@@ -9,15 +9,15 @@ pub struct Question {
     pub switch: &'static str,
     /// The question.
     pub asks: &'static str,
-    /// What is documented, or what public code has seen.
+    /// What Twilio documents, or what public code has observed.
     pub documented: &'static str,
     /// The known answers. The first one is the most likely, and the switch's default.
     pub positions: &'static [Position],
-    /// How a person can find the answer. `None` if `flexgate verify` finds it.
+    /// How somebody can find out the answer by hand. `None` if `flexgate verify` can find it out.
     pub by_hand: Option<&'static str>,
 }
 
-/// A known answer: a position of a switch.
+/// A known answer to the question, which is a position (a value) of its switch.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// What the position means.
@@ -26,7 +26,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position's value in JSON: a status, a word, true or false.
+    /// The position's value in JSON: an HTTP status, a string, true or false.
     #[must_use]
     pub fn value(&self) -> Value {
         (self.json)()
@@ -41,7 +41,7 @@ impl Question {
     }
 }
 
-/// A position as a number. A position that is no number counts as 0.
+/// A position that has a number, such as an HTTP status. Any other position has the number 0.
 pub(crate) trait Numeric: Copy {
     fn json(self) -> Value;
 

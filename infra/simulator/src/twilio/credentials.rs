@@ -26,7 +26,7 @@ pub(crate) struct Key {
     pub(crate) foreign: bool,
 }
 
-/// A test's request for a new API key.
+/// The body with which a test requests a new API key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {

@@ -40,7 +40,7 @@ impl Expression {
         }
     }
 
-    /// Whether a worker with these attributes is selected. An attribute that is missing is null.
+    /// Whether the expression selects a worker with these attributes. A missing attribute has the value null.
     pub(super) fn holds(&self, attributes: &Value) -> bool {
         match self {
             Self::Any(parts) => parts.iter().any(|part| part.holds(attributes)),

@@ -1,5 +1,5 @@
-//! The SDK's GraphQL channel. The simulator has no schema: it checks tokens, answers each query with an error as a
-//! GraphQL server does, and accepts subscriptions, which never get an event.
+//! The SDK's GraphQL channel. The simulator has no schema. It checks tokens, answers each query with a GraphQL error,
+//! and accepts subscriptions but never sends them an event.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Checks tokens. The SDK calls Tokens/Info with its own token. Servers call the IAM API with the account's
+//! Checks tokens. The SDK calls `Tokens/Info` with its own token, and servers call the IAM API with the account's
 //! credentials.
 
 use serde_json::{Value, json};

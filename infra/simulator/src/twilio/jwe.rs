@@ -18,7 +18,8 @@ use crate::{clock, random, web};
 
 const KEY_FILE: &str = "token-key";
 const HEADER: &str = r#"{"zip":"DEF","kid":"SAS_S3-KMS_v1","cty":"twilio-fpa;v=1","enc":"A256GCM","alg":"dir"}"#;
-/// Random filler for a token of about 1.8 KB, the size of Twilio's tokens. Randomness does not compress.
+/// The size of the filler that makes a token about 1.8 KB long, like Twilio's tokens. The filler is random, so that it
+/// cannot be compressed.
 const FILLER_BYTES: usize = 950;
 const TAG_LEN: usize = 16;
 const PLAIN_LIMIT: u64 = 64 * 1024;

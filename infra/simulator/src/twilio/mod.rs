@@ -75,7 +75,7 @@ fn route(world: &World, call: &Call) -> Outcome {
             ours(account, ACCOUNT_SID)?;
             info::validate(world, call)
         }
-        // Answer every token in this way, as Twilio does. The SDK works even if this call fails.
+        // Answer regardless of the token, as Twilio does. The SDK works even if this call fails.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }

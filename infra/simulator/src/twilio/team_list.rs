@@ -242,12 +242,12 @@ impl TeamList {
         self.changed.clear();
     }
 
-    /// Returns the team of a row, or `None` for a removed team.
+    /// Returns the team of a row, or `None` if the team was removed.
     pub(crate) fn team_row(&self, key: i64) -> Option<&Team> {
         self.teams.get(&key)
     }
 
-    /// Returns the person of a row, or `None` after the person or the team was removed.
+    /// Returns the person of a row, or `None` if the person or the team was removed.
     pub(crate) fn person_row(&self, key: i64, part: Part, number: i64) -> Option<&str> {
         self.teams.get(&key)?.roster(part).people.get(&number).map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Teams with members and owners. A user is a member of one team: of the default team, unless moved to another one.
+//! Teams with members and owners. Each user is a member of exactly one team, initially the default team.
 
 use axum::http::StatusCode;
 use axum::response::Response;

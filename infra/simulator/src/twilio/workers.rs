@@ -1,4 +1,4 @@
-//! `TaskRouter`'s workers and activities, for servers. A deprovisioned user has no worker.
+//! `TaskRouter`'s API for workers and activities, as servers use it. A deprovisioned user has no worker.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! Tests that the event bridge is sufficient for the real SDK's `getWorker()`.
+//! Tests that the simulated event bridge offers everything that the real SDK's `getWorker()` needs.
 
 use crate::common::{Sim, sim};
 use flexgate_simulator::*;

@@ -185,7 +185,7 @@ async fn tls_serves_twilios_names_by_sni() {
                 .resolve(host, address)
                 .build()
                 .unwrap();
-            // The URL has no port, but the `resolve` override sets one.
+            // The URL names no port. The option `resolve` makes the client connect to the simulator's port.
             let url = format!("https://{host}/v4/Instances/{INSTANCE_SID}/Users?Username=x");
             let answer = send(http.get(url).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await.unwrap();
             assert_eq!(answer.status(), 200);

@@ -1,4 +1,4 @@
-//! Tests what the SDK asks apart from sign-in and workers: the public configuration and the GraphQL channel.
+//! Tests what the SDK requests besides sign-in and workers: the public configuration and the GraphQL channel.
 
 use crate::common::{Sim, sim};
 use flexgate_simulator::*;

@@ -1,4 +1,4 @@
-//! Tests the REST API: documented answers, and other answers that Twilio may give.
+//! Tests the REST API: documented answers, and other answers that Twilio might give.
 
 use crate::common::sim;
 use flexgate_simulator::*;

@@ -1,6 +1,6 @@
 // The mint in Node.js, for a comparison with Flexgate. It verifies the caller's JWT, reads the Twilio credential, finds
-// the Flex user, and mints and checks a token. It has the same caches as Flexgate, but counts no mints and has no
-// store.
+// the Flex user, and mints and checks a token. It has the same caches as Flexgate, but it does not count mints and has
+// no store.
 //
 // `node mint.mjs` runs as a Lambda function. `node mint.mjs serve` runs as a server on the port in PORT.
 

@@ -1,5 +1,6 @@
 """The mint in Python, for a comparison with Flexgate. It verifies the caller's JWT, reads the Twilio credential, finds
-the Flex user, and mints and checks a token. It has Flexgate's caches, but counts no mints and has no store."""
+the Flex user, and mints and checks a token. It has the same caches as Flexgate, but it does not count
+mints and has no store."""
 
 import datetime
 import http.client

@@ -1,4 +1,5 @@
-//! The floor: a function that does nothing. Its times show the share of Lambda and of the runtime client.
+//! The floor: a function that does nothing. Its times show how much of each measurement Lambda and the runtime client
+//! cause.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

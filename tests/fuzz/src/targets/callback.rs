@@ -1,6 +1,6 @@
-//! The query of the callback, with the cookie of a pending login.
+//! Fuzzes the query of the callback, which is sent with the cookie of a pending login.
 //!
-//! `{STATE}` and `{CODE}` in an input are what Twilio sends for this login.
+//! In an input, `{STATE}` and `{CODE}` stand for the values that Twilio sends for this login.
 
 use std::cell::RefCell;
 
@@ -22,7 +22,7 @@ thread_local! {
     static FIXTURE: RefCell<Option<Fixture>> = const { RefCell::new(None) };
 }
 
-/// A callback signs somebody in only with the login's own state and a code, each exactly once.
+/// Checks that a callback signs somebody in only with the login's own state and its code, each exactly once.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     FIXTURE.with_borrow_mut(|slot| {
@@ -52,7 +52,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
             assert_eq!(reply.headers["location"], "/desk");
             assert!(reply.headers.get_all("set-cookie").iter().any(|set| set.to_str().unwrap().contains("-session=")));
         }
-        // The login, or the code at Twilio, may be used up.
+        // The login or the code may be used up now. If so, the next input gets a new login.
         if exchanged || reply.headers.contains_key("set-cookie") {
             *slot = None;
         }

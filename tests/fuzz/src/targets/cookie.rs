@@ -1,6 +1,6 @@
-//! The header `Cookie` of a browser with a session and a pending login.
+//! Fuzzes the header `Cookie` of a browser with a session and a pending login.
 //!
-//! `{SESSION}` in an input is the session's cookie (name and value), and `{LOGIN}` the login's.
+//! In an input, `{SESSION}` stands for the session's cookie (name and value), and `{LOGIN}` for the login's.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ use crate::world::{Function, GATEWAY, Reply, TWILIO, World};
 
 const SESSION: &str = "__Host-flexgate-session";
 
-/// A login to which Twilio has just sent the browser back.
+/// A pending login. Twilio has just redirected the browser to the callback.
 pub(crate) struct Login {
     /// The login's cookie: its name and its value.
     pub(crate) cookie: String,
@@ -84,7 +84,7 @@ thread_local! {
     static FIXTURE: RefCell<Option<Fixture>> = const { RefCell::new(None) };
 }
 
-/// A cookie counts only if Flexgate has set exactly this one, and only if it is there once.
+/// Checks that Flexgate accepts a cookie if and only if its value is unchanged and its name occurs once.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     FIXTURE.with_borrow_mut(|slot| {
         let fixture = slot.get_or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! A CSV file for `flexgate users import`, and the file that an export of the same people writes.
+//! Fuzzes the CSV file for `flexgate users import`. Also checks that an export of the same people can be imported.
 
 use flexgate::domain::policy::{JustInTime, Policy};
 use flexgate::domain::{Role, RoleSet, TokenTtl};
@@ -6,7 +6,7 @@ use flexgate::domain::{Role, RoleSet, TokenTtl};
 use crate::Outcome;
 use crate::users::{export, import};
 
-/// What a spreadsheet program takes for the beginning of a formula.
+/// If a cell begins with one of these characters, a spreadsheet program treats the cell as a formula.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 pub(crate) fn run(input: &[u8]) -> Outcome {
@@ -26,7 +26,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
         }
     };
     assert!(people.iter().flat_map(|person| person.roles.iter()).all(|role| *role != Role::Admin), "a forbidden role");
-    // Without roles, a row can only be compared. An export writes no such row.
+    // Leave out rows without roles. An import only compares such rows with Flex, and an export does not write them.
     let people: Vec<_> = people.into_iter().filter(|person| !person.roles.is_empty()).collect();
     if people.is_empty() {
         return Outcome::Accepted;

@@ -1,6 +1,7 @@
-//! An API Gateway event, as Lambda gives it to a function.
+//! Fuzzes the API Gateway event that Lambda gives to a function.
 //!
-//! `{JWT}` in an input is a token of the identity provider with every scope, and `{SCIM}` is the SCIM client's token.
+//! In an input, `{JWT}` stands for a token of the identity provider with every scope, and `{SCIM}` for the SCIM
+//! client's token.
 
 use flexgate::lambda::answer_invocation;
 use flexgate::web::kinds;
@@ -23,7 +24,7 @@ thread_local! {
 /// No request contains this text.
 const NO_JWT: &str = "\0";
 
-/// Every answer is a known one, and no answer needs luck: nobody gets in without a credential.
+/// Checks that every error is a documented one, and that no protected request succeeds without a credential.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     let world = World::new();
@@ -46,20 +47,20 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
         }
         return Outcome::Refused;
     }
-    // Only these requests need no credential: the health check, a preflight, a source's challenge (a delivery is 202),
-    // and the way to the login at Twilio.
+    // These requests succeed without a credential: the health check, a preflight, a webhook source's challenge (which
+    // gets status 200, while a delivery gets 202), and the redirects of a sign-in.
     let is_challenge = asked.path.starts_with("/webhooks/") && status == 200;
     let is_login = asked.path.starts_with("/sso/") && !["/sso/token", "/sso/validate"].contains(&asked.path.as_str());
     let is_open = asked.path == "/health" || asked.method == "OPTIONS" || is_login || is_challenge;
     let credential = if asked.path.starts_with("/scim/") { &world.scim_token } else { &jwt };
-    // The body of a token exchange contains the token.
+    // A token exchange has the token in its body.
     let is_proven = asked.authorization.contains(credential) || (asked.path == "/token" && text.contains(credential));
     assert!(is_open || is_proven, "{text}");
     Outcome::Accepted
 }
 
-/// Whether the event has an address that `lambda_http` can read. It panics for others, such as one with `<` in the query,
-/// and the runtime then answers 500.
+/// Whether `lambda_http` can build a URL from the event. Otherwise, for example with `<` in the query, it panics, and
+/// the runtime answers 500.
 fn has_address(event: &str) -> bool {
     let Ok(event) = serde_json::from_str::<Value>(event) else { return false };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -127,7 +128,8 @@ fn check_headers(response: &Response<Body>) {
     }
 }
 
-/// A refusal is a problem document, a page, or SCIM's error document. Nothing here is ever unavailable.
+/// Checks that a refusal is a problem document, a page or a SCIM error document. Here all upstream services work, so
+/// the only allowed server error is 501.
 fn check_refusal(response: &Response<Body>, body: &Value) {
     let status = response.status();
     assert!(!status.is_server_error() || status.as_u16() == 501, "{status}: {:?}", response.body());

@@ -1,8 +1,9 @@
-//! A bearer token. The target signs the input's header and claims itself, so that odd tokens get past the signature.
+//! Fuzzes bearer tokens. The target signs the input's header and claims itself, so that even strange tokens have a
+//! valid signature.
 //!
-//! The first byte of an input says how the token is made: `s` signs with the issuer's key, `w` with another key, and
-//! `h` with the issuer's public key as the secret of an HMAC. Then follow the header and the claims, each on a line.
-//! After `r`, the input is the whole token.
+//! The first byte of an input chooses how the token is made: `s` signs with the issuer's key, `w` with another key, and
+//! `h` with the issuer's public key as the secret of an HMAC. The header and the claims follow, each on a line. After
+//! `r`, the rest of the input is the whole token.
 
 use std::sync::Arc;
 
@@ -92,8 +93,8 @@ fn token(fixture: &Fixture, how: u8, rest: &[u8]) -> Option<String> {
     Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// An accepted token has the issuer's signature and right claims, and the caller has nothing that the claims do not
-/// say.
+/// Checks that an accepted token has the issuer's signature and valid claims, and that the caller has only the names,
+/// roles and scopes in the claims.
 fn judge(fixture: &Fixture, token: &str, caller: &Caller) {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -118,7 +119,8 @@ fn judge(fixture: &Fixture, token: &str, caller: &Caller) {
     assert!(time("nbf").is_none_or(|at| at < now + LEEWAY + 1.0), "it is not valid yet");
     assert!(time("iat").is_none_or(|at| at < now + LEEWAY + 1.0), "it is from the future");
     assert!(absent(&claims, "cnf") && absent(&claims, "events"), "{claims:?}");
-    // This issuer's ID tokens are not accepted, and only an ID token has a nonce.
+    // A token with a nonce is an ID token unless its `typ` says otherwise, and this issuer's ID tokens are not
+    // accepted.
     assert!(absent(&claims, "nonce") || header("typ").ends_with("at+jwt"), "{claims:?}");
     assert_eq!(claims["sub"], *caller.identity.subject, "another subject");
     assert_eq!(&*caller.identity.issuer, ISSUER);
@@ -153,7 +155,7 @@ fn judge(fixture: &Fixture, token: &str, caller: &Caller) {
     }
 }
 
-/// Reads a segment without any of Flexgate's code.
+/// Decodes a segment of a token without Flexgate's code.
 fn object(segment: &str) -> Map<String, Value> {
     let value: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(segment).unwrap()).unwrap();
     value.as_object().cloned().unwrap()

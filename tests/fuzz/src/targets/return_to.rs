@@ -1,4 +1,4 @@
-//! `return_to`: the address to which a browser goes after sign-in.
+//! Fuzzes `return_to`, the address to which a browser goes after sign-in.
 
 use flexgate::base::settings::Reader;
 use flexgate::platform::Common;
@@ -17,7 +17,7 @@ thread_local! {
     };
 }
 
-/// An accepted address leads a browser to a listed origin, in every way in which a page may use it.
+/// Checks that an accepted address leads a browser to an allowed origin, however a page uses the address.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     SETTINGS.with(|settings| {
@@ -29,7 +29,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
             let landed = Url::parse(GATEWAY).unwrap().join(base).unwrap().join(address).unwrap();
             check(&landed, address);
         }
-        // A page may also put the address behind its own origin.
+        // A page may also append the address to its own origin.
         if address.starts_with('/') {
             assert!(!address.starts_with("//") && !address.starts_with("/\\"), "{address:?}");
             let landed = Url::parse(&format!("{GATEWAY}{address}")).unwrap();

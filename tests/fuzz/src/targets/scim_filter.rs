@@ -1,7 +1,8 @@
-//! A SCIM filter.
+//! Fuzzes SCIM filters.
 //!
-//! An input that begins with `~` describes a filter, which the target writes as text. The target also evaluates the
-//! description by RFC 7644 §3.4.2.2, without any of Flexgate's code. Any other input is the text of a filter.
+//! The bytes after a `~` describe a filter. The target writes this filter as text for Flexgate. It also evaluates the
+//! filter itself by RFC 7644 §3.4.2.2, without Flexgate's code, and compares the results. An input without `~` is the
+//! text of a filter.
 
 use std::fmt;
 
@@ -40,7 +41,8 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     let Ok(filter) = Test::read(text) else { return Outcome::Refused };
     FIXTURE.with(|fixture| {
-        // The parser limits the depth and the number of comparisons.
+        // Combine the filter with itself only if it is small, because the parser limits the depth and the number of
+        // comparisons.
         let is_small = text.len() < 400 && text.matches(['(', '[']).count() < 60;
         let laws = is_small.then(|| {
             let read = |text: String| Test::read(&text).unwrap();
@@ -65,7 +67,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     Outcome::Accepted
 }
 
-/// Whoever matches the filter is among the candidates of the plan.
+/// Checks that the plan of a filter finds a document that matches the filter.
 fn found_by_plan(plan: &Plan, document: &Document, text: &str) {
     let (name, value) = match plan {
         Plan::UserName(value) => ("userName", value),
@@ -106,7 +108,7 @@ enum Described {
     Any(Vec<Described>),
 }
 
-/// An attribute: its name in a filter, and its place in the document.
+/// An attribute: its name in a filter, and the JSON pointer to its value in the document.
 struct Field {
     name: &'static str,
     pointer: &'static str,
@@ -215,7 +217,7 @@ impl Field {
         }
     }
 
-    /// Whether the document lacks the attribute as a whole.
+    /// Whether the document lacks the whole attribute, and not only a sub-attribute.
     fn is_missing(&self, document: &Value) -> bool {
         let first = self.pointer.split('/').nth(1).unwrap_or_default();
         let is_extension = first.starts_with("urn:");

@@ -1,4 +1,4 @@
-//! A SCIM `PATCH`, its paths, and the body of a `PUT`.
+//! Fuzzes a SCIM `PATCH`, its paths, and the body of a `PUT`.
 
 use flexgate::domain::Role;
 use flexgate_provision::protocol::{Document, Schema, apply, operations, resource_says_active, says_active};
@@ -18,7 +18,7 @@ pub(crate) fn schema() -> Schema {
     SCHEMA.with(Clone::clone)
 }
 
-/// The input is `{"document": {…}, "Operations": […]}`. The document may be any that a client can `PUT`.
+/// The input is `{"document": {…}, "Operations": […]}`. The document must be valid as the body of a `PUT`.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(Value::Object(mut body)) = serde_json::from_slice(input) else { return Outcome::Refused };
     let Some(Value::Object(resource)) = body.remove("document") else { return Outcome::Refused };
@@ -28,7 +28,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     })
 }
 
-/// The input is a path. Several operations use it.
+/// The input is a path. The target uses it in several operations.
 pub(crate) fn path(input: &[u8]) -> Outcome {
     let Ok(path) = std::str::from_utf8(input) else { return Outcome::Refused };
     let Value::Object(resource) = json!({
@@ -60,7 +60,8 @@ pub(crate) fn path(input: &[u8]) -> Outcome {
     })
 }
 
-/// A resource that was read once reads the same again, and what it says about `active` is what counts.
+/// Parses the body of a `PUT`. Checks that parsing the result again changes nothing, and that `resource_says_active`
+/// returns the result's value of `active`.
 fn put(schema: &Schema, resource: &Document) -> Option<Document> {
     let read = schema.read(resource).ok()?;
     assert_eq!(schema.read(&read).ok().as_ref(), Some(&read), "a second reading changes the resource");
@@ -82,7 +83,8 @@ fn patch(schema: &Schema, read: &Document, body: &Document) -> Outcome {
     Outcome::Accepted
 }
 
-/// The result has only values that a client may `PUT`. So it can be stored, shown and sent back.
+/// Checks that the patched document contains only values that a client may `PUT`. So it can be stored, shown and sent
+/// back.
 fn valid(schema: &Schema, patched: &Document) {
     let mut writable = patched.clone();
     for name in ["id", "meta", "schemas", "groups"] {
@@ -97,8 +99,8 @@ fn valid(schema: &Schema, patched: &Document) {
     }
 }
 
-/// `says_active` decides whether a refused request nevertheless deactivates somebody. It must not miss anything that an
-/// accepted request does.
+/// Checks that `says_active` finds every change of `active` that an accepted request makes. Flexgate uses this function
+/// to deactivate a user even if it must refuse the rest of a request.
 fn activity(schema: &Schema, document: &Document, patched: &Document, body: &Document) {
     let said = says_active(schema, body);
     let (before, after) = (&document.get("active"), &patched.get("active"));

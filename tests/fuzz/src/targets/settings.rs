@@ -1,4 +1,4 @@
-//! A setting or a secret's document. The first line of an input is its name, and the rest is its text.
+//! Fuzzes settings and secret documents. The first line of an input is the name, and the rest is the value.
 
 use flexgate::authn::CallerSettings;
 use flexgate::base::seal::{KeyRing, Purpose};
@@ -17,7 +17,7 @@ use url::Url;
 use crate::Outcome;
 use crate::world::{Numbers, variables};
 
-/// An accepted setting never allows everybody, and has only one meaning.
+/// Checks that an accepted setting never allows everybody or everything, and that it has only one possible meaning.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Some((name, text)) = std::str::from_utf8(input).ok().and_then(|text| text.split_once('\n')) else {
         return Outcome::Refused;
@@ -68,7 +68,7 @@ fn variable(name: &str, text: &str) -> Outcome {
     Outcome::Accepted
 }
 
-/// An origin without wildcard, path or user, which only TLS or this machine serves.
+/// Checks that the URL is an origin without wildcard, path or user. It must use https, or http on this machine.
 fn is_origin(url: &Url) {
     assert!(url.origin().is_tuple(), "{url}");
     let host = url.host_str().unwrap();

@@ -1,7 +1,8 @@
-//! A webhook delivery to one source of each kind. The target proves the delivery as the source would.
+//! Fuzzes webhook deliveries to one source of each kind. The target adds the source's signature or secret to each
+//! delivery.
 //!
-//! For `fusionauth`, the first line of an input is the claims of the JWT that signs the delivery. Everything else is
-//! the body.
+//! For `fusionauth`, the first line of an input contains the claims of the JWT that signs the delivery. The rest of the
+//! input, and the whole input for other sources, is the body.
 
 use std::cell::RefCell;
 
@@ -18,14 +19,14 @@ use time::Duration;
 use crate::Outcome;
 use crate::world::{Function, NOW, Reply, WEBHOOK_KEY, WEBHOOK_SECRET, World, block_on};
 
-/// The groups, applications and organisations that the sources are configured for.
+/// The groups, applications and organisations in the sources' settings.
 const MEMBERS_OF: [&str; 4] = ["org_1", "group-a", "group-b", "application-a"];
 
 thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
 }
 
-/// An accepted delivery queues only what its body says, and a forged one queues nothing.
+/// Checks that an accepted delivery queues only what its body says, and that a forged delivery queues no event.
 pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
     let (claims, body) = match input.iter().position(|byte| *byte == b'\n') {
         Some(at) if source == "fusionauth" => input.split_at(at + 1),
@@ -35,7 +36,7 @@ pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
     let digest = STANDARD.encode(digest::digest(&digest::SHA256, body));
     claims.entry("request_body_sha256").or_insert(digest.into());
 
-    // A deployment is used again until an event is queued, because making one takes longer than everything else.
+    // Reuse the deployment until an event is queued, because creating a deployment takes longer than everything else.
     let world = WORLD.take().unwrap_or_else(World::new);
     // Graph's proof is in the body.
     let document = serde_json::from_slice::<Value>(body).ok().filter(|_| source == "graph");
@@ -61,7 +62,7 @@ pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
     let mut texts = Vec::new();
     leaves(&document, &mut texts);
     let accepted: Vec<_> = messages.iter().filter(|message| !is_note(message)).collect();
-    // The queue refuses a second event with the same id.
+    // The queue drops an event whose id it already contains. So it may contain fewer events than Flexgate has accepted.
     assert!(reply.json()["accepted"].as_u64().unwrap() >= accepted.len() as u64, "{messages:?}");
     for message in &accepted {
         assert_eq!(message.source(), source);
@@ -84,7 +85,7 @@ fn is_note(message: &Message) -> bool {
     matches!(message, Message::Note(_))
 }
 
-/// An event names the person, the profile and the membership that are in the body.
+/// Checks that the person, the profile and the membership in an event come from the body.
 fn check(event: &IdentityEvent, texts: &[String], source: &str) {
     let says = |text: &str| texts.iter().any(|leaf| leaf == text || leaf.trim() == text);
     let subject = event.subject.id.as_str();
@@ -136,7 +137,7 @@ fn queued(world: &World) -> Vec<Message> {
         let waiting = inbox.count(EventStatus::Waiting).await.unwrap();
         let mut messages = Vec::new();
         for lane in [Lane::Events, Lane::Bulk] {
-            // One take returns at most one message of each subject.
+            // `take` returns at most one message about each subject, so call it once per message.
             for _ in 0..waiting {
                 let taken = inbox.take(lane, 1_000, NOW, NOW + Duration::minutes(1)).await.unwrap();
                 for one in taken {
@@ -149,7 +150,7 @@ fn queued(world: &World) -> Vec<Message> {
     })
 }
 
-/// The headers with which the source proves this delivery.
+/// Returns the headers with which the source proves this delivery.
 fn proof(source: &str, body: &[u8], claims: &Map<String, Value>, secret: &[u8]) -> Vec<(&'static str, String)> {
     let seconds = NOW.unix_timestamp().to_string();
     let stamped = |time: &str| {

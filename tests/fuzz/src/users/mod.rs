@@ -1,5 +1,5 @@
-//! The modules of `infra/cli` that read and write CSV files. That package has no library, so this one compiles the
-//! files themselves.
+//! The modules of `infra/cli` that read and write CSV files. `infra/cli` is not a library, so this package compiles its
+//! source files.
 
 use flexgate::domain::DesiredUser;
 

@@ -1,13 +1,13 @@
-//! The choices of a schedule: given, or drawn at random.
+//! The choices that determine a schedule. They are given, or drawn at random.
 
 use std::collections::BTreeSet;
 
 use crate::chance::Chance;
 
-/// How much a schedule may differ from the one in which each process runs to its end without a fault.
+/// How much a schedule may differ from the simplest one, in which each process runs to its end without a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// How often another process may go on although the current one could.
+    /// The maximum number of switches. A switch lets another process continue although the current one could.
     pub switches: u32,
     /// How many things may go wrong.
     pub faults: u32,
@@ -26,11 +26,11 @@ impl Budget {
     }
 }
 
-/// How to draw a schedule at random. Each switch and each fault happens at a random step, as in probabilistic concurrency
-/// testing (PCT), so that schedules with few of them are not drowned by those with many.
+/// How to draw a schedule at random. As in probabilistic concurrency testing (PCT), first draw the steps at which
+/// switches and faults happen. If each step decided at random, schedules with few switches and faults would be rare.
 #[derive(Debug, Clone, Copy)]
 pub struct Drawn {
-    /// How many switches and faults a schedule has.
+    /// The number of switches and faults in each schedule.
     pub budget: Budget,
     /// The expected number of steps.
     pub steps: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Choices {
 
 #[derive(Debug)]
 enum Way {
-    /// These choices, and then always the first option.
+    /// Takes the given choices, and then always the first option.
     Given(Vec<usize>),
     Drawn {
         chance: Chance,
@@ -60,7 +60,7 @@ enum Way {
 #[derive(Debug, Clone, Copy)]
 struct Choice {
     taken: usize,
-    /// The number of options that the budget afforded.
+    /// The number of options that were within the budget.
     of: usize,
 }
 
@@ -76,10 +76,9 @@ impl Choices {
         Self { limit, left: limit, way: Way::Drawn { chance, switches, faults }, made: Vec::new() }
     }
 
-    /// Chooses one of the options, and returns its index. The first option must cost nothing.
+    /// Chooses one of the options with these costs, and returns its index. The first option must cost nothing.
     ///
-    /// # Panics
-    /// If a given choice does not exist, which means that the run is not deterministic.
+    /// # Panics If a given choice does not exist, which means that the run is not deterministic.
     pub(super) fn pick(&mut self, costs: &[Budget]) -> usize {
         let affordable: Vec<usize> = (0..costs.len()).filter(|index| self.left.affords(costs[*index])).collect();
         let step = self.made.len();
@@ -111,7 +110,8 @@ impl Choices {
         self.limit.faults - self.left.faults
     }
 
-    /// The choices so far, without the last ones that took the first option.
+    /// Returns the choices so far. Omits first options at the end, because a schedule takes the first option by
+    /// default.
     pub(super) fn taken(&self) -> Vec<usize> {
         let mut taken: Vec<usize> = self.made.iter().map(|choice| choice.taken).collect();
         while taken.last() == Some(&0) {
@@ -120,7 +120,7 @@ impl Choices {
         taken
     }
 
-    /// The choices of the next schedule, depth first. `None` after the last one.
+    /// Returns the choices for the next schedule in a depth-first search, or `None` if this was the last schedule.
     pub(super) fn next(&self) -> Option<Vec<usize>> {
         let last = self.made.iter().rposition(|choice| choice.taken + 1 < choice.of)?;
         let mut next: Vec<usize> = self.made[..=last].iter().map(|choice| choice.taken).collect();
@@ -133,7 +133,7 @@ impl Choices {
 mod tests {
     use super::*;
 
-    /// Two processes of `calls` calls each. Returns the order in which they make their calls.
+    /// Simulates two processes that make `calls` calls each. Returns the process of each call, in order.
     fn run(choices: &mut Choices, calls: usize) -> Vec<usize> {
         let (mut left, mut last, mut order) = ([calls; 2], 0, Vec::new());
         while left != [0; 2] {

@@ -1,4 +1,4 @@
-//! Once-only claims: the code of one login is sent to Twilio once, however many tabs show the callback.
+//! Flexgate sends the code of a login to Twilio only once, however many tabs show the callback.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices) {
     };
     stage.play(choices, (0..TABS).map(tab).collect()).await;
     stage.rest().await;
-    // The spy complains about a code that Twilio has redeemed before.
+    // The spy complains if a code that Twilio has redeemed is sent again.
     match *winners.lock().await {
         0 if choices.faults() == 0 => world.complain("no tab is signed in"),
         0 | 1 => {}

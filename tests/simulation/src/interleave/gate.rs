@@ -19,9 +19,9 @@ pub(super) enum Verdict {
     Goes,
     /// It fails, and has no effect.
     Fails,
-    /// It has its effect, and its answer is lost.
+    /// The call has its effect, but its answer is lost.
     Loses,
-    /// Its answer is lost, and it has its effect later.
+    /// The answer is lost at once, and the request arrives at Twilio later.
     Lingers,
     /// The process dies before the call.
     Dies,
@@ -35,13 +35,13 @@ pub(super) enum Kind {
     WritesStore,
     ReadsTwilio,
     WritesTwilio,
-    /// A request whose answer was lost arrives at Twilio.
+    /// A request that its sender has given up ([`Verdict::Lingers`]) arrives at Twilio.
     Arrives,
 }
 
 impl Kind {
-    /// What may happen instead of success. A failed read has no effect, so it teaches nothing that a failed write before
-    /// or after it does not teach.
+    /// The faults that can happen to the call. Reads have none: a failed read has no effect, so a failed write before
+    /// or after it leads to the same states.
     pub(super) fn faults(self) -> &'static [Verdict] {
         match self {
             Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],
@@ -68,7 +68,7 @@ pub(super) struct Hall {
 }
 
 impl Hall {
-    /// The calls that wait, those of one process together. Calls that their process has given up are left out.
+    /// Returns the waiting calls, sorted by process, without calls that their process has cancelled.
     pub(super) fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|one| !one.verdict.is_closed());
@@ -82,7 +82,7 @@ impl Hall {
         self.waiting().clear();
     }
 
-    /// Whether a request arrives at Twilio after its sender has given it up.
+    /// Whether some request arrives at Twilio after its sender has given it up.
     pub(super) fn has_late_requests(&self) -> bool {
         self.has_late_requests.load(Ordering::Relaxed)
     }
@@ -104,7 +104,7 @@ pub(super) struct Gate {
     pub(super) life: Arc<Life>,
     pub(super) simulator: InProcess,
     pub(super) spy: Arc<Spy>,
-    /// Whether the answer to the store's current job is lost.
+    /// Whether the answer to the store's current operation is lost.
     pub(super) loses: AtomicBool,
 }
 
@@ -138,7 +138,7 @@ impl StoreFaults for Gate {
         Ok(())
     }
 
-    /// Nothing can happen between the job and this call, because both run without a pause.
+    /// Needs no gate, because nothing can happen between the store's operation and this call.
     async fn after(&self, _writes: bool) -> Result<(), StoreError> {
         if self.loses.swap(false, Ordering::Relaxed) {
             return Err(StoreError::Unavailable("the store's answer was lost".into()));
@@ -152,7 +152,7 @@ impl Transport for Gate {
     async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError> {
         let broken = || SendError::Broken("the answer was lost".into());
         let path = request.url().path();
-        // The key set is the same at any time.
+        // Requests to the identity provider only read its keys, which do not change. So they need not wait at the gate.
         let is_shared = !path.starts_with("/idp/");
         let kind = if request.method() == http::Method::GET { Kind::ReadsTwilio } else { Kind::WritesTwilio };
         let what = format!("sends {} {path}", request.method());
@@ -176,5 +176,5 @@ impl Transport for Gate {
     }
 }
 
-/// Added to the number of a process, it is the number of that process's requests that arrive late.
+/// A late request waits under the number of its process plus this offset.
 const LATE: usize = 100;

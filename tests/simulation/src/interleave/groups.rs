@@ -1,4 +1,5 @@
-//! Writes to a group: whoever was added is a member, whoever was removed is not, and roles follow.
+//! Concurrent changes of a SCIM group: an added person must be a member, a removed person must not, and their roles
+//! must match.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::world::World;
 /// The group gives the supervisor's role.
 const GROUP: &str = "Leads";
 
-/// What happens while ada is added. Bob is a member already.
+/// The other request, which runs while SCIM adds ada to the group. Bob is already a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Other {
     Removes,
@@ -114,7 +115,7 @@ fn learn(world: &World, other: Other, fates: [Fate; 2]) {
     match (other, fates[1]) {
         (_, Fate::Refused) | (Other::Removes, Fate::Unknown) => {}
         (Other::Removes, Fate::Accepted) => model.person("bob").member(GROUP, &[false]),
-        // Nobody has a role from the group any more.
+        // After a rename or a deletion, the group gives nobody a role.
         (_, Fate::Accepted) => {
             for name in ["ada", "bob"] {
                 model.person(name).leaves_all();

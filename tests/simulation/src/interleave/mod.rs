@@ -1,10 +1,12 @@
-//! Interleavings: a few requests, each in a process of its own, in every order of their calls to the store and to Twilio.
+//! Runs a few requests at once, each in a separate process, and tries every order of their calls to the store and to
+//! Twilio.
 //!
-//! Processes share nothing but the store and Twilio, so a schedule is a sequence of such calls. A process waits at each
-//! call until the scheduler lets it go on (`stage`). The scheduler tries every sequence within a [`Budget`], or draws
-//! some at random (`choices`). At any call it may also let something go wrong (`gate`).
+//! Processes share only the store and Twilio, so a schedule is a sequence of these calls. A process waits at each call
+//! until the scheduler (`stage`) lets it continue. The scheduler tries every sequence within a [`Budget`], or draws
+//! some at random (`choices`). It can also let any call fail (`gate`).
 //!
-//! `shuttle` and `loom` would replace tokio, and explore locks and atomics. Flexgate's processes have none in common.
+//! The crates `shuttle` and `loom` are not suitable. They replace tokio and explore orders of locks and atomics, and
+//! Flexgate's processes share neither.
 
 mod choices;
 mod claims;
@@ -34,15 +36,16 @@ pub enum Scenario {
     PromotedAndDeactivated,
     /// A service makes somebody a supervisor while SCIM changes their e-mail address.
     PromotedAndChanged,
-    /// A service makes somebody a supervisor, gets an answer or none, and takes that back.
+    /// A service makes somebody a supervisor. Then it takes the role back, whether or not it got an answer.
     PromotionTakenBack,
-    /// Two SCIM requests create the same user, in different spellings, while a third renames somebody else to that name.
+    /// Two SCIM requests create a user with the same username in different spellings, while a third request renames
+    /// another user to this name.
     SameUsername,
     /// SCIM deletes a user while another request creates that user again.
     DeletedAndCreated,
     /// SCIM adds somebody to a group while another request removes somebody else from it.
     Members,
-    /// SCIM adds somebody to a group while another request gives the group a name without a role.
+    /// SCIM adds somebody to a group while another request renames the group. The new name gives no role.
     MemberAndRename,
     /// SCIM adds somebody to a group while another request deletes the group.
     MemberAndDelete,
@@ -70,7 +73,7 @@ impl Scenario {
 pub struct Found {
     /// The choices of the schedule, for [`replay`].
     pub choices: Vec<usize>,
-    /// What was wrong, and the story.
+    /// What was wrong, and what had happened.
     pub outcome: Outcome,
 }
 
@@ -79,16 +82,15 @@ pub struct Found {
 pub struct Search {
     /// The number of schedules that were tried.
     pub schedules: u64,
-    /// Whether no schedule within the budget is left.
+    /// Whether all schedules within the budget were tried.
     pub is_complete: bool,
-    /// The first schedule after which something was wrong. The search ends there.
+    /// The first schedule after which something was wrong. The search ends with this schedule.
     pub found: Option<Found>,
 }
 
-/// Tries all schedules within `budget`, but at most `at_most`.
+/// Tries all schedules within `budget`, but no more than `at_most` of them.
 ///
-/// # Errors
-/// If the runtime cannot be built.
+/// # Errors If the runtime cannot be built.
 pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Result<Search> {
     let mut next = Some(Vec::new());
     let mut schedules = 0;
@@ -107,10 +109,9 @@ pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Res
     Ok(Search { schedules, is_complete: false, found: None })
 }
 
-/// Tries schedules that `drawn` draws from the seeds `seeds`.
+/// Draws a schedule from each seed in `seeds`, and tries it.
 ///
-/// # Errors
-/// If the runtime cannot be built.
+/// # Errors If the runtime cannot be built.
 pub fn draw(scenario: Scenario, drawn: Drawn, seeds: std::ops::Range<u64>) -> std::io::Result<Search> {
     let mut schedules = 0;
     for seed in seeds {

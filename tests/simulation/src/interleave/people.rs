@@ -1,4 +1,4 @@
-//! The lease on a person: a service and SCIM change one person at the same time.
+//! A service and SCIM change one person at the same time, so both need the lease on the person.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::world::World;
 const NAME: &str = "ada";
 const NEW_EMAIL: &str = "ada.new@example.com";
 
-/// How long the changes may take once the leases of dead processes have ended.
+/// The maximum duration of the repeated changes. The leases of dead processes have expired before.
 const BUSY_AT_MOST: Duration = Duration::seconds(30);
 
-/// A change of the person, which a source sends until it gets an answer.
+/// A change of the person. The source repeats it until it gets an answer.
 struct Change {
     what: &'static str,
     source: Source,
@@ -102,7 +102,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, deactivates:
     let mut fates = *fates.lock().await;
     check(world, fates[1] == Fate::Accepted && !deactivates, false).await;
 
-    // Whoever got no answer asks again, which must work even if a process died with the lease.
+    // Repeat the changes that got no answer. This must work even if a process died while it had the lease.
     let began = world.now();
     for (fate, change) in fates.iter_mut().zip(&both).filter(|(fate, _)| **fate == Fate::Unknown) {
         let Some(done) = world.insist(Function::Provision, change.what, async || (change.request)()).await else {
@@ -122,7 +122,8 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, deactivates:
     check(world, fates[1] == Fate::Accepted && !deactivates, true).await;
 }
 
-/// A service makes somebody a supervisor and takes that back, while the first request may still be under way.
+/// A service makes somebody a supervisor. Then it takes the role back, perhaps while the first request is still in
+/// progress.
 pub(super) async fn play_promotion_taken_back(world: &Arc<World>, choices: &mut Choices) {
     scim::create(world.clone(), Arc::default(), NAME.to_owned(), false).await;
     let token = with_token(world, &service(), Method::POST, "/users", &Value::Null).await;

@@ -1,4 +1,5 @@
-//! The lease on a refresh: two tabs refresh one session in two processes.
+//! Two tabs request the token of one session from two processes, so both processes need the lease on the session's
+//! refresh.
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, is_expired: 
     let is_new = |token: &Value| token.as_str().is_some_and(|token| !old.contains(token));
     let tokens: Vec<&Value> = replies.iter().flatten().map(|reply| &reply.body["access_token"]).collect();
     if faults == 0 {
-        // While the old token is good, a tab may get it instead of waiting.
+        // While the old token is valid, a tab may get the old token instead of waiting for the new one.
         let new = tokens.iter().filter(|token| is_new(token)).count();
         if refreshes != 1 || new == 0 || (is_expired && new < TABS) {
             world.complain(format!("{refreshes} refreshes, and {new} of {TABS} tabs got the new token"));
@@ -65,7 +66,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, is_expired: 
     if faults == 0 && first.is_none() || refreshes == 0 && first.is_none() {
         world.complain("the session ended, although no refresh token was lost");
     }
-    // The next refresh needs the newest refresh token.
+    // The next refresh works only if the session has the newest refresh token.
     world.clock.jump(TOKEN);
     let later = ask(world, &browser, "an hour later").await;
     if faults == 0 && (later.is_none() || later == first) {
@@ -73,7 +74,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, is_expired: 
     }
 }
 
-/// Returns the token, or `None` if the session has ended.
+/// Requests the session's token. Returns the token, or `None` if the session has ended.
 async fn ask(world: &Arc<World>, browser: &Browser, when: &str) -> Option<Value> {
     let what = format!("{when}, the page asks for the token");
     let insisted = world.insist(Function::Sso, &what, async || browser.with_cookies(token_request())).await?;
@@ -88,7 +89,7 @@ async fn ask(world: &Arc<World>, browser: &Browser, when: &str) -> Option<Value>
     }
 }
 
-/// Complains about an answer with a token that is somebody else's or has expired.
+/// Complains if the answer contains an expired token or another person's token.
 fn check(world: &World, reply: Option<&Reply>) {
     let Some(reply) = reply.filter(|reply| reply.status == 200) else { return };
     crate::callers::owns(world, "a tab", "ada", &reply.body["access_token"]);

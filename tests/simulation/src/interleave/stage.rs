@@ -1,4 +1,4 @@
-//! The scheduler: lets one call go on at a time.
+//! The scheduler, which lets one call continue at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,16 +17,17 @@ use crate::process::{Function, Reply, Server};
 use crate::upkeep;
 use crate::world::World;
 
-/// Paused time moves on only when every task waits. So after this pause, each process waits at its gate or for time.
+/// Simulated time advances only when every task waits. So after this pause, each process waits at its gate or for a
+/// timer.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
-/// How long processes that wait for time sleep at a time, at least.
+/// The shortest pause of a process that waits for a timer.
 const NAP: Duration = Duration::from_millis(60);
-/// How long the schedule may take, in steps. A longer schedule never ends.
+/// The maximum number of steps in a schedule. A longer schedule probably never ends.
 const STEPS: usize = 5_000;
-/// Locks and leases of dead processes have ended after this time.
+/// After this time, the locks and leases of dead processes have expired.
 const LOCKS_END: Duration = Duration::from_mins(1);
 
-/// A process and the request that it answers.
+/// A process that answers one request.
 pub(super) struct Actor {
     number: usize,
     server: Server,
@@ -40,16 +41,16 @@ pub(super) struct Stage {
 
 /// One thing that can happen next.
 enum Step {
-    /// The call with this index gets this verdict.
+    /// The waiting call with this index gets this verdict.
     Call(usize, Verdict),
     /// Processes that sleep wake up first.
     Wake,
-    /// So much time passes that every request under way reaches its deadline.
+    /// Time advances so far that every request in progress reaches its deadline.
     TimePasses,
 }
 
 impl Actor {
-    /// Sends a request to the process. `None` if the process dies or the answer takes too long.
+    /// Sends a request to the process. Returns `None` if the process dies or takes too long.
     pub(super) async fn send(&self, what: &str, request: Request<Body>) -> Option<Reply> {
         self.stage.hall.wait(self.number, Kind::Begins, what.to_owned()).await;
         let reply = self.server.answer(request).await;
@@ -79,7 +80,7 @@ impl Stage {
         Actor { number, server, stage: self.clone() }
     }
 
-    /// Runs the acts as `choices` says, until all have ended and no call waits.
+    /// Runs the acts in the order that `choices` determines, until all acts have ended and no call waits.
     pub(super) async fn play(&self, choices: &mut Choices, acts: Vec<BoxFuture<'static, ()>>) {
         let acts: Vec<JoinHandle<()>> = acts.into_iter().map(tokio::spawn).collect();
         let mut last = usize::MAX;
@@ -112,7 +113,7 @@ impl Stage {
                     let how = if verdict == Verdict::Goes { String::new() } else { format!(": {verdict:?}") };
                     self.world.tell(format!("  {process} {what}{how}"));
                     last = process;
-                    // The process may have given the call up.
+                    // This fails if the process has cancelled the call, which is allowed.
                     let _gave_up = give.send(verdict);
                 }
             }
@@ -121,8 +122,8 @@ impl Stage {
         self.hall.open();
     }
 
-    /// Waits until locks have ended, and until the queue is empty. If a request has arrived late at Twilio, a sweep runs,
-    /// because only a sweep finds what such a request has done.
+    /// Waits until locks have expired and the queue is empty. If a request has arrived late at Twilio, also runs a
+    /// sweep, because only a sweep finds the effect of such a request.
     pub(super) async fn rest(&self) {
         self.settle().await;
         if self.hall.has_late_requests() {
@@ -130,7 +131,7 @@ impl Stage {
         }
     }
 
-    /// Runs a sweep, and then everything that it has queued.
+    /// Runs a sweep, and then the jobs that it has queued.
     pub(super) async fn sweep(&self) {
         upkeep::sweep(self.world.clone()).await;
         self.settle().await;
@@ -151,7 +152,8 @@ impl Stage {
     }
 }
 
-/// Chooses the next step. The current process comes first, and without a fault. Late requests come last.
+/// Chooses the next step. The first option is the current process without a fault, and late requests are the last
+/// options.
 fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choices) -> Step {
     let is_current = |one: &Waiting| one.process == last;
     let is_late = |one: &Waiting| one.kind == Kind::Arrives;
@@ -171,7 +173,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // A late request, a second call of the same process, or another process instead of the current one.
+        // A late request counts as a switch if other requests are unfinished. So does a second call of the same
+        // process, and another process if the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);
@@ -183,7 +186,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     if !processes.is_empty() && processes.len() < unfinished {
         option(true, 0, Step::Wake);
     }
-    // A late request arrives before its sender's lease has ended, which allows for it.
+    // Time cannot pass before a late request has arrived. A lease lasts long enough for its owner's late requests to
+    // arrive.
     if !waiting.iter().any(is_late) {
         option(false, 1, Step::TimePasses);
     }

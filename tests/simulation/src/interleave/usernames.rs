@@ -1,4 +1,4 @@
-//! The username index: whoever asks for a username, at most one active Flex user has it, and nobody loses it for ever.
+//! Concurrent requests for one username: at most one active Flex user may have it, and it must not become unusable.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn create(world: &World, name: &str, external_id: &str) -> Request<Body> {
 
 type Replies = Arc<Mutex<Vec<Option<Reply>>>>;
 
-/// Plays these requests, each in a process of its own. Returns the answers in the order of the requests.
+/// Runs these requests, each in a separate process. Returns the answers in the order of the requests.
 async fn send(
     world: &Arc<World>,
     choices: &mut Choices,
@@ -101,7 +101,8 @@ async fn active(world: &World, name: &str) -> usize {
     named.filter(|user| user["deactivated"] == false).count()
 }
 
-/// A client asks for the username until it has a user with that name. `id` is the user that Flexgate has acknowledged.
+/// Requests a user with this username until one exists, and checks the result. `id` is the user that Flexgate has
+/// acknowledged.
 async fn settle(world: &Arc<World>, name: &str, id: Option<&str>) {
     if active(world, name).await > 1 {
         world.complain("two active users have one username");

@@ -1,4 +1,5 @@
-//! `flexgate doctor --aws`: asks the AWS account for what only AWS knows. Every call only reads.
+//! `flexgate doctor --aws`: checks the AWS account's limits and the table's protection, which only AWS can tell. The
+//! check changes nothing.
 
 mod signed;
 mod table;
@@ -24,7 +25,7 @@ const KEPT_UNRESERVED: u64 = 100;
 /// What to do about missing credentials or a missing region.
 const SIGN_IN: &str = "sign in (aws sso login), or set AWS_PROFILE or AWS's other variables";
 
-/// Asks the account. `parameters` are those of the next deployment.
+/// Checks the account. `parameters` are the parameters of the next deployment.
 pub(super) async fn check(parameters: Option<&Parameters>, clock: &ClockRng) -> Result<Vec<Finding>, Box<dyn Error>> {
     let http = http_client(&[])?;
     let aws = Aws::new(http.clone());

@@ -1,4 +1,4 @@
-//! Signed requests to AWS's services without an SDK of their own. Lambda's SDK would take minutes to compile for one call.
+//! Sends signed requests to Lambda without Lambda's SDK. That SDK would take minutes to compile, for a single call.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Checks the table: that it exists, can be restored, cannot be deleted by mistake, and drops what has expired.
+//! Checks that the table exists, can be restored, cannot be deleted by mistake, and deletes expired items.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};

@@ -11,11 +11,13 @@ use super::template::Parameter;
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
-    /// What the functions' settings readers see. Their messages count columns in this text.
+    /// The value as text, as the functions' settings readers get it. A column in their error messages is a column of
+    /// this text.
     pub(super) text: String,
-    /// What is deployed: the same value, in a form that SAM CLI passes on unchanged.
+    /// The same value in the form that is deployed, which SAM CLI passes on unchanged.
     pub(super) deployed: String,
-    /// Whether the file contains real JSON instead of a text. The person has then not seen the text.
+    /// Whether the file contains the value as a JSON object or list instead of a text. The user has then never seen
+    /// `text`, so error messages must not mention columns of it.
     pub(super) is_structured: bool,
 }
 
@@ -24,7 +26,7 @@ pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     // Some editors write a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    // serde_json says what it expected, and the strict parser finds repeated members.
+    // Parse with serde_json first, because its errors are better. The strict parser then finds repeated members.
     serde_json::from_slice::<Value>(bytes).map_err(|error| format!("is not JSON: {error}"))?;
     match strict_json::parse(bytes).map_err(|error| format!("is {error}"))? {
         Value::Object(parameters) => Ok(parameters),

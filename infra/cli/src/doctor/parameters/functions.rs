@@ -11,7 +11,7 @@ const LARGEST_ENVIRONMENT: usize = 4_096;
 
 const PUBLIC_URL: &str = "FLEXGATE_PUBLIC_URL";
 
-/// Reads a function's settings, and keeps only the mistakes.
+/// Calls a function's settings reader for the mistakes that it reports.
 type ReadSettings = fn(&mut Reader);
 
 /// Each function with its own settings reader.
@@ -24,7 +24,7 @@ const READERS: [(&str, ReadSettings); 6] = [
     ("sweep", |reader| drop(flexgate_sweep::Settings::read(reader))),
 ];
 
-/// A mistake, and the parameter that the wrong variable comes from. `None` if the template makes the value itself.
+/// A mistake, and the parameter that sets the wrong variable, or `None` if the template generates the variable's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) parameter: Option<String>,
@@ -76,8 +76,8 @@ fn environment<'v>(function: &Function, value: impl Fn(&str) -> &'v str) -> BTre
     function.variables.iter().map(text).collect()
 }
 
-/// Runs the function's reader. A reader skips some settings if others are wrong, so this also runs the reader without
-/// the wrong variables.
+/// Runs the function's settings reader. A reader does not read some settings if others are wrong. So this runs the
+/// reader again with valid values in place of the wrong ones.
 fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<VariableError> {
     let Some((_, reader)) = READERS.iter().find(|(name, _)| *name == function.name) else { return Vec::new() };
     let run = |variables: &BTreeMap<String, String>| {
@@ -87,7 +87,8 @@ fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<Variab
     };
     let mut found = run(variables);
     let is_wrong = |found: &[VariableError], variable: &str| found.iter().any(|error| error.variable == variable);
-    // Without the origins, a correct address after sign-in would look wrong.
+    // The address after sign-in must belong to an allowed origin. If the origins are wrong, the second run would report
+    // even a correct address as wrong.
     if found.is_empty() || is_wrong(&found, PUBLIC_URL) || is_wrong(&found, "FLEXGATE_ALLOWED_ORIGINS") {
         return found;
     }
@@ -100,8 +101,8 @@ fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<Variab
     found
 }
 
-/// A plausible value for a variable: for what the template makes itself, and for a required variable that is missing
-/// or wrong.
+/// Returns a plausible value for a variable that the template generates, or for a required variable that is missing or
+/// wrong.
 fn stand_in(variable: &str, domain: &str) -> String {
     match variable {
         "TWILIO_ACCOUNT_SID" => format!("AC{:032}", 0),

@@ -48,8 +48,8 @@ impl Parameters {
         Ok(checked)
     }
 
-    /// Writes all parameters of the template, also those that the file leaves out: SAM CLI would not set them to their
-    /// defaults, but keep their values of the last deployment.
+    /// Writes all parameters of the template, even those that the file omits. For an omitted parameter, SAM CLI would
+    /// keep the value of the previous deployment instead of setting the default.
     pub(super) fn written(&self, format: Format) -> String {
         let in_order = self.template.parameters.iter().map(|parameter| {
             let deployed = self.given.get(&parameter.name).map_or(&parameter.default, |given| &given.deployed);
@@ -63,7 +63,7 @@ impl Parameters {
         format!("--parameter-overrides {}", written::quoted(&self.written(Format::Sam)))
     }
 
-    /// The parameters with reserved concurrency, and how many concurrent executions they reserve together.
+    /// Returns the parameters that reserve concurrent executions, and the total number of executions that they reserve.
     pub(super) fn reserved(&self) -> (Vec<&str>, u64) {
         let names = self.deployed().filter_map(|function| function.reserved.as_deref());
         let number = |name: &str| self.value(name).parse::<u64>().ok().filter(|number| *number > 0);
@@ -101,7 +101,8 @@ impl Parameters {
         }
         let unreadable: Vec<String> = found.problems.iter().map(|(name, _)| name.clone()).collect();
         let is_unreadable = |name: &str| unreadable.iter().any(|unreadable| unreadable == name);
-        // The address after sign-in depends on the origins.
+        // The address after sign-in must belong to an allowed origin, so it cannot be checked if the origins are
+        // unreadable.
         let is_unclear = |name: &str| {
             is_unreadable(name) || name == "DefaultReturnTo" && ORIGINS.iter().any(|origin| is_unreadable(origin))
         };
@@ -157,7 +158,7 @@ impl Found {
         self.unknown.push(Finding::failure(CHECK, format!("{name} is no parameter of the template"), remedy));
     }
 
-    /// Adds a problem. Several functions may report the same one.
+    /// Adds a problem once, even if several functions report it.
     fn add(&mut self, name: &str, problem: String) {
         let problem = (name.to_owned(), problem);
         if !self.problems.contains(&problem) {
@@ -165,7 +166,8 @@ impl Found {
         }
     }
 
-    /// Adds a broken rule of the template, unless a function has reported the parameter: its message says more.
+    /// Adds a broken rule of the template. Does nothing if a function has already reported a problem with the
+    /// parameter, because that message says more.
     fn add_rule(&mut self, name: &str, problem: String) {
         if !self.problems.iter().any(|(reported, _)| reported == name) {
             self.add(name, problem);
@@ -183,7 +185,8 @@ impl Found {
     }
 }
 
-/// Removes the position at the end of a message about JSON. It is a position in a text that the person has not written.
+/// Removes the line and the column at the end of a message about JSON. They refer to a text that the user has not
+/// written.
 fn without_place(problem: &str) -> String {
     match problem.rsplit_once(" at line ") {
         Some((before, place)) if place.chars().all(|c| c.is_ascii_digit() || " ,column".contains(c)) => {

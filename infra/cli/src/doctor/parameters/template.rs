@@ -42,7 +42,7 @@ pub(super) struct Parameter {
     max: Option<f64>,
 }
 
-/// If the parameter `given` is not empty, `parameter` must not be `wrong`.
+/// A rule: if the parameter `given` is not empty, `parameter` must not have the value `wrong`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Rule {
     pub(super) given: String,
@@ -59,7 +59,7 @@ pub(super) struct Function {
     pub(super) deployed_if: Option<String>,
     /// The parameter with the function's reserved concurrency.
     pub(super) reserved: Option<String>,
-    /// The variables, each with the parameter that it comes from. `None` for a value that the template makes itself.
+    /// The environment variables, each with the parameter that sets it, or `None` if the template generates the value.
     pub(super) variables: BTreeMap<String, Option<String>>,
 }
 
@@ -74,8 +74,8 @@ impl Template {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// Returns the parameter that somebody meant by an unknown name: the parameter of an environment variable, or the
-    /// parameter with the most similar name.
+    /// Returns the parameter that the user probably meant by an unknown name. If the name is an environment variable,
+    /// returns the parameter that sets it. Otherwise returns the parameter with the most similar name.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
         let of_variable = self.functions.iter().find_map(|function| function.variables.get(name)?.as_deref());
         let alike = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());

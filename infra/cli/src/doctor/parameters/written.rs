@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-/// For which program `flexgate doctor` writes the parameters.
+/// The format in which `flexgate doctor` writes the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For sam deploy --parameter-overrides, and for the GitHub workflow deploy.yml
@@ -14,7 +14,7 @@ pub enum Format {
     Cloudformation,
 }
 
-/// Writes the parameters, each a name and a value.
+/// Writes the parameters, given as names and values.
 pub(super) fn write(parameters: &[(&str, &str)], format: Format) -> String {
     match format {
         Format::Sam => pairs(parameters),

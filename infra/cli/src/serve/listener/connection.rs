@@ -24,14 +24,15 @@ use tower::ServiceExt as _;
 
 use super::progress::{Observed, Progress};
 
-/// How long a client may take to send a request's body. It is shorter than the default of `FLEXGATE_REQUEST_SECONDS`,
-/// so that the answer names the cause.
+/// How long a client may take to send a request's body. This time is shorter than the default of
+/// `FLEXGATE_REQUEST_SECONDS`, so that a slow client gets an error about the body instead of an error about the
+/// deadline.
 const BODY_TIME: Duration = Duration::from_secs(5);
 /// The maximum size of a request's head, in bytes. API Gateway allows 10,240 bytes.
 const MOST_HEAD: usize = 32 * 1024;
 
-/// Serves the connection until it ends, exceeds a time limit, or must make room for another connection, or until the
-/// process stops. A complete request always gets an answer.
+/// Serves the connection until the connection ends, exceeds a time limit or must make room for another one, or until
+/// the process stops. A complete request always gets an answer.
 pub async fn serve<S>(
     stream: S,
     router: Router,
@@ -95,8 +96,8 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    // Finish the request even if the client disconnects. If the request stopped in the middle, it could leave a lease or
-    // half a change behind.
+    // Finish the request even if the client disconnects. A request that stops in the middle could leave a lease behind,
+    // or only a part of a change.
     let response = match tokio::spawn(router.oneshot(request)).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -30,17 +30,17 @@ pub use files::raise_limit;
 
 /// The minimum time between two log lines of the same warning.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
-/// The pause after the system could not accept a connection.
+/// The pause after the operating system failed to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The kind of peers that connect to the gateway.
+/// Who connects to the gateway directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peers {
     /// The clients themselves.
     Clients,
     /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Proxies that may not report their clients' addresses.
+    /// Probably proxies, whose reports of client addresses the gateway does not trust.
     Unknown,
 }
 
@@ -115,7 +115,7 @@ async fn accept_all<S>(
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
                 warnings.of_failure(&error);
-                // The usual reason is too many open files.
+                // The usual reason is too many open files, so close one connection.
                 room.close_one();
                 tokio::select! {
                     () = stopping.cancelled() => break,
@@ -129,7 +129,7 @@ async fn accept_all<S>(
     while connections.join_next().await.is_some() {}
 }
 
-/// Whether the client closed the connection before the gateway accepted it.
+/// Whether accepting failed because the client had already closed the connection.
 fn is_of_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -95,7 +95,7 @@ async fn r80_every_wait_for_a_client_has_a_time_limit() {
     let mut silent = served.connect();
     assert_eq!(rest(&mut silent).await, (String::new(), Duration::from_secs(10)));
 
-    // Sending one byte each second does not extend the time.
+    // Sending one byte each second does not extend the time limit.
     let (mut reader, mut writer) = tokio::io::split(served.connect());
     let began = Instant::now();
     let trickle = tokio::spawn(async move {
@@ -279,7 +279,7 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
     assert!(
         lines.iter().all(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("accepted"))
     );
-    // Two minutes pass, so there are two log lines.
+    // The listener fails for two minutes and logs once per minute.
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0]["count"], 1);
     assert!(served.stop().await < Duration::from_secs(1));
@@ -287,7 +287,7 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
 
 #[test]
 fn a_request_says_from_where_it_came() {
-    // Without the client's address, there is no budget of failures.
+    // If the client's address is unknown, the request gets no budget of failures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (ours, theirs) = duplex(1_024);

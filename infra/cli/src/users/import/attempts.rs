@@ -13,26 +13,26 @@ use super::rows::Row;
 use crate::terminal::stopped;
 use crate::users::outcome::reason;
 
-/// How often the import tries a row while Twilio fails. While Twilio limits the rate, or while another process changes
-/// the person, `BUSY_TRIES` applies.
+/// The maximum number of tries for a row if Twilio fails. If Twilio limits the rate, or if another process is changing
+/// the person, the maximum is `BUSY_TRIES`.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// The number of started rows per slot. Most of these rows wait for a retry.
+/// The maximum number of started rows for each slot. Rows that wait for a retry are started too, but use no slot.
 const WAITING: usize = 4;
 
 /// The outcome of a row.
 pub(super) enum Attempt<T> {
     Done(T),
     Failed(String),
-    /// Every other row would get the same error, so the import stops.
+    /// The row failed with an error that every other row would get too. So the import stops.
     Hopeless(String),
     /// The import stopped before this row.
     Left,
 }
 
 /// Processes every row with `work`. Calls `ended` for each row that is done or has failed. Returns the reason if the
-/// import stops early: a `Hopeless` row, or an interruption by the user.
+/// import stops early, which is a `Hopeless` row or an interruption by the user.
 pub(super) async fn each<T, F>(
     mut rows: VecDeque<Row>,
     pace: &Arc<Pace>,

@@ -98,8 +98,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Finds out what an import of the row would change. The result is `None` for a row that is only compared with Flex and
-/// matches.
+/// Finds out what an import of the row would change. Returns `None` for a row that an import would only compare with
+/// Flex, if the row and Flex agree.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,
@@ -221,7 +221,7 @@ fn print(shown: &[Shown], json: bool) -> Result<(), Box<dyn Error>> {
     let title = ["line", "username", "field", "now", "then"].map(str::to_owned);
     let lines = std::iter::once(title).chain(shown.iter().flat_map(Shown::cells));
     let lines: Vec<[String; 5]> = lines.map(|cells| cells.map(|cell| harmless(&cell))).collect();
-    // A refused row shows a whole sentence. The sentence must not make the column too wide.
+    // The row of a refused user contains a whole sentence, which must not make the column too wide.
     let columns = lines.iter().filter(|cells| cells[2] != "refused");
     let mut width = [0; 5];
     for cells in columns {

@@ -26,7 +26,8 @@ pub(super) struct Columns {
     delimiter: u8,
 }
 
-/// Reads Excel's first line, such as `sep=;`. Returns the delimiter and the text after the line.
+/// Reads the line `sep=;` at the beginning of a file, with which Excel names the delimiter. Returns the delimiter and
+/// the text after the line.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
@@ -34,7 +35,7 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     else {
         return Ok((None, text));
     };
-    // Another program may have added delimiters to this line, as if it were a row.
+    // Another program may have read this line as a row and added delimiters at its end.
     let is_one = |first: u8| named.bytes().all(|byte| byte == first || DELIMITERS.contains(&byte));
     match named.bytes().next() {
         Some(first) if first.is_ascii() && !first.is_ascii_alphanumeric() && first != b'"' && is_one(first) => {
@@ -44,8 +45,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter: the one with the most known column names. If several are equal, the one with the most
-/// columns.
+/// Guesses the delimiter: the one that gives the most known column names. If several give equally many, the one that
+/// gives the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
@@ -145,7 +146,8 @@ impl Columns {
                 self.width
             ));
         }
-        // Excel omits empty cells at the end of some rows. So a short row is wrong only if a column is missing.
+        // Excel omits empty cells at the end of some rows. So a row may be shorter than the header, but it must reach
+        // the last known column.
         if record.len() <= last {
             let swallowed = record.iter().any(|cell| cell.contains(['\r', '\n']));
             let hint = if swallowed { ": a quotation mark may not be closed" } else { "" };

@@ -159,8 +159,8 @@ async fn send(
                     progress.remark(&other_spelling(row.line, name.as_str(), known_as.as_str()));
                 }
             }
-            // Such a row was only compared. In a later file, the row may have to be sent, so the journal must not
-            // contain it.
+            // The import only compared this row with Flex. The journal must not contain it, because a later import of a
+            // changed file may have to send it.
             Ok(Finished::AsInFlex) => counts.unchanged += 1,
             Err(reason) => {
                 counts.failed += 1;
@@ -210,8 +210,8 @@ struct Failures {
 }
 
 impl Failures {
-    /// Writes the row, and the rows that spell its username differently. Without the other spellings, a later import of
-    /// this file would mistake two Flex users for one person.
+    /// Writes the row. Also writes the rows that spell its username differently: without them, a later import of this
+    /// file would mistake two Flex users for one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

@@ -61,7 +61,8 @@ impl Pace {
         self.state().limit
     }
 
-    /// Waits for a slot and for Twilio's permission. Returns `None` if the import is stopping.
+    /// Waits until a slot is free and the pause that Twilio requested is over. Returns `None` if the import is
+    /// stopping.
     pub(super) async fn slot(&self) -> Option<Slot<'_>> {
         loop {
             let changed = self.changed.notified();
@@ -165,7 +166,7 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // The limit is now one slot, which is free only when both rows have finished.
+        // The limit is now one slot, and the third row has it. The slot is free only when that row has finished.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());

@@ -26,7 +26,8 @@ pub(super) struct Progress {
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Returns the rows per second since the oldest line within `WINDOW`, or since the last line if all are older.
+    /// Returns the rate in rows per second. Measures since the oldest line within `WINDOW`, or since the last line if
+    /// all lines are older.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

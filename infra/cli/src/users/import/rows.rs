@@ -31,14 +31,14 @@ pub(super) struct Row {
     /// A hash of the row. Equal rows have equal keys, even in different files. The key reveals nothing about the
     /// person.
     pub(super) key: String,
-    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. Flexgate sees one person, but
-    /// Twilio has two users. So such rows are only compared with Flex.
+    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. Flexgate treats both as one
+    /// person, but Twilio has two users. So the import only compares such rows with Flex.
     pub(super) alike: Vec<DesiredUser>,
 }
 
 impl Row {
-    /// Returns `None` for a row that may be sent. Other rows are only compared with Flex. The result is then the
-    /// message for a row that differs.
+    /// Returns `None` if the row may be sent. Otherwise the row is only compared with Flex, and the result is the error
+    /// message in case they differ.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -46,8 +46,8 @@ impl Row {
                  Flex console",
             )
         } else if self.desired.roles.is_empty() {
-            // Flexgate cannot give any of the row's roles. If the row were sent without roles, a new user would get the
-            // default roles.
+            // The row names only roles that Flexgate cannot give. If the row were sent without roles, a new user would
+            // get the default roles.
             Some(
                 "Flexgate cannot give the roles of this row, and Flex has something else: change this user in the Flex console",
             )
@@ -107,7 +107,7 @@ pub(super) fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
     // The indices in `parsed.rows` of each username's rows.
     let mut seen: HashMap<UsernameKey, Vec<usize>> = HashMap::new();
     for record in header::records(rest, delimiter).into_records() {
-        // Unreachable: the text is UTF-8, and the reader allows rows of different lengths.
+        // This error cannot occur, because the text is UTF-8 and the reader allows rows of different lengths.
         let record = record.map_err(|error| Refused::Whole(error.to_string()))?;
         if header::blank(&record) {
             continue;

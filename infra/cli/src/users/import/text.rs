@@ -105,7 +105,8 @@ fn other_text(text: &str) -> Option<&'static str> {
     )
 }
 
-/// Converts increasing positions in the text to line numbers, and reads the text only once.
+/// Converts byte positions in the text to line numbers. The positions must increase, so that the text is read only
+/// once.
 pub(super) struct Lines<'a> {
     text: &'a [u8],
     at: usize,
@@ -117,8 +118,8 @@ impl<'a> Lines<'a> {
         Self { text, at: 0, line: 1 }
     }
 
-    /// Returns the line number of the record at this position. Like the CSV reader, skips line breaks before the
-    /// record.
+    /// Returns the line number of the record at this position. Skips line breaks before the record, as the CSV reader
+    /// does.
     pub(super) fn of_record(&mut self, at: usize) -> u64 {
         let rest = self.text.get(at..).unwrap_or_default();
         self.of_byte(at + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count())
@@ -206,7 +207,7 @@ mod tests {
         let at = |byte: u8| text.iter().position(|one| *one == byte).unwrap();
         let mut lines = Lines::of(text);
         assert_eq!([b'a', b'b', b'c', b'd', b'e'].map(|byte| lines.of_byte(at(byte))), [1, 2, 3, 4, 6]);
-        // The CSV reader may stop between CR and LF.
+        // Position 2 is between CR and LF, where the CSV reader may stop.
         assert_eq!(Lines::of(text).of_record(2), 2);
     }
 }

@@ -1,4 +1,5 @@
-//! The steps of the documented contract and the open questions, in the order in which they are asked.
+//! The script of `flexgate verify`: the checks of documented behaviour and the open questions, in the order in which
+//! they run.
 
 mod tokens;
 mod user;
@@ -12,7 +13,7 @@ use super::report::Observed;
 use super::session::{Halt, Session, heard, judged};
 use super::wire::Seen;
 
-/// Runs all steps and asks all questions. Fails if the remaining ones cannot be asked.
+/// Runs all steps and asks all questions. Returns an error if the script cannot continue.
 pub async fn run(session: Arc<Session>) -> Result<(), Halt> {
     let session = &*session;
     let workspace = account(session).await?;
@@ -23,7 +24,7 @@ pub async fn run(session: Arc<Session>) -> Result<(), Halt> {
     let sid = user::made(session).await?;
     tokens::all(session, &sid).await?;
     user::leaves(session, &sid).await?;
-    // The next user must not exist together with this one, because Twilio bills users.
+    // Deactivate the first user before the next one is created, because Twilio bills for each user.
     user::end_all(session).await?;
     user::long_username(session, workspace.as_deref()).await
 }
@@ -57,7 +58,7 @@ async fn errors(session: &Session) -> Result<(), Halt> {
     session.answer("rfc9457_errors", format)
 }
 
-/// Exchanges a made-up code. Nobody's code is used up.
+/// Tries to exchange a random code, so that no real code is used up.
 async fn exchanges(session: &Session) -> Result<(), Halt> {
     let exchange = async |profile: &str| {
         let url = session.wire.url(Service::Services, &["v1", "Flex", "OAuth", "Tokens"]);

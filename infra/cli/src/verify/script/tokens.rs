@@ -10,7 +10,8 @@ use super::super::wire::{Seen, Silence};
 /// The tolerance when a lifetime is measured, in seconds.
 const TOLERANCE: i64 = 60;
 const DAY: i64 = 86_400;
-/// A token that lasts longer than this does not have the lifetime of one second.
+/// The test mints a token for one second. A token that is valid for longer than this has not got the requested
+/// lifetime.
 const SHORT: i64 = 10;
 
 /// Mints a token for one of verify's own users.
@@ -19,7 +20,7 @@ pub async fn mint(session: &Session, sid: &str, ttl: Option<i64>) -> Result<Seen
     session.wire.post(session.wire.users("v4", &[sid, "Tokens"]), &body).await
 }
 
-/// Asks about an invalid token, for which no user is needed.
+/// Asks how Twilio answers to an invalid token. This question needs no user.
 pub async fn invalid(session: &Session) -> Result<(), Halt> {
     let seen = validated(session, "not-a-token").await?;
     let observed = seen.map(|seen| match seen.body["valid"] {
@@ -29,7 +30,7 @@ pub async fn invalid(session: &Session) -> Result<(), Halt> {
     session.answer("iam_invalid_status", observed)
 }
 
-/// Mints tokens with different TTLs, and has one checked.
+/// Mints tokens with different TTLs, and asks Twilio to validate one of them.
 pub async fn all(session: &Session, sid: &str) -> Result<(), Halt> {
     let minted = heard(mint(session, sid, Some(600)).await)?;
     let is_own = |seen: &Seen| {

@@ -12,7 +12,7 @@ use super::tokens;
 const OMITTED: [&str; 3] = ["worker_sid", "full_name", "deactivated"];
 const FULL_NAME: &str = "Flexgate Verify";
 const CHANGED_NAME: &str = "Flexgate Verify again";
-/// One character more than the name of a worker may have.
+/// The length of a username that is one character longer than a worker's name may be.
 const LONG: usize = 65;
 
 /// Checks that nobody has this username, because the script changes only its own user.
@@ -109,7 +109,7 @@ async fn updated(session: &Session, sid: &str) -> Result<(), Halt> {
     session.step("The v2 update changes the locale", "Status 200.", judged(&seen, is_kept))
 }
 
-/// Deprovisions the user, asks what remains of it, and provisions it again.
+/// Deprovisions the user, checks what Twilio still shows of the user, and provisions the user again.
 pub async fn leaves(session: &Session, sid: &str) -> Result<(), Halt> {
     let (wire, made) = (&session.wire, &session.made);
     let token = heard(tokens::mint(session, sid, Some(3600)).await)?;
@@ -200,7 +200,7 @@ async fn worker_name(session: &Session, user: &Seen, workspace: Option<&str>) ->
     }))
 }
 
-/// Deactivates the users so far, even if the script was stopped.
+/// Deactivates all users that the script has created so far, even if the script was stopped.
 pub async fn end_all(session: &Session) -> Result<(), Halt> {
     let left = session.made.clean_up(&session.wire.unstoppable()).await;
     if left.is_empty() { Ok(()) } else { Err(Halt("the user could not be deactivated".to_owned())) }

@@ -1,4 +1,4 @@
-//! Tests that a save costs the same with 20,000 other users as with none. The tests count writes, not time.
+//! Tests that a save costs the same with 20,000 other users as with none. The tests measure writes, not time.
 
 use super::Other;
 use crate::common::{send, sim};
@@ -64,8 +64,8 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
     }
     #[cfg(target_os = "linux")]
     {
-        // The larger file's B-tree is one level deeper, and only one measurement may include a checkpoint. So allow
-        // twice as many bytes.
+        // Allow twice as many bytes, because the larger file's B-tree is one level deeper, and because only one of the
+        // two measurements may include a checkpoint.
         assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
         assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
     }
