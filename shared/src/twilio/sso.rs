@@ -28,7 +28,7 @@ pub struct SsoConfiguration {
     /// The SSO profile, which Twilio here calls a connection.
     #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     pub connection_name: SsoProfileSid,
-    /// The client id, which `state` contains as the connection.
+    /// The client id. `state` contains it as the member `connection_name`.
     pub client_id: String,
     /// Always true: Flexgate uses only active configurations.
     pub active: bool,

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::model::{Minted, Says, Source};
+use crate::model::{Minted, Says};
 use crate::process::Function;
 use crate::world::World;
 
@@ -43,7 +43,7 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
     let says = Says { active: Some(true), supervisor: Some(supervisor) };
     let what = format!("the service provisions {name}, supervisor: {supervisor}");
     world.tell(&what);
-    let before = world.model().person(&name).begin(Source::Api, says);
+    let call = world.model().person(&name).call(says);
     let body = wanted(&name, supervisor);
     let claims = service();
     let mut repeated = false;
@@ -56,13 +56,13 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
                 if done.reply.body["username"] != name.as_str() || done.reply.body["deactivated"] == true {
                     world.complain(format!("{what}: Flexgate answered with another user, or a deactivated one"));
                 }
-                return world.model().person(&name).settle(Source::Api, says);
+                return world.model().person(&name).accepted(call);
             }
             // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute.
             401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
             409 => {
                 if !repeated {
-                    world.model().person(&name).refuse(Source::Api, before);
+                    world.model().person(&name).refused(call);
                 }
                 return;
             }
@@ -78,13 +78,13 @@ pub(crate) async fn deprovision(world: Arc<World>, name: String) {
     let says = Says { active: Some(false), supervisor: None };
     let what = format!("the service deprovisions {name}");
     world.tell(&what);
-    world.model().person(&name).begin(Source::Api, says);
+    let call = world.model().person(&name).call(says);
     let (claims, path) = (service(), format!("/users/{sid}"));
     loop {
         let send = async || with_token(&world, &claims, Method::DELETE, &path, &Value::Null).await;
         let Some(done) = world.insist(Function::Provision, &what, send).await else { return };
         match done.reply.status {
-            204 => return world.model().person(&name).settle(Source::Api, says),
+            204 => return world.model().person(&name).accepted(call),
             401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
             status => return world.complain(format!("{what}: refused with {status}: {}", done.reply.body)),
         }

@@ -42,10 +42,24 @@ pub(crate) enum Minted {
     Perhaps,
 }
 
+/// A call of `/users` in progress.
+#[derive(Debug)]
+struct Call {
+    says: Says,
+    /// The possible values from before.
+    before: Word,
+    /// What Flexgate has accepted from other calls since this one began.
+    overlapped: Vec<Says>,
+}
+
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Person {
     words: BTreeMap<Source, Word>,
+    /// The calls of `/users` in progress, each with its number.
+    calls: BTreeMap<u64, Call>,
+    /// The number of calls of `/users` so far.
+    called: u64,
     /// The number of times at which a source began to say that the person is active.
     said_active: u64,
     /// For each SCIM group that gives the supervisor's role: the possible answers to whether it lists the person.
@@ -105,6 +119,38 @@ impl Person {
     /// Records that Flexgate has refused the statement and stored nothing of it.
     pub(crate) fn refuse(&mut self, source: Source, before: Word) {
         self.words.insert(source, before);
+    }
+
+    /// Records that the service begins to call `/users`. Returns the call's number.
+    pub(crate) fn call(&mut self, says: Says) -> u64 {
+        let before = self.begin(Source::Api, says);
+        let number = self.called;
+        self.called += 1;
+        self.calls.insert(number, Call { says, before, overlapped: Vec::new() });
+        number
+    }
+
+    /// Records that Flexgate has accepted the call. If the service made several calls at the same time, any of them may
+    /// have had the last effect. Also, the service repeats a call in progress, which then has its effect again.
+    pub(crate) fn accepted(&mut self, number: u64) {
+        let Some(call) = self.calls.remove(&number) else { return };
+        self.settle(Source::Api, call.says);
+        let word = self.words.entry(Source::Api).or_default();
+        for says in call.overlapped.iter().chain(self.calls.values().map(|other| &other.says)) {
+            word.active.extend(says.active.map(Some));
+            word.supervisor.extend(says.supervisor);
+        }
+        for other in self.calls.values_mut() {
+            other.overlapped.push(call.says);
+        }
+    }
+
+    /// Records that Flexgate has refused the call and stored nothing of it.
+    pub(crate) fn refused(&mut self, number: u64) {
+        let Some(call) = self.calls.remove(&number) else { return };
+        if call.overlapped.is_empty() && self.calls.is_empty() {
+            self.refuse(Source::Api, call.before);
+        }
     }
 
     /// Records that the source's last statement is uncertain. It may be any in `said`, or none.
@@ -197,5 +243,29 @@ impl Person {
             self.words.iter().any(|(source, word)| *source != Source::Token && word.supervisor == [true].into())
                 || self.groups.values().any(|member| *member == [true].into());
         !self.has_wfo && self.must_be_active() && certain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN: Says = Says { active: Some(true), supervisor: None };
+    const OUT: Says = Says { active: Some(false), supervisor: None };
+
+    #[test]
+    fn only_calls_that_do_not_overlap_leave_a_certain_result() {
+        let mut person = Person::default();
+        let joins = person.call(IN);
+        person.accepted(joins);
+        let leaves = person.call(OUT);
+        person.accepted(leaves);
+        assert!(person.must_be_inactive());
+
+        let (joins, leaves) = (person.call(IN), person.call(OUT));
+        person.accepted(leaves);
+        assert!(!person.must_be_inactive(), "the service repeats the other call");
+        person.accepted(joins);
+        assert!(!person.must_be_active(), "the other call may have had the last effect");
     }
 }

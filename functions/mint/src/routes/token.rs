@@ -65,8 +65,8 @@ struct Minted<'a> {
 /// Mints for the caller, or for another user with the scope `flexgate.token.any`. The caller's username and roles come
 /// from their verified token; the body can only narrow the roles and the lifetime.
 ///
-/// A form is a token exchange (RFC 8693). Its `subject_token` proves who the caller is, so that it needs no
-/// `Authorization` header. Problems then have the member `error` of RFC 6749 too.
+/// A form is a token exchange (RFC 8693). Its `subject_token` identifies the caller, so the request needs no
+/// `Authorization` header. Problems then also have the member `error` of RFC 6749.
 #[utoipa::path(
     post,
     path = "/token",

@@ -39,7 +39,7 @@ struct Listing {
 #[schema(as = Users)]
 pub(crate) struct Found {
     users: Vec<User>,
-    /// The username of the query, as Flexgate read it. Only the answer to a query by username has it.
+    /// The username that Flexgate looked for. Absent if the query has no username.
     #[schema(value_type = Option<String>, example = "ada")]
     #[serde(rename = "username", skip_serializing_if = "Option::is_none")]
     asked_for: Option<Username>,

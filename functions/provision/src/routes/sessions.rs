@@ -69,7 +69,7 @@ struct Session {
     id: String,
     #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: FlexUserSid,
-    /// Null if the sign-in did not show it.
+    /// Null if Twilio did not return it at the sign-in.
     #[schema(required, example = "ada")]
     username: Option<String>,
     /// The SSO profile.
@@ -127,7 +127,7 @@ pub(crate) struct Ended {
 
 /// Lists who is signed in
 ///
-/// Shows no token, and no address unless `FLEXGATE_SESSION_ADDRESS` says so.
+/// The answer contains no token. It contains IP addresses only if `FLEXGATE_SESSION_ADDRESS` is `full`.
 #[utoipa::path(
     get,
     path = "/sessions",

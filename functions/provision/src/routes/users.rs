@@ -108,7 +108,7 @@ pub(crate) struct User {
     created_date: Option<String>,
     #[schema(required, example = "2026-11-24T07:00:00Z")]
     updated_date: Option<String>,
-    /// The number of changes, as Twilio counts them.
+    /// Twilio's version number, which grows with each change.
     #[schema(required)]
     version: Option<u64>,
 }

@@ -36,7 +36,7 @@ struct Profile {
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Login {
     /// Where to go after sign-in: a path on Flexgate's origin, or a URL on one of `FLEXGATE_ALLOWED_ORIGINS`. At most
-    /// 2,048 bytes. Flexgate replaces any other address with `FLEXGATE_DEFAULT_RETURN_TO`.
+    /// 2,048 bytes. Flexgate replaces any other value with `FLEXGATE_DEFAULT_RETURN_TO`.
     #[param(example = "/")]
     return_to: Option<String>,
     /// What the identity provider should ask the person, even if they are signed in there: `login` or

@@ -23,7 +23,7 @@ use crate::signin::SessionError;
 /// The maximum length of a token, in bytes. A Flex token has about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
-/// Proves that a page from an allowed origin sends the request.
+/// The header that only a page on an allowed origin can send.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]

@@ -67,18 +67,18 @@ struct Accepted {
 /// The answer to a challenge.
 #[derive(Serialize, ToSchema)]
 struct Verification {
-    /// The text of the challenge.
+    /// The challenge that Okta sent.
     verification: String,
 }
 
 /// Receives a delivery
 ///
 /// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. Microsoft Graph verifies
-/// an address with a POST that has `?validationToken=`. The answer to that is 200, with the token as text.
+/// a webhook's URL with a POST that has `?validationToken=`. The answer is 200, with the token as text.
 ///
 /// A source of the kind `ssf` sends a security event token with `content-type: application/secevent+jwt`. The answer is
-/// 202 without a body, or 400 with `err` and `description` (RFC 8935). A source of the kind `global-token-revocation` gets
-/// 204.
+/// 202 without a body, or 400 with `err` and `description` (RFC 8935). A source of the kind `global-token-revocation`
+/// gets 204.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",
@@ -149,7 +149,7 @@ async fn take(
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": accepted }))).into_response())
 }
 
-/// Answers the challenge with which Okta verifies an address
+/// Answers the challenge with which Okta verifies the webhook's URL
 #[utoipa::path(
     get,
     path = "/webhooks/{source}",
