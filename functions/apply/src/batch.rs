@@ -5,7 +5,7 @@
 //! shortens this timeout for each failed message to a pause that grows with the number of tries. The local queue does
 //! the same.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -13,6 +13,7 @@ use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::store::{DeadLetter, StoreError};
 use flexgate::telemetry;
+use futures_util::stream::{self, StreamExt as _};
 
 use crate::app::{App, Handled};
 
@@ -26,7 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// If the function ran out of time, the whole batch would come again only after the queue's visibility timeout.
 const RESERVED: Duration = Duration::from_secs(1);
 
-/// Handles a batch and returns the failed messages.
+/// How many message groups of a batch Flexgate handles at the same time. Twilio limits the concurrent requests of an
+/// account, and other processes handle other batches.
+const ABREAST: usize = 4;
+
+/// The messages of one group, in their order.
+type Group = VecDeque<SqsMessage>;
+
+/// Handles a batch and returns the failed messages. Handles the messages of a group in their order, and several groups
+/// at the same time.
 ///
 /// If a message fails, the later messages of its message group are returned as failed too, so that the group's order
 /// stays the same. These messages were not tried, and neither were messages for which no time was left. All of them
@@ -34,38 +43,71 @@ const RESERVED: Duration = Duration::from_secs(1);
 /// its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
-    let mut waiting = event.records;
     // If a message ends the process, SQS delivers the whole batch again, but only after minutes. A message that was
-    // delivered before may end the process again. So handle the groups of such messages after all other groups.
-    let again: BTreeSet<_> = waiting.iter().filter(|one| received(one) > 1).map(|one| group(one).to_owned()).collect();
-    waiting.sort_by_key(|message| again.contains(group(message)));
-    let mut waiting = VecDeque::from(waiting);
+    // delivered before may end the process again, and a try then counts for every message in progress. So handle the
+    // groups of such messages after all other groups, and one at a time.
+    let (again, fresh): (Vec<_>, Vec<_>) =
+        groups(event.records).into_iter().partition(|group| group.iter().any(|message| received(message) > 1));
     let mut response = SqsBatchResponse::default();
+    let mut untried = Group::new();
+    let fresh = stream::iter(fresh.into_iter().map(|group| one_group(app, group, deadline))).buffered(ABREAST);
+    let again = stream::iter(again).then(|group| one_group(app, group, deadline));
+    // Box the stream, because it is large.
+    let mut left = Box::pin(fresh.chain(again));
+    while let Some(Left { failed, late }) = left.next().await {
+        response.batch_item_failures.extend(failed.iter().map(failure));
+        untried.extend(late);
+    }
+    if let Some(first) = untried.pop_front() {
+        in_time(deadline, redeliver(app, &first, &untried, Duration::ZERO)).await;
+        response.batch_item_failures.extend(std::iter::once(&first).chain(&untried).map(failure));
+    }
+    response
+}
+
+/// Sorts messages into their groups. The groups are in the order of their first messages.
+fn groups(messages: Vec<SqsMessage>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for message in messages {
+        match groups.iter_mut().find(|those| those.front().is_some_and(|first| group(first) == group(&message))) {
+            Some(those) => those.push_back(message),
+            None => groups.push(Group::from([message])),
+        }
+    }
+    groups
+}
+
+/// The messages of a group that SQS must deliver again.
+#[derive(Default)]
+struct Left {
+    /// A message that failed, and those behind it. Flexgate has told SQS when to deliver them.
+    failed: Group,
+    /// Messages for which no time was left.
+    late: Group,
+}
+
+/// Handles the messages of a group in their order, until one fails.
+async fn one_group(app: &App, mut waiting: Group, deadline: Deadline) -> Left {
     while let Some(message) = waiting.pop_front() {
         if deadline.remaining() < WORTH_TRYING {
             waiting.push_front(message);
-            break;
+            return Left { late: waiting, ..Left::default() };
         }
         let begun = tokio::time::timeout(PATIENCE, app.tries.begin(id(&message), received(&message))).await;
         let attempts = begun.unwrap_or_else(|_| app.tries.guess(received(&message)));
         if done(app, &message, attempts, deadline).await {
             continue;
         }
-        let (rest, others) = waiting.into_iter().partition(|one: &SqsMessage| group(one) == group(&message));
-        waiting = others;
         telemetry::try_failed(age(app, &message));
         let recorded = async {
             let counted = app.tries.failed(id(&message), received(&message));
-            tokio::join!(redeliver(app, &message, &rest, app.pause(attempts)), counted);
+            tokio::join!(redeliver(app, &message, &waiting, app.pause(attempts)), counted);
         };
         in_time(deadline, recorded).await;
-        response.batch_item_failures.extend(std::iter::once(&message).chain(&rest).map(failure));
+        waiting.push_front(message);
+        return Left { failed: waiting, ..Left::default() };
     }
-    if let Some(first) = waiting.pop_front() {
-        in_time(deadline, redeliver(app, &first, &waiting, Duration::ZERO)).await;
-        response.batch_item_failures.extend(std::iter::once(&first).chain(&waiting).map(failure));
-    }
-    response
+    Left::default()
 }
 
 fn failure(message: &SqsMessage) -> BatchItemFailure {
@@ -121,7 +163,7 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
 }
 
 /// Makes SQS deliver `first` again after `pause`, and `rest` after `first`.
-async fn redeliver(app: &App, first: &SqsMessage, rest: &VecDeque<SqsMessage>, pause: Duration) {
+async fn redeliver(app: &App, first: &SqsMessage, rest: &Group, pause: Duration) {
     let Some(sqs) = &app.sqs else { return };
     let handle = |message: &SqsMessage| message.receipt_handle.clone().unwrap_or_default();
     let rest = rest.iter().map(|message| (handle(message), Duration::ZERO));

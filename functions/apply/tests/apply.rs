@@ -182,18 +182,55 @@ async fn a_job_for_somebody_unknown_is_done_and_a_large_one_queues_each_member_o
 #[tokio::test]
 async fn what_fails_holds_back_its_own_group_alone() {
     let apply = Apply::start().await;
-    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
+    assert_eq!(apply.handle(&begins("0", "ada"), 1).await, Handled::Done);
+    apply.world.fault(&of_ada(&apply.world, "status").await).await;
     let messages = [
-        ("a", "ada", begins("1", "ada")),
-        ("b", "ada", begins("2", "ada")),
+        ("a", "ada", leaves("1")),
+        ("b", "ada", leaves("2")),
         ("c", "grace", begins("3", "grace")),
         ("d", "poison", "poison".to_owned()),
     ];
     assert_eq!(apply.batch(&messages, soon()).await, ["a", "b"]);
     assert_eq!(apply.dead_letters().await, 1);
-    assert!(apply.world.twilio_user("ada").await.is_none() && apply.world.twilio_user("grace").await.is_some());
+    assert!(apply.world.twilio_user("grace").await.is_some());
+    assert_eq!(apply.world.twilio_user("ada").await.unwrap()["deactivated"], false);
+    apply.world.no_faults().await;
     assert_eq!(apply.batch(&messages[..2], soon()).await, [""; 0]);
-    assert!(apply.world.twilio_user("ada").await.is_some());
+    assert_eq!(apply.world.twilio_user("ada").await.unwrap()["deactivated"], true);
+}
+
+#[tokio::test]
+async fn the_groups_of_a_batch_do_not_wait_for_each_other() {
+    let apply = Apply::start().await;
+    assert_eq!(apply.handle(&begins("0", "ada"), 1).await, Handled::Done);
+    apply.world.fault(&of_ada(&apply.world, "delay").await).await;
+    let messages = [("a", "ada", leaves("1")), ("b", "ben", begins("2", "ben")), ("c", "eve", begins("3", "eve"))];
+    let log = Log::start();
+    let others_are_done = async {
+        while apply.world.twilio_user("eve").await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        left = apply.batch(&messages, soon()) => panic!("the batch is over: {left:?}"),
+        () = others_are_done => {}
+    }
+    assert!(apply.world.twilio_user("ben").await.is_some());
+    assert!(!log.text().contains("not applied"), "the try for ada goes on");
+}
+
+/// A fault that concerns every request about ada's Flex user.
+async fn of_ada(world: &World, kind: &str) -> Value {
+    let sid = world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
+    json!({
+        "service": "flex-api", "path_contains": sid, "times": "always",
+        "kind": kind, "status": 503, "delay_ms": if kind == "delay" { 15_000 } else { 0 },
+    })
+}
+
+/// Returns a message that deactivates ada.
+fn leaves(id: &str) -> String {
+    begins(id, "ada").replace("upsert", "deactivate").replace("10:00", "11:00")
 }
 
 #[tokio::test]
