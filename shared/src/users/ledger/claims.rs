@@ -184,8 +184,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Returns the circumstances for [`desired`](crate::domain::ledger::desired) during a mint by the bearer of
-    /// `claims`.
+    /// Returns the input of [`desired`](crate::domain::ledger::desired) that says that the bearer of `claims` is
+    /// minting a token.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }

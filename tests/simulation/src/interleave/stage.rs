@@ -173,8 +173,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // A late request counts as a switch if other requests are unfinished. So does a second call of the same
-        // process, and another process if the current one could continue.
+        // These calls use up a switch: a late request while other requests are unfinished, a second call of the same
+        // process, and a call of another process if the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);
