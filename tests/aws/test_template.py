@@ -197,8 +197,8 @@ class Template(unittest.TestCase):
                            "notes": {"Provision", "Apply"}, "walk": {"Sweep"}, "scim_marks": {"Provision"},
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
-        # Webhooks looks up the people named in a request to end sessions, and records that the request's token is used.
-        # Only apply ends the sessions.
+        # The function `webhooks` looks up the people named in a request to end sessions, and records that the request's
+        # token is used. Only the function `apply` ends the sessions.
         people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
