@@ -17,8 +17,8 @@ use crate::process::{Function, Reply, Server};
 use crate::upkeep;
 use crate::world::World;
 
-/// Simulated time advances only when every task waits. So after this pause, each process waits at its gate or for a
-/// timer.
+/// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
+/// schedule to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
 /// The shortest pause of a process that waits for a timer.
 const NAP: Duration = Duration::from_millis(60);
