@@ -234,8 +234,8 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
-    // After a sign-out, the keeper calls `leave`, except in a browser without BroadcastChannel. `leave` sets `desk` to
-    // null.
+    // The handler of the keeper's `ended` event has already called `leave`, which sets `desk` to null. In a browser
+    // without BroadcastChannel, the keeper does not send this event, so call `leave` here.
     if (desk) leave();
   });
 }
@@ -255,7 +255,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper has already reported the failure in an event, and the event's handler shows it.
+    // The keeper, which renews the token, has already reported the failure in an event. The event's handler shows it.
   } finally {
     button.removeAttribute("aria-disabled");
   }

@@ -105,7 +105,7 @@ class Edge(unittest.TestCase):
         # A path that only begins like a path for directories counts towards the limit for people if it leads to one of
         # their routes.
         self.assertTrue(counts("people", "/scim/../token") and counts("people", "/webhooks/%2e%2e/sso/default/login"))
-        # Requests for the files of a page count towards neither limit.
+        # Requests for a page's files count towards neither of the two rate limits.
         self.assertFalse(any(counts(name, "/assets/desk.js") or counts(name, "/") for name in rules))
 
     def test_a_rate_rule_limits_each_address_but_no_trusted_network(self):

@@ -167,7 +167,7 @@ class Template(unittest.TestCase):
             "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
             "sessions_ended": {"BatchGetItem"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
-            # Version 0.2.0 stored a mark for each session beside the bindings.
+            # Version 0.2.0 stored one item for each session of a user, beside the user's bindings.
             "user": {"Query"},
             "person": read, "username": read, "flex_user": read,
         })
@@ -197,8 +197,8 @@ class Template(unittest.TestCase):
                            "notes": {"Provision", "Apply"}, "walk": {"Sweep"}, "scim_marks": {"Provision"},
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
-        # Webhooks looks up the people named in a request to end sessions, and records that the request's token is used.
-        # Only apply ends the sessions.
+        # The function `webhooks` looks up the people named in a request to end sessions, and records that the request's
+        # token is used. Only the function `apply` ends the sessions.
         people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
@@ -240,7 +240,7 @@ class Template(unittest.TestCase):
 
     def test_r75_a_shift_change_is_not_throttled(self):
         # 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is twice the
-        # average of these two minutes.
+        # average rate in these two minutes.
         peak = 2 * 5_000 / 120
         # Meanwhile, 10,000 people are at work. Each of their pages asks for its token every 4 minutes.
         settings = resolved().exist("AWS::ApiGatewayV2::Stage")["Stage"]["RouteSettings"]

@@ -132,7 +132,7 @@ def drive(report, apply):
     simulator = lambda path, body: json.loads(stack.call(stack.SIMULATOR, "POST", path, body)[2])  # noqa: E731
     browser = Browser(report)
     for what, query in (("login", ""), ("login with a long `return_to`", "?" + "x" * 80)):
-        # The request goes to another host than the public URL's, so the first answer is a redirect to the public URL.
+        # The request's host is not the public URL's host, so the first answer is a redirect to the public URL.
         _, headers, _ = browser.send("GET", f"/sso/default/login?return_to=/desk{query}")
         browser.send("GET", headers["location"].removeprefix(stack.PUBLIC), what=what)
     browser.sign_in_as("ada", "sign-in (callback)")

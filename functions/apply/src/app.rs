@@ -39,7 +39,7 @@ pub struct App {
     notes: Arc<dyn Notes>,
     graph: Option<Graph>,
     pub(crate) tries: Tries,
-    /// The SQS queue, to which failed messages return. `None` if the store contains the queue itself.
+    /// The SQS queue to which failed messages return. `None` if the queue is in the store.
     pub(crate) sqs: Option<SqsQueue>,
     pub(crate) clock_rng: ClockRng,
 }

@@ -1,4 +1,4 @@
-//! Opens a store by a command's option or by the environment, without a gateway's settings.
+//! Opens the store that a command's option or the environment names, without a gateway's settings.
 
 use std::error::Error;
 use std::path::Path;

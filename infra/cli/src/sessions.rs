@@ -134,8 +134,8 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     Ok(say(&format!("{} ended", counted(usize::try_from(ended)?, "session")))?)
 }
 
-/// Ends all sessions in two ways. A time in the store ends every session that began before it, including sessions that
-/// the list lacks. Then each listed session is ended by itself, which takes effect before a running gateway has read
+/// Ends all sessions in two ways. First stores a time: all sessions that began before it end, including sessions that
+/// the list lacks. Then ends each listed session individually, which takes effect before a running gateway has read
 /// that time.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;

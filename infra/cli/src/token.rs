@@ -122,7 +122,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         Err(error) => return Err(error.into()),
     };
     // With these faults, the token is a JWT, so it is probably a caller's token. Then the output also says why it is
-    // invalid as one.
+    // not a valid caller's token.
     let as_callers = match fault {
         Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
             format!("; as a caller's token: {fault}")

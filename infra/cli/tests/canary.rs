@@ -142,7 +142,7 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
     }
 }
 
-/// Signs in, uses the session and refreshes its token, also with invalid input.
+/// Signs in, uses the session and refreshes its token, with valid and with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
     // The gateway returns only tokens that are valid for at least five more minutes. So `/sso/token` must refresh this
@@ -186,7 +186,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     }
 }
 
-/// Provisions a user and mints a token, also with invalid input.
+/// Provisions a user and mints a token, with valid and with invalid input.
 async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let mut caller = Browser::new(process.router());
     let person = json!({

@@ -188,7 +188,7 @@ line  username   field      now                    then
     assert!(!calls.is_empty() && calls.iter().all(|call| call.starts_with("GET ")), "{calls:?}");
     assert!(!world.folder().join("more.csv.journal").exists() && !world.folder().join("more.csv.failed.csv").exists());
 
-    // The real import changes what the dry run has shown.
+    // The real import makes the changes that the dry run has shown.
     let done = run(&world, &admins, &["users", "import", "more.csv"]).await;
     assert!(out(&done).starts_with("1 created, 3 updated, 1 unchanged, 3 failed"), "{}{}", out(&done), err(&done));
     let shown = run(&world, &admins, &["users", "import", "more.csv", "--dry-run"]).await;

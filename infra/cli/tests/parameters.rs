@@ -71,7 +71,8 @@ fn good_parameters_are_printed_as_sam_needs_them() {
     assert!(last.starts_with("--parameter-overrides 'TwilioAccountSid=\"AC0000"), "{last}");
     assert!(last.contains(r#"Issuers="[{\"audiences\":[\"flexgate\"],\"issuer\":"#), "{last}");
     assert!(last.contains(r#" AllowedRoles="agent,supervisor" "#) && last.contains(r#" TrustedProxies="1""#), "{last}");
-    // The output sets every parameter, because SAM CLI would keep the previous deployment's value of a missing one.
+    // The output sets every parameter, because SAM CLI would keep a missing parameter's value from the previous
+    // deployment.
     assert!(last.contains(r#" DefaultRoles="agent" "#) && last.contains(r#" TwilioRegion="" "#), "{last}");
 
     let output = doctor(&good().to_string(), &["--format", "cloudformation"]);

@@ -62,9 +62,10 @@ pub const RESTRICTED_KEY_SECRET: &str = "fake-restricted-key-secret";
 pub const FOREIGN_KEY_SID: &str = "SK00000000000000000000000000000003";
 /// The secret of [`FOREIGN_KEY_SID`].
 pub const FOREIGN_KEY_SECRET: &str = "fake-foreign-key-secret";
-/// The owner of [`FOREIGN_KEY_SID`]. It is also the account in tokens with a wrong account.
+/// The owner of [`FOREIGN_KEY_SID`]. It is also the account in tokens that the simulator deliberately makes for the
+/// wrong account.
 pub const OTHER_ACCOUNT_SID: &str = "AC00000000000000000000000000000bad";
-/// The instance in tokens with a wrong instance.
+/// The instance in tokens that the simulator deliberately makes for the wrong instance.
 pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";
 
 /// The `aud` of the identity provider's access tokens.

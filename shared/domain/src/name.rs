@@ -82,7 +82,7 @@ impl fmt::Display for Unseen {
     }
 }
 
-/// Refuses a text with an invisible character, unless `allowed` accepts that character.
+/// Refuses a string with an invisible character, unless `allowed` accepts that character.
 pub fn check_seen(text: &str, allowed: impl Fn(Unseen) -> bool) -> Result<(), NameError> {
     let unseen = (1..)
         .zip(text.chars())

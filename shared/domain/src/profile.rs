@@ -56,7 +56,7 @@ pub struct SsoProfile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SsoProfiles(BTreeMap<ProfileName, SsoProfile>);
 
-/// Why a text is not a valid list of profiles.
+/// Why a string is not a valid list of profiles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SsoProfilesError {
     /// An item does not have the form `name=JQ…`.

@@ -34,8 +34,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// A response whose body already has the type that Lambda expects. From any other response, `lambda_http` decodes the
-/// body by its character set, which would add 0.1 MB of tables to each function.
+/// A response whose body already has the type that Lambda expects. `lambda_http` would decode any other body by its
+/// character set, and the tables for this would add 0.1 MB to each function.
 struct Converted(Response<Body>);
 
 impl lambda_http::IntoResponse for Converted {

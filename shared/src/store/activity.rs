@@ -12,7 +12,7 @@ use super::{StoreError, fingerprint};
 /// How long a note is kept.
 pub const NOTES_KEPT: Duration = Duration::days(7);
 
-/// The maximum length of a text in a note, in characters.
+/// The maximum length of a string in a note, in characters.
 const MAX_TEXT: usize = 300;
 
 /// Why a note was made.
@@ -49,7 +49,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// Returns the note with its texts shortened, so that no client can fill the store.
+    /// Returns the note with its long strings cut off, so that no client can fill the store.
     #[must_use]
     pub fn shortened(self) -> Self {
         let short = |text: Box<str>| text.chars().take(MAX_TEXT).collect::<String>().into();

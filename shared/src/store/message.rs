@@ -96,7 +96,7 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// The source's id of a group or an application. All memberships in it have ended.
+    /// The source's id for a group or an application. All memberships in it have ended.
     Membership(Box<str>),
     /// The source's id of a directory or an organisation. All people who belonged to it are inactive.
     Directory(Box<str>),
@@ -179,7 +179,7 @@ impl Message {
         }
     }
 
-    /// Returns the source's id of the event. For a job, returns a text that says what the job does and why.
+    /// Returns the source's id for the event. For a job, returns a text that says what the job does and why.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
@@ -340,8 +340,8 @@ mod tests {
             let document = serde_json::to_value(&message).unwrap();
             assert_eq!(serde_json::from_value::<Message>(document).unwrap(), message);
         }
-        // A job that continues after a person comes from a function that may use the bulk queue. Its key differs from
-        // the first job's key.
+        // A follow-up job continues where the previous job stopped. The function that sends it may use the bulk queue.
+        // Its key differs from the first job's key.
         let [_, first] = of_webhooks(None);
         let [_, next] = of_webhooks(Some(PersonId::of([7; 16])));
         assert_eq!(next.lane(), Lane::Bulk);

@@ -77,7 +77,7 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(context.finish())
 }
 
-/// Returns the key of a counter: the fingerprint of its kind, and of the texts that identify what it counts.
+/// Returns the key of a counter: the fingerprint of its kind, and of the strings that identify what it counts.
 fn counter_key(kind: &str, what: &[&str]) -> String {
     let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
     fingerprint(&parts)

@@ -38,7 +38,7 @@ pub enum Written {
     Moved,
 }
 
-/// A statement to store, with its source and the source's own id of the person.
+/// A statement to store, with its source and the source's own id for the person.
 #[derive(Debug, Clone, Copy)]
 pub struct Stating<'a> {
     /// The source of the statement.
@@ -46,7 +46,7 @@ pub struct Stating<'a> {
     /// Everything that the source says about the person. The caller has already merged the source's earlier
     /// statement.
     pub statement: &'a Statement,
-    /// The source's own id of the person. `None` if the source has no such id.
+    /// The source's own id for the person. `None` if the source has no such id.
     pub subject: Option<&'a SubjectId>,
     /// The new record of what Flexgate has given the person. `None` if the record does not change. It is written
     /// together with the statement, so that a crash cannot lose roles that Flexgate must remove.

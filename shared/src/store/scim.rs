@@ -1,8 +1,8 @@
 //! Storage for SCIM data that Flex has no field for.
 //!
-//! Twilio stores the Flex users. For each user, this store has an entry: the identity system's own key
-//! (`externalId`), the attributes as the identity system wrote them, and whether SCIM has deleted the user. The store
-//! also has the groups, locks for work, and Twilio's page tokens.
+//! Twilio stores the Flex users. For each user, this store has an entry: the identity system's own key (`externalId`),
+//! the attributes as the identity system wrote them, and whether SCIM has deleted the user. The store also has the
+//! groups, Twilio's page tokens, and locks that keep two processes from doing the same work.
 //!
 //! An entry or a group is written only if its version has not changed since it was read.
 

@@ -57,7 +57,7 @@ impl FromStr for SessionKey {
 pub struct SessionOrigin {
     /// The username that Twilio stated at the sign-in.
     pub username: Option<String>,
-    /// The network of the browser. If the settings say so, the browser's whole address.
+    /// The browser's network, or its whole IP address if the settings say so.
     pub network: Option<String>,
     /// The family of the browser.
     pub browser: Option<String>,
@@ -79,7 +79,7 @@ pub struct Session {
     /// The number of refreshes so far. The result of a refresh is stored only if this number has not changed since
     /// the refresh began.
     pub version: u64,
-    /// When the login began. The person has authenticated since then.
+    /// When the login that led to the session began. The person authenticated after this time.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,

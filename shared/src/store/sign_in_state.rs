@@ -42,7 +42,7 @@ pub trait SignInSwitch: fmt::Debug + Send + Sync {
     async fn end_until(&self, at: OffsetDateTime) -> Result<(), StoreError>;
 }
 
-/// The state of the switch, which a process reads again after 30 seconds.
+/// The cached state of the sign-in switch ([`SignInSwitch`]). A process reads the switch again after 30 seconds.
 #[derive(Debug)]
 pub struct CachedSignInState {
     switch: Arc<dyn SignInSwitch>,

@@ -10,7 +10,7 @@ tokio::task_local! {
     static METER: Cell<Meter>;
 }
 
-/// The number and time of a request's upstream calls.
+/// The number and the total time of a request's upstream calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meter {
     /// The number of calls.
@@ -19,7 +19,7 @@ pub struct Meter {
     pub time: Duration,
 }
 
-/// Runs `work`. Returns its output, and the number and time of its upstream calls.
+/// Runs `work`. Returns its output, and the number and the total time of its upstream calls.
 pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
     METER
         .scope(Cell::default(), async {

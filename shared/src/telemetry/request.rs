@@ -49,6 +49,6 @@ pub struct RequestLine<'a> {
     pub fault: Option<&'a str>,
     /// The time from the arrival of the request until the answer was ready.
     pub duration: Duration,
-    /// The number and time of the request's upstream calls.
+    /// The number and the total time of the request's upstream calls.
     pub meter: Meter,
 }

@@ -15,7 +15,7 @@ pub struct ApiError {
     pub status: StatusCode,
     /// Twilio's error code. `twilio.com/docs/errors/{code}` explains it.
     pub code: Option<u32>,
-    /// Twilio's id of the request, for Twilio's support.
+    /// Twilio's id for the request. Twilio's support may ask for it.
     pub request_id: Option<String>,
     /// The wait that Twilio requests.
     pub retry_after: Option<Duration>,

@@ -42,14 +42,14 @@ const FORCED_TIDY_PAUSE: i64 = 1_000;
 pub(super) enum Lane {
     /// Login and callback, requested by a browser that opens a page.
     Browser,
-    /// Login and callback, requested by any other program.
+    /// Login and callback, requested by anything other than a browser that opens a page.
     SignIn,
     /// `/sso/validate`.
     Validate,
     /// `POST /token`.
     Mint,
-    /// Any of these routes, requested by a page of another site. Such a page must not use up the budgets of people at
-    /// the same address.
+    /// Any route with a budget, requested by a page of another site. Such a page must not use up the budgets of people
+    /// at the same address.
     OtherSite,
 }
 

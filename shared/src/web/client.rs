@@ -111,12 +111,12 @@ impl Networks {
     }
 }
 
-/// The settings for finding a client's address, and the clients without a budget of failures.
+/// The settings for finding a client's address, and the clients whose failed requests are not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientSettings {
     /// `FLEXGATE_TRUSTED_PROXIES`: the number of proxies that append to `X-Forwarded-For`.
     trusted_proxies: usize,
-    /// `FLEXGATE_TRUSTED_NETWORKS`: the networks of clients without a budget.
+    /// `FLEXGATE_TRUSTED_NETWORKS`: the networks of clients whose failed requests are not limited.
     trusted_networks: Networks,
 }
 

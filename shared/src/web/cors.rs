@@ -29,9 +29,8 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Whether the request comes from a page of another site whose origin is not listed, for example from a frame or a
-    /// script in that page. If the browser opens Flexgate's answer as a page of its own, such as the callback, this is
-    /// false.
+    /// Whether the request comes from a page of another site with an unlisted origin, for example from a script or a
+    /// frame in that page. A navigation of the whole page, such as the callback, does not count.
     pub(super) fn are_foreign_to(&self, headers: &HeaderMap) -> bool {
         let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
         let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document");

@@ -141,7 +141,8 @@ async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_a
     assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
 }
 
-/// In this test, one session has no entry in the list of sessions, but a mark as version 0.2.0 wrote it.
+/// In this test, one session has no entry in the list of sessions. It has only a mark, which is the item with which
+/// version 0.2.0 recorded that the session belongs to the user.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;

@@ -47,7 +47,7 @@ pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'stati
     }
 }
 
-/// A client gives up one of this many operations before the answer arrives. The operation may or may not have an
+/// A client gives up one in this many operations before the answer arrives. The operation may or may not have an
 /// effect.
 const GIVES_UP: u64 = 10;
 

@@ -55,7 +55,7 @@ impl Stores {
     }
 }
 
-/// The proxy loses one answer of this many.
+/// The proxy loses one in this many answers.
 const LOSES_EVERY: u32 = 13;
 
 /// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.

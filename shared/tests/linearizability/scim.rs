@@ -1,4 +1,4 @@
-//! A SCIM entry, and the piece of work that creates its user, which only one process may do at a time.
+//! A SCIM entry, and the work of creating its user. Only one process at a time may do this work.
 
 use async_trait::async_trait;
 use flexgate::domain::FlexUserSid;

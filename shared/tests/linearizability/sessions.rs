@@ -14,8 +14,8 @@ pub struct OneSession;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Get,
-    /// Requests a lease. Its end, [`until`], depends on the number `unique`. With `late`, the request comes after the
-    /// end of all leases that were requested without `late`.
+    /// Requests a lease that ends at [`until`], a time that depends on the number `unique`. With `late`, the request
+    /// comes after the end of all leases that were requested without `late`.
     Lease {
         version: u64,
         unique: u32,

@@ -6,7 +6,7 @@ use flexgate::store::Written;
 
 use super::{Adapter, NOW, id, person, says_active, sid, source, store};
 
-/// Returns whether the store reports the person as inactive, first by Flex user and then by username.
+/// Asks the store whether the person is inactive, once by Flex user and once by username. Returns both answers.
 async fn inactive(store: &Adapter, user: u8, name: &str) -> (bool, bool) {
     let (user, name) = (sid(user), name.parse::<Username>().unwrap().key());
     let by_user = store.other.says_inactive(Some(&user), None).await.unwrap();

@@ -82,7 +82,7 @@ fn says_active(active: bool) -> Statement {
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// Makes a person with the Flex user `number`. The webhook source `okta` says "active", and its id of the person is
+/// Makes a person with the Flex user `number`. The webhook source `okta` says "active", and its id for the person is
 /// `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());

@@ -60,7 +60,7 @@ pub(crate) struct Person {
     calls: BTreeMap<u64, Call>,
     /// The number of calls of `/users` so far.
     called: u64,
-    /// The number of times at which a source began to say that the person is active.
+    /// The number of statements in which a source has said, or may have said, that the person is active.
     said_active: u64,
     /// For each SCIM group that gives the supervisor's role: the possible answers to whether it lists the person.
     groups: BTreeMap<&'static str, BTreeSet<bool>>,

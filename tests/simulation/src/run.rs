@@ -38,7 +38,8 @@ pub struct Outcome {
 
 /// Runs the simulated world of `seed`. If `keep` is given, performs only these steps of the script.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(story(seed, keep)))

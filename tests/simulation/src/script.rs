@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::hooks::{Hr, Okta};
 use crate::model::Says;
 
-/// The people of each system. The simulator created the last one in this list, so its name ends in digits.
+/// The people of each system. The simulator has added the digits to the last username in this list.
 pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
 /// The administrators. Only SCIM changes them, so if Flex has no administrator, it is Flexgate's fault.
 pub(crate) const BOSSES: [&str; 2] = ["max", "mia"];

@@ -26,8 +26,8 @@ async fn g16_a_token_from_before_the_end_of_the_sessions_mints_nothing() {
         let old = [json!({ "iat": now - 10 }), json!({ "iat": at.unix_timestamp() }), json!({ "iat": null })];
         let fresh = gate.token_of("ada", json!({ "iat": at.unix_timestamp() + 1 })).await;
         for changes in &old {
-            // Get the token first, and then end the sessions. Otherwise, Flexgate would accept the token, unless an
-            // earlier round ended the sessions after the token was issued.
+            // Each token was issued no later than the second in which the sessions end (`at`), or does not say when it
+            // was issued.
             let token = gate.token_of("ada", changes.clone()).await;
             endings.record_ending(std::slice::from_ref(&key), at).await.unwrap();
             gate.world.forget_calls().await;

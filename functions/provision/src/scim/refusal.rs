@@ -66,7 +66,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal of a request whose every attempt collided with another request. The client should soon try again.
+    /// Every attempt at the request collided with another request. The client should try again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 }
 

@@ -39,7 +39,8 @@ impl Written<'_> {
     }
 }
 
-/// The result of a write: SCIM's statement, which earlier data stays valid, and the roles that the client itself gives.
+/// The result of a write: SCIM's statement, the earlier data that stays valid, and the roles that the client itself
+/// gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

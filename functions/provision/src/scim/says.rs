@@ -88,8 +88,8 @@ impl Users {
         written: Written<'_>,
     ) -> Result<(RoleSet, Earlier), Refusal> {
         let own = person.own_roles();
-        // If a client's patch names a role, the client gives that role, even if the user already has it from another
-        // source.
+        // A role that the client's patch names counts as given by the client, even if the user already has the role
+        // from another source.
         let named: RoleSet = match written {
             Written::Changed(patched) => patched.roles.intersection(&self.policy.allowed_roles).copied().collect(),
             Written::Whole(_) => RoleSet::new(),

@@ -23,7 +23,7 @@ const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 /// How a session begins.
 struct Beginning {
-    /// When the login began. The person has authenticated since then.
+    /// When the login that led to the session began. The person authenticated after this time.
     at: OffsetDateTime,
     /// The seat of the browser's previous session, if that session belongs to the same person and profile. A seat is
     /// the series of one person's sessions in one browser.
@@ -90,8 +90,8 @@ impl SignIn {
         if ended.is_some_and(|ended| login.begun_at < ended) || state.ends(login.begun_at) {
             return Err(CallbackError::SignedOut);
         }
-        // The store records the end of a person's sessions in whole seconds. If an end in the login's second is already
-        // recorded, it happened before the login. So date the new session after it.
+        // The store keeps the time at which a person's sessions ended in whole seconds. Date the new session at least
+        // one second after that time. Otherwise, that record would end the new session too.
         Ok(ended.map_or(login.begun_at, |ended| login.begun_at.max(ended + time::Duration::SECOND)))
     }
 

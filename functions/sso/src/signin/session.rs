@@ -133,8 +133,8 @@ impl SignIn {
         }
     }
 
-    /// Whether the session exists, and the login `login` began it or one of the sessions that it replaced. Does not
-    /// count as a use of the session.
+    /// Whether the session exists and is the result of the login `login`. A session that replaced the result of this
+    /// login counts too. The check does not count as a use of the session.
     pub async fn has_finished(
         &self,
         unverified_session_id: &str,

@@ -136,7 +136,7 @@ async fn end_now(world: &World, ends_all: bool) {
     end_at(world, ends_all, world.clock_rng().now()).await;
 }
 
-/// Ends all sessions that began by then, or only ada's.
+/// Ends the sessions that began at `at` or earlier: all of them, or only ada's.
 async fn end_at(world: &World, ends_all: bool, at: OffsetDateTime) {
     if ends_all {
         store(world).end_until(at).await.unwrap();

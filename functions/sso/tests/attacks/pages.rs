@@ -7,7 +7,7 @@ use crate::{at_callback, fresh, leaver, process_with, with_parameter};
 
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 
-/// What a person sees before they unfold the details, and the details.
+/// Returns the part of the page that a person sees before they unfold the details, and the details.
 fn parts(reply: &Reply) -> (&str, &str) {
     assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
     let body = reply.text.split_once("</style>").unwrap().1;

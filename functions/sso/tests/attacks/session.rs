@@ -192,7 +192,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // Each token needs one refresh. One more refresh, at the end, does not extend the session.
+    // Each new token takes one refresh. One more refresh, at the end, succeeds but does not extend the session.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 

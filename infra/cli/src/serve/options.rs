@@ -22,7 +22,7 @@ pub struct Serve {
     /// The folder in which the simulated set-up keeps its state: sessions, users, keys
     #[arg(long, default_value = ".flexgate", value_name = "FOLDER", conflicts_with = "live")]
     pub data_dir: PathBuf,
-    /// A file with the simulator's switches, such as flexgate verify --record writes
+    /// A file with the simulator's switches, like the one that flexgate verify --record writes
     #[arg(long, value_name = "FILE", conflicts_with = "live")]
     pub switches: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Converts outcomes and errors of the people ledger to texts for the operator.
+//! Converts outcomes and errors of the people ledger to messages for the operator.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};

@@ -11,7 +11,7 @@ use crate::audit::Trail;
 
 /// How often the clean-up tries to deactivate a user. The pauses between the tries last 16 s in total.
 const TRIES: u32 = 7;
-/// If the answer to a provisioning was lost, the number of searches without an active user after which the clean-up
+/// Used if the answer to a provisioning request was lost: after this many searches without an active user, the clean-up
 /// assumes that Twilio created no user.
 const SEARCHES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -40,7 +40,7 @@ impl Observed {
     }
 }
 
-/// A line of the report: a step of the contract, or an open question.
+/// A line of the report: a check of documented behaviour, or an open question.
 #[derive(Debug, Serialize)]
 struct Line {
     asks: &'static str,

@@ -26,7 +26,7 @@ pub struct Halt(pub String);
 pub type Heard = Result<Seen, String>;
 
 impl Session {
-    /// Adds a step of the contract to the report.
+    /// Adds a check of Twilio's documented behaviour to the report.
     pub fn step(
         &self,
         asks: &'static str,

@@ -23,7 +23,7 @@ const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("carol", "FUc2d10168a2dffb60b5037c25d9918567", &[Role::Agent], true),
 ];
 
-/// Replaces the SIDs in the old database by those of the simulator's users. Then starts a gateway with this database.
+/// Replaces the SIDs in the old database with those of the simulator's users. Then starts a gateway with this database.
 async fn upgraded() -> Scim {
     let world = World::start().await;
     let mut reader = world.reader();

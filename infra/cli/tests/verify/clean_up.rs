@@ -57,8 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // Verify provisions four times. In each round, the simulator gives a wrong answer to one of these requests and
-        // does not process it.
+        // `flexgate verify` provisions four times. In each round, the simulator gives a wrong answer to one of these
+        // requests and does not process it.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -81,7 +81,7 @@ fn merged(one: &Value, other: &Value) -> Value {
     Value::Object(members.collect())
 }
 
-/// A running verify that waits for its tokens.
+/// A running `flexgate verify` that waits for its tokens.
 struct Running {
     child: Child,
 }

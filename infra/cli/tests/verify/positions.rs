@@ -1,5 +1,5 @@
-//! Tests that verify recognises every known answer to every question, and that the simulator can load the recorded
-//! answers.
+//! Tests that `flexgate verify` recognises every known answer to every question, and that the simulator can load the
+//! recorded answers.
 
 use std::process::Stdio;
 use std::time::Duration;

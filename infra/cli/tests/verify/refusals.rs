@@ -1,4 +1,4 @@
-//! Tests how verify explains why Twilio did not answer, and what verify refuses to do.
+//! Tests how `flexgate verify` explains why Twilio did not answer, and what the command refuses to do.
 
 use std::process::Stdio;
 

@@ -9,7 +9,7 @@ pub struct Question {
     pub switch: &'static str,
     /// The question.
     pub asks: &'static str,
-    /// What Twilio documents, or what public code has observed.
+    /// What Twilio documents, or how Twilio behaves according to public code.
     pub documented: &'static str,
     /// The known answers. The first one is the most likely, and the switch's default.
     pub positions: &'static [Position],

@@ -31,8 +31,8 @@ pub(super) fn account(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// `GET /v1/Configuration/Public`, for the SDK's `getPublicConfig`: an account by its SID or its runtime domain. Needs no
-/// credential.
+/// `GET /v1/Configuration/Public`, for the SDK's `getPublicConfig`: finds an account by its SID or its runtime domain.
+/// Needs no credential.
 pub(super) fn public(call: &Call) -> Outcome {
     let is_ours = match (call.query("AccountSid"), call.query("RuntimeDomain")) {
         (Some(account), None) => account == ACCOUNT_SID,

@@ -118,7 +118,7 @@ fn begin(world: &World, state: &mut State, call: &Call) -> Result<String, Refusa
     Ok(location)
 }
 
-/// Validates `state`. Returns the `state` that Callback passes to the gateway.
+/// Validates `state`. Returns the `state` that the endpoint Callback passes to the gateway.
 fn read_state(given: &str, redirect_url: &str, extra: StateMember) -> Result<String, Refusal> {
     let wrong = |why: &str| (400, 70002, format!("state {why}."));
     let json = web::unb64url(given).ok_or_else(|| wrong("is not base64url"))?;

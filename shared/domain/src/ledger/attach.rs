@@ -5,7 +5,7 @@ use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Whether a source's id of a person refers to the person who has the given username in the ledger.
+/// Whether a source's id for a person refers to the person who has the given username in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
     /// The id refers to the person who has the username now.

@@ -158,7 +158,7 @@ pub struct Person {
     pub flex_user_sid: Option<FlexUserSid>,
     /// What each source says about the person.
     pub statements: BTreeMap<Source, Statement>,
-    /// Each source's own id of the person. The API and operators have no such ids.
+    /// Each source's own id for the person. The API and operators have no such ids.
     pub subjects: BTreeMap<Source, SubjectId>,
     /// What Flexgate has given to the person.
     pub given: Given,

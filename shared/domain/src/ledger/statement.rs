@@ -47,7 +47,7 @@ pub struct Statement {
     /// roles the person gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
-    /// The source's id of the person's directory or organisation. An empty value means that the directory no longer
+    /// The source's id for the person's directory or organisation. An empty value means that the directory no longer
     /// exists. The person is then inactive until the source names another directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<Said<Option<Box<str>>>>,

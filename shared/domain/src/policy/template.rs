@@ -22,7 +22,7 @@ struct Placeholder {
     after: Box<str>,
 }
 
-/// Why a text is not a valid template.
+/// Why a string is not a valid template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The template names no claim, so every caller would get the same username.

@@ -29,7 +29,7 @@ impl OnceOnly for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(true);
         }
-        // If the stored number is the one of this request, an earlier attempt of this request succeeded and its answer
+        // If the stored number is this request's number, an earlier attempt at this request succeeded, but its answer
         // was lost.
         Ok(self.item(&pk, CLAIM).await?.is_some_and(|claim| claim.get(NUMBER) == Some(&number)))
     }

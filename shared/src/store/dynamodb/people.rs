@@ -4,7 +4,7 @@
 //! * the head, with the person's own data and a version;
 //! * one statement for each source. Its partition key begins with the kind of the source, so that an IAM role can be
 //!   limited to certain kinds of source (`dynamodb:LeadingKeys`);
-//! * pointers, which lead to the person's id from the username, from each Flex user, and from each source's id of the
+//! * pointers, which lead to the person's id from the username, from each Flex user, and from each source's id for the
 //!   person.
 //!
 //! A write succeeds only if the version in the head has not changed. To make people listable, their ids are also stored

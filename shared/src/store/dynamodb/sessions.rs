@@ -32,7 +32,8 @@ pub(super) const SESSION: &str = "session";
 /// The sort key of the use (time of the last use, and lease). It begins with the sort key of the session, so that one
 /// query reads both items.
 pub(super) const USE: &str = "session_use";
-/// The prefix of a session's partition key, and of the sort key of a mark of version 0.2.0.
+/// The prefix of a session's partition key. Also the prefix of the sort keys of version 0.2.0's session marks
+/// ([`old_marks_pk`]).
 pub(super) const PREFIX: &str = "session#";
 
 /// Where version 0.2.0 stored the tokens.
@@ -55,7 +56,8 @@ pub(super) fn pk(key: &SessionKey) -> String {
     format!("{PREFIX}{}", key.as_str())
 }
 
-/// The partition key of the marks of version 0.2.0.
+/// Returns the partition key of a user's session marks. A mark is an item with which version 0.2.0 recorded that a
+/// session belongs to the user.
 pub(super) fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
@@ -287,7 +289,8 @@ impl DynamoStore {
     }
 }
 
-/// Returns the key of the session to which an entry of the list, or a mark of version 0.2.0, refers.
+/// Returns the key of the session to which an item refers. The item is an entry of the list, or a mark of version 0.2.0
+/// ([`old_marks_pk`]).
 fn key_in(entry: &Item, prefix: &str) -> Result<SessionKey, StoreError> {
     text(entry, SK)?.strip_prefix(prefix).unwrap_or_default().parse().map_err(corrupt)
 }

@@ -10,7 +10,7 @@ use crate::store::PersonKey;
 pub(super) struct Claimant {
     /// The person. `None` if the ledger does not know the bearer.
     pub(super) person: Option<Person>,
-    /// The issuer's id of the person. `None` if the ledger has recorded this id for somebody else.
+    /// The issuer's id for the person. `None` if the ledger has recorded this id for somebody else.
     pub(super) subject: Option<SubjectId>,
 }
 

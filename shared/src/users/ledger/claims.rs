@@ -184,8 +184,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Returns the circumstances for [`desired`](crate::domain::ledger::desired) during a mint by the bearer of
-    /// `claims`.
+    /// Returns the [`Occasion`] of a mint by the bearer of `claims`. It is an input of
+    /// [`desired`](crate::domain::ledger::desired).
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }

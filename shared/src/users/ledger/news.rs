@@ -13,7 +13,7 @@ use crate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleS
 pub struct News {
     /// The source that sent the message.
     pub source: Source,
-    /// The source's id of the person. `None` if the source has no ids for people.
+    /// The source's id for the person. `None` if the source has no ids for people.
     pub subject: Option<SubjectId>,
     /// The identity in the person's tokens. `None` if the source does not know it. Flexgate binds this identity to
     /// the Flex user, so nobody else can get a token for that user.

@@ -32,7 +32,8 @@ impl PageSettings {
     }
 }
 
-/// Reads an address with one of these schemes. Any other scheme, such as `javascript:`, could run in the page.
+/// Reads an address with one of these schemes. Refuses any other scheme, because a `javascript:` address could run code
+/// in the page.
 fn address(text: &str, schemes: &[&str], expected: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| schemes.contains(&url.scheme()));
     url.ok_or_else(|| format!("must be an address that begins with {expected}"))

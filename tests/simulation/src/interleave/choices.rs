@@ -78,7 +78,8 @@ impl Choices {
 
     /// Chooses one of the options with these costs, and returns its index. The first option must cost nothing.
     ///
-    /// # Panics If a given choice does not exist, which means that the run is not deterministic.
+    /// # Panics
+    /// If a given choice does not exist, which means that the run is not deterministic.
     pub(super) fn pick(&mut self, costs: &[Budget]) -> usize {
         let affordable: Vec<usize> = (0..costs.len()).filter(|index| self.left.affords(costs[*index])).collect();
         let step = self.made.len();

@@ -138,7 +138,7 @@ impl StoreFaults for Gate {
         Ok(())
     }
 
-    /// Needs no gate, because nothing can happen between the store's operation and this call.
+    /// The schedule has nothing to decide here, because nothing can happen between the store's operation and this call.
     async fn after(&self, _writes: bool) -> Result<(), StoreError> {
         if self.loses.swap(false, Ordering::Relaxed) {
             return Err(StoreError::Unavailable("the store's answer was lost".into()));

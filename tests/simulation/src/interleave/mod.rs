@@ -90,7 +90,8 @@ pub struct Search {
 
 /// Tries all schedules within `budget`, but no more than `at_most` of them.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Result<Search> {
     let mut next = Some(Vec::new());
     let mut schedules = 0;
@@ -111,7 +112,8 @@ pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Res
 
 /// Draws a schedule from each seed in `seeds`, and tries it.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn draw(scenario: Scenario, drawn: Drawn, seeds: std::ops::Range<u64>) -> std::io::Result<Search> {
     let mut schedules = 0;
     for seed in seeds {

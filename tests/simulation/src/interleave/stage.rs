@@ -17,8 +17,8 @@ use crate::process::{Function, Reply, Server};
 use crate::upkeep;
 use crate::world::World;
 
-/// Simulated time advances only when every task waits. So after this pause, each process waits at its gate or for a
-/// timer.
+/// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
+/// schedule to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
 /// The shortest pause of a process that waits for a timer.
 const NAP: Duration = Duration::from_millis(60);
@@ -173,8 +173,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // A late request counts as a switch if other requests are unfinished. So does a second call of the same
-        // process, and another process if the current one could continue.
+        // These calls use up a switch: a late request while other requests are unfinished, a second call of the same
+        // process, and a call of another process if the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);

@@ -195,7 +195,8 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// Returns the string, or the `value` inside a string that contains JSON, if the attribute allows such a string.
+    /// Returns the text. If the attribute allows it ([`Attribute::json_text`]), and the text is a JSON object, returns
+    /// the string `value` in this object instead.
     pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let inner = || {
             let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;

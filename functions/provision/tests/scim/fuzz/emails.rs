@@ -42,7 +42,7 @@ impl Selects {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emails(Vec<Email>);
 
-/// No resource can show the result of the request, so Flexgate must refuse it.
+/// No SCIM resource can represent the result of the request, so Flexgate must refuse the request.
 #[derive(Debug)]
 pub struct Impossible;
 

@@ -78,7 +78,8 @@ impl Model {
         Ok(())
     }
 
-    /// Applies an operation to the members that a filter names. `by` replaces these members.
+    /// Applies an operation to the members `names`, which a filter selects. An add or a replace puts `by` in their
+    /// place.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {

@@ -1,5 +1,5 @@
-//! `flexgate doctor --aws`: checks the AWS account's limits and the table's protection, which only AWS can tell. The
-//! check changes nothing.
+//! `flexgate doctor --aws`: asks AWS for the account's limits and the table's protection, and checks them. Changes
+//! nothing.
 
 mod signed;
 mod table;

@@ -16,7 +16,7 @@ pub(super) struct Given {
     pub(super) text: String,
     /// The same value in the form that is deployed, which SAM CLI passes on unchanged.
     pub(super) deployed: String,
-    /// Whether the file contains the value as a JSON object or list instead of a text. The user has then never seen
+    /// Whether the file contains the value as a JSON object or list instead of a string. The user has then never seen
     /// `text`, so error messages must not mention columns of it.
     pub(super) is_structured: bool,
 }

@@ -11,7 +11,7 @@ const LARGEST_ENVIRONMENT: usize = 4_096;
 
 const PUBLIC_URL: &str = "FLEXGATE_PUBLIC_URL";
 
-/// Calls a function's settings reader for the mistakes that it reports.
+/// Runs a function's settings reader. The [`Reader`] collects the mistakes in the settings.
 type ReadSettings = fn(&mut Reader);
 
 /// Each function with its own settings reader.

@@ -32,7 +32,7 @@ pub(super) struct Row {
     /// person.
     pub(super) key: String,
     /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. Flexgate treats both as one
-    /// person, but Twilio has two users. So the import only compares such rows with Flex.
+    /// person, but Twilio has two users. So the import sends none of these rows. It only compares them with Flex.
     pub(super) alike: Vec<DesiredUser>,
 }
 

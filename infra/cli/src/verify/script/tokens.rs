@@ -14,7 +14,7 @@ const DAY: i64 = 86_400;
 /// lifetime.
 const SHORT: i64 = 10;
 
-/// Mints a token for one of verify's own users.
+/// Mints a token for one of the users that `flexgate verify` has created.
 pub async fn mint(session: &Session, sid: &str, ttl: Option<i64>) -> Result<Seen, Silence> {
     let body = ttl.map_or_else(|| json!({}), |ttl| json!({ "ttl": ttl }));
     session.wire.post(session.wire.users("v4", &[sid, "Tokens"]), &body).await

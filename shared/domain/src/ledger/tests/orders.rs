@@ -41,7 +41,7 @@ impl Word {
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],
-    /// Whether each source has sent its own id of the person.
+    /// Whether each source has sent its own id for the person.
     named: [bool; 2],
     operator: [bool; 2],
     active: bool,

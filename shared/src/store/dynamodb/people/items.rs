@@ -134,8 +134,8 @@ pub(super) fn sources(head: &Item) -> Result<Vec<Source>, StoreError> {
     names.into_iter().flatten().map(|name| name.parse().map_err(corrupt)).collect()
 }
 
-/// Whether the statement was written after the person's head was read. Items from version 0.2.0 lack the version that
-/// this check needs, so they never count as newer.
+/// Whether the statement was written after Flexgate read the person's head (the item with the person's own data and
+/// version). Statements from version 0.2.0 lack the version that this check needs, so they never count as newer.
 pub(super) fn is_newer(statement: &Item, person: &Person) -> Result<bool, StoreError> {
     Ok(statement.contains_key("person_version") && number::<u64>(statement, "person_version")? > person.version)
 }

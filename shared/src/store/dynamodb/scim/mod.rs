@@ -27,7 +27,8 @@ fn old_fold(name: &str) -> Option<String> {
 
 /// The sort key of the record of a piece of work.
 const WORK: &str = "work";
-/// The partition key of the item with the number of users and the generation of page marks.
+/// The partition key of the item that contains the number of users, and the generation number of the stored page
+/// tokens.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
@@ -168,7 +169,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Read only two items. The first one is nearly always a page mark that has not expired.
+                // Read only two items. The first one is nearly always a stored page token that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
