@@ -40,7 +40,7 @@ const FORCED_TIDY_PAUSE: i64 = 1_000;
 /// The group of routes to which a budget applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Login and callback, requested by a browser that opens a page.
+    /// The login and callback routes, requested by a browser that opens a page.
     Browser,
     /// Login and callback, requested by any other program.
     SignIn,
@@ -104,7 +104,7 @@ pub(super) struct Account {
 
 #[derive(Debug)]
 struct Budget {
-    /// The number of failures left at the time `at`.
+    /// The number of failed requests that were still allowed at the time `at`.
     left: f64,
     /// The time of the last update, in Unix milliseconds.
     at: i64,

@@ -144,7 +144,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
-    /// Answers a client whose budget of failures is used up.
+    /// Answers a client whose budget of failed requests is used up.
     fn refuse(&self, wait: Duration, request_id: &RequestId, asked: &HeaderMap) -> Response {
         let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
         let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));

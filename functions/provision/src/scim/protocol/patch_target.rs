@@ -130,7 +130,7 @@ impl PatchTarget<'_> {
             found = true;
             match (op, self.sub) {
                 (Op::Replace, None) if given.is_empty() => return Err(self.vague("replace")),
-                // §3.5.2.3: "all matching record values SHALL be replaced".
+                // RFC 7644 §3.5.2.3: "all matching record values SHALL be replaced".
                 (Op::Replace, None) => *item = Value::Object(given.clone()),
                 (_, sub) => {
                     let item = object(item);

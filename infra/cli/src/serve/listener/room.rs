@@ -29,7 +29,7 @@ struct Inside {
     clients: HashMap<ClientNetwork, BTreeMap<u64, Arc<Progress>>>,
 }
 
-/// One connection's place in the room. Dropping the value frees the place.
+/// One connection's place among the limited number of connections. Dropping the value frees the place.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     room: Arc<Room>,
