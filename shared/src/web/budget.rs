@@ -54,7 +54,7 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    /// Returns the lane of a route, or `None` if the route has no budget.
+    /// Returns the lane (a group of routes with a common budget) of a route, or `None` if the route has no budget.
     fn of(route: &str, accepts_page: bool, is_other_site: bool) -> Option<Self> {
         match route {
             "/sso/{profile}/login" | "/sso/{profile}/callback" | "/sso/validate" | "/token" if is_other_site => {
