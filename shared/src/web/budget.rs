@@ -245,8 +245,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Removes full, unused budgets. If there are still too many, removes the eighth of all budgets with the fewest
-    /// failures. So an attacker with many addresses does not displace the clients with the most failures.
+    /// Removes full, unused budgets. If there are still too many, removes one eighth of all budgets: those with the
+    /// fewest failures. So an attacker with many addresses does not displace the clients with the most failures.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

@@ -153,7 +153,7 @@ impl PatchTarget<'_> {
             return Ok(());
         }
         // If the filter selects nothing, an add creates the value that the filter describes, and a replace fails. A
-        // replace of an attribute without values acts as an add (§3.5.2.3).
+        // replace of an attribute without values acts as an add (RFC 7644 §3.5.2.3).
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);

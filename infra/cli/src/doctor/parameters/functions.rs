@@ -1,4 +1,4 @@
-//! Runs the settings readers of all functions over the variables that the template would give them.
+//! Runs the settings readers of all functions with the variables that the template would give them.
 
 use std::collections::BTreeMap;
 
