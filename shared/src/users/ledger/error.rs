@@ -18,7 +18,7 @@ pub enum LedgerError {
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
     /// Nobody is bound to the Flex user yet, and the settings do not allow the issuer of the caller's token to bind
-    /// anybody to it.
+    /// anybody to this user.
     #[error("the issuer may not claim a user of {0} (may_claim)")]
     NotClaimable(Claimable),
     /// Flex requires a field or a role that no source provides.
