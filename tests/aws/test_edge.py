@@ -102,8 +102,8 @@ class Edge(unittest.TestCase):
             for path in spellings(re.sub(r"\{\w+\+?\}", "x", route)):
                 self.assertEqual(counts("directory", path), directory, path)
                 self.assertEqual(counts("people", path), not directory, path)
-        # A path that only begins like a path for directories counts towards the limit for people if it leads to one of
-        # their routes.
+        # `/scim/../token` begins like a path for identity systems but leads to a route for people. So it must count
+        # towards the limit for people.
         self.assertTrue(counts("people", "/scim/../token") and counts("people", "/webhooks/%2e%2e/sso/default/login"))
         # Requests for a page's files count towards neither of the two rate limits.
         self.assertFalse(any(counts(name, "/assets/desk.js") or counts(name, "/") for name in rules))

@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
-    # Nothing listens at this Twilio URL, so it is not the simulator.
+    # Nothing listens at this Twilio URL. So the command finds no simulator there, and must ask for consent.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

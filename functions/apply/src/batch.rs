@@ -38,9 +38,9 @@ type Group = VecDeque<SqsMessage>;
 /// at the same time.
 ///
 /// If a message fails, the later messages of its message group are returned as failed too, so that the group's order
-/// stays the same. These messages were not tried, and neither were messages for which no time was left. All of them
-/// become visible at once. SQS still delivers them in order, because a message in flight blocks the later messages of
-/// its group.
+/// stays the same. These messages were not tried, and neither were messages for which no time was left. SQS makes all
+/// of them visible again immediately. It still delivers them in order, because a message in flight blocks the later
+/// messages of its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     // If a message ends the process, SQS delivers the whole batch again, but only after minutes. A message that was

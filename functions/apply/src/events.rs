@@ -156,8 +156,8 @@ impl EventApplier {
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // Before the people ledger, Flexgate did not record which roles it gave. So treat every allowed role as
-            // given by Flexgate.
+            // Versions without the people ledger did not record which roles Flexgate gave. So treat every allowed role
+            // as given by Flexgate.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;

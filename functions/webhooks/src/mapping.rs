@@ -54,8 +54,8 @@ impl Mapping {
     /// Returns the profile. An unusable username is an error. Any other unusable field is ignored.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // If a source has no pointer to a field `EmailVerified`, the source is a directory. A directory controls its
-        // people's addresses, so these addresses count as verified.
+        // A source without a JSON pointer for `EmailVerified` is a directory. A directory controls its people's
+        // addresses, so these addresses count as verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)

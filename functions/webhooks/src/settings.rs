@@ -142,7 +142,7 @@ pub enum SourceFault {
     /// Not a role.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
-    /// A generic source lacks a pointer to a required field.
+    /// A generic source lacks a JSON pointer to a required field.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
     /// A source of signals lacks a required setting.

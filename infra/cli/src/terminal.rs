@@ -87,7 +87,7 @@ impl StopSignals {
     }
 }
 
-/// Replaces control characters in a text from outside. Control characters could add lines or control the terminal.
+/// Replaces control characters in text from outside. Control characters could add lines or control the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! Tests one sign-in per person over two gateway processes with one store.
+//! Tests that a person can have only one sign-in at a time, with two gateway processes that share one store.
 
 use flexgate_test_support::{Browser, Process, Reply, World, free_port};
 use tokio::task::JoinSet;

@@ -60,14 +60,16 @@ pub struct IssuerSettings {
     pub jwks_uri: Option<String>,
     /// The allowed values of `typ` in a token's header. Default `["at+jwt", "jwt", "absent"]`.
     pub token_types: Option<Vec<TokenType>>,
-    /// Whether ID tokens are accepted as well as access tokens. Default false (*preset*).
+    /// Whether ID tokens are accepted as well as access tokens. Default false, unless the *preset* sets another
+    /// default.
     pub accept_id_tokens: Option<bool>,
-    /// The claim with the scopes: a space-separated string, or an array. Default `scope` (*preset*).
+    /// The claim with the scopes: a space-separated string, or an array. Default `scope`, unless the *preset* sets
+    /// another claim.
     pub scope_claim: Option<String>,
     /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. With a map,
     /// other names in the token are ignored. Without a map, the token must contain Flexgate's scopes.
     pub scope_map: Option<BTreeMap<String, String>>,
-    /// The claim with the Flex username. Default `preferred_username` (*preset*).
+    /// The claim with the Flex username. Default `preferred_username`, unless the *preset* sets another claim.
     pub username_claim: Option<String>,
     /// Instead of `username_claim`: a template with claims, such as `{tid}.{oid}` or `{sub}@example.com`.
     pub username_template: Option<String>,

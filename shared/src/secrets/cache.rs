@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::seconds(300);
 /// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
-/// value, it repeats the error, unless the source was unavailable.
+/// stale value, it returns the same error again if only an operator can fix the cause. Otherwise it fetches again.
 const PAUSE: Duration = Duration::seconds(5);
 /// The minimum time between two fetches that rejected credentials cause. Otherwise an attacker could cause a fetch with
 /// every bad token.

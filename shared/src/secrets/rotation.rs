@@ -19,8 +19,8 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// The minimum time between a search without a result and the next search. Each search reads the secret up to three
-/// times.
+/// The minimum time after a search for another credential has found none, before the next search. Each search reads the
+/// secret up to three times.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.

@@ -49,7 +49,7 @@ pub enum Message {
     /// An event for one person that follows from the end of a group, an application or a directory. It is applied like
     /// an event from the source.
     Consequence {
-        /// An event that has the same effect on this person as the ending.
+        /// An event that has the same effect on this person as the end of the group, application or directory.
         event: IdentityEvent,
         /// The group, application or directory that has ended.
         ended: Ended,
@@ -58,7 +58,7 @@ pub enum Message {
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
-        /// Another source of the ledger that identifies people by the same ids.
+        /// Another source of the ledger that uses the same ids for people as the sender of the signal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         people_of: Option<Source>,
         /// The type of the signal, as its sender names it.

@@ -18,7 +18,7 @@ use crate::domain::{FlexUserSid, Role, Username};
 /// The data that SCIM stores about one user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The SCIM `id`: the SID of the Flex user when Flexgate first saw that user.
+    /// The SCIM `id`: the SID that the person's Flex user had when Flexgate first saw the user. It never changes.
     pub id: FlexUserSid,
     /// The current Flex user. Differs from `id` only if Twilio gave a reactivated user a new SID.
     pub current: FlexUserSid,

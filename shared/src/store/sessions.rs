@@ -85,8 +85,8 @@ pub struct Session {
     pub used_at: OffsetDateTime,
     /// When the session ends, even if it is in use. The store may remove it after that time.
     pub ends_at: OffsetDateTime,
-    /// The seat of the person's previous session in the same browser, if there was one. `None` if this session begins a
-    /// new seat.
+    /// The seat of this session, if the session replaces an earlier session of the person in the same browser. The seat
+    /// is the key of the first of these sessions. `None` if this session is the first one.
     pub seat: Option<SessionKey>,
     /// How the session began.
     pub origin: SessionOrigin,
@@ -149,7 +149,7 @@ impl ListedSession {
 /// A position in the list of all sessions, which is sorted by user and key. As text: `<Flex user SID>.<session key>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPosition {
-    /// The user of the session before this position.
+    /// The user of the last session before this position.
     pub user: FlexUserSid,
     /// The key of the session before this position.
     pub key: SessionKey,

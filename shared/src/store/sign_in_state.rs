@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::StoreError;
 use crate::base::clock_rng::Clock;
 
-/// How long a process uses the state that it has read.
+/// How long a process uses the sign-in state that it has read, before it reads the state again.
 const CACHED: Duration = Duration::seconds(30);
 
 /// Whether people may sign in.

@@ -40,7 +40,7 @@ const FORCED_TIDY_PAUSE: i64 = 1_000;
 /// The group of routes to which a budget applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Login and callback, requested by a browser that opens a page.
+    /// The login and callback routes, requested by a browser that opens a page.
     Browser,
     /// Login and callback, requested by anything other than a browser that opens a page.
     SignIn,
@@ -54,7 +54,7 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    /// Returns the lane of a route, or `None` if the route has no budget.
+    /// Returns the lane (a group of routes with a common budget) of a route, or `None` if the route has no budget.
     fn of(route: &str, accepts_page: bool, is_other_site: bool) -> Option<Self> {
         match route {
             "/sso/{profile}/login" | "/sso/{profile}/callback" | "/sso/validate" | "/token" if is_other_site => {
@@ -104,7 +104,7 @@ pub(super) struct Account {
 
 #[derive(Debug)]
 struct Budget {
-    /// The number of failures left at the time `at`.
+    /// The number of failed requests that were still allowed at the time `at`.
     left: f64,
     /// The time of the last update, in Unix milliseconds.
     at: i64,
@@ -245,8 +245,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Removes full, unused budgets. If there are still too many, removes the eighth of all budgets with the fewest
-    /// failures. So an attacker with many addresses does not displace the clients with the most failures.
+    /// Removes full, unused budgets. If there are still too many, removes one eighth of all budgets: those with the
+    /// fewest failures. So an attacker with many addresses does not displace the clients with the most failures.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

@@ -32,7 +32,7 @@ enum PeerSource {
     Connection,
     /// The event from API Gateway. The address is also the last entry of `X-Forwarded-For`.
     ApiGateway,
-    /// A header from a CDN that has proved itself with the secret. In this case, the peer is the client itself.
+    /// A header from a CDN that has authenticated itself with the secret. In this case, the peer is the client itself.
     Cdn,
 }
 

@@ -29,7 +29,8 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function: the function's name, and the settings for all routes.
+/// The edge of one function, which is the layer around all its routes: the function's name, and the settings for all
+/// routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -63,7 +64,8 @@ impl Edge {
         })
     }
 
-    /// Adds the edge to `routes`. Also adds `/health`, and the answers for unknown routes and methods.
+    /// Wraps `routes` in the edge, the layer that every request passes. Also adds `/health`, and the answers for
+    /// unknown routes and methods.
     pub fn assemble(self: Arc<Self>, routes: Router) -> Router {
         let function = self.function;
         let health = move || async move {
@@ -144,7 +146,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
-    /// Answers a client whose budget of failures is used up.
+    /// Answers a client whose budget of failed requests is used up.
     fn refuse(&self, wait: Duration, request_id: &RequestId, asked: &HeaderMap) -> Response {
         let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
         let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));

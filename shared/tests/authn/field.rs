@@ -314,7 +314,8 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
     ] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, both, "{roles}");
     }
-    // Only a string can contain a list. People may choose a group's name, and it may contain a comma.
+    // An item of an array, or a key of an object, is always a single name. A string is split only if each part is a
+    // role. Otherwise somebody could get a role by choosing a group name that contains a comma.
     for roles in [
         json!(["x,supervisor"]),
         json!({"x,supervisor": {}}),

@@ -17,10 +17,10 @@ pub struct Proxy {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lose {
     None,
-    /// The answer to the next request that contains this text.
+    /// Lose the answer to the next request that contains this text.
     To(&'static str),
     Next,
-    /// Every answer whose number is a multiple of `every`. `so_far` is the number of the last answer.
+    /// Lose every answer whose number is a multiple of `every`. `so_far` is the number of the last answer.
     Every {
         every: u32,
         so_far: u32,

@@ -1,5 +1,5 @@
-//! Checks whether a recorded history of concurrent operations is linearizable. It is if each operation can have
-//! happened at one moment between its call and its return, such that a sequential model gives the same answers.
+//! Checks whether a recorded history of concurrent operations is linearizable. It is linearizable if each operation can
+//! have happened at one moment between its call and its return, such that a sequential model gives the same answers.
 //!
 //! The algorithm is that of Wing and Gong with Lowe's cache: a depth-first search over the possible orders of the
 //! operations. The cache contains each set of performed operations with the resulting state, so that the search visits

@@ -1,4 +1,5 @@
-//! Two SCIM groups. They cannot have the same name at the same time.
+//! Tests that the operations on two SCIM groups are linearizable. The groups cannot have the same name at the same
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

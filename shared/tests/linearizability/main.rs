@@ -103,8 +103,9 @@ async fn sessions_and_their_leases_are_linearizable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn seats_are_linearizable() {
     let stores = stores().await;
-    // If the answer to a sign-in's write is lost, the SDK writes again. That write wins over a sign-in in between, so
-    // the seat changes twice for one operation. No answer is lost here, and docs/testing.md names the exception.
+    // If the answer to a sign-in's write is lost, the SDK writes again. The second write may overwrite another sign-in
+    // that was recorded in between, so the seat changes twice for one operation. No answer is lost here, and
+    // docs/testing.md names the exception.
     stores.lose_no_answers();
     check::<seats::SeatsOfOne>(&stores).await;
 }

@@ -1,4 +1,5 @@
-//! A person in the ledger: the writes that check the version, and the lease that allows reconciling.
+//! Tests that the operations on a person in the ledger are linearizable: the writes that check the version, and the
+//! lease for reconciling.
 
 use async_trait::async_trait;
 use flexgate::domain::ledger::{Given, Person, PersonId, Said, Source, Statement};

@@ -22,8 +22,8 @@ pub enum Op {
         unique: u32,
         finishes: Option<u32>,
     },
-    /// Begins the work. The number `unique` identifies the holder. With `late`, the request comes after the time of all
-    /// holders who began without `late`.
+    /// Begins the work. The number `unique` identifies the holder. With `late`, the request comes after the end of all
+    /// reservations that were made without `late`.
     Begin {
         unique: u32,
         late: bool,

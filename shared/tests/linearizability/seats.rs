@@ -1,4 +1,4 @@
-//! The newest sign-in of a person with a profile.
+//! Tests that the record of each person's newest sign-in with a profile is linearizable.
 
 use async_trait::async_trait;
 use flexgate::store::{Seat, Session, SessionKey, SessionOrigin, StoreError};

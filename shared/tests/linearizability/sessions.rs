@@ -1,4 +1,4 @@
-//! A session, and the lease that allows a process to refresh it.
+//! Tests that the operations on a session, and on the lease for its refresh, are linearizable.
 
 use async_trait::async_trait;
 use flexgate::store::{Lease, Session, SessionKey, SessionOrigin, Sessions, StoreError};

@@ -76,7 +76,7 @@ pub async fn measure(places: &Places, quick: bool, report: &Report) {
     report.at_most("failed sign-ins beside garbage", as_f64(beside.failed), 0.0, "");
     let ratio = quantile(&beside.took, 0.99) / quantile(&calm.took, 0.99);
     report.at_most("p99 of a sign-in beside garbage over the calm one", ratio, 3.0, " x");
-    // Login, validate and `/token` each have a budget of 300 failures plus five each second.
+    // Login, validate and `/token` each have a budget of 300 failed requests, plus five each second.
     report.at_most("garbage that caused work", for_content, 3.0 * (300.0 + 5.0 * (seconds + 1.0)), "");
 }
 

@@ -63,7 +63,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
         "UpdateItem" => {
             let values = &asked["ExpressionAttributeValues"];
             if values[":total"].is_object() {
-                // The number of users, for lists of SCIM users.
+                // This update stores the number of users, which Flexgate needs for lists of SCIM users.
                 let item = items.entry(key(&asked["Key"])).or_insert_with(|| asked["Key"].as_object().unwrap().clone());
                 item.insert("user_total".to_owned(), values[":total"].clone());
                 item.insert("total_until".to_owned(), values[":until"].clone());

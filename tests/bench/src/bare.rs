@@ -20,9 +20,9 @@ use crate::upstream::Upstream;
 pub struct Bare {
     /// The request to Twilio alone.
     pub twilio: Vec<f64>,
-    /// The two parallel requests to DynamoDB, and then the request to Twilio.
+    /// The durations of the two parallel requests to DynamoDB and the following request to Twilio together.
     pub all: Vec<f64>,
-    /// The request to Twilio over a new connection.
+    /// The durations of requests to Twilio over new connections.
     pub fresh: Vec<f64>,
 }
 

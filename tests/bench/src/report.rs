@@ -25,7 +25,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Prints all bounds again. Returns whether every check succeeded.
+    /// Prints all measured values with their bounds again. Returns whether every value is within its bound.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");

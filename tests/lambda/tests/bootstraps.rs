@@ -378,7 +378,7 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         let lines = function.lines(|lines| lines.iter().any(is_line)).await;
         let line = lines.into_iter().find(is_line).unwrap();
         assert_eq!(line["cold_start"], true);
-        // The function draws its first random number for this request's id. So the duration includes seeding the
+        // The function needs its first random number for the id of this request. So the duration includes seeding the
         // generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }

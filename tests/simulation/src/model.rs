@@ -75,7 +75,7 @@ pub(crate) struct Person {
     pub(crate) disturbed: bool,
     /// The person has a role that Flexgate cannot give. Flexgate then changes no other role.
     pub(crate) has_wfo: bool,
-    /// The person must keep this role, because nothing has ever deactivated the person.
+    /// The person must keep the role that Flexgate cannot give, because nothing has ever deactivated the person.
     pub(crate) keeps_wfo: bool,
 }
 
@@ -91,8 +91,8 @@ impl Model {
 }
 
 impl Person {
-    /// Records that the source sends a statement, which may or may not take effect. Returns the possible values from
-    /// before.
+    /// Records that the source sends a statement, which may or may not take effect. Returns the values that were
+    /// possible before.
     pub(crate) fn begin(&mut self, source: Source, says: Says) -> Word {
         if says.active == Some(false) {
             self.keeps_wfo = false;
@@ -165,7 +165,7 @@ impl Person {
         word.supervisor.insert(false);
     }
 
-    /// Records that the person begins to mint. Returns the possible values from before, unless another mint is in
+    /// Records that the person begins to mint. Returns the values that were possible before, unless another mint is in
     /// progress.
     pub(crate) fn mints(&mut self, issued_at: i64, supervisor: bool) -> Option<Word> {
         self.minted.push((issued_at, supervisor));

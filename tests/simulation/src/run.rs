@@ -47,7 +47,9 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
 
 /// Returns the number of steps in the script of `seed`.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+///
+/// Fails if the runtime cannot be built.
 pub fn steps(seed: u64) -> std::io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(async { script::draw(&World::start(seed).chance).len() }))

@@ -15,9 +15,9 @@ pub struct Odds {
     pub slow: u32,
     /// Twilio or the identity provider cannot be reached.
     pub unreachable: u32,
-    /// Twilio answers 429 or 503, or a proxy answers instead of Twilio.
+    /// The probability that Twilio answers 429 or 503, or that a proxy answers instead of Twilio.
     pub refused: u32,
-    /// Twilio performs the request, but its answer is lost.
+    /// The probability that Twilio performs the request but its answer is lost.
     pub lost: u32,
     /// Twilio performs the request, but only a part of its answer arrives.
     pub garbled: u32,

@@ -48,7 +48,7 @@ impl Reply {
         self.body
     }
 
-    /// The code of the problem document, or an empty text.
+    /// The code of the problem document, or an empty string.
     #[must_use]
     pub fn code(&self) -> String {
         let problem = self.header("content-type") == "application/problem+json";
@@ -56,7 +56,7 @@ impl Reply {
         code.unwrap_or_default()
     }
 
-    /// The value of a header, or an empty text.
+    /// The value of a header, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()

@@ -233,7 +233,7 @@ impl Groups {
     }
 
     /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
-    /// until the change is announced.
+    /// until the member is reconciled or a job for that is queued.
     async fn with_members(
         &self,
         mut group: Group,
@@ -253,8 +253,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // New members must exist at Twilio if the group gives a role. If there are many new members, their jobs check
-        // this.
+        // New members must exist at Twilio if the group gives a role. If there are many new members, the jobs that
+        // reconcile them check this later.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {

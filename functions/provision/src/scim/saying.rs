@@ -29,8 +29,8 @@ pub(super) struct Patched {
 }
 
 impl Written<'_> {
-    /// The fields that a patch sets, even if their values stay the same. A `PUT` returns none, because it repeats every
-    /// field.
+    /// The fields that a patch sets, even if their values stay the same. Empty for a `PUT`, because a `PUT` repeats
+    /// every field.
     pub(super) fn fields(&self) -> &[&'static str] {
         match self {
             Self::Whole(_) => &[],

@@ -79,7 +79,7 @@ impl TryFrom<Listed> for TokenHashes {
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// The secret's content that makes the token valid.
+    /// What the secret must contain so that the token is accepted: hashes, not the token itself.
     pub hashes: TokenHashes,
 }
 

@@ -390,8 +390,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // After a crash, this record and the ledger's lease expire together, so the next `Retry-After` is long enough
-        // for both.
+        // End this reservation when the ledger's lease ends. After a crash, both expire together, so a client that
+        // waits for `Retry-After` can then repeat the request.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),

@@ -230,8 +230,8 @@ impl SignIn {
         // A seat is the series of one person's sessions in one browser. If the profile has no limit, record this seat
         // only if the person's newest seat has a limit. That limit then no longer applies.
         if policy.is_single || is_limited().await? {
-            // The browser does not have this session's cookie yet. So whoever takes the seat later has also signed in
-            // later.
+            // The browser gets this session's cookie only after this write. So if the person then signs in elsewhere,
+            // that later sign-in is also recorded later.
             seats.take(&session, policy.is_single).await?;
         }
         Ok((session_id, lasts))

@@ -320,8 +320,8 @@ impl SignIn {
     /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code
     /// to Twilio.
     ///
-    /// A callback without a login's number may be forged. Such a callback uses up only its own code, not the pending
-    /// login. Flexgate accepts only a few of them for each login, because each sends a request to Twilio.
+    /// A callback whose `state` lacks the login's number may be forged. Such a callback uses up only its own code, not
+    /// the pending login. Flexgate accepts only a few of them for each login, because each sends a request to Twilio.
     async fn claim(&self, found: &Found, unverified_code: &SecretString) -> Result<bool, Fault> {
         let now = self.now();
         let until = now + LOGIN_LIFETIME;

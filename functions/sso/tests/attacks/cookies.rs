@@ -12,7 +12,8 @@ use crate::{LOGIN, SESSION, at_callback, exchanges, fresh, login_line, logins, p
 async fn s04_one_second_past_its_age() {
     let (world, mut in_time, callback) = at_callback().await;
     world.clock.advance(Duration::seconds(600));
-    // A code is valid for only one minute. Set Twilio's clock back, so that the code is issued after ten minutes.
+    // A code is valid for only one minute. Set Twilio's clock back, so that the code is still valid after these ten
+    // minutes.
     world.shift_simulator(-600).await;
     assert_eq!(in_time.get(&callback).await.status, 303);
 

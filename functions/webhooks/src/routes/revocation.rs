@@ -81,7 +81,7 @@ async fn is_first_use(
         app.once_only.claim("revocation", &with_person, now, until).await?;
         return Ok(true);
     }
-    // The token was used before. If it was used for the same person, this claim exists already and fails. Otherwise,
-    // the claim succeeds. It must then leave no record, so it expires at once.
+    // The token was used before. This claim fails if the token was used for the same person. If the claim succeeds, it
+    // must leave no record, so it expires immediately.
     Ok(!app.once_only.claim("revocation", &with_person, now, now - Duration::SECOND).await?)
 }

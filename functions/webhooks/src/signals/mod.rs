@@ -56,7 +56,7 @@ impl SignalSource {
         Namespace { transmitter: &self.settings.transmitter, issuer: self.settings.issuer.as_deref() }
     }
 
-    /// The webhook source that uses the same ids for people.
+    /// The webhook source that uses the same ids for people as this source of signals.
     pub(crate) fn people_of(&self) -> Option<Source> {
         self.settings.people_of.clone().map(Source::Webhook)
     }

@@ -66,7 +66,7 @@ pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateT
     Ok(Read::Signal(Box::new(source.message(event, short))))
 }
 
-/// The meaning of a type without a setting.
+/// Returns the default meaning of an event type that the settings do not mention.
 fn default_meaning(short: &str) -> Option<SignalMeaning> {
     match short {
         "session-revoked" | "sessions-revoked" | "credential-change" | "device-compliance-change" => {

@@ -57,7 +57,7 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     // id, time and body.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // Other white space in the JSON makes the signature invalid.
+    // Different white space in the JSON makes the signature invalid.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

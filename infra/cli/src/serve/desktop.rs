@@ -1,5 +1,5 @@
-//! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`, and the
-//! package `shared/web` with its design. Its build is committed, so that `cargo run` needs only Rust.
+//! Serves the agent desktop at `/`. The binary contains the files of `examples/agent-desktop`, and the built script and
+//! the style sheet of `shared/web`. The build is committed, so that `cargo run` needs only Rust.
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};
 
-/// Returns the outcome as a text for the operator and the audit trail.
+/// Returns the outcome in words, for the operator and the audit trail.
 pub(super) fn became(report: &Report) -> &'static str {
     match report.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),

@@ -22,14 +22,16 @@ pub enum Verdict {
     NotAsked,
 }
 
-/// What was observed. `value` is the switch's value that makes the simulator behave in the same way, or null.
+/// What was observed at Twilio. `value` is the value of the simulator's switch with which the simulator behaves in the
+/// same way. It is null if there is no such value.
 pub struct Observed {
     value: Value,
     text: String,
 }
 
 impl Observed {
-    /// An observation. It is a known answer if the switch has the position `value`.
+    /// An observation. If the simulator behaves in the same way when its switch has the value `value`, the observation
+    /// is a known answer.
     pub fn new(value: impl Into<Value>, text: impl Display) -> Self {
         Self { value: value.into(), text: text.to_string() }
     }
@@ -70,8 +72,8 @@ impl Report {
         Self { aloud, contract: Vec::new(), questions: Vec::new() }
     }
 
-    /// Adds a step of the contract. `observed` is `Ok(true, …)` if Twilio behaves as documented, and an error if Twilio
-    /// did not answer.
+    /// Adds the result of a check against Twilio's documentation. `observed` is `Ok(true, …)` if Twilio behaves as
+    /// documented, and an error if Twilio did not answer.
     pub fn step(
         &mut self,
         asks: &'static str,

@@ -14,7 +14,7 @@ pub struct Session {
     pub report: Mutex<Report>,
     /// The username of the user that the script makes.
     pub username: String,
-    /// The SSO profile that the questions about exchanging codes use.
+    /// The SSO profile with which the script tests the exchange of codes.
     pub profile: Option<String>,
 }
 

@@ -34,7 +34,7 @@ impl Position {
 }
 
 impl Question {
-    /// Returns the position with this value, or `None` if the value is no known answer.
+    /// Returns the known answer with this value, or `None` if no known answer has it.
     #[must_use]
     pub fn position(&self, value: &Value) -> Option<&'static Position> {
         self.positions.iter().find(|position| position.value() == *value)

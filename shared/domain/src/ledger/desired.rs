@@ -33,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// Returns the inputs outside a mint, with the default settings.
+    /// Returns the inputs for a computation outside a mint, with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }

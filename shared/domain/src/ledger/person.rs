@@ -74,7 +74,7 @@ pub struct Given {
     /// The roles that Flexgate gives: roles that a source names, or the default roles.
     pub roles: RoleSet,
     /// The roles that Flexgate gave earlier and that no source names now. Flexgate removes such a role whenever Flex
-    /// shows it. A role outside this set and `roles` counts as set by hand.
+    /// shows it. A role that is neither here nor in `roles` counts as set by hand.
     pub taken: RoleSet,
     /// The worker attributes in Flexgate's latest provisioning request. Flex does not return attributes, so Flexgate
     /// compares new attributes with these.
@@ -110,7 +110,7 @@ pub struct Given {
 pub struct Repairs {
     /// The number of repairs.
     pub count: u32,
-    /// When the first of these repairs was made.
+    /// When the first of the counted repairs was made.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
 }

@@ -16,7 +16,7 @@ const FOREIGN: [char; 10] = ['?', '[', ']', '{', '}', '(', ')', '|', '^', '$'];
 pub struct UsernamePattern {
     /// The pattern as in the settings.
     text: Box<str>,
-    /// The texts before, between and after the stars.
+    /// The literal parts of the pattern: before, between and after the stars.
     pieces: Vec<Box<str>>,
 }
 

@@ -14,7 +14,7 @@ use crate::store::{DeadLetter, DeadLetters, EventHistory, StoreError, fingerprin
 const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
-/// A random number. It is new each time the message becomes a dead letter.
+/// The attribute with a random number, which is new each time the message becomes a dead letter.
 const NUMBER: &str = "letter_number";
 
 /// How long a dead letter is stored. A dead letter contains personal data, so it is deleted when an operator no longer

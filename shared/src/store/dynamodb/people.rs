@@ -29,8 +29,8 @@ use crate::store::people::{
     Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, Stating, WhoIsWho, Written,
 };
 
-/// The sort key of a statement about a subject for whom the ledger has no person yet. The partition key is that of
-/// the subject's pointer.
+/// The sort key of a statement about a subject for whom the ledger has no person yet. The partition key is that of the
+/// pointer, the item that later leads from the subject to the person.
 const UNATTACHED: &str = "unattached";
 
 #[async_trait]
@@ -204,8 +204,8 @@ impl People for DynamoStore {
         if self.send_update(request).await?.is_some() {
             return Ok(true);
         }
-        // If the stored number is the one of this request, an earlier attempt of this request succeeded and its answer
-        // was lost.
+        // If the stored number belongs to this request, an earlier attempt of this request succeeded and its answer was
+        // lost.
         let head = self.item(&head_pk(person), HEAD).await?;
         Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))
     }

@@ -1,7 +1,7 @@
 //! The people ledger's tables.
 
-/// The rows of people and statements are large, so their tables have a rowid. The rows of pointers are small. The
-/// comment on the schema in `opening.rs` gives the reason.
+/// The rows of people and statements are large, so their tables have a rowid. The rows of pointers, which lead from a
+/// username or another key to a person, are small. The comment on the schema in `opening.rs` gives the reason.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS people (
     id            TEXT NOT NULL PRIMARY KEY,

@@ -17,7 +17,8 @@ pub enum LedgerError {
     /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
-    /// The issuer of the caller's token may not claim the Flex user, to whom nobody is bound.
+    /// Nobody is bound to the Flex user yet, and the settings do not allow the issuer of the caller's token to bind
+    /// anybody to this user.
     #[error("the issuer may not claim a user of {0} (may_claim)")]
     NotClaimable(Claimable),
     /// Flex requires a field or a role that no source provides.

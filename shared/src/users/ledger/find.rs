@@ -173,9 +173,9 @@ impl Ledger {
         Ok(Some(in_full(flex, found, deadline).await?))
     }
 
-    /// Finds an active user for a person whose recorded Flex user is deactivated. A person who returns through SSO or
-    /// an administrator may get a user with a new SID. Only the exact username matches, because a user with another
-    /// spelling may be somebody else.
+    /// Finds an active user for a person whose recorded Flex user is deactivated. If SSO or an administrator
+    /// reactivates a person, the person may get a user with a new SID. Only the exact username matches, because a user
+    /// with another spelling may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         let found = flex.search(&person.username, deadline).await?.into_iter();

@@ -33,7 +33,7 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 }
 
 impl Ledger {
-    /// Reconciles the member of a SCIM group with the SCIM id `id`. Returns `None` if there is no such Flex user.
+    /// Reconciles the SCIM group member whose SCIM id is `id`. Returns `None` if there is no such Flex user.
     ///
     /// `left` is the id of a group that the member has left, and the role that the group gave. Flexgate treats this
     /// role as one that it gave, even if no statement mentions it.

@@ -73,9 +73,9 @@ pub struct Swept {
     pub orphans_due: usize,
     /// The number of drifted people: their Flex user differs from the ledger.
     pub drifted: usize,
-    /// The number of drifted people who lose a role or all access through the repair.
+    /// The number of people who lose a role or all access through the repairs.
     pub losing_access: usize,
-    /// The number of drifted people who are active in Flex although a source says that they are inactive.
+    /// The number of people who are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
     /// The drifted users whom the sweep does not repair, because two earlier repairs did not last.
     pub contested: Vec<FlexUserSid>,

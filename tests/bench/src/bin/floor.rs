@@ -1,5 +1,5 @@
-//! The floor: a function that does nothing. Its times show how much of each measurement Lambda and the runtime client
-//! cause.
+//! The floor: a function that does nothing. Its times show how much of each measured time comes from Lambda and the
+//! runtime client.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

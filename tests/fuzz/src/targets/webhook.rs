@@ -112,7 +112,7 @@ fn check(event: &IdentityEvent, texts: &[String], source: &str) {
     }
 }
 
-/// Collects the texts and numbers of a document.
+/// Collects the strings and numbers of a document.
 fn leaves(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),

@@ -23,7 +23,7 @@ use crate::world::World;
 const NAME: &str = "ada";
 const NEW_EMAIL: &str = "ada.new@example.com";
 
-/// The maximum duration of the repeated changes. The leases of dead processes have expired before.
+/// The maximum duration of the repeated changes. By then, the leases of dead processes have expired.
 const BUSY_AT_MOST: Duration = Duration::seconds(30);
 
 /// A change of the person. The source repeats it until it gets an answer.

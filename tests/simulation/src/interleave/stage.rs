@@ -20,7 +20,7 @@ use crate::world::World;
 /// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
 /// schedule to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
-/// The shortest pause of a process that waits for a timer.
+/// How long the scheduler sleeps so that timers can wake processes. The shortest timer ends within this time.
 const NAP: Duration = Duration::from_millis(60);
 /// The maximum number of steps in a schedule. A longer schedule probably never ends.
 const STEPS: usize = 5_000;

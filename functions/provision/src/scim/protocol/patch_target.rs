@@ -130,7 +130,7 @@ impl PatchTarget<'_> {
             found = true;
             match (op, self.sub) {
                 (Op::Replace, None) if given.is_empty() => return Err(self.vague("replace")),
-                // §3.5.2.3: "all matching record values SHALL be replaced".
+                // RFC 7644 §3.5.2.3: "all matching record values SHALL be replaced".
                 (Op::Replace, None) => *item = Value::Object(given.clone()),
                 (_, sub) => {
                     let item = object(item);
@@ -153,7 +153,7 @@ impl PatchTarget<'_> {
             return Ok(());
         }
         // If the filter selects nothing, an add creates the value that the filter describes, and a replace fails. A
-        // replace of an attribute without values acts as an add (§3.5.2.3).
+        // replace of an attribute without values acts as an add (RFC 7644 §3.5.2.3).
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);

@@ -23,8 +23,8 @@ pub struct Model {
     pub fields: Map<String, Value>,
     pub emails: Emails,
     pub active: bool,
-    /// The strings that the patch sets. Flexgate derives the full name from a changed part only if the patch does not
-    /// set the full name.
+    /// The names of the string attributes that the patch sets. Flexgate derives the full name from the given or family
+    /// name only if the patch does not set the full name.
     set: Vec<String>,
     touched: Vec<String>,
     texts_before: Map<String, Value>,

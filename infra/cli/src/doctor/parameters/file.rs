@@ -1,5 +1,5 @@
-//! Reads the file with the parameters: a JSON object, in which a value may be a text, a number, a boolean or a list, and
-//! a JSON setting may be real JSON.
+//! Reads the file with the parameters, a JSON object. A value may be a string, a number, a boolean or a list. A setting
+//! that is JSON may be written directly as JSON instead of as a string.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(super) struct Given {
     /// The value as text, as the functions' settings readers get it. A column in their error messages is a column of
     /// this text.
     pub(super) text: String,
-    /// The same value in the form that is deployed, which SAM CLI passes on unchanged.
+    /// The value as text that SAM CLI passes on unchanged. This text is deployed.
     pub(super) deployed: String,
     /// Whether the file contains the value as a JSON object or list instead of a string. The user has then never seen
     /// `text`, so error messages must not mention columns of it.
@@ -76,7 +76,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Writes a document on one line, without `\"` and `\\` in its texts: SAM CLI would change these.
+/// Writes a document on one line. Writes the escapes `\"` and `\\` differently, because SAM CLI would change them.
 fn compact(document: &Value) -> String {
     let json = document.to_string();
     let (mut text, mut rest) = (String::with_capacity(json.len()), json.chars());

@@ -1,4 +1,4 @@
-//! Runs the settings readers of all functions over the variables that the template would give them.
+//! Runs the settings readers of all functions with the variables that the template would give them.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ const READERS: [(&str, ReadSettings); 6] = [
     ("sweep", |reader| drop(flexgate_sweep::Settings::read(reader))),
 ];
 
-/// A mistake, and the parameter that sets the wrong variable, or `None` if the template generates the variable's value.
+/// A mistake in a variable. `parameter` is the template's parameter that sets the variable, or `None` if the template
+/// generates the variable's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) parameter: Option<String>,
@@ -87,8 +88,8 @@ fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<Variab
     };
     let mut found = run(variables);
     let is_wrong = |found: &[VariableError], variable: &str| found.iter().any(|error| error.variable == variable);
-    // The address after sign-in must belong to an allowed origin. If the origins are wrong, the second run would report
-    // even a correct address as wrong.
+    // If the origins are wrong, skip the second run below. It would report even a correct return address as wrong,
+    // because the return address must belong to an allowed origin.
     if found.is_empty() || is_wrong(&found, PUBLIC_URL) || is_wrong(&found, "FLEXGATE_ALLOWED_ORIGINS") {
         return found;
     }

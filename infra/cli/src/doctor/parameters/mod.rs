@@ -166,8 +166,8 @@ impl Found {
         }
     }
 
-    /// Adds a broken rule of the template. Does nothing if a function has already reported a problem with the
-    /// parameter, because that message says more.
+    /// Reports that a parameter breaks a rule of the template. Does nothing if a function has already reported a
+    /// problem with the parameter, because that message says more.
     fn add_rule(&mut self, name: &str, problem: String) {
         if !self.problems.iter().any(|(reported, _)| reported == name) {
             self.add(name, problem);
@@ -185,8 +185,8 @@ impl Found {
     }
 }
 
-/// Removes the line and the column at the end of a message about JSON. They refer to a text that the user has not
-/// written.
+/// Removes the line and column numbers from the end of an error message about JSON. They refer to text that the user
+/// has not written.
 fn without_place(problem: &str) -> String {
     match problem.rsplit_once(" at line ") {
         Some((before, place)) if place.chars().all(|c| c.is_ascii_digit() || " ,column".contains(c)) => {

@@ -29,7 +29,7 @@ struct Inside {
     clients: HashMap<ClientNetwork, BTreeMap<u64, Arc<Progress>>>,
 }
 
-/// One connection's place in the room. Dropping the value frees the place.
+/// One connection's place among the limited number of connections. Dropping the value frees the place.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     room: Arc<Room>,
@@ -38,14 +38,14 @@ pub struct ConnectionPlace {
     pub progress: Arc<Progress>,
 }
 
-/// The result of a connection's request for a place.
+/// What happens to a new connection that asks for a place among the limited number of connections.
 #[derive(Debug)]
 pub enum Entry {
     /// There was a free place.
     Free(ConnectionPlace),
     /// Another connection was closed.
     Replaced(ConnectionPlace),
-    /// There is no place, because every connection has a complete request.
+    /// The new connection was refused, because every open connection has a complete request.
     Full,
 }
 

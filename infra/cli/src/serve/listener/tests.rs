@@ -246,7 +246,7 @@ async fn a_stopping_gateway_does_not_wait_for_clients_that_stop_halfway() {
 async fn r80_a_new_connection_replaces_one_without_a_request() {
     let log = Log::start();
     let served = Served::start();
-    // With a limit of 1,024 files, one client gets at most 240 places.
+    // With a limit of 1,024 files, one client gets at most 240 connections.
     let mut silent: Vec<_> = (0..240).map(|_| served.connect()).collect();
     settled().await;
     let mut new = served.connect();

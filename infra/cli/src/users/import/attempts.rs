@@ -18,7 +18,8 @@ use crate::users::outcome::reason;
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// The maximum number of started rows for each slot. Rows that wait for a retry are started too, but use no slot.
+/// The maximum number of started rows for each slot (a permission to send one row). A row that waits for a retry counts
+/// as started, but holds no slot.
 const WAITING: usize = 4;
 
 /// The outcome of a row.

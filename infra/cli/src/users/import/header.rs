@@ -12,7 +12,7 @@ const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 const SYNONYMS: [&[&str]; 4] =
     [&["user", "login", "loginname"], &["mail", "emailaddress", "mailaddress"], &["name", "displayname"], &["role"]];
 
-/// The maximum number of the header's characters in an error message.
+/// How many characters of the header an error message shows at most.
 const SHOWN: usize = 120;
 
 /// The position of each column.

@@ -22,7 +22,7 @@ pub(super) struct Progress {
     plain: Option<Mutex<Recent>>,
 }
 
-/// The times of the last lines, each with the number of finished rows.
+/// The times of the last progress lines, each with the number of finished rows.
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {

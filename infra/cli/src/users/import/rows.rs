@@ -15,7 +15,8 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes that the error message lists. It gives the number of the remaining mistakes.
+/// The maximum number of mistakes that the error message lists. For further mistakes, the message gives only their
+/// number.
 const SHOWN: usize = 50;
 
 /// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or

@@ -18,7 +18,8 @@ use crate::store::{StoreError, fingerprint};
 
 /// The sort key of the item with the entry. Its partition key contains the entry's `id`.
 pub(super) const ENTRY: &str = "entry";
-/// The prefix of the sort key of a pointer under a username or an `externalId`. The entry's `id` follows.
+/// The prefix of the sort key of a pointer: an item that leads from a username or an `externalId` to an entry. The
+/// entry's `id` follows the prefix.
 const POINTER: &str = "entry#";
 /// The sort key of the pointer under an entry's current Flex user. This pointer exists only if that user differs from
 /// the entry's `id`.

@@ -19,8 +19,8 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// Returns the name in the form of version 0.2.0, whose keys contain names without Unicode composition. Returns `None`
-/// if both forms are equal.
+/// Returns the name as it appears in the keys of version 0.2.0, which did not apply Unicode composition. Returns `None`
+/// if the current keys contain the same name.
 fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
