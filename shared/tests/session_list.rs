@@ -122,7 +122,9 @@ async fn a_session_that_has_ended_is_not_listed() {
     let idle = NOW + Duration::hours(2);
     store.one.touch(&session("c", 2), NOW + Duration::minutes(1)).await.unwrap();
     assert_eq!(keys(store.other.as_ref(), idle).await, named(&["c"]), "the others were not used for two hours");
-    assert_eq!(store.other.find(&SessionKey::of("b"), idle).await.unwrap(), None);
+    // An operator can end it all the same, because a longer limit would make it usable again.
+    assert!(store.other.find(&SessionKey::of("b"), idle).await.unwrap().is_some());
+    assert_eq!(store.other.find(&SessionKey::of("b"), NOW + Duration::days(8)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -167,7 +169,7 @@ async fn the_newest_seat_ends_the_others_of_its_person_and_profile_only_if_it_mu
     assert!(newest.displaces(old.seat()) && !newest.displaces(new.seat()));
     assert_eq!(keys(store.other.as_ref(), NOW).await, named(&["new", "other", "elsewhere"]));
     assert_eq!(store.other.of_user(&user(1), NOW).await.unwrap().len(), 2);
-    assert_eq!(store.other.find(&old.key, NOW).await.unwrap(), None);
+    assert!(store.other.find(&old.key, NOW).await.unwrap().is_some(), "an operator can end it");
 
     // The person signs in again in the browser of the session `new`.
     let again = Session { seat: Some(new.key.clone()), ..session("again", 1) };

@@ -7,7 +7,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::Platform;
-use flexgate::store::SessionList;
+use flexgate::store::{SessionEndings, SessionList};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
 
@@ -21,6 +21,7 @@ pub struct App {
     pub(crate) policy: Policy,
     pub(crate) provisioning: Arc<Provisioning>,
     pub(crate) session_list: Arc<dyn SessionList>,
+    pub(crate) session_endings: Arc<dyn SessionEndings>,
     pub(crate) ledger: Ledger,
     pub(crate) clock_rng: ClockRng,
     pub(crate) scim: Option<Arc<Scim>>,
@@ -46,6 +47,7 @@ impl App {
             policy,
             provisioning,
             session_list: platform.session_list(),
+            session_endings: platform.session_endings(),
             ledger,
             clock_rng: platform.clock_rng.clone(),
             scim,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{FlexUserSid, folded};
-use flexgate::store::{ListedSession, SessionKey, SessionList, Sessions as SessionStore, SignInSwitch};
+use flexgate::store::Sessions as SessionStore;
+use flexgate::store::{EndingKey, ListedSession, SessionEndings, SessionKey, SessionList, SignInSwitch};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -64,8 +65,8 @@ enum Action {
     Unlock,
 }
 
-trait Store: SessionStore + SessionList + SignInSwitch {}
-impl<S: SessionStore + SessionList + SignInSwitch> Store for S {}
+trait Store: SessionStore + SessionList + SessionEndings + SignInSwitch {}
+impl<S: SessionStore + SessionList + SessionEndings + SignInSwitch> Store for S {}
 
 /// Runs the command.
 pub async fn run(options: &Sessions) -> Result<(), Box<dyn Error>> {
@@ -128,6 +129,7 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     }
     let mut ended = 0;
     for user in &users {
+        store.record_ending(&[EndingKey::FlexUser(user.clone())], now).await?;
         ended += store.end_all_of(user).await?;
         trail.allowed("end_sessions", Some(user), reason);
     }
@@ -139,9 +141,15 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
 /// that time.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
-    let sessions = all(store, now).await?;
-    store.end_until(now).await?;
+    // List first, because the list leaves out sessions that have ended. A list that cannot be read prevents nothing.
+    let listed = all(store, now).await;
+    // Reading the list takes time. Sessions that began during that time end too.
+    store.end_until(ClockRng::system().now()).await?;
     trail.allowed("end_all_sessions", None, reason);
+    let sessions = listed.unwrap_or_else(|error| {
+        remark(&format!("the list of sessions cannot be read: {error}"));
+        Vec::new()
+    });
     let (mut ended, mut failed) = (0, 0);
     for session in &sessions {
         match store.end(&session.key).await {

@@ -248,10 +248,12 @@ pub trait Seats: fmt::Debug + Send + Sync {
     async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError>;
 }
 
-/// Shows administrators who is signed in. Leaves out sessions that have ended at `now` for any reason.
+/// Shows administrators who is signed in. The lists leave out sessions that have ended at `now` for any reason that the
+/// store knows.
 #[async_trait]
 pub trait SessionList: fmt::Debug + Send + Sync {
-    /// Returns the session with this key.
+    /// Returns the session with this key, unless its longest lifetime is over. Also returns a session that ended because
+    /// nobody used it or because the person signed in elsewhere: it is usable again if these limits are removed.
     async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError>;
 
     /// Returns all sessions of a Flex user, oldest first.

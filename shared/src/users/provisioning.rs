@@ -1,11 +1,15 @@
 //! Deactivates a user in Flex, and ends the user's sessions and bindings in Flexgate's own store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUserSid;
 use crate::store::{Bindings, Sessions, StoreError};
 use crate::twilio::{Flex, TwilioError};
+
+/// How long the requests that take access away wait for the end of the person's sessions.
+const EARLY_END: Duration = Duration::from_secs(3);
 
 /// The Flex client, and the stores of sessions and bindings.
 #[derive(Debug)]
@@ -56,13 +60,23 @@ impl Provisioning {
         self.flex.prewarm(deadline).await;
     }
 
+    /// Ends the user's sessions before slower requests take the user's access away. If this fails or takes long, the
+    /// requests follow all the same. The caller ends the sessions again after them.
+    pub async fn end_sessions_early(&self, user: &FlexUserSid) {
+        match tokio::time::timeout(EARLY_END, self.sessions.end_all_of(user)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "the sessions of a leaver end later"),
+            Err(_) => tracing::warn!("a leaver has so many sessions that they end later"),
+        }
+    }
+
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
     /// The sessions end before and after the call to Twilio, because the call can fail, and because somebody can sign
     /// in during the call. The binding ends last, because minting relies on this: a binding that exists later was
     /// made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
-        self.sessions.end_all_of(user).await?;
+        self.end_sessions_early(user).await;
         self.flex.deprovision(user, deadline).await?;
         self.sessions.end_all_of(user).await?;
         self.bindings.unbind(user).await?;

@@ -22,7 +22,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, MintRequest, Policy};
 use flexgate::domain::{Caller, FlexUser, FlexUserSid};
 use flexgate::platform::Platform;
-use flexgate::store::{CachedSignInState, Counters, Deactivations, EndingKey, SessionEndings};
+use flexgate::store::{CachedSignInState, Counters, Deactivations, EndedUntil, EndingKey, SessionEndings};
 use flexgate::twilio::{MintedToken, TwilioError};
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
@@ -120,14 +120,15 @@ impl Minting {
         let (user, found, early) = if grant.for_self {
             // Run the store calls concurrently, to save time.
             let bound = self.still_signed_in(caller, &grant);
-            let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
+            let (counted, bound, present) =
+                tokio::join!(self.count(caller, &grant), bound, self.present(caller, &grant));
             counted?;
             present?;
             self.own_user_and_token(caller, &grant, bound?, deadline, discarded).await?
         } else {
             let signed_in = self.check_signed_in(caller, vec![EndingKey::Identity(caller.identity.clone())]);
             let (counted, signed_in, present) =
-                tokio::join!(self.count(caller, &grant), signed_in, self.present(&grant));
+                tokio::join!(self.count(caller, &grant), signed_in, self.present(caller, &grant));
             counted?;
             present?;
             signed_in?;
@@ -194,11 +195,16 @@ impl Minting {
         Ok((token, grant, found))
     }
 
-    /// Refuses a mint if an operator has locked the sign-in, or if a source has reported the person as inactive. The
-    /// Flex user may be active even so, for example because somebody activated it in the Console.
-    async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
-        if self.sign_in_state.get().await?.locked_at.is_some() {
+    /// Refuses a mint if an operator has locked the sign-in or has ended all sessions since the caller's token was
+    /// issued, or if a source has reported the person as inactive. The Flex user may be active even so, for example
+    /// because somebody activated it in the Console.
+    async fn present(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
+        let state = self.sign_in_state.get().await?;
+        if state.locked_at.is_some() {
             return Err(MintError::Locked);
+        }
+        if EndedUntil(state.ended_at).ends(caller.issued_at) {
+            return Err(MintError::SignedOut);
         }
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }

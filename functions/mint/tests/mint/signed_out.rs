@@ -54,3 +54,18 @@ async fn g16_a_service_that_mints_for_somebody_is_judged_by_its_own_sign_out() {
     gate.platform.session_endings().record_ending(&[EndingKey::Identity(identity)], at).await.unwrap();
     gate.mint(&service, json!({"username": "ada"})).await.assert_problem(401, "signed_out");
 }
+
+#[tokio::test]
+async fn g23_a_token_from_before_an_operator_ended_all_sessions_mints_nothing() {
+    let gate = Gate::start().await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let at = gate.world.clock_rng().now();
+    let old = [json!({ "iat": at.unix_timestamp() }), json!({ "iat": null })];
+    gate.platform.sign_in_switch().end_until(at).await.unwrap();
+    gate.world.advance(Duration::seconds(30)).await;
+    for changes in old {
+        let token = gate.token_of("ada", changes).await;
+        gate.mint(&token, json!({})).await.assert_problem(401, "signed_out");
+    }
+    gate.mint_as("ada").await.assert_minted(&ada);
+}

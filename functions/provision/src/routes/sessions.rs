@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use flexgate::domain::{Caller, FlexUserSid, ProfileName, Scope, Username};
-use flexgate::store::{ListedSession, SessionKey, SessionPosition};
+use flexgate::store::{EndingKey, ListedSession, SessionKey, SessionPosition};
 use flexgate::web::openapi::Name;
 use flexgate::web::{Context, Path, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
@@ -28,7 +28,7 @@ struct Listing {
     #[param(value_type = Option<Name>, example = "ada")]
     username: Option<String>,
     /// The `next_page_token` of the previous page.
-    #[param(pattern = "^[A-Za-z0-9_-]{43}$")]
+    #[param(pattern = r"^FU[0-9a-fA-F]{32}\.[A-Za-z0-9_-]{43}$")]
     page_token: Option<String>,
 }
 
@@ -242,6 +242,10 @@ pub(crate) async fn end_of_user(
     let reason = reason(&query)?;
     let sid = parse_sid(&sid)?;
     check(ACTION, &app, &caller, &sid, None, &context).await?;
+    // The record also ends what the list lacks: a login that has not come back yet, and the right to mint with a token
+    // that the caller already has.
+    let recorded = app.session_endings.record_ending(&[EndingKey::FlexUser(sid.clone())], app.clock_rng.now()).await;
+    recorded.map_err(|error| Problem::from(&error))?;
     let ended = app.provisioning.sessions().end_all_of(&sid).await.map_err(|error| Problem::from(&error))?;
     audit(ACTION, &caller, Some((&sid, reason)), None, &context);
     Ok(axum::Json(Ended { ended }))

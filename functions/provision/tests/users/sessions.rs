@@ -1,6 +1,6 @@
 //! Tests `/sessions` and `/users/{sid}/sessions`.
 
-use flexgate::store::{Session, SessionKey, SessionOrigin, Sessions as _, SqliteStore};
+use flexgate::store::{EndingKey, Session, SessionEndings as _, SessionKey, SessionOrigin, Sessions as _, SqliteStore};
 use flexgate_simulator::AUDIENCE;
 use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
@@ -94,6 +94,19 @@ async fn a_session_ends_and_so_do_all_of_a_user() {
     for key in &keys {
         assert_eq!(store.get(key).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn g18_the_end_of_a_users_sessions_is_recorded_for_logins_that_have_not_come_back() {
+    let directory = Directory::start().await;
+    let ada = directory.world.at_twilio("adele", &["agent"]).await;
+    let before = directory.world.clock_rng().now().replace_nanosecond(0).unwrap();
+    let body = call(&directory, WRITE, Method::DELETE, &format!("/users/{ada}/sessions")).await.is(200);
+    assert_eq!(body["ended"], 0);
+    let store = SqliteStore::open(&directory.world.store_path()).unwrap();
+    let ended = store.ended_until(&[EndingKey::FlexUser(ada.parse().unwrap())]).await.unwrap();
+    assert!(ended.ends(Some(before)));
+    assert!(!ended.ends(Some(before + Duration::minutes(1))));
 }
 
 #[tokio::test]

@@ -85,14 +85,12 @@ impl SignIn {
     /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because
     /// the person may have authenticated before that, too.
     async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
-        let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?.0;
+        let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
-        if ended.is_some_and(|ended| login.begun_at < ended) || state.ends(login.begun_at) {
+        if ended.ends(Some(login.begun_at)) || state.ends(login.begun_at) {
             return Err(CallbackError::SignedOut);
         }
-        // The store keeps the time at which a person's sessions ended in whole seconds. Date the new session at least
-        // one second after that time. Otherwise, that record would end the new session too.
-        Ok(ended.map_or(login.begun_at, |ended| login.begun_at.max(ended + time::Duration::SECOND)))
+        Ok(login.begun_at)
     }
 
     /// Ends the browser's previous session. If the session belongs to the same person, it lasts a few seconds longer,
@@ -217,7 +215,7 @@ impl SignIn {
             version: 0,
             created_at: began.at,
             used_at: now,
-            ends_at: now + lasts,
+            ends_at: began.at + lasts,
             seat: began.seat,
             origin: SessionOrigin { idle: Some(policy.lifetimes.idle), ..began.origin },
         };

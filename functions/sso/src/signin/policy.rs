@@ -34,7 +34,7 @@ pub struct SessionPolicy {
     pub lifetimes: Lifetimes,
     /// Whether a new sign-in ends the person's other sessions of this profile.
     pub is_single: bool,
-    /// The maximum duration of sessions of people with certain roles.
+    /// The maximum duration of sessions of people with certain roles. The roles are in lower case.
     of_role: BTreeMap<String, Duration>,
     /// The networks from which people may sign in and use sessions. `None` allows all.
     networks: Option<Networks>,
@@ -44,7 +44,7 @@ impl SessionPolicy {
     /// Returns the maximum duration of a session of a person with these roles.
     #[must_use]
     pub fn lasts(&self, roles: &ObservedRoles) -> Duration {
-        let of_roles = roles.names().into_iter().filter_map(|role| self.of_role.get(role).copied());
+        let of_roles = roles.names().into_iter().filter_map(|role| self.of_role.get(&role.to_lowercase()).copied());
         of_roles.fold(self.lifetimes.absolute, Duration::min)
     }
 
@@ -73,7 +73,11 @@ impl SessionPolicies {
             let policy = SessionPolicy {
                 lifetimes: Lifetimes { absolute, idle },
                 is_single: written.sessions_per_person.is_some(),
-                of_role: written.role_seconds.into_iter().map(|(role, limit)| (role, seconds(limit))).collect(),
+                of_role: written
+                    .role_seconds
+                    .into_iter()
+                    .map(|(role, limit)| (role.to_lowercase(), seconds(limit)))
+                    .collect(),
                 networks: written.networks,
             };
             (profile, policy)

@@ -93,7 +93,7 @@ impl SignIn {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
         loop {
-            let session = self.live(&key).await?;
+            let mut session = self.live(&key).await?;
             self.check_allowed(&session.profile, client).await?;
             self.check_seat(&session).await?;
             let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
@@ -101,6 +101,7 @@ impl SignIn {
                 // Do not remove the session, because another process may have the key.
                 return Err(SessionError::Ended("its key is retired"));
             };
+            self.check_tokens(&mut session, &tokens).await?;
             let now = self.now();
             let left = tokens.left(now);
             let tries_later = tokens.last || tokens.failed_within(PAUSE, now);
@@ -117,11 +118,13 @@ impl SignIn {
             match sessions.lease(&key, session.version, now, until).await.map_err(Fault::from)? {
                 Lease::Granted => {
                     // Twilio may replace the refresh token, so store the answer even if the client disconnects.
-                    let (this, seat) = (self.clone(), Session { sealed: String::new(), ..session.clone() });
+                    let (this, before) = (self.clone(), Session { sealed: String::new(), ..session.clone() });
                     let refresh = async move { this.refresh(session, tokens, &keys.value, until, deadline).await };
                     if let Some(signed_in) = telemetry::detached(refresh).await? {
-                        // The person may have signed in elsewhere during the refresh.
-                        self.check_seat(&seat).await?;
+                        // During the refresh, the session may have ended, or the person may have signed in elsewhere.
+                        self.check_live(&before).await?;
+                        self.check_allowed(&before.profile, client).await?;
+                        self.check_seat(&before).await?;
                         return Ok(signed_in);
                     }
                 }
@@ -158,9 +161,32 @@ impl SignIn {
     /// Returns the session, or an error if it has ended.
     async fn live(&self, key: &SessionKey) -> Result<Session, SessionError> {
         let session = self.parts.sessions.get(key).await.map_err(Fault::from)?.ok_or(SessionError::Unknown)?;
-        let Some(ended) = self.ended(&session).await? else { return Ok(session) };
-        self.end_session(key).await?;
+        self.check_live(&session).await?;
+        Ok(session)
+    }
+
+    /// Returns an error if the session has ended. Removes the session then.
+    async fn check_live(&self, session: &Session) -> Result<(), SessionError> {
+        let Some(ended) = self.ended(session).await? else { return Ok(()) };
+        self.end_session(&session.key).await?;
         Err(SessionError::Ended(ended))
+    }
+
+    /// Returns an error if the session has ended for a reason that only its tokens show. Shortens the session if its
+    /// person now has a role with a shorter shift.
+    async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
+        let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
+        session.ends_at = session.ends_at.min(session.created_at + lasts);
+        // Version 0.2.0 stored the username only in the tokens.
+        if session.origin.username.is_none() {
+            session.origin.username.clone_from(&tokens.username);
+            return self.check_live(session).await;
+        }
+        if self.now() < session.ends_at {
+            return Ok(());
+        }
+        self.end_session(&session.key).await?;
+        Err(SessionError::Ended("its longest lifetime is reached"))
     }
 
     /// Returns why the session has ended, or `None` if it has not ended.

@@ -3,6 +3,7 @@
 use flexgate::domain::Username;
 use flexgate::store::{EndingKey, SessionEndings as _, SignInSwitch as _, SqliteStore};
 use flexgate_test_support::World;
+use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::{at_callback, process, signed_in};
@@ -86,7 +87,9 @@ async fn g17_a_session_that_the_list_lacks_is_refused_at_once_and_a_later_one_is
     store(&world).record_ending(std::slice::from_ref(&ada), at).await.unwrap();
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
-    // Ada signs in again within the same second. The new session stays valid, because the end was recorded before it.
+    // Endings have whole seconds, so a login of the same second may have begun before the ending.
+    assert_eq!(browser.sign_in(&world, "ada").await.problem(), (400, "login_invalid".into()));
+    world.advance(Duration::SECOND).await;
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
     assert_eq!(browser.call("/sso/token").await.status, 200);
     // The same event is delivered again, and then an earlier event is delivered late. Neither ends the new session.
@@ -144,4 +147,31 @@ async fn end_at(world: &World, ends_all: bool, at: OffsetDateTime) {
         let ada = EndingKey::Username("ada".parse::<Username>().unwrap().key());
         store(world).record_ending(&[ada], at).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn g17_an_ending_during_a_refresh_hands_out_no_new_token() {
+    for ends_all in [false, true] {
+        let (world, mut browser) = signed_in().await;
+        world.advance(Duration::minutes(57)).await;
+        let slow = json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "delay", "delay_ms": 1500 });
+        world.fault(&slow).await;
+        let mut asking = browser.clone();
+        let refreshing = tokio::spawn(async move { asking.call("/sso/token").await });
+        world.fault_met().await;
+        end_now(&world, ends_all).await;
+        // A process reads the state of all sessions again after 30 seconds.
+        world.advance(Duration::seconds(if ends_all { 30 } else { 0 })).await;
+        assert_eq!(refreshing.await.unwrap().problem(), (401, "reauthenticate".into()), "all: {ends_all}");
+        assert_eq!(browser.call("/sso/token").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn g17_a_session_of_0_2_0_ends_by_the_username_in_its_tokens() {
+    let (world, mut browser) = signed_in().await;
+    world.sql("UPDATE sessions SET username = NULL");
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    end_now(&world, false).await;
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
 }

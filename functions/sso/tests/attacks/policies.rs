@@ -178,6 +178,20 @@ async fn a_profile_and_a_role_have_shifts_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_role_that_somebody_gets_later_shortens_the_shift_too() {
+    let world = World::on_one_clock().await;
+    let mut browser = Browser::new(process_with(&world, &[]));
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    // The policy begins to apply later, and names the role in another case.
+    let policies = r#"{"default": {"role_seconds": {"Agent": 7200}}}"#;
+    let mut later = browser.at(process_with(&world, &[("FLEXGATE_SESSION_POLICIES", policies)]));
+    world.advance(Duration::minutes(119)).await;
+    assert_eq!(later.call("/sso/token").await.status, 200);
+    world.advance(Duration::minutes(2)).await;
+    assert_eq!(later.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+}
+
+#[tokio::test]
 async fn g21_a_profile_is_used_only_from_its_networks() {
     let policies = r#"{"default": {"networks": ["203.0.113.0/24", "2001:db8::/32"]}}"#;
     let world = World::on_one_clock().await;

@@ -15,7 +15,7 @@ use super::sessions::{
 use super::{DynamoStore, Item, PK, SK, corrupt, moment, parsed, s, text, unavailable};
 use crate::domain::FlexUserSid;
 use crate::store::{
-    ListedSession, SessionKey, SessionList, SessionPage, SessionPosition, SignInSwitch as _, StoreError,
+    ListedSession, SessionKey, SessionList, SessionPage, SessionPosition, SignInState, SignInSwitch as _, StoreError,
 };
 
 /// The number of list entries that are read for one page.
@@ -24,7 +24,8 @@ const PAGE: usize = 100;
 #[async_trait]
 impl SessionList for DynamoStore {
     async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError> {
-        Ok(self.live(vec![key.clone()], now).await?.pop())
+        let (stored, _) = self.stored(vec![key.clone()]).await?;
+        Ok(stored.into_iter().map(|(session, _)| session).find(|session| now < session.ends_at))
     }
 
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
@@ -73,8 +74,11 @@ fn keys_of(positions: Vec<SessionPosition>) -> Vec<SessionKey> {
 }
 
 impl DynamoStore {
-    /// Reads the sessions with these keys, and leaves out those that have ended.
-    async fn live(&self, keys: Vec<SessionKey>, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
+    /// Reads the sessions with these keys, each with its seat, and the sign-in state.
+    async fn stored(
+        &self,
+        keys: Vec<SessionKey>,
+    ) -> Result<(Vec<(ListedSession, SessionKey)>, SignInState), StoreError> {
         let wanted = keys.iter().flat_map(|key| [(pk(key), SESSION.to_owned()), (pk(key), USE.to_owned())]).collect();
         let shown = ["pk, sk, profile_name, flex_user_sid, created_at, used_at, ends_at", SEAT, USERNAME, NETWORK];
         let shown = [&shown[..], &[BROWSER, IDLE]].concat().join(", ");
@@ -100,10 +104,15 @@ impl DynamoStore {
                 session.used_at = session.used_at.max(moment(last, "used_at")?);
             }
             let own_seat = if item.contains_key(SEAT) { parsed(item, SEAT)? } else { session.key.clone() };
-            if !session.has_ended(now) && !state.ends(session.created_at) {
-                found.push((session, own_seat));
-            }
+            found.push((session, own_seat));
         }
+        Ok((found, state))
+    }
+
+    /// Reads the sessions with these keys, and leaves out those that have ended.
+    async fn live(&self, keys: Vec<SessionKey>, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
+        let (mut found, state) = self.stored(keys).await?;
+        found.retain(|(session, _)| !session.has_ended(now) && !state.ends(session.created_at));
         let seats: BTreeSet<_> = found.iter().map(|(session, _)| seat_of(session)).collect();
         let seats: BTreeMap<_, _> = self
             .batch(seats)

@@ -20,6 +20,7 @@
 //! text, and cannot read the tokens that this version stores. So after a downgrade to 0.2.0, people must sign in again.
 
 use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _};
 use time::{Duration, OffsetDateTime};
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, sealed};
@@ -48,6 +49,10 @@ pub(super) const USERNAME: &str = "signed_in_username";
 pub(super) const NETWORK: &str = "network_prefix";
 pub(super) const BROWSER: &str = "browser_family";
 pub(super) const IDLE: &str = "idle_seconds";
+
+/// How many of a user's sessions are removed at the same time. Somebody who signs in again and again has thousands of
+/// entries.
+const REMOVALS: usize = 32;
 
 /// The number of partitions of the list of sessions. A partition accepts about 1,000 writes a second.
 pub(super) const LIST_PARTITIONS: usize = 8;
@@ -224,27 +229,22 @@ impl Sessions for DynamoStore {
     }
 
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
-        let mut ended = 0;
-        for key in self.sessions_of(user).await? {
-            ended += u64::from(self.remove(&pk(&key), SESSION).await?.is_some());
-        }
-        Ok(ended)
+        let remove = |key| async move { Ok(self.remove(&pk(&key), SESSION).await?.map(|_| key)) };
+        let ended = each(self.sessions_of(user).await?, remove).await?;
+        Ok(ended.len() as u64)
     }
 
     async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError> {
-        let mut ended = Vec::new();
-        for key in self.sessions_of(user).await? {
+        let remove = |key| async move {
             let request = self.client().await.delete_item().table_name(&*self.table);
             let request = request
                 .key(PK, s(pk(&key)))
                 .key(SK, s(SESSION))
                 .condition_expression("created_at <= :at")
                 .expression_attribute_values(":at", seconds(at));
-            if refused(request.send().await)?.is_some() {
-                ended.push(key);
-            }
-        }
-        Ok(ended)
+            Ok(refused(request.send().await)?.map(|_| key))
+        };
+        each(self.sessions_of(user).await?, remove).await
     }
 
     /// Does nothing: the table's TTL removes expired sessions.
@@ -287,6 +287,16 @@ impl DynamoStore {
             entries.iter().map(|entry| key_in(entry, &prefix)).chain(marks.iter().map(|mark| key_in(mark, PREFIX)));
         keys.collect()
     }
+}
+
+/// Removes sessions, several at the same time, and returns the removed ones. A removal that fails does not prevent the
+/// others.
+async fn each<F: Future<Output = Result<Option<SessionKey>, StoreError>>>(
+    keys: Vec<SessionKey>,
+    remove: impl FnMut(SessionKey) -> F,
+) -> Result<Vec<SessionKey>, StoreError> {
+    let removals: Vec<_> = stream::iter(keys).map(remove).buffer_unordered(REMOVALS).collect().await;
+    removals.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Returns the key of the session to which an item refers. The item is an entry of the list, or a mark of version 0.2.0

@@ -16,10 +16,13 @@ use crate::store::{
 /// The number of sessions in a page.
 const PAGE: usize = 100;
 
-/// The columns of a [`ListedSession`], and the condition that the session has not ended at `?1`.
-const LISTED: &str = "
+/// The columns of a [`ListedSession`].
+const STORED: &str = "
 SELECT profile, flex_user_sid, created_at, used_at, ends_at, username, network, browser, idle_seconds, key
-FROM sessions AS session
+FROM sessions AS session";
+
+/// The condition that a session has not ended at `?1`.
+const LIVE: &str = "
 WHERE ends_at > ?1 AND (idle_seconds IS NULL OR used_at + idle_seconds > ?1)
     AND NOT EXISTS (SELECT 1 FROM sign_in_state WHERE ended_at >= session.created_at)
     AND NOT EXISTS (
@@ -215,7 +218,7 @@ impl SessionList for SqliteStore {
     async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError> {
         let key = key.clone();
         self.read(move |db| {
-            db.prepare_cached(&format!("{LISTED} AND key = ?2"))?
+            db.prepare_cached(&format!("{STORED} WHERE ends_at > ?1 AND key = ?2"))?
                 .query_row(params![now.unix_timestamp(), key.as_str()], listed)
                 .optional()
         })
@@ -225,7 +228,7 @@ impl SessionList for SqliteStore {
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError> {
         let user = user.clone();
         self.read(move |db| {
-            db.prepare_cached(&format!("{LISTED} AND flex_user_sid = ?2 ORDER BY created_at, key"))?
+            db.prepare_cached(&format!("{STORED}{LIVE} AND flex_user_sid = ?2 ORDER BY created_at, key"))?
                 .query_map(params![now.unix_timestamp(), user.as_str()], listed)?
                 .collect()
         })
@@ -238,7 +241,7 @@ impl SessionList for SqliteStore {
         self.read(move |db| {
             let sessions: Vec<_> = db
                 .prepare_cached(&format!(
-                    "{LISTED} AND (flex_user_sid, key) > (?2, ?3) ORDER BY flex_user_sid, key LIMIT {PAGE}"
+                    "{STORED}{LIVE} AND (flex_user_sid, key) > (?2, ?3) ORDER BY flex_user_sid, key LIMIT {PAGE}"
                 ))?
                 .query_map(params![now.unix_timestamp(), user, key], listed)?
                 .collect::<rusqlite::Result<_>>()?;

@@ -97,7 +97,7 @@ impl Ledger {
     ) -> Result<Option<Report>, LedgerError> {
         // Sessions end before any request to Twilio, so that a slow or failing request cannot keep them open.
         if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
-            self.provisioning.sessions().end_all_of(sid).await?;
+            self.provisioning.end_sessions_early(sid).await;
         }
         let lease = self.lease(person.id, deadline).await?;
         let done = self.state_under_lease(&person, news, deadline).await;
