@@ -179,3 +179,35 @@ fn an_excluded_part_is_left_out_of_an_object_and_of_each_value() {
     assert_eq!(shown["name"], json!({ "formatted": "Ada" }));
     assert_eq!(shown["emails"], json!([{ "value": "a@example.com" }]));
 }
+
+#[test]
+fn of_three_new_primary_values_one_stays_primary() {
+    let emails = json!([
+        { "value": "a@example.com", "primary": true },
+        { "value": "b@example.com", "primary": true },
+        { "value": "c@example.com", "primary": true },
+    ]);
+    let user = patched(&json!({}), &json!({ "op": "replace", "path": "emails", "value": emails })).unwrap();
+    let primary: Vec<_> = user["emails"].as_array().unwrap().iter().filter(|email| email["primary"] == true).collect();
+    assert_eq!(primary.len(), 1, "{user}");
+}
+
+#[test]
+fn equal_values_of_a_changed_list_become_one() {
+    let email = json!({ "value": "a@example.com", "type": "work" });
+    let user = patched(&json!({}), &json!({ "op": "replace", "path": "emails", "value": [email, email] })).unwrap();
+    assert_eq!(user["emails"].as_array().unwrap().len(), 1, "{user}");
+    // A list that nobody changes stays as it was stored.
+    let before = json!({ "emails": [email, email] });
+    let user = patched(&before, &json!({ "op": "replace", "path": "displayName", "value": "Ada" })).unwrap();
+    assert_eq!(user["emails"].as_array().unwrap().len(), 2, "{user}");
+}
+
+#[test]
+fn a_filter_by_another_attribute_does_not_select_by_value() {
+    let before = json!({ "emails": [{ "value": "home", "type": "work" }, { "value": "work", "type": "home" }] });
+    let operation = json!({ "op": "remove", "path": "emails[type eq \"work\"]" });
+    assert_eq!(patched(&before, &operation).unwrap()["emails"], json!([{ "value": "work", "type": "home" }]));
+    let operation = json!({ "op": "remove", "path": "emails[value eq \"work\" or type eq \"work\"]" });
+    assert_eq!(patched(&before, &operation).unwrap().get("emails"), None);
+}
