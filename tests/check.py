@@ -45,9 +45,10 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes from the headings of a page."""
-    headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
-    found: set[str] = set()
+    """The anchors that GitHub makes from the headings of a page, and those that the page sets itself."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#{1,6} (.+)$", prose, re.M)
+    found: set[str] = set(re.findall(r'<a id="([^"]+)"></a>', prose))
     for heading in headings:
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")

@@ -1,8 +1,9 @@
-// Tests the package shared/web as it is built: its size, and that the committed build is the build of its source.
+// Tests the package shared/web as it is built: its size, and that the committed build and the committed pages of
+// docs/web-api are made from its source.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -42,6 +43,18 @@ test("the committed build is the build of the source", { timeout: 60_000 }, () =
       const read = (where) => readFileSync(path.join(where, name), "utf8");
       assert.equal(read(path.join(folder, "dist")), read(fresh), `run npm run build in shared/web, and commit dist/${name}`);
     }
+  } finally {
+    rmSync(fresh, { recursive: true });
+  }
+});
+
+test("docs/web-api is what npm run docs makes, and everything that the package exports is documented", { timeout: 60_000 }, () => {
+  const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-docs-"));
+  try {
+    // Fails if something has no comment.
+    execFileSync("npm", ["run", "--silent", "docs", "--", "--out", fresh], { cwd: folder, stdio: "inherit" });
+    const read = (where) => readdirSync(where).sort().map((name) => [name, readFileSync(path.join(where, name), "utf8")]);
+    assert.deepEqual(read(path.join(repository, "docs/web-api")), read(fresh), "run npm run docs in shared/web");
   } finally {
     rmSync(fresh, { recursive: true });
   }

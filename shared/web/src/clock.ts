@@ -38,8 +38,9 @@ export function askedAt(session: Session | null): Instant | undefined {
 }
 
 /**
- * Returns the milliseconds until the token expires, even if this machine's clock has been set back. For a copy of a
- * session, calculates the time from this machine's clock and `clock_offset`.
+ * Returns the milliseconds until the token expires, even if this machine's clock has been set back. The number is
+ * negative if the token has expired. For a copy of a session, calculates the time from this machine's clock and
+ * `clock_offset`.
  */
 export function timeLeft(session: Session): number {
   const known = lifetimes.get(session);
