@@ -87,6 +87,13 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
+    # The npm package has the version and the licence of the whole.
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    for name in ("package.json", "package-lock.json"):
+        found = json.loads((ROOT / "shared/web" / name).read_text())["version"]
+        rule(found == version, f"shared/web/{name}: version {found}, and {version} in Cargo.toml")
+    rule((ROOT / "shared/web/LICENSE").read_text() == (ROOT / "LICENSE").read_text(), "shared/web/LICENSE: differs from LICENSE")
+
     # A function must not depend on another function. Shared code belongs in shared. Tests may depend on several
     # functions.
     functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}

@@ -10,7 +10,6 @@ export interface Session {
   session_ends_at: string;
   /** The identity at Twilio, such as `ada_40example_2Ecom`. */
   identity: string | null;
-
   /** The Flex username. */
   username: string | null;
   /** The Flex roles: `agent`, `supervisor` or `admin`, or roles of Twilio's other products. */
