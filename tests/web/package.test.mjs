@@ -26,6 +26,7 @@ test("the package's core is small", (context) => {
 
 test("only design.css names colours, so that all pages share them", () => {
   const others = ["examples/agent-desktop/desktop.css", "examples/agent-desktop/index.html", "examples/react/src/desktop.css",
+    "examples/agent-desktop/hops/hops.css", "examples/agent-desktop/hops/index.html",
     "infra/simulator/src/web.rs", "shared/src/web/page/mod.rs"];
   for (const name of others) {
     // An icon in a data: URL cannot use custom properties.

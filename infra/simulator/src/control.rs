@@ -108,9 +108,11 @@ pub(crate) fn front_page(world: &World) -> Response {
         StatusCode::OK,
         "Flexgate simulator",
         &format!(
-            "<h1>Flexgate simulator</h1>\n<p>Twilio Flex and a company identity provider on this machine. Nothing here leaves it.</p>\n\
+            "<h1 class=\"title\">Flexgate simulator</h1>\n\
+             <p class=\"quiet\">Twilio Flex and a company identity provider on this machine. Nothing leaves it.</p>\n\
              <ul>\n<li><a href=\"/__sim\">Overview</a></li>\n<li><a href=\"/__sim/requests\">Requests so far</a></li>\n\
-             <li><a href=\"/__sim/users\">Flex users</a></li>\n<li><a href=\"/__sim/switches\">Switches</a></li>\n\
+             <li><a href=\"/__sim/users\">Flex users</a></li>\n<li><a href=\"/__sim/tasks\">Tasks</a></li>\n\
+             <li><a href=\"/__sim/switches\">Switches</a></li>\n\
              <li><a href=\"/idp/.well-known/openid-configuration\">Identity provider</a>: <code>{}</code></li>\n</ul>",
             web::escape(&issuer)
         ),

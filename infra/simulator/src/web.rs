@@ -56,13 +56,14 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// The pages share Flexgate's design. The rest is the list of people.
+/// The pages share Flexgate's design. The rest is the list of people, and long addresses.
 const STYLE: &str = concat!(
     include_str!("../../../shared/web/design.css"),
     ".people,form{display:grid;grid-template-columns:minmax(0,1fr);gap:.6rem}",
     ".people button{width:100%;font-weight:600;text-align:start}",
     ".people small{display:block;color:var(--quiet);font-weight:400;overflow-wrap:anywhere}",
     "label{font-weight:600}",
+    "p,code{overflow-wrap:anywhere}",
 );
 
 /// Makes an HTML page without scripts. `body` must be safe HTML, because it is not escaped.
