@@ -45,9 +45,10 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Returns the anchors that GitHub generates from the headings of a page."""
-    headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
-    found: set[str] = set()
+    """Returns the anchors that GitHub generates from the headings of a page, and those that the page sets itself."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#{1,6} (.+)$", prose, re.M)
+    found: set[str] = set(re.findall(r'<a id="([^"]+)"></a>', prose))
     for heading in headings:
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
@@ -85,6 +86,13 @@ def main() -> int:
     for path in tracked("shared/domain/src"):
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
+
+    # The npm package has the version and the licence of the whole.
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    for name in ("package.json", "package-lock.json"):
+        found = json.loads((ROOT / "shared/web" / name).read_text())["version"]
+        rule(found == version, f"shared/web/{name}: version {found}, and {version} in Cargo.toml")
+    rule((ROOT / "shared/web/LICENSE").read_text() == (ROOT / "LICENSE").read_text(), "shared/web/LICENSE: differs from LICENSE")
 
     # A function must not depend on another function. Shared code belongs in shared. Tests may depend on several
     # functions.

@@ -1,14 +1,16 @@
-// Tests the built package shared/web: its size, and that the committed build matches the source.
+// Tests the built package shared/web: its size, and that the committed build and the committed pages of docs/web-api
+// match the source.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
+import { obstacles } from "../../shared/web/publishable.mjs";
 import { repository } from "./lib/gateway.mjs";
 
 const folder = path.join(repository, "shared/web");
@@ -24,6 +26,7 @@ test("the package's core is small", (context) => {
 
 test("only design.css names colours, so that all pages share them", () => {
   const others = ["examples/agent-desktop/desktop.css", "examples/agent-desktop/index.html", "examples/react/src/desktop.css",
+    "examples/agent-desktop/hops/hops.css", "examples/agent-desktop/hops/index.html",
     "infra/simulator/src/web.rs", "shared/src/web/page/mod.rs"];
   for (const name of others) {
     // An icon in a data: URL cannot use the page's CSS custom properties.
@@ -45,4 +48,40 @@ test("the committed build is the build of the source", { timeout: 60_000 }, () =
   } finally {
     rmSync(fresh, { recursive: true });
   }
+});
+
+test("docs/web-api is what npm run docs makes, and everything that the package exports is documented", { timeout: 60_000 }, () => {
+  const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-docs-"));
+  try {
+    // Fails if something has no comment.
+    execFileSync("npm", ["run", "--silent", "docs", "--", "--out", fresh], { cwd: folder, stdio: "inherit" });
+    const read = (where) => readdirSync(where).sort().map((name) => [name, readFileSync(path.join(where, name), "utf8")]);
+    assert.deepEqual(read(path.join(repository, "docs/web-api")), read(fresh), "run npm run docs in shared/web");
+  } finally {
+    rmSync(fresh, { recursive: true });
+  }
+});
+
+test("the package can be published with provenance once it names its repository, and at no other tag", () => {
+  const manifest = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
+  assert.deepEqual(manifest.publishConfig, { access: "public", provenance: true });
+  const repository = { type: "git", url: "git+https://github.com/owner/name.git", directory: "shared/web" };
+  const tag = `v${manifest.version}`;
+  assert.deepEqual(obstacles({ ...manifest, repository }, tag, "owner/name"), []);
+  assert.match(obstacles({ ...manifest, repository: undefined }, tag, "owner/name").join(), /repository.url .*directory/);
+  assert.match(obstacles({ ...manifest, repository }, tag, "fork/name").join(), /repository.url/);
+  assert.match(obstacles({ ...manifest, repository }, "v9.9.9", "owner/name").join(), /the tag v9.9.9 is not/);
+});
+
+test("the archive has the licence, the read-me, scripts with their sources and types, and nothing else", { timeout: 60_000 }, () => {
+  const listed = execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  // Before the JSON, npm prints what the build prints.
+  const [{ files }] = JSON.parse(listed.slice(listed.search(/^\[/m)));
+  const names = files.map((file) => file.path);
+  for (const name of ["index", "react", "testing"]) {
+    for (const end of [".js", ".js.map"]) assert.ok(names.includes(`dist/${name}${end}`), `dist/${name}${end}`);
+  }
+  for (const name of ["LICENSE", "README.md", "design.css", "package.json", "dist/src/index.d.ts"]) assert.ok(names.includes(name), name);
+  const others = names.filter((name) => !/^(dist|src|react|testing)\/.+\.(js|ts|map)$|^(LICENSE|README\.md|design\.css|package\.json)$/.test(name));
+  assert.deepEqual(others, []);
 });

@@ -1,16 +1,18 @@
 // Tests every page and state that people can see, in light and dark colours: nothing overflows from a width of 320 px,
-// and axe-core finds no violation. Also compares each state with its picture in docs/images/screens. `npm run pictures`
-// updates the pictures.
+// axe-core finds no violation, and the page works with the keyboard, reduced motion and forced colours. Also compares
+// each state with its picture in docs/images/screens. `npm run pictures` updates the pictures.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
+import { accessFaults } from "./lib/accessible.mjs";
 import { openProfile, startBrowser, violations } from "./lib/browser.mjs";
 import { repository, startGateway } from "./lib/gateway.mjs";
 import { difference, small } from "./lib/pictures.mjs";
+import { serveReactDesktop } from "./lib/react-desktop.mjs";
 import { freezeTime, STATES } from "./lib/states.mjs";
 
 const bounded = { timeout: 60_000 };
@@ -21,23 +23,34 @@ const CHECKED_BY_AXE = [360, 1280];
 /** Each state has a picture for a computer, in light colours. Some also have a picture for a phone, in dark colours. */
 const COMPUTER = { colorScheme: "light", width: 900 };
 const TELEPHONE = { colorScheme: "dark", width: 360 };
-const ON_TELEPHONE = ["desktop-signed-out", "desktop-available", "desktop-renewal-trouble", "sign-in", "page-cancelled"];
+const ON_TELEPHONE = ["desktop-signed-out", "desktop-available", "desktop-renewal-trouble", "sign-in", "page-cancelled",
+  "react-call-on-hold", "hops-sign-in"];
 /** The share of pixels that may differ, because versions of Chromium draw edges differently. */
 const TOLERANCE = 0.003;
 
+let desktop;
 let gateway;
+/** A gateway whose error pages name a company, and where its help is. */
+let company;
+/** A gateway at which nobody has signed in, so that it has not read the SSO configuration yet. */
+let unused;
 let browser;
 let font;
 
 before(async () => {
-  gateway = await startGateway();
+  desktop = await serveReactDesktop();
+  gateway = await startGateway({ env: { FLEXGATE_ALLOWED_ORIGINS: desktop.url } });
+  await desktop.bundle(gateway.url);
+  const pages = { FLEXGATE_PAGE_NAME: "Example Company", FLEXGATE_PAGE_HELP: "https://help.example.com/" };
+  [company, unused] = await Promise.all([startGateway({ env: pages }), startGateway()]);
   browser = await startBrowser(gateway);
   font = await pinnedFont();
   for (const folder of [pictures, failed]) await mkdir(folder, { recursive: true });
 }, { timeout: 45_000 });
 after(async () => {
   await browser?.close();
-  await gateway?.stop();
+  await Promise.all([gateway, company, unused].map((one) => one?.stop()));
+  desktop?.stop();
 });
 
 /** A style that replaces the machine's fonts, so that a picture does not depend on them. */
@@ -51,12 +64,12 @@ async function pinnedFont() {
 }
 
 for (const [state, reach] of Object.entries(STATES)) {
-  test(`${state}: fits from 320 px to wide, axe finds nothing, in light and dark, and it looks as in its picture`, bounded, async () => {
+  test(`${state}: fits from 320 px to wide, everybody can use it, and it looks as in its picture`, bounded, async () => {
     const options = { reducedMotion: "reduce", bypassCSP: true, locale: "en-GB", timezoneId: "UTC", viewport: { width: 900, height: 700 } };
     const { context, page } = await openProfile(browser, options);
     try {
       await freezeTime(page);
-      await reach({ page, context, gateway });
+      await reach({ page, context, gateway, company, unused, desktop });
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         for (const width of WIDTHS) {
@@ -69,6 +82,7 @@ for (const [state, reach] of Object.entries(STATES)) {
           if (CHECKED_BY_AXE.includes(width)) assert.deepEqual(await violations(page), [], `${colorScheme}, ${width} px`);
         }
       }
+      assert.deepEqual(await accessFaults(page), []);
       await page.addStyleTag({ content: font });
       await page.evaluate(() => document.activeElement?.blur());
       await page.evaluate(() => document.fonts.ready);
@@ -100,6 +114,15 @@ test("in forced colours and with reduced motion, what is chosen and how far the 
     await page.unrouteAll({ behavior: "ignoreErrors" });
     await context.close();
   }
+});
+
+test("docs/screens.md shows every picture, and no other", async () => {
+  const page = await readFile(path.join(repository, "docs/screens.md"), "utf8");
+  const shown = [...page.matchAll(/images\/screens\/([\w-]+)\.png/g)].map(([, name]) => name);
+  const drawn = [...Object.keys(STATES).map((state) => `${state}-light`), ...ON_TELEPHONE.map((state) => `${state}-dark`)];
+  assert.deepEqual(shown.sort(), drawn.sort());
+  const files = (await readdir(pictures)).map((name) => name.replace(/\.png$/, ""));
+  assert.deepEqual(files.sort(), drawn);
 });
 
 /** Compares a screenshot with its picture. With UPDATE=1, replaces the picture instead. */

@@ -11,9 +11,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github/workflows"
 # Commands that install packages or run code from the repository. A job with write permissions must not run them, except
-# `pip install` of wheels with known hashes.
+# `pip install` of wheels with known hashes, and the publication of a finished npm archive.
 CODE = re.compile(r"\b(npm|npx|yarn|pnpm|cargo|rustup|curl|wget|uv|uvx|pipx|make|tests/|infra/\w+\.py|pip3? install)")
 HASHED = re.compile(r"pip install --require-hashes --no-deps --only-binary=:all: -r \S+")
+
+PUBLISHED = re.compile(r"\Anpm publish --ignore-scripts \./flexgate-web-\*\.tgz\Z")
 
 
 def read(text):
@@ -37,7 +39,7 @@ def faults(workflow):
         if "uses" in job:
             found.append(f"{name}: gives its rights to another workflow")
         for command in (" ".join(step["run"].split()) for step in steps if "run" in step):
-            if CODE.search(HASHED.sub("", command)):
+            if CODE.search(PUBLISHED.sub("", HASHED.sub("", command))):
                 found.append(f"{name}: has rights, and runs {command}")
     return found
 
@@ -53,7 +55,8 @@ class Rights(unittest.TestCase):
         good = f"permissions: {{}}\njobs: {{a: {{permissions: {{id-token: write}}, steps: [{checkout}, {{run: sam deploy}}]}}}}"
         hashed = "pip install --require-hashes --no-deps --only-binary=:all: -r locked.txt"
         self.assertEqual(faults(read(good)), [])
-        self.assertEqual(faults(read(good.replace("sam deploy", f"'{hashed}'"))), [])
+        for harmless in (f"'{hashed}'", "npm publish --ignore-scripts ./flexgate-web-*.tgz"):
+            self.assertEqual(faults(read(good.replace("sam deploy", harmless))), [])
         changes = {
             "the workflow has rights": ("permissions: {}", "permissions: {contents: read}"),
             "does not list its rights": ("permissions: {id-token: write}, ", ""),
@@ -61,6 +64,8 @@ class Rights(unittest.TestCase):
             "runs pip install": ("sam deploy", "pip install -r wanted.txt"),
             "runs pip install --require-hashes": ("sam deploy", f"'{hashed.replace('--no-deps ', '')}'"),
             "&& npm ci": ("sam deploy", f"'{hashed} && npm ci'"),
+            "runs npm publish": ("sam deploy", "npm publish ./flexgate-web-*.tgz"),
+            "runs npm publish --ignore-scripts": ("sam deploy", "npm publish --ignore-scripts ."),
             "runs cargo": ("sam deploy", "cargo build"),
             "runs tests/run": ("sam deploy", "tests/run release"),
             "gives its rights": (f"steps: [{checkout}, {{run: sam deploy}}]", "uses: ./.github/workflows/test.yml"),
@@ -70,7 +75,7 @@ class Rights(unittest.TestCase):
                 self.assertIn(fault, " ".join(faults(read(good.replace(old, new)))))
 
     def test_only_one_deployment_and_one_publication_run_at_a_time(self):
-        for name in ("deploy.yml", "release.yml"):
+        for name in ("deploy.yml", "npm.yml", "release.yml"):
             self.assertEqual(read((WORKFLOWS / name).read_text())["concurrency"]["cancel-in-progress"], "false", name)
 
     def test_only_the_last_jobs_have_rights(self):
@@ -81,6 +86,7 @@ class Rights(unittest.TestCase):
                     holders[f"{path.name} {name}"] = held
         self.assertEqual(holders, {
             "deploy.yml deploy": {"id-token"},
+            "npm.yml publish": {"id-token"},
             "release.yml publish": {"contents", "id-token", "attestations"},
         })
 

@@ -3,7 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
 import { App } from "./App";
-import { isActive } from "./work";
+import { isActive } from "./active";
 import "@flexgate/web/design.css";
 import "./desktop.css";
 

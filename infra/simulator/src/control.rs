@@ -12,6 +12,7 @@ use crate::database::Database;
 use crate::faults::Fault;
 use crate::seed::Seed;
 use crate::twilio::credentials::NewKey;
+use crate::twilio::tasks;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
 
@@ -92,6 +93,8 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
             world.state().trusted_urls = change.trusted_urls;
             trusted(world)
         }),
+        ("GET", ["tasks"]) => Ok(ok(&json!({ "tasks": tasks::everything(&world.state()) }))),
+        ("POST", ["tasks"]) => offer(world, call),
         ("POST", ["tokens", "revoke"]) => revoke(world, call),
         _ => Err(refuse(StatusCode::NOT_FOUND, "no such control: GET /__sim lists them")),
     }
@@ -105,9 +108,11 @@ pub(crate) fn front_page(world: &World) -> Response {
         StatusCode::OK,
         "Flexgate simulator",
         &format!(
-            "<h1>Flexgate simulator</h1>\n<p>Twilio Flex and a company identity provider on this machine. Nothing here leaves it.</p>\n\
+            "<h1 class=\"title\">Flexgate simulator</h1>\n\
+             <p class=\"quiet\">Twilio Flex and a company identity provider on this machine. Nothing leaves it.</p>\n\
              <ul>\n<li><a href=\"/__sim\">Overview</a></li>\n<li><a href=\"/__sim/requests\">Requests so far</a></li>\n\
-             <li><a href=\"/__sim/users\">Flex users</a></li>\n<li><a href=\"/__sim/switches\">Switches</a></li>\n\
+             <li><a href=\"/__sim/users\">Flex users</a></li>\n<li><a href=\"/__sim/tasks\">Tasks</a></li>\n\
+             <li><a href=\"/__sim/switches\">Switches</a></li>\n\
              <li><a href=\"/idp/.well-known/openid-configuration\">Identity provider</a>: <code>{}</code></li>\n</ul>",
             web::escape(&issuer)
         ),
@@ -120,7 +125,7 @@ fn overview(world: &World) -> Response {
         "workspace_sid": WORKSPACE_SID, "sso_profile_sid": SSO_PROFILE_SID,
         "controls": ["POST /__sim/reset", "GET|DELETE /__sim/requests?service=&path_contains=", "GET /__sim/calls",
             "GET|POST /__sim/users", "GET /__sim/storage", "GET|POST|DELETE /__sim/faults", "GET|POST /__sim/switches", "POST /__sim/credentials", "GET|POST /__sim/clock",
-            "GET|POST /__sim/trusted-urls", "POST /__sim/tokens/revoke", "POST /idp/__dev/token",
+            "GET|POST /__sim/trusted-urls", "GET|POST /__sim/tasks", "POST /__sim/tokens/revoke", "POST /idp/__dev/token",
             "POST /idp/__dev/rotate-keys", "GET|POST /idp/__dev/people"],
     }))
 }
@@ -141,6 +146,12 @@ fn seed(world: &World, call: &Call) -> Outcome {
     let seed = body::<Seed>(call)?;
     let created = seed.sow(&mut world.state()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
     Ok(web::json(StatusCode::CREATED, &json!({ "created": created })))
+}
+
+fn offer(world: &World, call: &Call) -> Outcome {
+    let offer = body::<tasks::Offer>(call)?;
+    let reservation = tasks::offer(world, offer).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    Ok(web::json(StatusCode::CREATED, &reservation))
 }
 
 fn storage(world: &World) -> Response {

@@ -56,13 +56,15 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Flexgate's style sheet, and rules for elements that only the simulator's pages have.
+/// Flexgate's style sheet, and rules for the list of people, for long URLs, and for what else only the simulator's
+/// pages have.
 const STYLE: &str = concat!(
     include_str!("../../../shared/web/design.css"),
     ".people,form{display:grid;grid-template-columns:minmax(0,1fr);gap:.6rem}",
     ".people button{width:100%;font-weight:600;text-align:start}",
     ".people small{display:block;color:var(--quiet);font-weight:400;overflow-wrap:anywhere}",
     "label{font-weight:600}",
+    "p,code{overflow-wrap:anywhere}",
 );
 
 /// Makes an HTML page without scripts. `body` must be safe HTML, because it is not escaped.

@@ -18,6 +18,7 @@ use crate::twilio::bridge::WorkerEvent;
 use crate::twilio::credentials::Credentials;
 use crate::twilio::jwe::TokenKey;
 use crate::twilio::sso::Sso;
+use crate::twilio::tasks::Tasks;
 
 pub(crate) struct World {
     /// The HTTP base URL, without a trailing slash.
@@ -45,6 +46,7 @@ pub(crate) struct State {
     /// State that survives a restart.
     pub(crate) lasting: Lasting,
     pub(crate) sso: Sso,
+    pub(crate) tasks: Tasks,
     /// The database for `lasting`, or `None` without a data directory.
     pub(crate) database: Option<Database>,
 }
@@ -62,6 +64,7 @@ impl State {
             idp: Idp::new(keys),
             lasting: Lasting::default(),
             sso: Sso::default(),
+            tasks: Tasks::default(),
             database: None,
         }
     }

@@ -33,15 +33,23 @@ function backoff(failures, retryAfter) {
 
 // src/error.ts
 var FlexgateError = class extends Error {
+  /** One of the gateway's codes (docs/status-codes.md), or one of those above. Codes never change between versions. */
   code;
-  /** 0 if there was no answer. */
+  /** The HTTP status, or 0 if there was no answer. */
   status;
+  /** One sentence about the kind of failure. */
   title;
+  /** What happened in this case, or an empty text. */
   detail;
-  /** Identifies the request in the gateway's log. */
+  /** Identifies the request in the gateway's log: 32 hex digits, or null if there was no answer. */
   requestId;
   /** The delay before the next attempt that the gateway requested, in milliseconds, or null. */
   retryAfter;
+  /**
+   * Makes an error, for example in a test of a page.
+   *
+   * @param failure - What the error says.
+   */
   constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }) {
     super(detail ? `${title}. ${detail}` : title, { cause });
     this.name = "FlexgateError";
@@ -52,7 +60,7 @@ var FlexgateError = class extends Error {
     this.requestId = requestId;
     this.retryAfter = retryAfter;
   }
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed later: no answer, or status 429 or 500 to 599. */
   get temporary() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

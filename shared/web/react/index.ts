@@ -1,8 +1,8 @@
 /**
  * Flexgate for React 18 and 19. `FlexgateProvider` keeps the session, `useFlexgate` shows it, and `useFlexClient` makes
- * the client of the Flex SDK.
+ * the client of the Flex SDK. Import it from `@flexgate/web/react`.
  *
- * @packageDocumentation
+ * @module react
  */
 
 import { createContext, createElement, type ReactNode, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
@@ -10,22 +10,33 @@ import { createContext, createElement, type ReactNode, useContext, useEffect, us
 import type { FlexgateOptions, Session, SignInOptions } from "../src/index.js";
 import { type DestroyableClient, type FlexgateState, FlexgateStore } from "./store.js";
 
-export type { DestroyableClient, FlexgateState } from "./store.js";
+export type {
+  CheckingState,
+  DestroyableClient,
+  FailedState,
+  FlexgateState,
+  SignedInState,
+  SignedOutState,
+} from "./store.js";
 
+/** The properties of `FlexgateProvider`. */
 export interface FlexgateProviderProps extends FlexgateOptions {
   /**
    * Returns true while the person works in a way that the page cannot detect, such as on a call. While the person
    * works, the session does not become idle.
    */
   isActive?: (() => boolean) | undefined;
+  /** The part of the page that uses the session. */
   children?: ReactNode;
 }
 
 /** The session, and functions that act on the session. React sees the same functions on every render. */
 export type FlexgateHook = FlexgateState & {
+  /** Leaves the page for the sign-in, and comes back. */
   signIn(options?: SignInOptions): void;
+  /** Ends the session in every tab. Rejects with a `FlexgateError`, and the session may then go on. */
   signOut(): Promise<void>;
-  /** Renews the token now. Resolves with null if nobody is signed in. */
+  /** Renews the token now. Resolves with null if nobody is signed in. Rejects if the renewal fails. */
   renew(): Promise<Session | null>;
   /** Asks the gateway again who is signed in, for example after `failed`. */
   reload(): Promise<void>;
@@ -36,8 +47,9 @@ export type FlexgateHook = FlexgateState & {
 const Context = createContext<FlexgateStore | null>(null);
 
 /**
- * Gets the session, and keeps it valid for all components inside. Uses the options of the first render, and ignores
- * later changes.
+ * Keeps the session for everything within. The options of the first render count.
+ *
+ * @param props - Where the gateway is, and the part of the page that uses the session.
  */
 export function FlexgateProvider({ children, isActive, ...options }: FlexgateProviderProps): ReactNode {
   const active = useRef(isActive);
@@ -56,7 +68,10 @@ function useStore(): FlexgateStore {
   return store;
 }
 
-/** Returns the session, and functions that act on it. The component renders again when the session changes. */
+/**
+ * Returns the session and what to do with it. Renders again when the session changes. Throws without a
+ * `FlexgateProvider`.
+ */
 export function useFlexgate(): FlexgateHook {
   const store = useStore();
   const [actions] = useState(() => ({
@@ -73,9 +88,11 @@ export function useFlexgate(): FlexgateHook {
 }
 
 /**
- * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client. If `create`
- * fails, throws the error for an error boundary. All components of the page share one client. The client gets each new
- * token, and is destroyed when the session ends.
+ * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client, and throws if it
+ * fails, for an error boundary. The page has one client, which gets each new token, and is destroyed when the session
+ * ends.
+ *
+ * @param create - Makes a client with this token, usually with the SDK's `createClient`.
  */
 export function useFlexClient<Client extends DestroyableClient>(create: (token: string) => Promise<Client>): Client | null {
   const pending = useStore().client(create);

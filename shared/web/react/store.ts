@@ -1,17 +1,53 @@
 import { createFlexgate, type FlexClient, type Flexgate, FlexgateError, type FlexgateOptions, type Keeper, type Session } from "../src/index.js";
 
-/** The state of the page's session. */
-export type FlexgateState =
-  /** The gateway has not answered yet. */
-  | { status: "checking"; session: null; error: null }
-  | { status: "signed_in"; session: Session; /** Why the last renewal failed. It will be retried. */ error: Error | null }
-  /** Nobody is signed in. `error` says why a session has ended, for example `reauthenticate` or `signed_in_elsewhere`. */
-  | { status: "signed_out"; session: null; error: FlexgateError | null }
-  /** The gateway refused the request or did not answer, so it is unknown whether somebody is signed in. */
-  | { status: "failed"; session: null; error: Error };
+/** The page has not heard from the gateway yet. */
+export interface CheckingState {
+  /** Tells the states apart. */
+  status: "checking";
+  /** Not known yet. */
+  session: null;
+  /** None. */
+  error: null;
+}
 
-/** A client of the SDK. */
-export type DestroyableClient = FlexClient & { destroy(): void };
+/** Somebody is signed in. */
+export interface SignedInState {
+  /** Tells the states apart. */
+  status: "signed_in";
+  /** The newest session. */
+  session: Session;
+  /** Why the last renewal failed, or null. It will be retried. */
+  error: Error | null;
+}
+
+/** Nobody is signed in. */
+export interface SignedOutState {
+  /** Tells the states apart. */
+  status: "signed_out";
+  /** None. */
+  session: null;
+  /** Why a session has ended, for example `reauthenticate` or `signed_in_elsewhere`, or null. */
+  error: FlexgateError | null;
+}
+
+/** The gateway refused or did not answer, so the page does not know whether somebody is signed in. */
+export interface FailedState {
+  /** Tells the states apart. */
+  status: "failed";
+  /** Not known. */
+  session: null;
+  /** What went wrong. `reload` asks again. */
+  error: Error;
+}
+
+/** What the page knows about its session. */
+export type FlexgateState = CheckingState | SignedInState | SignedOutState | FailedState;
+
+/** A client of the SDK, with the part that `useFlexClient` uses. */
+export interface DestroyableClient extends FlexClient {
+  /** Disconnects every part of the client. */
+  destroy(): void;
+}
 
 /** The state of a client that is being created, in the form that `React.Suspense` can wait for. */
 export interface Pending<Client> {

@@ -38,8 +38,8 @@ export function askedAt(session: Session | null): Instant | undefined {
 }
 
 /**
- * Returns the milliseconds until the token expires. The result is right even if this machine's clock has been set back.
- * If this page did not request this session object, the result is calculated from this machine's clock and
+ * Returns the milliseconds until the token expires, even if this machine's clock has been set back. The number is
+ * negative if the token has expired. For a copy of a session, calculates the time from this machine's clock and
  * `clock_offset`.
  */
 export function timeLeft(session: Session): number {

@@ -1,29 +1,52 @@
 /** The data of a `FlexgateError`. Tabs send each other this data, because an instance of a class cannot be sent. */
 export interface Failure {
+  /** Identifies the kind of failure, such as `unreachable`. */
   code: string;
+  /** The HTTP status. 0 by default: there was no answer. */
   status?: number;
+  /** One sentence about the kind of failure, without a full stop. */
   title: string;
+  /** What happened in this case, or what to do about it. */
   detail?: string | undefined;
+  /** Identifies the request in the gateway's log: 32 hex digits. */
   requestId?: string | null;
+  /** The delay before the next attempt that the gateway requested, in milliseconds. */
   retryAfter?: number | null;
+  /** The error behind this one. */
   cause?: unknown;
 }
 
 /**
- * A refusal or a failure. `code` is stable between versions. It is one of the codes in `docs/status-codes.md`, or
- * `unreachable`, `answer_unusable`, `another_user`, `signed_out`, `activity_not_set` or `stopped`.
+ * A refusal or a failure. The message is the title and the detail.
+ *
+ * | `code` of the package's own | meaning |
+ * |---|---|
+ * | `unreachable` | the request failed, or there was no answer within 15 seconds |
+ * | `answer_unusable` | the answer is not the gateway's, for example a proxy's page |
+ * | `another_user` | somebody else signed in in another tab |
+ * | `activity_not_set` | `signOut` ended the session, but could not set the worker's activity |
+ * | `signed_out` | somebody signed out in another tab |
+ * | `stopped` | the keeper has been stopped, or has ended |
  */
 export class FlexgateError extends Error {
+  /** One of the gateway's codes (docs/status-codes.md), or one of those above. Codes never change between versions. */
   readonly code: string;
-  /** 0 if there was no answer. */
+  /** The HTTP status, or 0 if there was no answer. */
   readonly status: number;
+  /** One sentence about the kind of failure. */
   readonly title: string;
+  /** What happened in this case, or an empty text. */
   readonly detail: string;
-  /** Identifies the request in the gateway's log. */
+  /** Identifies the request in the gateway's log: 32 hex digits, or null if there was no answer. */
   readonly requestId: string | null;
   /** The delay before the next attempt that the gateway requested, in milliseconds, or null. */
   readonly retryAfter: number | null;
 
+  /**
+   * Makes an error, for example in a test of a page.
+   *
+   * @param failure - What the error says.
+   */
   constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }: Failure) {
     super(detail ? `${title}. ${detail}` : title, { cause });
     this.name = "FlexgateError";
@@ -35,7 +58,7 @@ export class FlexgateError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed later: no answer, or status 429 or 500 to 599. */
   get temporary(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

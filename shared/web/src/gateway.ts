@@ -5,6 +5,7 @@ import { PATIENCE, setActivity, type FlexClient, type SignOutClient } from "./sd
 import type { Session } from "./session.js";
 import { tellTabs } from "./tabs.js";
 
+/** How to sign in. */
 export interface SignInOptions {
   /** A path on the gateway's origin, or a URL on an allowed origin. By default, `signIn` uses the current page. */
   returnTo?: string | undefined;
@@ -12,28 +13,35 @@ export interface SignInOptions {
   prompt?: "login" | "select_account" | undefined;
 }
 
+/** Where the gateway is, and how to reach it. */
 export interface FlexgateOptions {
-  /** The gateway's URL. The page's own origin by default. */
+  /** The gateway's address, such as `https://gate.example.com`. The page's own origin by default. */
   baseUrl?: string | undefined;
-  /** The SSO profile. By default, the profile with the name `default`. */
+  /** The name of the SSO profile in the gateway's settings. `default` by default. */
   profile?: string | undefined;
+  /** Sends the requests. The global `fetch` by default. */
   fetch?: typeof globalThis.fetch | undefined;
 }
 
+/** A client of the gateway, for one SSO profile. */
 export interface Flexgate {
-  /** Returns the URL that starts a sign-in. */
+  /** Returns the URL that starts a sign-in, for a link or a new window. */
   signInUrl(options?: SignInOptions): string;
   /** Navigates to the sign-in. Afterwards the browser returns to `returnTo`, by default the current page. */
   signIn(options?: SignInOptions): void;
-  /** Resolves with null if nobody is signed in. Rejects with a `FlexgateError`. */
+  /**
+   * Asks the gateway who is signed in. Resolves with null if nobody is, and rejects with a `FlexgateError` if the gateway
+   * refuses for another reason, or does not answer within 15 seconds.
+   */
   session(): Promise<Session | null>;
   /**
    * Ends the session in every tab. In each of them, the keeper (see `keepFresh`) emits `ended` with the code
    * `signed_out`. The page must discard its token, because the token stays valid until it expires.
    *
-   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`,
-   * and rejects pending reservations. So no task goes to somebody who has left. If this fails, the session ends
-   * nevertheless, and `signOut` then rejects with the code `activity_not_set`.
+   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`, and
+   * rejects pending reservations, so that no task goes to somebody who has left. If that fails, the session ends
+   * nevertheless, and `signOut` then rejects with the code `activity_not_set`. With any other code, the session may go
+   * on.
    */
   signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
   /**
@@ -44,8 +52,11 @@ export interface Flexgate {
 }
 
 /**
- * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page's origin differs from the
- * gateway's, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin.
+ * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page has another origin than the
+ * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin. Throws a `TypeError` where there is neither a
+ * `baseUrl` nor a location, such as in Node.
+ *
+ * @param options - Where the gateway is, and how to reach it.
  */
 export function createFlexgate({
   baseUrl = globalThis.location?.origin,

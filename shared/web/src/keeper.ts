@@ -27,8 +27,9 @@ const GRACE = 4_000;
 /** Browser events that show that somebody uses the page. */
 const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
 
+/** How `keepFresh` works. */
 export interface KeepFreshOptions {
-  /** The session to begin with. Without it, keepFresh fetches one at once. */
+  /** The session to begin with. Without it, `keepFresh` asks the gateway at once. */
   from?: Session | null | undefined;
   /**
    * Returns true while the person works in a way that the page cannot detect: on a call, or in another window. The page
@@ -42,6 +43,15 @@ export interface KeepFreshOptions {
   taskRouter?: boolean | undefined;
 }
 
+/** A renewal that failed and will be retried. */
+export interface Trouble {
+  /** Why it failed. A `FlexgateError`, unless a part of the SDK failed. */
+  error: Error;
+  /** The time until the next attempt, in milliseconds. */
+  retryIn: number;
+}
+
+/** The events of a keeper, each with what its listeners get. */
 export interface KeeperEvents {
   /** There is a new token, or a renewal has succeeded after a failure. The client already has the token. */
   renewed: Session;
@@ -49,28 +59,30 @@ export interface KeeperEvents {
    * A renewal failed and will be retried. There is no event for a temporary failure of the gateway while the token is
    * valid for more than 4.5 minutes, unless the page called `renew`.
    */
-  trouble: { error: Error; retryIn: number };
-  /** The person has signed in on another device, and the gateway allows only one. The event `ended` follows. */
+  trouble: Trouble;
+  /** The same person works at another device, and the gateway allows one. `ended` follows. */
   signed_in_elsewhere: FlexgateError;
   /**
-   * The last event. The code is `reauthenticate`, `not_signed_in`, `signed_out`, `sign_in_locked`, `another_user`, or
-   * that of another refusal.
+   * The session is over. No event follows. The code is `reauthenticate`, `not_signed_in`, `signed_out`,
+   * `signed_in_elsewhere`, `sign_in_locked`, `another_user`, or that of another refusal.
    */
   ended: FlexgateError;
 }
 
+/** Keeps a token valid until it is stopped, or the session ends. */
 export interface Keeper {
   /** Calls the listener for each event of this name. The returned function removes the listener. */
   on<Name extends keyof KeeperEvents>(name: Name, listener: (event: KeeperEvents[Name]) => void): () => void;
   /**
-   * Renews the token now, or waits for the renewal that is in progress. If the renewal fails, emits the event and then
-   * rejects.
+   * Renews now, or waits for the renewal that is in progress. If it fails, rejects with the error, after the event
+   * `trouble` or `ended`. After the keeper has stopped, rejects with the code `stopped`.
    */
   renew(): Promise<Session>;
   /** Stops renewing. No event follows. */
   stop(): void;
   /** Sets the client, for a page that creates it later. */
   attach(client: FlexClient): void;
+  /** The newest session, or null before the first answer. */
   readonly session: Session | null;
 }
 

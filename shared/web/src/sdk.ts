@@ -6,26 +6,44 @@ const TRIES = 3;
 
 /** A part of the SDK that accepts tokens. */
 export interface TokenHolder {
+  /** Replaces the token. */
   updateToken(token: string): void;
 }
 
 /** The part of the SDK's client that `keepFresh` uses. */
 export interface FlexClient extends TokenHolder {
+  /** The token that the client has now. */
   readonly token: string;
+  /** Connects to TaskRouter, if necessary. */
   getWorker(): Promise<TokenHolder>;
+  /** Connects to TaskRouter, if necessary. */
   getWorkspace(): Promise<TokenHolder>;
+  /** Runs an action. */
   execute?<T>(action: { run(context: object): T }): T;
 }
 
-interface Activity {
+/** An activity of the SDK's worker. */
+export interface WorkerActivity {
+  /** `WA` and 32 hex digits. */
   readonly sid: string;
+  /** The name in TaskRouter, such as `Offline`. */
   readonly name: string;
+  /** Makes it the worker's current activity. */
   setAsCurrent(options?: { rejectPendingReservations?: boolean }): Promise<unknown>;
+}
+
+/** The part of the SDK's worker that `signOut` uses. */
+export interface SignOutWorker {
+  /** The current activity, once the worker is connected. */
+  readonly activity?: Pick<WorkerActivity, "sid">;
+  /** All activities by SID. */
+  readonly activities: ReadonlyMap<string, WorkerActivity>;
 }
 
 /** The part of the SDK's client that `signOut` uses. */
 export interface SignOutClient {
-  getWorker(): Promise<{ readonly activity?: { readonly sid: string }; readonly activities: ReadonlyMap<string, Activity> }>;
+  /** Connects to TaskRouter, if necessary. */
+  getWorker(): Promise<SignOutWorker>;
 }
 
 type Listener = (token: string) => unknown;

@@ -1,8 +1,9 @@
 /**
- * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20,
- * the program `flexgate`, and Playwright with Chromium. Everything listens only on the local machine.
+ * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20, the
+ * program `flexgate`, and Playwright with Chromium. Everything listens on this machine only. Import it from
+ * `@flexgate/web/testing`.
  *
- * @packageDocumentation
+ * @module testing
  */
 
 import { spawn } from "node:child_process";
@@ -17,6 +18,7 @@ import { connect } from "node:tls";
 
 const PATIENCE = 20_000;
 
+/** How to start Flexgate. */
 export interface StartOptions {
   /** The program. By default `FLEXGATE_BIN`, or else `flexgate` on the path. */
   binary?: string | undefined;
@@ -26,10 +28,19 @@ export interface StartOptions {
   cwd?: string | undefined;
 }
 
+/** The part of a Playwright locator that `signIn` needs. */
+export interface Clickable {
+  /** Waits for the element, and clicks it. */
+  click(): Promise<void>;
+}
+
 /** The parts of a Playwright page that `signIn` needs. */
 export interface TestPage {
+  /** Opens the URL. */
   goto(url: string): Promise<unknown>;
-  locator(selector: string): { click(): Promise<void> };
+  /** Finds an element by its CSS selector. */
+  locator(selector: string): Clickable;
+  /** Resolves when the page is at the URL. */
   waitForURL(url: string): Promise<void>;
 }
 
@@ -45,7 +56,10 @@ export interface TestGateway {
   readonly authority: string;
   /** The program's output so far. */
   output(): string;
-  /** Calls the simulator's control API, such as `control("/__sim/users")`. Sends a POST if there is a body. */
+  /**
+   * Calls the simulator's control API, such as `control("/__sim/users")`. Sends a POST if there is a body. Resolves with
+   * the answer's JSON, or null if it has no body. Rejects if the status is not 200 to 299.
+   */
   control(route: string, body?: unknown, method?: string): Promise<any>;
   /**
    * Returns the arguments that make Chromium connect to the simulator for `*.twilio.com`. Start a separate browser for
@@ -58,7 +72,12 @@ export interface TestGateway {
   stop(): Promise<void>;
 }
 
-/** Starts `flexgate serve` with free ports and a temporary data folder. */
+/**
+ * Starts `flexgate serve` with free ports and a temporary data folder. Rejects with the program's output if it does not
+ * answer within 20 seconds.
+ *
+ * @param options - The program, its settings and its folder.
+ */
 export async function startFlexgate({ binary = process.env["FLEXGATE_BIN"] ?? "flexgate", env = {}, cwd }: StartOptions = {}): Promise<TestGateway> {
   const data = await mkdtemp(path.join(tmpdir(), "flexgate-test-"));
   const [port, simulatorPort, tlsPort] = (await freePorts(3)) as [number, number, number];
@@ -130,18 +149,61 @@ export async function startFlexgate({ binary = process.env["FLEXGATE_BIN"] ?? "f
 
 /** The parts of Playwright's `chromium` that `openSignedIn` needs. */
 export interface BrowserType<Browser> {
+  /** Starts a browser. */
   launch(options: { args: string[] } & Record<string, unknown>): Promise<Browser>;
 }
 
+/** The parts of a Playwright browser that `openSignedIn` needs. */
+export interface TestBrowser<Page> {
+  /** Opens a page in a new profile. */
+  newPage(): Promise<Page>;
+  /** Ends the browser. */
+  close(): Promise<void>;
+}
+
+/** Options of Playwright's `launch`. */
+export interface LaunchOptions {
+  /** Further arguments of Chromium. */
+  args?: string[];
+  /** Any other option. */
+  [name: string]: unknown;
+}
+
+/** How to start Flexgate and the browser, and where to sign in. */
+export interface OpenOptions extends StartOptions {
+  /** Where the browser is afterwards: a path on the gateway's origin, or a URL on an allowed origin. */
+  returnTo?: string;
+  /** The SSO profile. `default` by default. */
+  profile?: string;
+  /** Further options of Playwright's `launch`. */
+  launch?: LaunchOptions;
+}
+
+/** What `openSignedIn` has started. */
+export interface SignedIn<Page, Browser> {
+  /** Flexgate and its simulator. */
+  gateway: TestGateway;
+  /** Playwright's browser. */
+  browser: Browser;
+  /** The page, which is signed in. */
+  page: Page;
+  /** Ends the browser and Flexgate. */
+  stop(): Promise<void>;
+}
+
 /**
- * Starts Flexgate and Chromium, and opens a page on which `username` is signed in. `stop` ends everything. `launch`
- * contains further options for Playwright's `launch`.
+ * Starts Flexgate and Chromium, and opens a page at which `username` is signed in, in one call. If a step fails, ends
+ * everything that has started, and rejects.
+ *
+ * @param chromium - Playwright's `chromium`.
+ * @param username - One of the simulated people, such as `ada`.
+ * @param options - How to start Flexgate and the browser, and where to sign in.
  */
-export async function openSignedIn<Page extends TestPage, Browser extends { newPage(): Promise<Page>; close(): Promise<void> }>(
+export async function openSignedIn<Page extends TestPage, Browser extends TestBrowser<Page>>(
   chromium: BrowserType<Browser>,
   username: string,
-  { returnTo, profile, launch = {}, ...options }: StartOptions & { returnTo?: string; profile?: string; launch?: { args?: string[] } & Record<string, unknown> } = {},
-): Promise<{ gateway: TestGateway; browser: Browser; page: Page; stop(): Promise<void> }> {
+  { returnTo, profile, launch = {}, ...options }: OpenOptions = {},
+): Promise<SignedIn<Page, Browser>> {
   const gateway = await startFlexgate(options);
   let browser: Browser | undefined;
   const stop = async () => {

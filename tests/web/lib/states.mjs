@@ -2,6 +2,7 @@
 // Each function brings a page into one state.
 
 import { signInAs } from "./browser.mjs";
+import { DEVELOPER_STATES } from "./developer-states.mjs";
 import { ACCOUNT } from "./gateway.mjs";
 
 /** The simulator's auth token and workspace. */
@@ -173,6 +174,11 @@ const ERROR_PAGES = {
     await page.goto(`${gateway.url}/sso/unheard-of/login`);
     await shows(page, "You cannot sign in at this address");
   },
+  async "page-of-a-company"({ page, company }) {
+    await cancel(page, company);
+    await shows(page, "You are not signed in");
+    await page.getByRole("link", { name: "Get help" }).waitFor();
+  },
   async "page-twilio-down"({ page, gateway }) {
     // All token requests to Twilio fail, including the exchange of the code.
     await page.goto(`${gateway.url}/sso/default/login`);
@@ -188,4 +194,4 @@ const ERROR_PAGES = {
 
 // The sign-in page comes first, because the desktop's states add a person, and the sign-in page would show this person
 // too.
-export const STATES = { ...SIGN_IN, ...DESKTOP, ...ERROR_PAGES };
+export const STATES = { ...SIGN_IN, ...DESKTOP, ...ERROR_PAGES, ...DEVELOPER_STATES };

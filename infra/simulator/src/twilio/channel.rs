@@ -1,12 +1,14 @@
-//! The POST endpoint of Twilio's event bridge. The SDK reads and changes its `TaskRouter` worker through this one URL.
+//! The POST endpoint of Twilio's event bridge. Through this one URL, the SDK reads and changes its `TaskRouter` worker,
+//! the worker's tasks, and their calls.
 
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::bridge::WorkerEvent;
+use super::tasks::reservations::Target;
 use super::worker::ACTIVITIES;
-use super::{Outcome, TwilioError, info};
+use super::{Outcome, TwilioError, info, ours, tasks};
 use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
@@ -27,13 +29,22 @@ pub(super) fn proxy(world: &World, call: &Call) -> Outcome {
     let claims = info::authenticated(world, &wrapped.token)?;
     let own = claims.worker_sid.ok_or_else(|| TwilioError::not_found("Worker"))?;
     let path: Vec<&str> = wrapped.url.split('/').filter(|segment| !segment.is_empty()).collect();
-    let ["Workspaces", workspace, rest @ ..] = path.as_slice() else {
-        return Err(TwilioError::not_found(&wrapped.url));
+    let payload = match path.as_slice() {
+        ["Workspaces", workspace, rest @ ..] => {
+            ours(workspace, WORKSPACE_SID)?;
+            in_workspace(world, &own, &wrapped, rest)?
+        }
+        ["v1", "Interactions", rest @ ..] => {
+            tasks::channels::route(world, &own, &wrapped.method, rest, &wrapped.params)?
+        }
+        _ => return Err(TwilioError::not_found(&wrapped.url)),
     };
-    if *workspace != WORKSPACE_SID {
-        return Err(TwilioError::not_found(workspace));
-    }
-    let payload = match (wrapped.method.as_str(), rest) {
+    Ok(web::json(StatusCode::OK, &json!({ "payload": payload })))
+}
+
+fn in_workspace(world: &World, own: &str, wrapped: &Wrapped, rest: &[&str]) -> Result<Value, TwilioError> {
+    let Wrapped { method, params, .. } = wrapped;
+    Ok(match (method.as_str(), rest) {
         ("GET", []) => {
             json!({ "sid": WORKSPACE_SID, "account_sid": ACCOUNT_SID, "friendly_name": "Flex Task Assignment" })
         }
@@ -41,11 +52,20 @@ pub(super) fn proxy(world: &World, call: &Call) -> Outcome {
             json!({ "contents": activities(), "after_sid": null, "total": ACTIVITIES.len() })
         }
         ("GET", ["Workers", worker]) => worker_payload(world, worker)?,
-        ("POST", ["Workers", worker]) => update(world, worker, &own, &wrapped.params)?,
+        ("POST", ["Workers", worker]) => update(world, worker, own, params)?,
+        ("GET", ["Workers", worker, "Reservations"]) if *worker == own => tasks::reservations::list(world, own, params),
+        ("POST", ["Workers", worker, "Reservations", sid]) if *worker == own => {
+            tasks::reservations::update(world, own, sid, params)?
+        }
+        ("POST", ["Workers", worker, "CustomerParticipant"]) if *worker == own => {
+            tasks::reservations::hold(world, own, &Target::Customer, params)?
+        }
+        ("POST", ["Workers", worker, "HoldWorkerParticipant"]) if *worker == own => {
+            tasks::reservations::hold(world, own, &Target::Worker, params)?
+        }
         ("GET", _) => json!({ "contents": [], "after_sid": null, "total": 0 }),
         _ => return Err(TwilioError::not_found(&wrapped.url)),
-    };
-    Ok(web::json(StatusCode::OK, &json!({ "payload": payload })))
+    })
 }
 
 /// The activities in `TaskRouter`'s format.

@@ -24,6 +24,7 @@ mod lookup;
 mod mint;
 mod provision;
 pub(crate) mod sso;
+pub(crate) mod tasks;
 pub(crate) mod team_list;
 mod teams;
 pub(crate) mod worker;

@@ -6,18 +6,18 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-async fn token(sim: &Sim) -> (String, String) {
+pub(crate) async fn token(sim: &Sim) -> (String, String) {
     let user = sim.provision("ada", &["agent"]).await;
     let minted = sim.mint(user["flex_user_sid"].as_str().unwrap()).await;
     (user["worker"]["worker_sid"].as_str().unwrap().to_owned(), minted["access_token"].as_str().unwrap().to_owned())
 }
 
-fn socket_url(sim: &Sim, token: &str) -> String {
+pub(crate) fn socket_url(sim: &Sim, token: &str) -> String {
     let base = sim.at("/event-bridge/v1/wschannels").replace("http://localhost", "ws://127.0.0.1");
     format!("{base}?token={token}&closeExistingSessions=false&clientVersion=2.1.1&setWorkerOfflineIfDisconnected=true")
 }
 
-async fn next_event<S>(socket: &mut S) -> Value
+pub(crate) async fn next_event<S>(socket: &mut S) -> Value
 where
     S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
 {

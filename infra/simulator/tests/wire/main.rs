@@ -10,5 +10,6 @@ mod public;
 mod rest;
 mod sso;
 mod storage;
+mod tasks;
 mod teams;
 mod workers;
