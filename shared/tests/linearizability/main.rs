@@ -104,8 +104,8 @@ async fn sessions_and_their_leases_are_linearizable() {
 async fn seats_are_linearizable() {
     let stores = stores().await;
     // If the answer to a sign-in's write is lost, the SDK writes again. The second write may overwrite another sign-in
-    // that was recorded in between, so the seat changes twice for one operation. No answer is lost here, and
-    // docs/testing.md names the exception.
+    // that was recorded in between, so the seat changes twice for one operation, which is not linearizable. So this
+    // test loses no answers. docs/testing.md lists this exception.
     stores.lose_no_answers();
     check::<seats::SeatsOfOne>(&stores).await;
 }

@@ -1,4 +1,4 @@
-//! Runs seeds of the simulated world. `tests/simulate` builds and starts this program.
+//! Runs the simulated world, once for each seed. `tests/simulate` builds and starts this program.
 
 #![expect(clippy::print_stdout, reason = "it prints what it finds")]
 

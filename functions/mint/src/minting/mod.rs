@@ -225,8 +225,8 @@ impl Minting {
         if ended.ends(caller.issued_at) { Err(MintError::SignedOut) } else { Ok(()) }
     }
 
-    /// Counts one more mint by this caller, even if the mint fails later. Each user that a service names has a separate
-    /// count. The limit slows down guessing of usernames.
+    /// Counts one more mint by this caller, even if the mint fails later, and refuses it above the limit. A service that
+    /// mints for others has a separate count for each of them.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

@@ -50,8 +50,8 @@ pub(super) const NETWORK: &str = "network_prefix";
 pub(super) const BROWSER: &str = "browser_family";
 pub(super) const IDLE: &str = "idle_seconds";
 
-/// How many of a user's sessions are removed at the same time. Somebody who signs in again and again has thousands of
-/// entries.
+/// How many of a user's sessions are removed concurrently. One at a time would be too slow: a user who signs in again and
+/// again can have thousands of entries in the list of sessions.
 const REMOVALS: usize = 32;
 
 /// The number of partitions of the list of sessions. A partition accepts about 1,000 writes a second.
@@ -289,8 +289,8 @@ impl DynamoStore {
     }
 }
 
-/// Removes sessions, several at the same time, and returns the removed ones. A removal that fails does not prevent the
-/// others.
+/// Removes sessions, several at the same time, and returns the removed ones. If a removal fails, the others still run,
+/// and the first error is returned.
 async fn each<F: Future<Output = Result<Option<SessionKey>, StoreError>>>(
     keys: Vec<SessionKey>,
     remove: impl FnMut(SessionKey) -> F,
