@@ -15,6 +15,7 @@ mod ledger;
 mod meanings;
 mod revocations;
 mod shapes;
+mod signal_keys;
 mod signal_meanings;
 mod signals;
 mod signatures;

@@ -7,7 +7,7 @@ use super::*;
 
 impl Hooks {
     /// Returns a token that authorises one request, with these changes to its claims.
-    async fn revocation(&self, changes: &Value) -> String {
+    pub async fn revocation(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
                                  "sub": null, "iat": self.now(), "exp": self.now() + 300 });
         for (name, value) in changes.as_object().unwrap() {
@@ -16,7 +16,7 @@ impl Hooks {
         self.world.token(&claims).await
     }
 
-    async fn revoke(&self, token: &str, subject: &Value) -> Reply {
+    pub async fn revoke(&self, token: &str, subject: &Value) -> Reply {
         let bearer = format!("Bearer {token}");
         let body = json!({ "sub_id": subject }).to_string();
         self.post("logout", &[JSON, ("authorization", &bearer)], body).await
