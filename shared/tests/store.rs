@@ -206,6 +206,50 @@ async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
 }
 
 #[tokio::test]
+async fn a_claim_for_a_holder_is_granted_to_this_holder_until_it_ends() {
+    let store = store().await;
+    let until = NOW + Duration::minutes(10);
+    let claim = async |store: &Arc<dyn Store>, holder: &[&str], what: &str, now| {
+        store.claim_for(holder, "token", what, now, until + Duration::HOUR).await.unwrap()
+    };
+    assert!(store.one.claim_for(&["ada", ""], "token", "1", NOW, until).await.unwrap());
+    for _ in 0..2 {
+        assert!(store.other.claim_for(&["ada", ""], "token", "1", NOW, until).await.unwrap(), "again");
+        for holder in [&["eve", ""][..], &["", "ada"], &["ada"], &["ada", "", ""], &[]] {
+            assert!(!claim(&store.other, holder, "1", NOW).await, "{holder:?}");
+            assert!(!claim(&store.one, holder, "1", until).await, "{holder:?}");
+        }
+    }
+    assert!(!store.one.claim("token", "1", NOW, until).await.unwrap());
+    assert!(claim(&store.one, &["eve"], "2", NOW).await, "another action");
+    assert!(store.one.claim_for(&["eve"], "other", "1", NOW, until).await.unwrap(), "another kind");
+    assert!(store.one.claim("token", "3", NOW, until).await.unwrap());
+    assert!(!claim(&store.other, &["ada"], "3", NOW).await, "it is claimed without a holder");
+    let later = until + Duration::SECOND;
+    assert!(claim(&store.other, &["eve"], "1", later).await);
+    assert!(!claim(&store.one, &["ada", ""], "1", later).await);
+}
+
+#[tokio::test]
+async fn of_many_who_claim_at_once_one_holder_is_granted_every_claim() {
+    let store = store().await;
+    let until = NOW + Duration::minutes(10);
+    let asks = (0..20).map(|index| {
+        let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+        let holder = ["ada", "eve"][index / 2 % 2];
+        tokio::spawn(async move { (holder, store.claim_for(&[holder], "token", "1", NOW, until).await.unwrap()) })
+    });
+    let mut granted = Vec::new();
+    for ask in asks.collect::<Vec<_>>() {
+        let (holder, is_granted) = ask.await.unwrap();
+        if is_granted {
+            granted.push(holder);
+        }
+    }
+    assert_eq!(granted, [granted[0]; 10]);
+}
+
+#[tokio::test]
 async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
     let store = store().await;
     let until = NOW + Duration::MINUTE;
@@ -330,6 +374,34 @@ async fn what_was_acknowledged_survives_a_reopening() {
     drop(store);
     let store = SqliteStore::open(&path).unwrap();
     assert!(store.get(&SessionKey::of("ada")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn claims_of_version_0_2_0_stay_claimed_and_no_holder_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(
+        "CREATE TABLE claims (claim TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+         CREATE INDEX claims_by_end ON claims (until);",
+    )
+    .unwrap();
+    let until = NOW + Duration::minutes(10);
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(store.claim("token", "1", NOW, until).await.unwrap());
+    assert!(store.claim_for(&["ada"], "token", "2", NOW, until).await.unwrap());
+    // Version 0.2.0 may still write to the file.
+    old.execute("INSERT OR IGNORE INTO claims (claim, until) SELECT 'old', until FROM claims LIMIT 1", []).unwrap();
+    drop(store);
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(!store.claim_for(&["ada"], "token", "1", NOW, until).await.unwrap());
+    assert!(store.claim_for(&["ada"], "token", "2", NOW, until).await.unwrap());
+    let holders: Vec<Option<String>> = {
+        let mut all = old.prepare("SELECT holder FROM claims").unwrap();
+        all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!((holders.len(), holders.iter().flatten().count()), (3, 1));
+    assert!(holders.iter().flatten().all(|holder| holder.len() == 43 && !holder.contains("ada")));
 }
 
 #[cfg(unix)]

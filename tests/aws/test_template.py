@@ -203,7 +203,7 @@ class Template(unittest.TestCase):
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
         })
-        self.assertEqual(writers["sessions_ended"], {"Apply"})
+        self.assertEqual(writers["sessions_ended"], {"Apply", "Provision"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
         # The other functions may only delete sessions, and provision may also list them. Only an operator may block all
         # sign-ins.

@@ -126,16 +126,18 @@ impl App {
         }
     }
 
-    /// Returns the secrets of a source, for a delivery. If the source has no usable secret, reads the secrets again,
-    /// but at most once a minute.
+    /// Returns the secrets of a source, for a delivery. If the source has no usable secret, or if its secrets do not
+    /// prove the delivery, reads the secrets again, but at most once a minute. An administrator may have added the
+    /// secret just now, and many sources never send a refused delivery again.
     pub(crate) async fn secrets_of(
         &self,
         name: &SourceName,
         source: &ConfiguredSource,
+        proves: impl Fn(&[SecretString]) -> bool,
         deadline: Deadline,
     ) -> Result<Vec<SecretString>, Problem> {
-        let is_usable = |secrets: &WebhookSecrets| usable(name, source, secrets).is_ok();
-        let held = self.secrets.get_accepted(deadline, is_usable).await.map_err(|error| problem::no_secret(&error))?;
+        let accepts = |secrets: &WebhookSecrets| usable(name, source, secrets).is_ok_and(&proves);
+        let held = self.secrets.get_accepted(deadline, accepts).await.map_err(|error| problem::no_secret(&error))?;
         let secrets = usable(name, source, &held.value).map_err(|fault| problem::no_secret(&fault))?;
         Ok(secrets.to_vec())
     }

@@ -22,7 +22,7 @@ pub enum CallerError {
     /// 401, `invalid_token`: the token breaks a rule.
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
-    /// 503: Flexgate cannot fetch the issuer's keys.
+    /// 503: Flexgate cannot fetch the issuer's keys, or must not fetch them again yet.
     #[error("the issuer's keys are not available")]
     Unavailable {
         /// How long the caller should wait before another attempt.

@@ -8,7 +8,6 @@ use std::time::Duration as StdDuration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
@@ -16,8 +15,9 @@ use tokio::time::timeout_at;
 use url::Url;
 
 use super::fault::{CallerError, TokenFault};
-use super::keys::{Key, KeySet};
+use super::keys::KeySet;
 use super::settings::{is_loopback, web_address};
+use super::token::UnverifiedToken;
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Deadline, HttpClient, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
@@ -54,11 +54,21 @@ pub(super) enum Metadata {
     SharedSignals,
 }
 
+/// The verdict on a token that the cached keys do not verify, while newer keys cannot be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// The token is invalid. A caller can present it again, or get another token.
+    Refuse,
+    /// The keys are unavailable. A transmitter never sends a refused token again, so its signal would be lost.
+    Postpone,
+}
+
 /// The keys of one issuer.
 pub(super) struct Keys {
     issuer: Box<str>,
     jwks_uri: Option<Url>,
     metadata: Metadata,
+    doubt: Doubt,
     http: HttpClient,
     clock_rng: ClockRng,
     /// This lock must be held only briefly, because every request reads the state.
@@ -70,28 +80,35 @@ pub(super) struct Keys {
 #[derive(Clone, Default)]
 struct State {
     cached: Option<Cached>,
+    /// The number of fetches that have begun.
+    fetches: u64,
     failed_at: Option<OffsetDateTime>,
     unknown_key_at: Option<OffsetDateTime>,
+}
+
+impl State {
+    /// How long Flexgate must not fetch the keys, because of the last attempt. `None` if it may fetch them now.
+    fn pause(&self, now: OffsetDateTime) -> Option<Duration> {
+        let (since, pause) = match &self.cached {
+            None => (self.failed_at, PAUSE_COLD),
+            Some(cached) if now < cached.fresh_until => (self.unknown_key_at, UNKNOWN_KEY_PAUSE),
+            Some(_) => (self.failed_at, PAUSE_STALE),
+        };
+        since.map(|since| since + pause - now).filter(|left| left.is_positive())
+    }
 }
 
 #[derive(Clone)]
 struct Cached {
     keys: Arc<KeySet>,
     fresh_until: OffsetDateTime,
+    /// The number of the fetch, from `State::fetches`.
+    fetch: u64,
 }
 
-/// A key and its key set.
-pub(super) struct Found {
-    pub(super) key: Key,
-    keys: Arc<KeySet>,
-    /// Whether this request fetched the key set itself.
-    just_fetched: bool,
-}
-
-impl Found {
-    fn of(keys: Arc<KeySet>, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Self, TokenFault> {
-        let key = keys.find(unverified_kid, algorithm)?.clone();
-        Ok(Self { key, keys, just_fetched: false })
+impl Cached {
+    fn verify<T>(&self, token: &UnverifiedToken<'_, T>) -> Result<(), TokenFault> {
+        token.check_signature(self.keys.find(token.unverified_kid.as_deref(), token.algorithm)?)
     }
 }
 
@@ -114,13 +131,22 @@ pub(super) enum FetchError {
 
 impl Keys {
     pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: HttpClient, clock_rng: ClockRng) -> Self {
-        let (state, fetching) = (RwLock::default(), Mutex::default());
-        Self { issuer, jwks_uri, metadata: Metadata::OpenId, http, clock_rng, state, fetching }
+        let (metadata, doubt) = (Metadata::OpenId, Doubt::Refuse);
+        Self {
+            issuer,
+            jwks_uri,
+            metadata,
+            doubt,
+            http,
+            clock_rng,
+            state: RwLock::default(),
+            fetching: Mutex::default(),
+        }
     }
 
-    /// Looks for the keys in this document.
-    pub(super) fn named_in(self, metadata: Metadata) -> Self {
-        Self { metadata, ..self }
+    /// Makes these the keys of a transmitter, which are found through this document.
+    pub(super) fn of_transmitter(self, metadata: Metadata) -> Self {
+        Self { metadata, doubt: Doubt::Postpone, ..self }
     }
 
     /// Fetches the keys and discards them. Returns the reason for a failure.
@@ -128,55 +154,48 @@ impl Keys {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
-    /// Returns the key for a token. Fetches the issuer's keys if the cached keys are stale or do not contain the key.
-    pub(super) async fn find(
+    /// Checks that the issuer signed the token. Fetches the issuer's keys if the cached keys are stale or do not verify
+    /// the token: the issuer may have added a key, or replaced a key without a new `kid`.
+    pub(super) async fn verify<T>(
         &self,
-        unverified_kid: Option<&str>,
-        algorithm: Algorithm,
+        token: &UnverifiedToken<'_, T>,
         deadline: Deadline,
-    ) -> Result<Found, CallerError> {
-        if let Some(settled) = self.settled(unverified_kid, algorithm) {
-            return Ok(settled);
+    ) -> Result<(), CallerError> {
+        let arrival = self.state().fetches;
+        let tried = self.fresh();
+        if tried.as_ref().is_some_and(|cached| cached.verify(token).is_ok()) {
+            return Ok(());
         }
-        let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
-        if let Ok(_turn) = turn {
-            // Another request may have fetched the key while this request waited for the lock.
-            if let Some(settled) = self.settled(unverified_kid, algorithm) {
-                return Ok(settled);
-            }
-            let fetched = self.refresh(deadline).await;
-            let found = self.at_hand(unverified_kid, algorithm);
-            if fetched && matches!(found, Err(CallerError::Invalid(_))) {
-                // The new key set does not contain the key either. Record this, to limit the fetches for unknown keys.
-                self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
-            }
-            return found.map(|found| Found { just_fetched: fetched, ..found });
+        let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await else {
+            return self.judge(token, arrival);
+        };
+        // Another request may have fetched the keys while this request waited for the lock.
+        let is_new = |cached: &Cached| tried.as_ref().is_none_or(|tried| tried.fetch != cached.fetch);
+        let newer = self.fresh().filter(is_new);
+        if newer.as_ref().is_some_and(|newer| newer.verify(token).is_ok()) {
+            return Ok(());
         }
-        self.at_hand(unverified_kid, algorithm)
+        let fetched = newer.is_none_or(|newer| newer.fetch <= arrival) && self.refresh(deadline).await;
+        let verdict = self.judge(token, arrival);
+        if fetched && verdict.is_err() {
+            // The new keys do not verify the token either. Record this, to limit the fetches for such tokens.
+            self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
+        }
+        verdict
     }
 
-    /// Returns a newer key for a token whose signature does not match `found`. The issuer may have replaced a key
-    /// without a new `kid`. Returns `None` if there is no newer key set, or if the last fetch is too recent.
-    pub(super) async fn find_newer(
-        &self,
-        found: &Found,
-        unverified_kid: Option<&str>,
-        algorithm: Algorithm,
-        deadline: Deadline,
-    ) -> Option<Key> {
-        let _turn = timeout_at(deadline.instant(), self.fetching.lock()).await.ok()?;
-        if found.just_fetched {
-            // The cached keys are the newest. Record this attempt, to limit the fetches for bad signatures.
-            self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
-            return None;
+    /// Checks the token with the cached keys, which may be stale for less than `MAX_STALE`. `arrival` is the number of
+    /// fetches that had begun when the token arrived. Only a later fetch shows that the issuer has no key for the token.
+    fn judge<T>(&self, token: &UnverifiedToken<'_, T>, arrival: u64) -> Result<(), CallerError> {
+        let (now, state) = (self.clock_rng.now(), self.state());
+        let unavailable =
+            || CallerError::Unavailable { retry_after: state.pause(now).unwrap_or(PAUSE_COLD).unsigned_abs() };
+        let cached = state.cached.as_ref().filter(|cached| now < cached.fresh_until + MAX_STALE);
+        let cached = cached.ok_or_else(unavailable)?;
+        match cached.verify(token) {
+            Err(_) if self.doubt == Doubt::Postpone && cached.fetch <= arrival => Err(unavailable()),
+            verdict => Ok(verdict?),
         }
-        let is_newer = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, &found.keys);
-        // Another request may have fetched the keys while this request waited for the lock.
-        if !self.state().cached.is_some_and(|cached| is_newer(&cached.keys)) && !self.refresh(deadline).await {
-            return None;
-        }
-        let newer = self.at_hand(unverified_kid, algorithm).ok()?;
-        is_newer(&newer.keys).then_some(newer.key)
     }
 
     /// Fetches the keys if none are cached. A failure does not start the pause between fetches, so the first caller's
@@ -190,36 +209,20 @@ impl Keys {
         }
     }
 
-    /// Returns the key from the cached keys while they are fresh. Returns `None` if the issuer's keys must be fetched
-    /// first.
-    fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Found> {
-        let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
-        Found::of(cached.keys, unverified_kid, algorithm).ok()
-    }
-
-    /// Returns the key from the cached keys, which may be stale for less than `MAX_STALE`.
-    fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Found, CallerError> {
-        match self.state().cached {
-            Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
-                Ok(Found::of(cached.keys, unverified_kid, algorithm)?)
-            }
-            _ => Err(CallerError::Unavailable { retry_after: PAUSE_COLD.unsigned_abs() }),
-        }
+    /// Returns the cached keys while they are fresh.
+    fn fresh(&self) -> Option<Cached> {
+        self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)
     }
 
     /// Fetches the keys, unless the last attempt is too recent. Returns whether Flexgate fetched the keys.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
-        let within = |since: Option<OffsetDateTime>, pause| since.is_some_and(|since| now < since + pause);
-        let too_soon = match &state.cached {
-            None => within(state.failed_at, PAUSE_COLD),
-            Some(cached) if now < cached.fresh_until => within(state.unknown_key_at, UNKNOWN_KEY_PAUSE),
-            Some(_) => within(state.failed_at, PAUSE_STALE),
-        };
-        if too_soon {
+        if state.pause(now).is_some() {
             return false;
         }
+        let fetch = state.fetches + 1;
+        self.update(|state| state.fetches = fetch);
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
             // Record the fetch before it begins. Otherwise a caller could bypass the limit by disconnecting early.
             self.update(|state| state.unknown_key_at = Some(now));
@@ -227,7 +230,8 @@ impl Keys {
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;
         telemetry::refreshed("keys", fetched.is_ok());
         match fetched {
-            Ok(cached) => {
+            Ok((keys, fresh)) => {
+                let cached = Cached { keys: Arc::new(keys), fresh_until: self.clock_rng.now() + fresh, fetch };
                 self.update(|state| (state.cached, state.failed_at) = (Some(cached), None));
                 true
             }
@@ -240,15 +244,15 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self, deadline: Deadline) -> Result<Cached, FetchError> {
+    /// Fetches the keys. Returns them, and how long they are fresh.
+    async fn fetch(&self, deadline: Deadline) -> Result<(KeySet, Duration), FetchError> {
         let uri = match &self.jwks_uri {
             Some(uri) => uri.clone(),
             None => self.discover(deadline).await?,
         };
         let (headers, document) = self.get(uri, deadline).await?;
         let keys = KeySet::parse(&document).filter(|keys| !keys.is_empty()).ok_or(FetchError::NoKeys)?;
-        let fresh = max_age(&headers).clamp(MIN_FRESH, MAX_FRESH);
-        Ok(Cached { keys: Arc::new(keys), fresh_until: self.clock_rng.now() + fresh })
+        Ok((keys, max_age(&headers).clamp(MIN_FRESH, MAX_FRESH)))
     }
 
     /// Returns the address of the issuer's metadata.

@@ -25,7 +25,6 @@ pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
 }
 
 /// A public key for one algorithm. The algorithm comes from the key, not from the token (RFC 8725 §3.1).
-#[derive(Clone)]
 pub(super) struct Key {
     algorithm: Algorithm,
     key: DecodingKey,

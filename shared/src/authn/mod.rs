@@ -3,7 +3,9 @@
 //! [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the audience is Flexgate, and if
 //! the token is valid now. [`LEEWAY`] is the tolerance for clocks.
 //!
-//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable.
+//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable. It
+//! fetches them again for a token that they do not verify, at most once a minute. Until then, such a caller is refused,
+//! but a transmitter's signal is postponed: see [`Transmitter::verify`].
 //! The rules follow RFC 8725. The names of unverified values begin with `unverified_`.
 
 mod claims;
@@ -102,12 +104,7 @@ impl Verifier {
             .iter()
             .find(|(issuer, _)| issuer.spellings().any(|name| name == unverified_issuer))
             .ok_or(TokenFault::IssuerUnknown)?;
-        let (kid, algorithm) = (token.unverified_kid.as_deref(), token.algorithm);
-        let found = keys.find(kid, algorithm, deadline).await?;
-        if let Err(fault) = token.check_signature(&found.key) {
-            let newer = keys.find_newer(&found, kid, algorithm, deadline).await.ok_or(fault)?;
-            token.check_signature(&newer)?;
-        }
+        keys.verify(&token, deadline).await?;
         let token_type = token.token_type;
         Ok(claims::judge(issuer, token_type, &token.into_unverified_claims(), self.clock_rng.now())?)
     }

@@ -91,7 +91,7 @@ impl Transmitter {
         clock_rng: ClockRng,
     ) -> Self {
         let jwks_uri = jwks_uri.and_then(|uri| web_address(uri).ok());
-        let keys = Keys::new(issuer.into(), jwks_uri, http, clock_rng.clone()).named_in(token.metadata());
+        let keys = Keys::new(issuer.into(), jwks_uri, http, clock_rng.clone()).of_transmitter(token.metadata());
         Self { token, issuer: issuer.into(), audience: audience.into(), keys, clock_rng }
     }
 
@@ -107,17 +107,16 @@ impl Transmitter {
     }
 
     /// Verifies a token and returns its claims.
+    ///
+    /// A transmitter does not send a refused token again, and the signal is then lost. So a missing key or a wrong
+    /// signature makes the token invalid only if Flexgate has fetched the keys since the token arrived. Otherwise, the
+    /// keys are unavailable, and the error says when Flexgate may fetch them again.
     pub async fn verify(&self, unverified_token: &str, deadline: Deadline) -> Result<SignalClaims, CallerError> {
         let token = UnverifiedToken::of_type(unverified_token, self.token.typ())?;
         if token.unverified_issuer()? != &*self.issuer {
             return Err(TokenFault::IssuerUnknown.into());
         }
-        let (kid, algorithm) = (token.unverified_kid.as_deref(), token.algorithm);
-        let found = self.keys.find(kid, algorithm, deadline).await?;
-        if let Err(fault) = token.check_signature(&found.key) {
-            let newer = self.keys.find_newer(&found, kid, algorithm, deadline).await.ok_or(fault)?;
-            token.check_signature(&newer)?;
-        }
+        self.keys.verify(&token, deadline).await?;
         Ok(self.judge(token.into_unverified_claims())?)
     }
 

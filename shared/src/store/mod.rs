@@ -95,6 +95,27 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<bool, StoreError>;
+
+    /// Claims the action `what` of the kind `kind` for a holder, whom the texts in `holder` identify. Returns true if
+    /// the action is unclaimed, or claimed for this holder. So the holder can repeat the call after a failure. Returns
+    /// false if the action is claimed for another holder, or without a holder, at least until `until`.
+    ///
+    /// The store contains only a hash of the holder.
+    async fn claim_for(
+        &self,
+        holder: &[&str],
+        kind: &str,
+        what: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
+}
+
+/// Returns what the store keeps of a claim's holder. The marks of one holder in several claims differ, so nobody can
+/// tell from the store which claims have the same holder.
+fn holder_mark(kind: &str, what: &str, holder: &[&str]) -> String {
+    let parts: Vec<&str> = [kind, what].into_iter().chain(holder.iter().copied()).collect();
+    fingerprint(&parts)
 }
 
 /// The result of a count within a time span.

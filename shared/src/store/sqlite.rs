@@ -5,6 +5,7 @@
 //! rate limits.
 
 mod activity;
+mod claim_tables;
 mod counters;
 mod event_tables;
 mod events;
@@ -12,6 +13,7 @@ mod events;
 mod inline;
 mod logins;
 mod note_tables;
+mod once_only;
 mod opening;
 mod people;
 mod people_tables;
@@ -34,7 +36,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::{Bindings, Bound, OnceOnly, StoreError, fingerprint};
+use super::{Bindings, Bound, StoreError, fingerprint};
 use crate::domain::{FlexUserSid, Identity};
 #[cfg(feature = "simulation")]
 pub use inline::{Database, StoreFaults};
@@ -113,27 +115,6 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         self.jobs.ask(Keep::AtOnce, work).await
-    }
-}
-
-#[async_trait]
-impl OnceOnly for SqliteStore {
-    async fn claim(
-        &self,
-        kind: &str,
-        what: &str,
-        now: OffsetDateTime,
-        until: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let claim = fingerprint(&[kind, what]);
-        self.write(move |db| {
-            db.prepare_cached("DELETE FROM claims WHERE until < ?1")?.execute([now.unix_timestamp()])?;
-            let claimed = db
-                .prepare_cached("INSERT OR IGNORE INTO claims (claim, until) VALUES (?1, ?2)")?
-                .execute(params![claim, until.unix_timestamp()])?;
-            Ok(claimed == 1)
-        })
-        .await
     }
 }
 

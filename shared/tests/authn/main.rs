@@ -14,3 +14,4 @@ mod mutations;
 mod presets;
 mod relied_upon;
 mod settings;
+mod transmitter;

@@ -107,6 +107,15 @@ async fn a_claim_is_granted_to_the_one_who_made_it() {
     assert!(!table.store.claim("login", "1", NOW, UNTIL).await.unwrap());
 }
 
+#[tokio::test]
+async fn a_claim_for_a_holder_is_granted_to_the_holder() {
+    let table = Table::new().await;
+    let claim = async |store: &DynamoStore| store.claim_for(&["ada"], "token", "1", NOW, UNTIL).await.unwrap();
+    assert!(table.losing("PutItem", claim).await);
+    assert!(!table.store.claim_for(&["eve"], "token", "1", NOW, UNTIL).await.unwrap());
+    assert!(table.losing("PutItem", claim).await);
+}
+
 /// If the SDK repeats a count, the counter counts the request twice. So a limit may be reached too early, but never too
 /// late.
 #[tokio::test]

@@ -43,6 +43,56 @@ impl Subject for Claims {
     }
 }
 
+/// Several clients claim two actions for two holders, or without a holder.
+pub struct ClaimsForHolders;
+
+/// Claims an action. The holder is 0 or 1, or `None` without a holder.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimOp {
+    what: usize,
+    holder: Option<u8>,
+}
+
+impl Model for ClaimsForHolders {
+    /// The holder of each claimed action.
+    type State = [Option<Option<u8>>; 2];
+    type Op = ClaimOp;
+    type Answer = bool;
+
+    fn apply(claims: &Self::State, op: &ClaimOp) -> (Self::State, bool) {
+        let mut claims = *claims;
+        let is_granted = claims[op.what].is_none_or(|holder| holder.is_some() && holder == op.holder);
+        if is_granted {
+            claims[op.what] = Some(op.holder);
+        }
+        (claims, is_granted)
+    }
+
+    fn accepts(recorded: &bool, expected: &bool) -> bool {
+        same(recorded, expected)
+    }
+}
+
+#[async_trait]
+impl Subject for ClaimsForHolders {
+    const SIZE: (usize, usize) = (6, 4);
+
+    async fn prepare(_store: &dyn Store, _number: u32) {}
+
+    fn draw(dice: &mut Dice, _unique: u32, _seen: u64) -> ClaimOp {
+        let what = usize::try_from(dice.below(2)).unwrap();
+        ClaimOp { what, holder: u8::try_from(dice.below(3)).ok().filter(|holder| *holder < 2) }
+    }
+
+    async fn perform(store: &dyn Store, number: u32, op: &ClaimOp) -> Result<bool, StoreError> {
+        let (what, until) = (format!("{number} {}", op.what), NOW + Duration::HOUR);
+        match op.holder {
+            Some(holder) => store.claim_for(&[&holder.to_string()], "for", &what, NOW, until).await,
+            None => store.claim("for", &what, NOW, until).await,
+        }
+    }
+}
+
 /// Two identities and two Flex users.
 pub struct BindingsOfTwo;
 

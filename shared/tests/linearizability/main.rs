@@ -91,6 +91,11 @@ async fn once_only_claims_are_linearizable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn claims_for_holders_are_linearizable() {
+    check::<claims::ClaimsForHolders>(&stores().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bindings_are_linearizable() {
     check::<claims::BindingsOfTwo>(&stores().await).await;
 }

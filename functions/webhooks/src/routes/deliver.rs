@@ -9,6 +9,7 @@ use flexgate::domain::SourceName;
 use flexgate::web::{Context, Path, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -127,8 +128,13 @@ async fn take(
     request: Request,
 ) -> Result<Response, Problem> {
     let (headers, body) = raw_json(request, MAX_DELIVERY).await?;
-    let secrets = app.secrets_of(name, source, context.deadline).await?;
-    let delivery = Delivery { headers: &headers, body: &body, secrets: &secrets, now: app.clock_rng.now() };
+    let now = app.clock_rng.now();
+    let verify =
+        |secrets: &[SecretString]| source.source.verify(&Delivery { headers: &headers, body: &body, secrets, now });
+    // Other secrets cannot help against any other mistake.
+    let proves = |secrets: &[SecretString]| verify(secrets) != Err(Unproven::Wrong);
+    let secrets = app.secrets_of(name, source, proves, context.deadline).await?;
+    let delivery = Delivery { headers: &headers, body: &body, secrets: &secrets, now };
     source.source.verify(&delivery).map_err(|error| refuse(name, error, context))?;
 
     let document = strict_json::parse(&body).map_err(problem::unreadable)?;

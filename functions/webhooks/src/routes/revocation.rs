@@ -52,7 +52,7 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     let identifier = document.get("sub_id").or_else(|| document.get("subject")).unwrap_or(&Value::Null);
     let person = subject::read(identifier, source.namespace()).map_err(problem::subject)?;
     let now = app.clock_rng.now();
-    if !is_first_use(app, &token, &person, now).await.map_err(|error| Problem::from(&error))? {
+    if !may_use(app, &token, &person, now).await.map_err(|error| Problem::from(&error))? {
         return Err(unproven(problem::token_refused()));
     }
     let event = source.event(id, person, Action::EndSessions, token.issued_at, now);
@@ -65,9 +65,12 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     if found.is_empty() { Err(problem::subject_unknown()) } else { Ok(()) }
 }
 
-/// Whether the token is used for the first time, or again for the same person after a lost answer. The token itself
-/// does not name the person. So without this check, whoever intercepts the token could use it to sign out anybody.
-async fn is_first_use(
+/// Uses the token for the person. Returns false if the token was used for another person before. The token itself does
+/// not name the person. So without this check, whoever intercepts the token could use it to sign out anybody.
+///
+/// The transmitter repeats a request that failed or whose answer was lost. So a single write both uses the token and
+/// records the person. Between two writes, a failure could use the token up without an effect.
+async fn may_use(
     app: &App,
     token: &SignalClaims,
     person: &NamedPerson,
@@ -76,12 +79,5 @@ async fn is_first_use(
     let until = token.expires_at.unwrap_or(now) + LEEWAY + Duration::SECOND;
     let issuer = token.claims.get("iss").and_then(Value::as_str).unwrap_or_default();
     let what = format!("{issuer}\n{}", token.jti);
-    let with_person = format!("{what}\n{}", person.subject.id);
-    if app.once_only.claim("revocation_token", &what, now, until).await? {
-        app.once_only.claim("revocation", &with_person, now, until).await?;
-        return Ok(true);
-    }
-    // The token was used before. This claim fails if the token was used for the same person. If the claim succeeds, it
-    // must leave no record, so it expires immediately.
-    Ok(!app.once_only.claim("revocation", &with_person, now, now - Duration::SECOND).await?)
+    app.once_only.claim_for(&person.identifiers(), "revocation_token", &what, now, until).await
 }

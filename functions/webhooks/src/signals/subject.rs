@@ -11,6 +11,15 @@ pub(crate) struct NamedPerson {
     pub(crate) username: Option<Username>,
 }
 
+impl NamedPerson {
+    /// The texts that identify the person. An id and an e-mail address never identify the same person, even if they are
+    /// equal.
+    pub(crate) fn identifiers(&self) -> [&str; 3] {
+        let username = self.username.as_ref().map(Username::as_str);
+        [self.subject.id.as_str(), self.subject.issuer.as_deref().unwrap_or_default(), username.unwrap_or_default()]
+    }
+}
+
 /// Why a subject cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubjectFault {

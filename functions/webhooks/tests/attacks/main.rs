@@ -1,4 +1,4 @@
-//! Tests attacks on webhooks (W1 to W16 of the attack register, and G1 to G15 for signals). The router, the queue and
+//! Tests attacks on webhooks (W1 to W17 of the attack register, and G1 to G15 for signals). The router, the queue and
 //! the consumer are real, and Twilio is simulated.
 
 #![expect(
@@ -15,6 +15,7 @@ mod ledger;
 mod meanings;
 mod revocations;
 mod shapes;
+mod signal_keys;
 mod signal_meanings;
 mod signals;
 mod signatures;

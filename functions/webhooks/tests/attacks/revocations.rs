@@ -7,7 +7,7 @@ use super::*;
 
 impl Hooks {
     /// Returns a token that authorises one request, with these changes to its claims.
-    async fn revocation(&self, changes: &Value) -> String {
+    pub async fn revocation(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
                                  "sub": null, "iat": self.now(), "exp": self.now() + 300 });
         for (name, value) in changes.as_object().unwrap() {
@@ -16,7 +16,7 @@ impl Hooks {
         self.world.token(&claims).await
     }
 
-    async fn revoke(&self, token: &str, subject: &Value) -> Reply {
+    pub async fn revoke(&self, token: &str, subject: &Value) -> Reply {
         let bearer = format!("Bearer {token}");
         let body = json!({ "sub_id": subject }).to_string();
         self.post("logout", &[JSON, ("authorization", &bearer)], body).await
@@ -93,6 +93,68 @@ async fn g14_a_token_works_once_and_again_only_for_the_same_person() {
     }
     assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
     assert_eq!(hooks.revoke(&hooks.revocation(&json!({})).await, &eve).await.status, 204);
+}
+
+#[tokio::test]
+async fn g14_a_token_is_not_used_up_by_a_request_that_failed() {
+    let hooks = Hooks::with_signals().await;
+    let eve = json!({ "format": "iss_sub", "iss": hooks.issuer(), "sub": "user_eve" });
+    for (table, writes) in [("claims", 0), ("claims", 1), ("claims", 2), ("events", 0)] {
+        let session = hooks.begin(&format!("{table} {writes}"), 60).await;
+        let token = hooks.revocation(&json!({})).await;
+        // The store fails after this many writes to the table.
+        hooks.world.sql(&format!(
+            "DELETE FROM {table}; CREATE TRIGGER fails BEFORE INSERT ON {table}
+             WHEN (SELECT count(*) FROM {table}) >= {writes} BEGIN SELECT RAISE(ABORT, 'the store fails'); END;"
+        ));
+        let status = hooks.revoke(&token, &hooks.ada()).await.status.as_u16();
+        assert!(status == 503 || (status == 204 && writes > 0), "{table} {writes}: {status}");
+        hooks.world.sql("DROP TRIGGER fails;");
+        for _ in 0..2 {
+            assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204, "{table} {writes}");
+            assert_eq!(hooks.revoke(&token, &eve).await.problem(), (401, "token_invalid".to_owned()));
+        }
+        hooks.settle().await;
+        assert!(!hooks.lasts(&session).await, "{table} {writes}");
+    }
+}
+
+#[tokio::test]
+async fn g14_of_many_uses_of_a_token_at_once_those_for_one_person_are_accepted() {
+    let hooks = Hooks::with_signals().await;
+    let token = hooks.revocation(&json!({})).await;
+    let eve = json!({ "format": "iss_sub", "iss": hooks.issuer(), "sub": "user_eve" });
+    let ada = hooks.ada();
+    let one = async |subject| hooks.revoke(&token, subject).await.status.as_u16();
+    let (for_ada, for_eve) = tokio::join!(async { tokio::join!(one(&ada), one(&ada), one(&ada)) }, async {
+        tokio::join!(one(&eve), one(&eve), one(&eve))
+    },);
+    // Flexgate does not know eve.
+    let all = |status| (status, status, status);
+    let expected = [(all(204), all(401)), (all(401), all(404))];
+    assert!(expected.contains(&(for_ada, for_eve)), "{for_ada:?} {for_eve:?}");
+}
+
+#[tokio::test]
+async fn g14_an_id_that_looks_like_an_address_is_another_person() {
+    let hooks = Hooks::with_signals().await;
+    let token = hooks.revocation(&json!({})).await;
+    let address = json!({ "format": "email", "email": "user_ada" });
+    let by_id = hooks.ada();
+    assert_eq!(hooks.revoke(&token, &by_id).await.status, 204);
+    assert_eq!(hooks.revoke(&token, &address).await.problem(), (401, "token_invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn g14_a_used_token_without_a_recorded_person_is_refused() {
+    let hooks = Hooks::with_signals().await;
+    let token = hooks.revocation(&json!({})).await;
+    assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
+    hooks.world.sql("UPDATE claims SET holder = NULL;");
+    let eve = json!({ "format": "email", "email": "eve@example.com" });
+    for subject in [hooks.ada(), eve] {
+        assert_eq!(hooks.revoke(&token, &subject).await.problem(), (401, "token_invalid".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -171,6 +171,28 @@ async fn w16_on_lambda_a_missing_secret_is_read_once_a_minute_and_works_within_o
     }
 }
 
+/// An administrator adds the new secret to the document, and then changes it at the source at once.
+#[tokio::test]
+async fn w17_a_secret_that_was_added_proves_a_delivery_at_once() {
+    let old = "p8Rv2Lq7Xw4NzT9kYb6c";
+    let key = |key: &[u8]| format!("whsec_{}", STANDARD.encode(key));
+    let lambda = OnLambda::start(Some(&json!({ "okta": old, "standard": key(&[7; 32]) }).to_string())).await;
+    assert_eq!(lambda.okta(old).await.status, 202);
+    lambda.write(&json!({ "okta": [SECRET, old], "standard": [key(KEY), key(&[7; 32])] }));
+    assert_eq!(lambda.okta(SECRET).await.status, 202);
+    assert_eq!(lambda.standard(KEY).await.status, 202);
+    assert_eq!(lambda.okta(old).await.status, 202);
+    assert_eq!(lambda.reads(), 2);
+    // Forged deliveries cause one read a minute.
+    for minute in 1..=3 {
+        for n in 0..5 {
+            assert_eq!(lambda.okta(&format!("k3J9x7Qp2LmN8vRtZ5-{n}")).await.status, 401);
+        }
+        assert!(lambda.reads() <= 2 + minute, "{} reads in {minute} minutes", lambda.reads());
+        lambda.world.advance(Duration::minutes(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn w16_on_lambda_a_document_that_cannot_be_read_is_no_reason_not_to_start() {
     for document in ["[]", "7", "\"x\"", "not JSON"] {

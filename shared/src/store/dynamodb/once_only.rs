@@ -4,11 +4,13 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, item_of, refused, request_number, seconds};
-use crate::store::{OnceOnly, StoreError, fingerprint};
+use super::{DynamoStore, EXPIRES_AT, item_of, refused, request_number, s, seconds};
+use crate::store::{OnceOnly, StoreError, fingerprint, holder_mark};
 
 const CLAIM: &str = "claim";
 const NUMBER: &str = "request_number";
+/// The hash of the holder. A claim without a holder has no such attribute.
+const HOLDER: &str = "held_for";
 
 #[async_trait]
 impl OnceOnly for DynamoStore {
@@ -32,5 +34,26 @@ impl OnceOnly for DynamoStore {
         // If the stored number is this request's number, an earlier attempt at this request succeeded, but its answer
         // was lost.
         Ok(self.item(&pk, CLAIM).await?.is_some_and(|claim| claim.get(NUMBER) == Some(&number)))
+    }
+
+    /// If the answer is lost, the SDK repeats the request. The repeated request succeeds too, because it has the same
+    /// holder.
+    async fn claim_for(
+        &self,
+        holder: &[&str],
+        kind: &str,
+        what: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let pk = format!("claim#{}", fingerprint(&[kind, what]));
+        let mark = s(holder_mark(kind, what, holder));
+        let item = item_of(&pk, CLAIM, [(HOLDER, mark.clone()), (EXPIRES_AT, seconds(until))]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
+        let request = request
+            .condition_expression("attribute_not_exists(pk) OR expires_at < :now OR held_for = :holder")
+            .expression_attribute_values(":now", seconds(now))
+            .expression_attribute_values(":holder", mark);
+        Ok(refused(request.send().await)?.is_some())
     }
 }

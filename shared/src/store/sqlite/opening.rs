@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::values::failure;
-use super::{event_tables, note_tables, people_tables, scim_tables, session_tables, username_tables};
+use super::{claim_tables, event_tables, note_tables, people_tables, scim_tables, session_tables, username_tables};
 use crate::store::StoreError;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,11 +16,6 @@ const STATEMENTS: usize = 128;
 /// Tables with small rows are WITHOUT ROWID. Tables with large rows are not, because the inner pages of a WITHOUT ROWID
 /// table contain whole rows. With large rows, its B-tree would become deep and slow.
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS claims (
-    claim         TEXT PRIMARY KEY,
-    until         INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
 CREATE TABLE IF NOT EXISTS return_addresses (
     login         TEXT NOT NULL PRIMARY KEY,
     sealed        TEXT NOT NULL,
@@ -46,6 +41,7 @@ pub(super) fn prepared(mut connection: Connection) -> Result<Connection, StoreEr
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
     connection.execute_batch(SCHEMA).map_err(failure)?;
+    claim_tables::prepare(&mut connection).map_err(failure)?;
     session_tables::prepare(&mut connection).map_err(failure)?;
     event_tables::prepare(&mut connection).map_err(failure)?;
     scim_tables::prepare(&mut connection).map_err(failure)?;
