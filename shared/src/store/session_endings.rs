@@ -1,7 +1,7 @@
 //! The record of when an identity system ended a person's sessions.
 //!
-//! This record stays after the sessions are gone. With it, Flexgate also refuses a session that was missing from the
-//! list when the others were ended, and a token that was issued before that time.
+//! This record stays after the sessions are gone. So Flexgate can also refuse a session that was missing from the list
+//! when the others were ended, and a token that was issued before that time.
 
 use std::fmt;
 
