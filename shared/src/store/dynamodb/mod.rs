@@ -4,9 +4,9 @@
 //! consistent, so that nobody can read a session that has already ended.
 //!
 //! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token. It
-//! does not recognise a repeated write of a single item. Such a write fails, because the first attempt has changed the
-//! item. So the code must recognise its own first attempt: by the stored content, by the holder of the lease, or by a
-//! [`request_number`] in the item.
+//! does not recognise a repeated write of a single item: the condition of that write fails, because the first attempt
+//! has changed the item. So the code must recognise its own first attempt: by the stored content, by the holder of the
+//! lease, or by a [`request_number`] in the item.
 //!
 //! The table has no secondary index. If an item must also be found by another key, the same transaction writes a second
 //! item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
