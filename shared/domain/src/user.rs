@@ -7,7 +7,7 @@ use super::name::{Email, FullName, Username};
 use super::role::{ObservedRoles, RoleSet};
 use super::sid::{FlexUserSid, WorkerSid};
 
-/// A Flex user as Twilio reports it. A field is `None` if Twilio did not send it, never because it is empty.
+/// A Flex user as Twilio reports it. A field is `None` only if Twilio did not send it. An empty field is not `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlexUser {
     /// The user's SID, `FU…`.

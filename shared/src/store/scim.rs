@@ -98,7 +98,8 @@ pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
     /// A random number that identifies the process that does the work (the holder). The holder's right to do the work
-    /// expires. Then another process can become the holder, and the former holder can no longer finish the work.
+    /// is limited in time. Once it has expired, another process can become the holder, and the former holder can no
+    /// longer finish the work.
     pub holder: u128,
 }
 

@@ -44,7 +44,7 @@ pub enum TwilioError {
     /// refresh, the code or the refresh token is invalid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// A proxy or a firewall refused the request, not Twilio.
+    /// A proxy or a firewall, not Twilio, refused the request.
     #[error("a proxy or a firewall answered instead of Twilio ({0})")]
     Intercepted(ApiError),
     /// Twilio rejects the current credential and, during a rotation, the pending one too.

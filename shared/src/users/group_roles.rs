@@ -27,7 +27,7 @@ impl GroupRoles {
 
     /// Returns the members whom a change to the group affects: those who joined or left, and those whose role from the
     /// group changed. Leaves out members who have already been reconciled since the change, or whose reconciliation is
-    /// queued. To the members that remain, the change is "unannounced".
+    /// queued. The change is "unannounced" to the members that this function returns.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)

@@ -48,8 +48,8 @@ pub(super) enum Lane {
     Validate,
     /// `POST /token`.
     Mint,
-    /// Any route with a budget, requested by a page of another site. Such a page must not use up the budgets of people
-    /// at the same address.
+    /// Any route with a budget, requested by a page from another site. Such a page must not use up the budgets of
+    /// people at the same address.
     OtherSite,
 }
 

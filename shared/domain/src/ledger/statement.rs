@@ -28,7 +28,7 @@ pub struct Said<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Every statement of the source before this moment is void. At this moment, the source described the person in
+    /// Everything that the source said before this moment is void. At this moment, the source described the person in
     /// full, or the source's statement was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,

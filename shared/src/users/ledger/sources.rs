@@ -37,7 +37,7 @@ pub struct Withdrawal {
     /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
     /// of people for whom it was completed, including those whom an earlier call left unfinished.
     pub people: usize,
-    /// The number of people whose Flex user an earlier call did not update after it withdrew the source's statement.
+    /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
     pub unfinished: usize,
     /// The number of people for whom an earlier call completed the withdrawal. Only [`Ledger::foresee_withdrawal`]

@@ -1,8 +1,8 @@
 //! The sweep: compares all Flex users with the ledger, page by page.
 //!
-//! It refreshes the username index and queues jobs that repair differences. A job compares again under the person's
-//! lease, because the person may change during the sweep. If the sweep cannot read all Flex users, it repairs nothing
-//! and removes nothing from the index.
+//! It refreshes the username index and queues jobs that repair differences. Each job compares the person's user with
+//! the ledger again, because the person may change during the sweep. If the sweep cannot read all Flex users, it
+//! repairs nothing and removes nothing from the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
