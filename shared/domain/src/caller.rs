@@ -130,7 +130,7 @@ pub struct Caller {
 pub struct IssuerLimits {
     /// The usernames that the issuer's tokens may contain. An empty list allows all usernames.
     pub usernames: Arc<[UsernamePattern]>,
-    /// The Flex users that this issuer may claim, if no identity is bound to them yet.
+    /// The Flex users that this issuer may claim while no identity is bound to them.
     pub may_claim: Arc<MayClaim>,
 }
 

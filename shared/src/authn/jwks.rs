@@ -157,7 +157,7 @@ impl Keys {
     }
 
     /// Returns a newer key for a token whose signature does not match `found`. The issuer may have replaced a key
-    /// without a new `kid`. Returns `None` if there is no newer key set, or if the last fetch is too recent.
+    /// without changing its `kid`. Returns `None` if there is no newer key set, or if the last fetch is too recent.
     pub(super) async fn find_newer(
         &self,
         found: &Found,

@@ -61,7 +61,7 @@ impl KeySet {
     /// * If no key has the token's `kid`: the only key for the algorithm that has no `kid`.
     /// * If the token has no `kid`: the only key for the algorithm.
     ///
-    /// Fails if there is no such key, or if several keys fit where there should be only one.
+    /// Fails if no key fits, or if several keys fit in the second or third case.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {

@@ -36,7 +36,7 @@ impl GroupRoles {
     /// Returns the group with another name. If the new name gives another role, the change affects all members.
     ///
     /// This includes a member whose last reconciliation (`announced`) already gave the role that belongs to the new
-    /// name. Since then, an unfinished reconciliation may have given that member the old role.
+    /// name. Since then, an unfinished reconciliation may have given that member the role that belongs to the old name.
     #[must_use]
     pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
         let (before, after) = (self.of(&group.display_name), self.of(&display_name));

@@ -15,8 +15,8 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// The ledger's id of a person: 32 random hexadecimal digits. The ledger cannot use the Flex SID as the id, because the
-/// person can exist before the Flex user does, and because a reactivated user may get another SID.
+/// The ledger's id for a person: 32 random hexadecimal digits. The ledger cannot use the Flex SID as the id, because
+/// the person can exist before the Flex user does, and because a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
