@@ -14,7 +14,8 @@ use super::policy::UsernamePattern;
 use super::role::RoleSet;
 use super::unused::Unused;
 
-/// A permission that a caller's token can contain. A setting names the claim that lists the scopes.
+/// A permission that a caller's token can contain. The issuer's setting `scope_claim` names the claim that lists the
+/// permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// `flexgate.token`: the caller may mint a token for themselves.
@@ -37,7 +38,7 @@ pub enum Scope {
 pub struct ScopeError;
 
 impl Scope {
-    /// Returns the name of the scope in a token.
+    /// Returns the scope's name, as it appears in a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +97,7 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// A caller whose token has been verified. Only the module `authn` of the crate `shared` makes callers from tokens.
+/// A caller whose token has been verified. Only the module `authn` in the crate `shared` makes callers from tokens.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The caller's issuer and subject.
@@ -124,12 +125,12 @@ pub struct Caller {
     pub expires_at: OffsetDateTime,
 }
 
-/// The limits that the settings set for an issuer. They apply in addition to the rules for each token.
+/// The limits that the settings place on an issuer, in addition to the rules for each token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuerLimits {
     /// The usernames that the issuer's tokens may contain. An empty list allows all usernames.
     pub usernames: Arc<[UsernamePattern]>,
-    /// The Flex users without a bound identity to which this issuer's people may bind theirs.
+    /// The Flex users that this issuer may claim while no identity is bound to them.
     pub may_claim: Arc<MayClaim>,
 }
 

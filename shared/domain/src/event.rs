@@ -74,9 +74,9 @@ macro_rules! texts {
 }
 
 texts! {
-    /// The source's id of the event. No two events of one source have the same id.
+    /// The source's id for the event. No two events of one source have the same id.
     EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// The source's id of a person. A source never uses the same id for two people.
+    /// The source's id for a person. A source never uses the same id for two people.
     SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
     /// The configured name of a webhook source. The URL of the source's webhook ends with this name.
     SourceName unless |text| {
@@ -97,7 +97,7 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id of the person.
     pub id: SubjectId,
-    /// The issuer whose tokens contain `id` as their claim `sub`. `None` if the settings name no such issuer for the
+    /// The issuer whose tokens contain `id` in the claim `sub`. `None` if the settings name no such issuer for the
     /// source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
@@ -169,11 +169,11 @@ pub struct IdentityEvent {
     pub profile: PersonProfile,
     /// The change that the event requests.
     pub action: Action,
-    /// The source's id of a group or an application. `Some` only for an event about one membership: `Upsert` begins
+    /// The source's id for a group or an application. `Some` only for an event about one membership: `Upsert` begins
     /// the membership, and `Deactivate` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
-    /// The source's id of the person's directory or organisation.
+    /// The source's id for the person's directory or organisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Box<str>>,
     /// Whether the event omits the changed values, so that Flexgate must request them from the source.

@@ -6,7 +6,7 @@
 pub struct Identity {
     /// The issuer of the verified token, as spelled in the settings.
     pub issuer: Box<str>,
-    /// The claim `sub` of the verified token. The presets for Entra and Okta use other claims: `tid` and `oid`, or
-    /// `uid`.
+    /// The claim `sub` of the verified token. With the preset for Entra, the subject comes from `tid` and `oid`
+    /// instead, and with the preset for Okta, from `uid`.
     pub subject: Box<str>,
 }

@@ -7,7 +7,7 @@ use super::name::{Email, FullName, Username};
 use super::role::{ObservedRoles, RoleSet};
 use super::sid::{FlexUserSid, WorkerSid};
 
-/// A Flex user as Twilio reports it. A field is `None` if Twilio did not send it, never because it is empty.
+/// A Flex user as Twilio reports it. A field is `None` only if Twilio did not send it. An empty field is not `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlexUser {
     /// The user's SID, `FU…`.
@@ -57,8 +57,8 @@ impl FlexUser {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
     }
 
-    /// Returns the parts of the user that provisioning `desired` would change, or `None` if there is none. Flex does
-    /// not return worker attributes, so any attributes in `desired` count as different.
+    /// Returns the parts of the user that provisioning `desired` would change, or `None` if it would change nothing.
+    /// Flex does not return worker attributes, so any attributes in `desired` count as different.
     #[must_use]
     pub fn difference(&self, desired: &DesiredUser) -> Option<UserDifference> {
         let roles = self.roles.as_ref();
@@ -110,7 +110,7 @@ impl UserDifference {
     }
 }
 
-/// The attributes of a worker: a JSON object. Flex requires that each key ends with the type of its value, as in
+/// The attributes of a worker: a JSON object. Flex requires each key to end with the type of its value, as in
 /// `language.string` and `channel.voice.capacity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
@@ -131,8 +131,8 @@ impl PartialOrd for WorkerAttributes {
 }
 
 impl WorkerAttributes {
-    /// Returns the attributes to send to Flex if `sent` was sent earlier. Flex never removes an attribute, so each
-    /// attribute that is only in `sent` gets an empty value.
+    /// Returns the attributes to send to Flex if the attributes `sent` were sent earlier. Flex never removes an
+    /// attribute, so an attribute that is only in `sent` is sent again with an empty value.
     #[must_use]
     pub fn replacing(&self, sent: &Self) -> Self {
         let mut all = self.0.clone();
@@ -278,7 +278,7 @@ mod tests {
         for value in [json!([1]), json!(null)] {
             assert_eq!(parse(json!({ "a": value })), Err(WorkerAttributesError::Nested));
         }
-        // The size of the attributes includes the keys. A number has a size of eight bytes.
+        // The keys count towards the size of the attributes, and each number counts as eight bytes.
         assert!(parse(json!({"abcd": "x".repeat(4092)})).is_ok());
         assert_eq!(parse(json!({"abcde": "x".repeat(4092)})), Err(WorkerAttributesError::Size));
         assert!(parse(json!({"a".repeat(4088): 1})).is_ok());

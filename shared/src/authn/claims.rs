@@ -130,7 +130,8 @@ pub(super) fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) 
     if ours { Ok(()) } else { Err(TokenFault::Audience(name)) }
 }
 
-/// Returns the strings of a string or of an array of strings, without nulls. Returns `None` for any other value.
+/// Returns the strings in a claim that is a string or an array of strings. Leaves out nulls. Returns `None` for any
+/// other value.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),
@@ -153,8 +154,8 @@ fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Res
     }
 }
 
-/// Whether the token omits this claim because of its size, as Entra does for a person in many groups (OIDC Core §5.6.2,
-/// and `hasgroups`).
+/// Whether the token omits this claim because of its size, as Entra does for a person in many groups (a distributed
+/// claim of OIDC Core §5.6.2, or the claim `hasgroups`).
 fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     let root = path.root(claims);
     let elsewhere =
@@ -251,7 +252,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, un
             notes.borrow_mut().push((name.to_owned(), missing));
             return None;
         };
-        // Two paths may be different spellings of the same claim, so compare the places in the token.
+        // Two paths may be different spellings of the same claim, so compare where in the token each value is.
         let is_configured =
             issuer.email_claim.find(claims).is_some_and(|email| found.is_some_and(|found| ptr::eq(found, email)));
         let is_email = is_configured || path.ends_with("email");

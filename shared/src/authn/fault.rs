@@ -80,7 +80,7 @@ pub enum TokenFault {
     /// The issuer has no usable key with the header's `kid`.
     #[error("the issuer has no key of the name in the header's kid")]
     KeyUnknown,
-    /// The issuer's key is for a different algorithm from the header's `alg`.
+    /// The issuer's key is not for the algorithm in the header's `alg`.
     #[error("the issuer's key is for another algorithm than the header's alg")]
     KeyAlgorithm,
     /// The signature does not match the key.

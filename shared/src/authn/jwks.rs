@@ -31,10 +31,11 @@ const MAX_FRESH: Duration = Duration::hours(24);
 /// How long Flexgate uses stale keys while it cannot reach the issuer.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// The minimum time between two fetches for unknown keys or bad signatures. Anybody can send such tokens.
+/// The minimum time between two fetches caused by tokens with unknown keys or bad signatures. Anybody can send such a
+/// token.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// The pause after a failed fetch. `PAUSE_COLD` applies if Flexgate has never had keys of this issuer, and
+/// The pause after a failed fetch. `PAUSE_COLD` applies if Flexgate has never fetched keys from this issuer, and
 /// `PAUSE_STALE` if it has old keys.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);

@@ -55,9 +55,12 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key for a token. If the token has a `kid`, this is the key with that `kid`, or else the only key for
-    /// the algorithm that has no `kid`. If the token has no `kid`, this is the only key for the algorithm. Fails if
-    /// there is no such key, or more than one.
+    /// Returns the key for a token:
+    /// * If keys have the token's `kid`: the one that is for the token's algorithm.
+    /// * If no key has the token's `kid`: the only key for the algorithm that has no `kid`.
+    /// * If the token has no `kid`: the only key for the algorithm.
+    ///
+    /// Fails if no key fits, or if several keys fit in the second or third case.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {

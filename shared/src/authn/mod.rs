@@ -1,12 +1,12 @@
 //! Verifies a bearer token (a JWT), and returns the [`Caller`].
 //!
 //! [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the audience is Flexgate, and if
-//! the token is valid now. [`LEEWAY`] is the tolerance for clocks.
+//! the token is valid now. [`LEEWAY`] is the tolerated difference between clocks.
 //!
 //! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable. It
 //! fetches them again for a token that they do not verify, at most once a minute. Until then, such a caller is refused,
 //! but a transmitter's signal is postponed: see [`Transmitter::verify`].
-//! The rules follow RFC 8725. The names of unverified values begin with `unverified_`.
+//! The rules follow RFC 8725. A variable whose value is not verified has a name that begins with `unverified_`.
 
 mod claims;
 mod fault;

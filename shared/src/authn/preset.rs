@@ -187,8 +187,8 @@ impl Provider {
         })
     }
 
-    /// Converts a SCIM client's `externalId` to this provider's subject of the same person. Returns `None` if the
-    /// `externalId` cannot be a subject of this provider.
+    /// Converts a SCIM client's `externalId` to the subject that this provider uses for the same person. Returns `None`
+    /// if the `externalId` cannot be a subject of this provider.
     pub(super) fn subject_of_external_id(&self, external_id: &str) -> Option<Box<str>> {
         if external_id.is_empty() || external_id.len() > MAX_SUBJECT || external_id.contains(char::is_control) {
             return None;

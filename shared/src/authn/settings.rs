@@ -20,8 +20,8 @@ use crate::domain::{Identity, IssuerLimits, Role, Scope};
 /// The issuers whose tokens Flexgate trusts.
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
-    /// `FLEXGATE_ISSUERS`: a JSON array, described in `docs/configuration.md`. Without it, Flexgate trusts no issuer.
-    /// Only SSO and SCIM then work.
+    /// `FLEXGATE_ISSUERS`: a JSON array, described in `docs/configuration.md`. Without this variable, Flexgate trusts
+    /// no issuer, and only SSO and SCIM work.
     pub issuers: Vec<Issuer>,
 }
 
@@ -45,7 +45,8 @@ impl CallerSettings {
 
 /// One trusted issuer: an item of `FLEXGATE_ISSUERS`.
 ///
-/// Only `issuer` and `audiences` are required. A default with the word *preset* depends on the [`Preset`].
+/// Only `issuer` and `audiences` are required. If the description of a field contains the word *preset*, the field's
+/// default depends on the [`Preset`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSettings {
@@ -75,8 +76,8 @@ pub struct IssuerSettings {
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
-    /// The claim that is true if the e-mail address is verified. Other addresses are ignored. Default `email_verified`
-    /// (*preset*).
+    /// The claim that is true if the e-mail address is verified. Unverified addresses are ignored. Default
+    /// `email_verified` (*preset*).
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,
@@ -92,8 +93,8 @@ pub struct IssuerSettings {
     /// `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer,
     /// otherwise nobody.
     pub may_claim: Option<Vec<String>>,
-    /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, Flexgate binds a user
-    /// during SCIM provisioning. Default false.
+    /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, SCIM provisioning also
+    /// binds the person's identity to the user. Default false.
     #[serde(default)]
     pub scim_external_id: bool,
     /// The Workspace domains (`hd`) whose accounts Flexgate accepts. The preset `google` requires this field. Other
@@ -103,7 +104,7 @@ pub struct IssuerSettings {
 }
 
 /// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names with dots between them
-/// (`realm_access.roles`). If a claim has the whole text as its name, that claim is used.
+/// (`realm_access.roles`). If the whole text is the name of a claim, that claim is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 

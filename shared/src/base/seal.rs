@@ -4,8 +4,8 @@
 //! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values. Every key in the ring can
 //! open the values that it sealed.
 //!
-//! Each value is sealed for one [`Purpose`]. So a sealed value that somebody copies to another cookie, host, profile
-//! or session does not open there.
+//! Each value is sealed for one [`Purpose`]. So if somebody copies a sealed value to another cookie, host, profile or
+//! session, Flexgate cannot open it there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,9 +41,9 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value could not be opened. It was changed, was sealed for another purpose, its key was removed, or it was
-/// never sealed. The error does not say why, so that an attacker learns nothing. A failure to seal also gives this
-/// error.
+/// A sealed value could not be opened. Either it was changed, it was sealed for another purpose, its key was removed,
+/// or it was never sealed. The error does not say which, so that an attacker learns nothing. A failure to seal a value
+/// also gives this error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
@@ -88,7 +88,7 @@ struct Key {
 impl Key {
     fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
         let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
-        // The salt keeps the derived bytes independent of all other uses of the same key in AES-GCM.
+        // AES-GCM uses the same key. The salt makes the derived bytes independent of that use.
         let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
         Ok(Self { seals: LessSafeKey::new(seals), derives })
     }
@@ -115,7 +115,7 @@ struct Document {
 /// The name of the key that is derived from the generated text.
 const GENERATED: &str = "generated";
 
-/// The minimum number of random letters and digits with 256 bits of entropy.
+/// The minimum length of the generated text: 43 random letters and digits have 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {

@@ -35,7 +35,7 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
 }
 
 /// A response whose body already has the type that Lambda expects. `lambda_http` would decode any other body by its
-/// character set, and the tables for this would add 0.1 MB to each function.
+/// character set, and the character tables for this would add 0.1 MB to each function.
 struct Converted(Response<Body>);
 
 impl lambda_http::IntoResponse for Converted {

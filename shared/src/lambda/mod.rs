@@ -1,5 +1,4 @@
-//! Runs a function on AWS Lambda: the process, the passing of invocations to a router, and the configuration of the
-//! AWS clients.
+//! Runs a function on AWS Lambda: starts the process, passes invocations to a router, and configures the AWS clients.
 
 mod aws;
 mod hosting;

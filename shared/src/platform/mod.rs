@@ -62,7 +62,7 @@ ports! {
     sessions: Sessions;
     /// Returns the store that records each person's newest sign-in.
     seats: Seats;
-    /// Returns the record of when identity systems ended people's sessions.
+    /// Returns the store that records when identity systems ended people's sessions.
     session_endings: SessionEndings;
     /// Returns the list of sessions, for administrators.
     session_list: SessionList;
@@ -72,7 +72,7 @@ ports! {
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;
-    /// Returns the counters for rate limits.
+    /// Returns the counters for rate limits and for the attempts to apply a message from SQS.
     counters: Counters;
     /// Returns the store of bindings between identities and Flex users.
     bindings: Bindings;
@@ -84,9 +84,9 @@ ports! {
     scim: ScimStore;
     /// Returns the people ledger.
     people: People;
-    /// Returns a view of the ledger that only tells which people are inactive.
+    /// Returns a view of the ledger that shows only which people are inactive.
     deactivations: Deactivations;
-    /// Returns a view of the ledger that only finds a person's username and Flex user.
+    /// Returns a view of the ledger that shows only people's usernames and Flex users.
     who_is_who: WhoIsWho;
     /// Returns the notes about refused requests and ignored events.
     notes: Notes;

@@ -21,7 +21,7 @@ const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
 /// stale value, it returns the same error again if only an operator can fix the cause. Otherwise it fetches again.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches that rejected credentials cause. Otherwise an attacker could cause a fetch with
+/// The minimum time between two fetches caused by rejected credentials. Otherwise an attacker could cause a fetch with
 /// every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
@@ -82,8 +82,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
-    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. A secret that was set within
-    /// the last hour must not become unset: that is an error, because it can be a mistake.
+    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. If a secret was set within the
+    /// last hour and is now unset, that is an error, because somebody may have made a mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where
@@ -149,10 +149,10 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         self.get_after_rejection(&held.version, deadline).await
     }
 
-    /// Refreshes the value after a credential was presented that does not match the version `rejected`.
+    /// Fetches the secret again after a client has presented a credential that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch if it has another version already, or if a rejection caused a refresh
-    /// less than a minute ago. If the fetch fails, returns the cached value until that value is an hour old.
+    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection caused a
+    /// fetch less than a minute ago. If the fetch fails, returns the cached value until that value is an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();

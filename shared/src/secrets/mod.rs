@@ -1,9 +1,9 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
 //! [`CachedSecret`] keeps a value for five minutes, and returns it for up to an hour while the source fails. Some
-//! secrets may be unset, for example in a new deployment. The cache then keeps the fact that the secret is unset, like
-//! any other value. [`TwilioCredentials`] handles the rotation of Twilio's credential. No error and no `Debug` output
-//! contains a secret's value.
+//! secrets may be unset, for example in a new deployment. The cache then keeps a default value in the same way.
+//! [`TwilioCredentials`] handles the rotation of Twilio's credential. No error and no `Debug` output contains a
+//! secret's value.
 
 mod aws;
 mod cache;

@@ -5,7 +5,7 @@
 //! Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending credential too.
 //!
 //! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
-//! After a search without a result, no search begins for five seconds.
+//! If the search finds none, Flexgate waits at least five seconds before it searches again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +19,7 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// The minimum time after a search for another credential has found none, before the next search. Each search reads the
-/// secret up to three times.
+/// The minimum pause after a search that found no other credential. Each search reads the secret up to three times.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.
@@ -193,8 +192,8 @@ impl TwilioCredentials {
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// Stops using the pending credential if it is `rejected`. In this case, returns the version of the current
-    /// credential, and otherwise `None`.
+    /// If the pending credential is `rejected`, stops using it and returns the version of the current credential.
+    /// Otherwise returns `None`.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

@@ -25,7 +25,7 @@ pub enum Noted {
     Ignored,
 }
 
-/// A refused request or an ignored event. The only personal data in it is the client's own id of a user or group.
+/// A refused request or an ignored event. The only personal data in it is the client's own id for a user or group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Why the note was made.
@@ -38,7 +38,7 @@ pub struct Note {
     pub code: Box<str>,
     /// The reason in the answer to the client.
     pub reason: Box<str>,
-    /// The identity system's own id of the user or group. `None` if the request contained no such id.
+    /// The identity system's own id for the user or group. `None` if the request contained no such id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Box<str>>,
     /// The number of equal refusals or events.

@@ -33,11 +33,11 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
 /// because AWS delivers the messages to a function.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Returns a signal that is triggered when this process queues messages. Messages of other processes do not
+    /// Returns a signal that is triggered when this process queues messages. Messages from other processes do not
     /// trigger it, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, each about a different subject, and leases them until `until`.
+    /// Takes at most `limit` messages from a lane, each about a different subject, and leases them until `until`.
     ///
     /// The caller must record each outcome with `settle` before that time, or the message can be taken again. The
     /// next message about the same subject waits for the outcome.
@@ -52,7 +52,7 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
     /// Records the outcome of a message. Does nothing if another consumer has taken the message in the meantime.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many messages of both lanes have the status `status`.
+    /// Returns how many messages in both lanes have the status `status`.
     async fn count(&self, status: EventStatus) -> Result<u64, StoreError>;
 
     /// Removes messages that were applied long ago, and returns their number.
@@ -105,8 +105,7 @@ pub struct DeadLetter {
     pub key: String,
     /// The source of the message, or `flexgate` for a job. Empty if the body is not a valid message.
     pub source: String,
-    /// The source's id of the event. For a job, a text that says what the job does. Empty if the body is not a valid
-    /// message.
+    /// The source's id for the event. For a job, a description of the job. Empty if the body is not a valid message.
     pub event_id: String,
     /// The message as it was queued. It contains personal data.
     pub body: String,

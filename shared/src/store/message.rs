@@ -70,14 +70,14 @@ pub enum Message {
     Reconcile {
         /// The SID of the person's current Flex user or of an earlier one. The SCIM `id` is such a SID.
         user: FlexUserSid,
-        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal
-        /// data. The queue accepts only one job with the same cause and user.
+        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal data.
+        /// The queue accepts only one job for each cause and user.
         cause: String,
         /// The group that the person has left, and the role that the group gave. `None` if the job has another cause.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job that handles a change which affects many members of a SCIM group. It queues a [`Message::Reconcile`] for
+    /// A job that handles a change that affects many members of a SCIM group. It queues a [`Message::Reconcile`] for
     /// each of them.
     FanOut {
         /// The group's SCIM `id`.
@@ -98,12 +98,12 @@ pub enum Message {
 pub enum Ended {
     /// The source's id for a group or an application. All memberships in it have ended.
     Membership(Box<str>),
-    /// The source's id of a directory or an organisation. All people who belonged to it are inactive.
+    /// The source's id for a directory or an organisation. All people who belonged to it are inactive.
     Directory(Box<str>),
 }
 
 impl Ended {
-    /// Returns the source's id of the group, application or directory.
+    /// Returns the source's id for the group, application or directory.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -168,7 +168,7 @@ impl Message {
         members.chunks(PART).enumerate().map(job).collect()
     }
 
-    /// Returns the source of the message, or `flexgate` for a job of Flexgate's own.
+    /// Returns the source of the message, or `flexgate` for one of Flexgate's own jobs.
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
@@ -179,7 +179,7 @@ impl Message {
         }
     }
 
-    /// Returns the source's id for the event. For a job, returns a text that says what the job does and why.
+    /// Returns the source's id for the event. For a job, returns a description of the job and its cause.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
@@ -212,7 +212,7 @@ impl Message {
         }
     }
 
-    /// Returns the message group, as in an SQS FIFO queue. Messages of one group are processed one at a time, in the
+    /// Returns the message group, as in an SQS FIFO queue. Messages in one group are processed one at a time, in the
     /// order of arrival.
     #[must_use]
     pub fn group(&self) -> String {

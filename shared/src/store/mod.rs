@@ -2,8 +2,8 @@
 //! people ledger.
 //!
 //! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. Both
-//! implementations pass the same tests (`tests/store.rs`). Of several concurrent writers of one record, only one
-//! succeeds.
+//! implementations pass the same tests (`tests/store.rs`). If several processes write the same version of a record at
+//! the same time, only one of them succeeds.
 
 mod activity;
 mod dynamodb;
@@ -130,8 +130,8 @@ pub struct Counted {
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Increments the counter that `what` identifies, of the kind `kind`, and returns the new number. Concurrent
-    /// callers get different numbers.
+    /// Increments the counter of the kind `kind` that `what` identifies, and returns the new number. Concurrent callers
+    /// get different numbers.
     ///
     /// The first count begins a time span of the length `span`. The first count after the end of a time span begins a
     /// new one.
@@ -143,7 +143,7 @@ pub trait Counters: fmt::Debug + Send + Sync {
         span: Duration,
     ) -> Result<Counted, StoreError>;
 
-    /// Removes the counter that `what` identifies, of the kind `kind`. Does nothing if there is no such counter.
+    /// Removes the counter of the kind `kind` that `what` identifies. Does nothing if there is no such counter.
     async fn forget(&self, kind: &str, what: &[&str]) -> Result<(), StoreError>;
 }
 

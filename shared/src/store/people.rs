@@ -1,7 +1,7 @@
 //! Storage of the people ledger.
 //!
-//! A person is stored as a head, one statement for each source, and pointers. The head contains the person's own
-//! data. A pointer leads to the head from the username, a Flex SID, or a source's own id of the person.
+//! A person is stored as a head, one statement for each source, and pointers. The head contains the person's own data.
+//! A pointer leads to the head from the username, a Flex SID, or a source's own id for the person.
 //!
 //! The head has a version, and a write succeeds only if the version has not changed. The key of a statement begins
 //! with the kind of its source, so a function's IAM role can be limited to certain sources.
@@ -43,8 +43,8 @@ pub enum Written {
 pub struct Stating<'a> {
     /// The source of the statement.
     pub source: &'a Source,
-    /// Everything that the source says about the person. The caller has already merged the source's earlier
-    /// statement.
+    /// Everything that the source says about the person. The caller has already merged the source's earlier statement
+    /// into this one.
     pub statement: &'a Statement,
     /// The source's own id for the person. `None` if the source has no such id.
     pub subject: Option<&'a SubjectId>,
@@ -182,7 +182,7 @@ pub struct SeenUser {
 /// spelling, and may not show deactivated users at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Stores the users as they were at the time `at`. This is the start of a run that reads all users, or the time of
+    /// Stores the users as they were at the time `at`. `at` is the start of a run that reads all users, or the time of
     /// a change by Flexgate. An entry with a later time stays unchanged.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 

@@ -44,8 +44,8 @@ pub struct Member {
     /// Whether the identity system lists this member now. A member who has left stays stored until they have been
     /// reconciled, or until a job for this is queued.
     pub present: bool,
-    /// The role of this group at the member's last reconciliation or queued job. If the group gives another role now,
-    /// the member must be reconciled again.
+    /// The role that this group gave when the member was last reconciled, or when a job for this was last queued. If
+    /// the group gives another role now, the member must be reconciled again.
     pub announced: Option<Role>,
 }
 
@@ -98,7 +98,8 @@ pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
     /// A random number that identifies the process that does the work (the holder). The holder's right to do the work
-    /// expires. Then another process can become the holder, and the former holder can no longer finish the work.
+    /// is limited in time. Once it has expired, another process can become the holder, and the former holder can no
+    /// longer finish the work.
     pub holder: u128,
 }
 
@@ -107,8 +108,8 @@ pub struct Work {
 pub enum Begun {
     /// This process may do the work, and until the requested time, no other process may.
     Yes {
-        /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, a part of the work may be
-        /// done already.
+        /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, part of the work may
+        /// already be done.
         intended: bool,
     },
     /// Another process may do the work until this time.

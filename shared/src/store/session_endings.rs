@@ -1,7 +1,7 @@
 //! The record of when an identity system ended a person's sessions.
 //!
-//! This record stays after the sessions are gone. With it, Flexgate also refuses a session that was missing from the
-//! list when the others were ended, and a token that was issued before that time.
+//! This record stays after the sessions are gone. So Flexgate can also refuse a session that was missing from the list
+//! when the others were ended, and a token that was issued before that time.
 
 use std::fmt;
 
@@ -39,7 +39,8 @@ impl EndingKey {
 pub struct EndedUntil(pub Option<OffsetDateTime>);
 
 impl EndedUntil {
-    /// Whether a session or a token that began at `began_at` has ended. If `began_at` is unknown, it counts as ended.
+    /// Whether a session or a token that began at `began_at` has ended. A session or a token whose `began_at` is
+    /// unknown counts as ended.
     #[must_use]
     pub fn ends(self, began_at: Option<OffsetDateTime>) -> bool {
         self.0.is_some_and(|ended_until| began_at.is_none_or(|began_at| began_at <= ended_until))

@@ -231,8 +231,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Ends the sessions of a Flex user that began at `at` or earlier, and returns their keys. Later sessions stay.
     async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError>;
 
-    /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes
-    /// ended sessions by itself.
+    /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes ended
+    /// sessions automatically.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
@@ -252,8 +252,9 @@ pub trait Seats: fmt::Debug + Send + Sync {
 /// store knows.
 #[async_trait]
 pub trait SessionList: fmt::Debug + Send + Sync {
-    /// Returns the session with this key, unless its longest lifetime is over. Also returns a session that ended because
-    /// nobody used it or because the person signed in elsewhere: it is usable again if these limits are removed.
+    /// Returns the session with this key, unless it has reached its maximum lifetime. Also returns a session that ended
+    /// because nobody used it or because the person signed in elsewhere: the session becomes usable again if an
+    /// operator removes these limits.
     async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<ListedSession>, StoreError>;
 
     /// Returns all sessions of a Flex user, oldest first.

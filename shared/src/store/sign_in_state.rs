@@ -58,7 +58,7 @@ impl CachedSignInState {
     }
 
     /// Returns the state, at most 30 seconds old. If the state is older and the store fails, returns an error.
-    /// Otherwise a failing store would let people in although an operator has stopped sign-ins.
+    /// Otherwise, while the store fails, people could sign in although an operator has stopped sign-ins.
     pub async fn get(&self) -> Result<SignInState, StoreError> {
         let now = self.clock.now();
         let cached = *self.read.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! The store in one SQLite file, for the local gateway and for single machines.
 //!
 //! Several processes can share the file, which is in WAL mode. Every writing transaction takes the write lock at its
-//! start, and waits for it if necessary. Every write is on disk before it is acknowledged, except for the counters of
-//! rate limits.
+//! start, and waits for it if necessary. Every write is on disk before it is acknowledged, except for the counters and
+//! the return addresses of pending logins.
 
 mod activity;
 mod claim_tables;

@@ -34,8 +34,8 @@ impl SqsQueue {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }
     }
 
-    /// Puts a dead letter back into the queue. The message gets a new deduplication id, because SQS would drop it as
-    /// a duplicate with the old one.
+    /// Puts a dead letter back into the queue. The message gets a new deduplication id, because with the old one, SQS
+    /// would drop the message as a duplicate.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
         let (group, lane) = Message::place(&letter.body);
         let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp_nanos().to_string()]);
@@ -46,8 +46,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// Makes SQS deliver messages of one queue again, each after its pause. A message is identified by its receipt
-    /// handle. `arn` is the queue's ARN from the Lambda event that contained the messages.
+    /// Makes SQS deliver messages from one queue again, each after its own pause. A message is identified by its
+    /// receipt handle. `arn` is the queue's ARN from the Lambda event that contained the messages.
     pub async fn redeliver(&self, arn: &str, messages: &[(String, Duration)]) -> Result<(), StoreError> {
         let is_at = |lane: &Lane| {
             let name = arn.rsplit(':').next().filter(|name| !name.is_empty());

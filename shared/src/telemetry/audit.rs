@@ -1,5 +1,5 @@
-//! Audit events: who requested which action on which user, and whether Flexgate allowed it. Flexgate writes every
-//! audit event, in addition to the log line of the request.
+//! Audit events: who requested which action on which user, and whether Flexgate allowed it. An audit event is separate
+//! from the log line of the request.
 
 use super::request::RequestId;
 

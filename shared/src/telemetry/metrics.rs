@@ -43,8 +43,8 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// Reports the age of a message that could not be applied this time. SQS's own metric for the oldest message is not
-/// enough, because it leaves out messages that fail again and again.
+/// Reports the age of a message that could not be applied at this attempt. SQS's own metric for the oldest message is
+/// not enough, because it leaves out messages that fail again and again.
 pub fn try_failed(age: std::time::Duration) {
     write(&[Group { dimensions: &[], metrics: &[("failing_for", "Seconds", age.as_secs_f64())] }]);
 }

@@ -40,11 +40,11 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request, and no other error of this type applies. After an exchange or a refresh, the code or
-    /// the refresh token is invalid.
+    /// Twilio refused the request, and no other error of this type applies. If the request was an exchange or a
+    /// refresh, the code or the refresh token is invalid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// A proxy or a firewall refused the request, not Twilio.
+    /// A proxy or a firewall, not Twilio, refused the request.
     #[error("a proxy or a firewall answered instead of Twilio ({0})")]
     Intercepted(ApiError),
     /// Twilio rejects the current credential and, during a rotation, the pending one too.
@@ -71,7 +71,7 @@ pub enum TwilioError {
     /// Twilio's answer does not have the expected form.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer or the credential belongs to another account or instance than the configured one.
+    /// Twilio's answer or the credential belongs to an account or instance other than the configured one.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
     /// Twilio has several users with the same username.
@@ -98,9 +98,9 @@ impl TwilioError {
 
 /// Returns Twilio's error code if Twilio itself wrote the refusal. Returns `None` if a proxy or a firewall wrote it.
 ///
-/// Both of Twilio's error formats have `code` and `status`: Twilio's own format (`code`, `message`, `status`), and
-/// RFC 9457 (`code`, `title`, `status`). Twilio's codes have five digits, except 8001. The error documents of proxies
-/// contain HTTP statuses, codes of other lengths, or text.
+/// Both of Twilio's error formats have `code` and `status`: Twilio's own format (`code`, `message`, `status`), and RFC
+/// 9457 (`code`, `title`, `status`). Twilio's codes have five digits, except 8001. In error documents from proxies,
+/// `code` is an HTTP status, a number of another length, or text.
 fn code_of_twilio(answer: &Answer) -> Option<u32> {
     let body: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
     let code = match body.get("code")? {

@@ -1,4 +1,4 @@
-//! Maps an error of Twilio to a problem document.
+//! Maps an error from Twilio to a problem document.
 //!
 //! The caller never gets Twilio's status 401, nor any text from Twilio.
 

@@ -150,8 +150,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
-    /// Returns the pause before a retry: the time that Twilio requests, or else a random time (full jitter) of at most
-    /// 0.2 s, then 0.4 s.
+    /// Returns the pause before a retry: the time that Twilio requests, or else a random time (full jitter). The
+    /// maximum is 0.2 s before the first retry, and doubles with each further retry.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after

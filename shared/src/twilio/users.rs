@@ -126,7 +126,8 @@ impl Flex {
         found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
     }
 
-    /// Changes the locale, and the e-mail address if there is one. A provisioning request cannot change the locale.
+    /// Changes the locale, and the e-mail address if `update` contains one. A provisioning request cannot change the
+    /// locale.
     pub async fn update(
         &self,
         user: &FlexUserSid,

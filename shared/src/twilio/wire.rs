@@ -30,7 +30,8 @@ struct Worker {
 }
 
 impl User {
-    /// Returns the user if there is a SID and a username. Fails if the user belongs to another account or instance.
+    /// Returns the user if the answer contains a SID and a username. Fails if the user belongs to another account or
+    /// instance.
     pub(super) fn checked(self, account: &AccountSid, instance: &InstanceSid) -> Result<FlexUser, TwilioError> {
         let foreign = |said: Option<&str>, ours: &str| said.is_some_and(|said| said != ours);
         if foreign(self.account_sid.as_deref(), account.as_str())

@@ -25,9 +25,9 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// Returns the members whom a change of the group affects: those who joined or left, and those whose role from the
+    /// Returns the members whom a change to the group affects: those who joined or left, and those whose role from the
     /// group changed. Leaves out members who have already been reconciled since the change, or whose reconciliation is
-    /// queued. (For the other members, the change is "unannounced".)
+    /// queued. The change is "unannounced" to the members that this function returns.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
@@ -35,8 +35,8 @@ impl GroupRoles {
 
     /// Returns the group with another name. If the new name gives another role, the change affects all members.
     ///
-    /// This includes a member whose last reconciliation (`announced`) already gave the role of the new name. Since
-    /// then, an unfinished reconciliation may have given that member the role of the old name.
+    /// This includes a member whose last reconciliation (`announced`) already gave the role that belongs to the new
+    /// name. Since then, an unfinished reconciliation may have given that member the role that belongs to the old name.
     #[must_use]
     pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
         let (before, after) = (self.of(&group.display_name), self.of(&display_name));
@@ -117,7 +117,7 @@ mod tests {
         // Member 2 may have been reconciled already.
         assert_eq!(open(&roles.renamed(group, "Crew".to_owned())).len(), 5);
         assert_eq!(open(&roles.renamed(announced.clone(), "LEADS".to_owned())).len(), 0);
-        // The group gets its old name again before any member was reconciled. All members count as affected.
+        // The group gets its old name back before any member is reconciled. All members count as affected.
         let crew = roles.renamed(announced, "Crew".to_owned());
         assert_eq!(open(&roles.renamed(crew, "Leads".to_owned())).len(), 3);
     }

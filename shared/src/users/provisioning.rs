@@ -8,7 +8,8 @@ use crate::domain::FlexUserSid;
 use crate::store::{Bindings, Sessions, StoreError};
 use crate::twilio::{Flex, TwilioError};
 
-/// How long the requests that take access away wait for the end of the person's sessions.
+/// How long Flexgate waits for a person's sessions to end, before it sends the requests that take the person's access
+/// away.
 const EARLY_END: Duration = Duration::from_secs(3);
 
 /// The Flex client, and the stores of sessions and bindings.
@@ -60,8 +61,8 @@ impl Provisioning {
         self.flex.prewarm(deadline).await;
     }
 
-    /// Ends the user's sessions before slower requests take the user's access away. If this fails or takes long, the
-    /// requests follow all the same. The caller ends the sessions again after them.
+    /// Ends the user's sessions before slower requests take the user's access away. The caller sends those requests
+    /// even if this fails or takes too long, and ends the sessions again afterwards.
     pub async fn end_sessions_early(&self, user: &FlexUserSid) {
         match tokio::time::timeout(EARLY_END, self.sessions.end_all_of(user)).await {
             Ok(Ok(_)) => {}

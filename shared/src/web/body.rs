@@ -18,8 +18,8 @@ use crate::base::strict_json;
 /// The maximum size of a body for [`Fields::read`], in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The fields of a JSON body. Each reading method removes a field, and records a mistake in it. [`Fields::finish`]
-/// reports all mistakes. A field that no method has read is a mistake.
+/// The fields of a JSON body. Each reading method removes one field, and records the mistake if the field is wrong.
+/// [`Fields::finish`] reports all mistakes. A field that no method has read is a mistake.
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,

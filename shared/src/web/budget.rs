@@ -25,7 +25,7 @@ const BURST: f64 = 300.0;
 /// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
 /// The maximum number of requests of one client that are in progress. If less than half of the client's budget is left,
-/// the maximum is the number of failures that are left.
+/// the maximum is the number of failed requests that are left in the budget.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
@@ -48,8 +48,8 @@ pub(super) enum Lane {
     Validate,
     /// `POST /token`.
     Mint,
-    /// Any route with a budget, requested by a page of another site. Such a page must not use up the budgets of people
-    /// at the same address.
+    /// Any route with a budget, requested by a page from another site. Such a page must not use up the budgets of
+    /// people at the same address.
     OtherSite,
 }
 

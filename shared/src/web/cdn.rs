@@ -21,7 +21,7 @@ const X_FLEXGATE_CLIENT: HeaderName = HeaderName::from_static("x-flexgate-client
 /// The maximum number of hashes. Two are enough to replace a secret.
 const MOST_SECRETS: usize = 4;
 
-/// Which requests are refused because they did not come through the CDN.
+/// The settings that decide which requests are refused because they did not come through the CDN.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CdnSettings {
     /// `FLEXGATE_CDN_SECRET_SHA256`: the hashes of the secrets that the CDN may send. Without hashes, Flexgate does not

@@ -54,8 +54,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Adds a link to the answer with this method, path and status. The link leads to the operation `operation_id`. The
-/// value of each parameter is a runtime expression.
+/// Gives the response with this method, path and status an OpenAPI link, which leads to the operation `operation_id`.
+/// The value of each parameter is a runtime expression.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),

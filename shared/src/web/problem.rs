@@ -78,7 +78,7 @@ kinds! {
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
     /// The change would leave Flex without an administrator.
     LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
-    /// There is no such page of the list.
+    /// There is no such page in the list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// There is no such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
@@ -114,7 +114,7 @@ kinds! {
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
     /// A GET request to a webhook lacks the challenge that this source sends to verify the webhook.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
-    /// A request to end sessions names a person of another issuer.
+    /// A request to end sessions names a person who belongs to another issuer.
     SUBJECT_FORBIDDEN = FORBIDDEN "subject_forbidden" "The token may not name this person";
     /// A request to end sessions names nobody whom Flexgate knows.
     SUBJECT_UNKNOWN = NOT_FOUND "subject_unknown" "Nobody is known under this subject";
@@ -309,7 +309,7 @@ impl Problem {
     }
 }
 
-/// A problem for the log only. SCIM responses use it, because SCIM has a separate error format.
+/// A problem for the log only. SCIM responses use it, because SCIM has its own error format.
 #[derive(Debug, Clone)]
 pub struct LoggedProblem(pub Problem);
 

@@ -22,8 +22,8 @@ pub enum AttachmentRefused {
     /// over the username.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
-    /// Another source says that the person is inactive. This statement is the first of its source about the person,
-    /// so it may be about somebody else with the same username.
+    /// Another source says that the person is inactive. This source has said nothing about the person before, so its
+    /// statement may be about somebody else with the same username.
     #[error(
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
@@ -41,8 +41,8 @@ pub enum AttachmentRefused {
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` refers to `person`. `subject` is an id of `source`, and `person` has the username that
-/// `source` sent.
+/// Decides whether `subject` refers to `person`. `subject` is an id that `source` uses, and `person` has the username
+/// that `source` sent.
 ///
 /// `subject` is `None` for the API and for operators, which have no ids of their own for people. `gives_access` is
 /// false for a statement that only removes access. Such a statement is accepted even if another source says that the

@@ -183,7 +183,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // A reactivated person must not get a role back that the policy forbids.
+            // Reactivation must not restore a role that the policy forbids.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);

@@ -40,12 +40,12 @@ pub enum RoleReason {
     Unspellable,
     /// The person loses the role. Flexgate gave it, and no source names it now.
     TakenBack,
-    /// The person does not get the role, because the policy allows it for nobody.
+    /// The person does not get the role, because the policy forbids it.
     Forbidden {
         /// The sources that name the role. Can be empty.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role, because Flexgate cannot give roles of this name.
+    /// The person does not get the role, because Flexgate cannot give roles with this name.
     Unknown {
         /// The sources that name the role.
         by: BTreeSet<Source>,

@@ -15,7 +15,8 @@ use super::source::{Source, SourceError};
 pub enum MayClaim {
     /// All unbound users.
     Everybody,
-    /// Only users all of whose origins are in this list. The claims of the issuer's own tokens are always allowed.
+    /// Only users whose origins ([`Claimable`]) are all in this list. The claims in the issuer's own tokens are always
+    /// an allowed origin.
     Only(BTreeSet<Claimable>),
 }
 

@@ -15,8 +15,8 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID cannot be this id, because the person can
-/// exist before the Flex user, and because a reactivated user may get another SID.
+/// The ledger's id for a person: 32 random hexadecimal digits. The ledger cannot use the Flex SID as the id, because
+/// the person can exist before the Flex user does, and because a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
@@ -66,8 +66,9 @@ impl From<PersonId> for String {
     }
 }
 
-/// Flexgate's own record about a person, such as the roles that it has given and taken back. Flexgate stores the
-/// record before it sends a change to Twilio. So a crash cannot lose a role that Flexgate gave.
+/// What Flexgate records about its own changes to a person, such as the roles that it has given and taken back.
+/// Flexgate stores this record before it sends a change to Twilio. So even after a crash, Flexgate knows which roles it
+/// gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
@@ -98,13 +99,13 @@ pub struct Given {
     /// A user who was created earlier belongs to somebody else.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
-    /// The repairs of this person so far. A new statement of a source resets them.
+    /// How often Flexgate has repaired this person's Flex user so far. A new statement from a source resets the count.
     #[serde(skip_serializing_if = "Repairs::is_none")]
     pub repairs: Repairs,
 }
 
-/// Counts how often Flexgate has undone changes by somebody else in Flex. For example, Twilio's SSO sets roles at
-/// each login.
+/// Counts how often Flexgate has undone changes that somebody else made in Flex. For example, Twilio's SSO sets roles
+/// at each login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repairs {
@@ -116,8 +117,8 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the Flex user differs from the ledger once more, Flexgate only reports the
-    /// difference.
+    /// The maximum number of repairs. If the Flex user differs from the ledger again after that, Flexgate only reports
+    /// the difference.
     pub const MOST: u32 = 2;
 
     /// The count of repairs expires this long after the first repair.
@@ -133,8 +134,8 @@ impl Repairs {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// Returns the counter with one more repair at `now`. `None` if [`Self::MOST`] is reached, so that Flexgate must
-    /// not repair.
+    /// Returns the counter with one more repair at `now`. Returns `None` if [`Self::MOST`] is reached, because Flexgate
+    /// must not repair the user again.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -147,7 +148,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A person in the ledger: all statements about the person, and what Flexgate has given to them.
+/// A person in the ledger: all statements about the person, and the record of what Flexgate has given the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// The ledger's id of the person.

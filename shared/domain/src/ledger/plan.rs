@@ -1,4 +1,4 @@
-//! Plans the requests to Twilio that give a Flex user its desired state.
+//! Plans the requests to Twilio that bring a Flex user to the desired state.
 
 use super::desired::{Active, Desired};
 use crate::name::{Email, Username};
@@ -42,8 +42,8 @@ pub enum PlanRefused {
 }
 
 impl Desired {
-    /// Plans the requests that give the Flex user with this username the desired state. `observed` is `None` if there
-    /// is no such user. Otherwise it must have all fields ([`FlexUser::is_complete`]).
+    /// Plans the requests that bring the Flex user with this username to the desired state. `observed` is `None` if
+    /// there is no such user. Otherwise it must have all fields ([`FlexUser::is_complete`]).
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,9 +89,9 @@ impl Desired {
         Ok(plan)
     }
 
-    /// Returns the attributes to send. Flex never removes an attribute, so each earlier attribute that no source
-    /// states now gets an empty value. A reactivated user gets no empty values, because Twilio creates a new worker
-    /// for that user.
+    /// Returns the attributes to send. Flex never removes an attribute, so if no source states an earlier attribute any
+    /// longer, Flexgate sends that attribute with an empty value. Flexgate sends no empty values for a reactivated
+    /// user, because Twilio creates a new worker for that user.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();

@@ -28,7 +28,7 @@ pub struct Said<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Every statement of the source before this moment is void. At this moment, the source described the person in
+    /// Everything that the source said before this moment is void. At this moment, the source described the person in
     /// full, or the source's statement was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
@@ -193,8 +193,8 @@ impl Statement {
     }
 
     /// Moves the statement to just after `earlier`, unless it is already later. Use this for a source that waits for
-    /// each answer before its next request. Otherwise a slow clock could make a new request look older than the
-    /// previous one.
+    /// each answer before it sends its next request. Otherwise, if one machine's clock is slow, a new request could
+    /// look older than the previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
@@ -250,9 +250,9 @@ impl Statement {
 }
 
 impl Moment {
-    /// Returns the time that Flexgate records for a message: the time that the source states, but never later than
-    /// the time of receipt. Otherwise, after a message from a fast clock, the source's next messages could look
-    /// older.
+    /// Returns the time that Flexgate records for a message: the time that the source states, but never later than the
+    /// time of receipt. Otherwise, if the source's clock was fast for one message, the source's next messages could
+    /// look older than that one.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

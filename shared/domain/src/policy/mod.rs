@@ -67,7 +67,7 @@ pub struct MintGrant {
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
     limits: IssuerLimits,
-    /// The roles that the caller's claims name but the policy allows for nobody.
+    /// The roles that the caller's claims name but the policy forbids.
     not_allowed: RoleSet,
 }
 
@@ -99,10 +99,10 @@ pub enum MintRefusal {
     /// The body names another user, and the caller lacks the scope for that.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
-    /// The request names a role that the caller may not have, or that the policy allows for nobody.
+    /// The request names a role that the policy forbids, or that this caller may not have.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
-    /// The caller's own token expires sooner than a Flex token with the minimum lifetime.
+    /// The caller's own token expires too soon: even a Flex token with the minimum lifetime would outlast it.
     #[error("the caller's token expires too soon")]
     ExpiresTooSoon,
 }
@@ -128,7 +128,7 @@ pub enum NotAdmitted {
 }
 
 impl Policy {
-    /// Decides whether `caller` may mint the token in `asked`. The token's lifetime is the minimum of three: the
+    /// Decides whether `caller` may mint the token in `asked`. The token's lifetime is the shortest of three: the
     /// requested lifetime, the policy's maximum, and the remaining lifetime of the caller's own token.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);

@@ -10,8 +10,8 @@ use crate::{Username, folded};
 /// mistake.
 const FOREIGN: [char; 10] = ['?', '[', ']', '{', '}', '(', ')', '|', '^', '$'];
 
-/// A pattern of usernames, such as `*@partner.example`. Each `*` matches any text, even none. The rest must match,
-/// ignoring case and Unicode composition.
+/// A pattern of usernames, such as `*@partner.example`. Each `*` matches any text, including no text. All other text
+/// must be the same in the username, apart from case and Unicode composition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernamePattern {
     /// The pattern as in the settings.

@@ -1,5 +1,5 @@
-//! Counters in DynamoDB, for rate limits. Each counter is one item. The first count after the end of a time span
-//! replaces the item.
+//! Counters in DynamoDB, for rate limits and for the attempts to apply a message. Each counter is one item. The first
+//! count after the end of a time span replaces the item.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

@@ -17,8 +17,8 @@ const LETTER: &str = "letter#";
 /// The attribute with a random number, which is new each time the message becomes a dead letter.
 const NUMBER: &str = "letter_number";
 
-/// How long a dead letter is stored. A dead letter contains personal data, so it is deleted when an operator no longer
-/// needs it.
+/// How long a dead letter is stored. A dead letter contains personal data, so it is not stored for longer than an
+/// operator needs it.
 const KEPT: Duration = Duration::days(90);
 
 fn pk(source: &SourceName, subject: &SubjectId) -> String {

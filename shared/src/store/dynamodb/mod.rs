@@ -3,10 +3,10 @@
 //! Every item has the string keys `pk` and `sk`, and `expires_at` is the table's TTL attribute. Reads are strongly
 //! consistent, so that nobody can read a session that has already ended.
 //!
-//! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token. A
-//! repeated write of one item is an ordinary write, and fails because the first attempt has changed the item. So the
-//! code must recognise its own first attempt: by the stored content, by the holder of the lease, or by a
-//! [`request_number`] in the item.
+//! If an answer is lost, the SDK sends the request again. DynamoDB recognises a repeated transaction by its token. It
+//! does not recognise a repeated write of a single item: the condition of that write fails, because the first attempt
+//! has changed the item. So the code must recognise its own first attempt: by the stored content, by the holder of the
+//! lease, or by a [`request_number`] in the item.
 //!
 //! The table has no secondary index. If an item must also be found by another key, the same transaction writes a second
 //! item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
@@ -191,7 +191,7 @@ impl DynamoStore {
     async fn send_update(&self, request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
         for tried in 0..TRIES {
             match request.clone().send().await {
-                // Another transaction is writing the item. The SDK does not retry this error by itself.
+                // Another transaction is writing the item. The SDK does not retry this error automatically.
                 Err(error) if error.code() == Some("TransactionConflictException") => pause(tried).await,
                 answer => return refused(answer),
             }

@@ -7,8 +7,8 @@
 //! * pointers, which lead to the person's id from the username, from each Flex user, and from each source's id for the
 //!   person.
 //!
-//! A write succeeds only if the version in the head has not changed. To make people listable, their ids are also stored
-//! under sixteen partition keys, one for each possible first digit.
+//! A write succeeds only if the version in the head has not changed. So that people can be listed, their ids are also
+//! stored under sixteen partition keys, one for each possible first digit.
 
 mod items;
 
@@ -204,8 +204,8 @@ impl People for DynamoStore {
         if self.send_update(request).await?.is_some() {
             return Ok(true);
         }
-        // If the stored number belongs to this request, an earlier attempt of this request succeeded and its answer was
-        // lost.
+        // If the stored number belongs to this request, an earlier attempt at this request succeeded, but its answer
+        // was lost.
         let head = self.item(&head_pk(person), HEAD).await?;
         Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))
     }

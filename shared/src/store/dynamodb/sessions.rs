@@ -4,9 +4,10 @@
 //! * the session itself, with the encrypted tokens;
 //! * an entry in the list of all sessions. The list is sorted by user, so Flexgate can find and end all sessions of a
 //!   user;
-//! * the use, which contains the time of the last use and the lease. It is a separate item because it is written often:
-//!   DynamoDB charges for a write by the size of the item, and the tokens are large. Before the first use, the time in
-//!   the session itself applies. The use may remain after its session has ended.
+//! * an item called the use, with the time of the last use and the lease. It is a separate item because it is written
+//!   often: DynamoDB charges for a write by the size of the item, and the tokens are large. Until the session is used
+//!   for the first time, Flexgate takes the time of the last use from the session item. The use may remain after its
+//!   session has ended.
 //!
 //! The entry is written before the session, so every session has an entry. Only the table's TTL removes entries, so an
 //! entry can remain after its session has ended. This is necessary: if the answer to the write of a session is lost,
@@ -208,7 +209,7 @@ impl Sessions for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(true);
         }
-        // If the stored tokens are equal to these, an earlier attempt of this request stored them. No other request can
+        // If the stored tokens are equal to these, an earlier attempt at this request stored them. No other request can
         // have done so, because each encryption gives a different text.
         let now = self.get(key).await?;
         Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))

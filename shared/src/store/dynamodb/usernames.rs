@@ -90,7 +90,8 @@ fn item_of_seen(user: &SeenUser, at: OffsetDateTime) -> Item {
     item_of(&pk(&user.key), user.flex_user_sid.as_str(), attributes)
 }
 
-/// Returns the time in nanoseconds, because the index must know the order of two changes even in the same millisecond.
+/// Returns the time in nanoseconds, because the index must know the order of two changes even if both happen in the
+/// same millisecond.
 fn nanos(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp_nanos())
 }

@@ -1,4 +1,4 @@
-//! Counters in SQLite, for rate limits and for the tries of messages.
+//! Counters in SQLite, for rate limits.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -35,7 +35,7 @@ impl Counters for SqliteStore {
                 .execute(params![counter, until.unix_timestamp()])?;
             Ok(Counted { times: 1, until })
         };
-        // A counter matters only for the current minute or hour, so its write does not wait for an fsync.
+        // A counter matters only for a short time span, so its write does not wait for an fsync.
         self.jobs.ask(Keep::Soon, count).await
     }
 

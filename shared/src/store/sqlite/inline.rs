@@ -1,6 +1,6 @@
 //! Runs the store's jobs on the caller's thread, for the simulation tests (`tests/simulation`). These tests use Tokio's
-//! paused time, which advances while the runtime is idle. With a thread of its own, a job would let the time advance
-//! while it runs.
+//! paused time, which advances while the runtime is idle. If a job ran on another thread, the runtime would be idle
+//! during the job, and the time would advance.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

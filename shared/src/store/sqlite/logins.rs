@@ -22,7 +22,7 @@ impl ReturnAddresses for SqliteStore {
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let login = login.to_owned();
-        // Do not wait for an fsync. A crash can lose the address, but the person then only goes to the default address.
+        // Do not wait for an fsync. If a crash loses the address, the person only goes to the default address.
         self.jobs
             .ask(Keep::Soon, move |db| {
                 db.prepare_cached("DELETE FROM return_addresses WHERE until < ?1")?.execute([now.unix_timestamp()])?;

@@ -367,8 +367,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because nobody could read the
-/// stored person again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because Flexgate could not read
+/// the stored person again.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

@@ -81,7 +81,8 @@ fn row_key(key: &UsernameKey) -> String {
     fingerprint(&[key.as_str()])
 }
 
-/// Returns the time in nanoseconds, because the index must know the order of two changes even in the same millisecond.
+/// Returns the time in nanoseconds, because the index must know the order of two changes even if both happen in the
+/// same millisecond.
 fn nanos(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }

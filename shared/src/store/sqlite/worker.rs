@@ -302,7 +302,7 @@ mod tests {
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
-        // A failed job also leaves no changes if it runs alone in its transaction.
+        // A failed job leaves no changes, even if it is the only job in its transaction.
         assert!(worker.ask(Keep::Soon, half).await.is_err());
         assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);

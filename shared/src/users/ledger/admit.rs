@@ -1,7 +1,7 @@
 //! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user.
 //!
-//! Flexgate creates the user only if the username is free. It is free if a search in Flex, the ledger and the username
-//! index all show no user whose name is equal, regardless of case.
+//! Flexgate creates the user only if the username is free. It is free if neither a search in Flex, nor the ledger, nor
+//! the username index shows a user with the same name, regardless of case.
 //!
 //! All three can miss a user whom somebody recently deactivated in the Console. Twilio's create request would then
 //! reactivate that user. So Flexgate checks the dates in Twilio's answer before it binds anybody to the user.

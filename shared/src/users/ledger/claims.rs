@@ -39,7 +39,7 @@ pub struct TokenClaims {
     pub(super) subject: Option<SubjectId>,
     /// The username that the settings derive from the claims.
     pub(super) username: Username,
-    /// When the token was issued. `None` if the token does not contain this time.
+    /// When the token was issued. `None` if the token does not say.
     issued_at: Option<OffsetDateTime>,
     /// The moment of the statement: the time of issue, but not later than now.
     at: OffsetDateTime,
@@ -63,7 +63,8 @@ impl TokenClaims {
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // If the issuer's clock is fast, a future time of issue could make the bearer's next tokens look older.
+        // If the issuer's clock is fast, the time of issue can be in the future. The bearer's next tokens could then
+        // look older than this one.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         // Include role names that Flexgate does not know, so that `explain` shows them.
         let unknown = caller.unused.role_names().filter(|name| Role::in_any_case(name).is_none()).map(Box::from);

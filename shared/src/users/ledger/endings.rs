@@ -11,7 +11,7 @@ use crate::store::{Ended, PersonKey, fingerprint};
 /// How many people one read from the store returns.
 const BATCH: u32 = 200;
 
-/// The people in one batch of the ledger whom the end of a group, an application or a directory affects.
+/// The people in one batch who are affected by the end of a group, an application or a directory.
 #[derive(Debug)]
 pub struct Concerned {
     /// The source's own ids of these people.
@@ -70,7 +70,8 @@ impl Ledger {
         Ok(statement)
     }
 
-    /// Reads the batch of people after the person `after`. Returns those who belong to `ended` according to `source`.
+    /// Reads the batch of people after the person `after`. Returns those who belong to the group, application or
+    /// directory `ended`, according to `source`.
     pub async fn concerned_by(
         &self,
         source: &Source,

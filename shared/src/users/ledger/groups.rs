@@ -25,7 +25,7 @@ pub(super) struct Kept {
 /// Adds to the person a statement that is derived from the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without a record, so this adds the missing record.
+        // Earlier versions of Flexgate gave these roles without recording them. This function adds the missing record.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -185,7 +185,7 @@ impl Ledger {
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Derives statements from the SCIM store, and stores those that are missing in the ledger. Returns the person
+    /// Derives statements from the SCIM store, and stores those that are missing from the ledger. Returns the person
     /// with these statements, or `None` if another process changes the person first.
     pub(super) async fn projected(
         &self,

@@ -95,7 +95,8 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If `user` lacks the roles, this list may contain them, and show that the user is not an administrator.
+            // If Twilio's earlier answer did not contain the roles of `user`, this list may contain them, and show that
+            // the user is not an administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }

@@ -11,8 +11,8 @@ use crate::domain::{FlexUserSid, WorkerSid};
 use crate::twilio::TwilioError;
 
 impl Ledger {
-    /// Returns the Flex users of those `workers` whose activity last changed before `since`. A worker without the
-    /// time of this change is not idle.
+    /// Returns the Flex users of those `workers` whose activity last changed before `since`. A worker for whom this
+    /// time is unknown does not count as idle.
     pub(super) async fn idle(
         &self,
         workers: &BTreeMap<WorkerSid, FlexUserSid>,

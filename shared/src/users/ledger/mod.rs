@@ -85,8 +85,8 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs from the desired state, but Flexgate does not repair the difference any more, because the
-    /// difference returned after every earlier repair.
+    /// The user differs from the desired state, but Flexgate no longer repairs the difference, because the difference
+    /// returned after every earlier repair.
     Contested,
 }
 
@@ -136,7 +136,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the ledger has a person for `subject`, which is an id of `source`.
+    /// Whether the ledger has a person for `subject`, which is an id that `source` uses.
     pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
         Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
     }

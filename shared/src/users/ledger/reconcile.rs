@@ -184,7 +184,7 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // The takeover is finished, so Flex shows nothing of the previous owner.
+        // The takeover is finished, so nothing in the Flex user belongs to the previous owner any longer.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }

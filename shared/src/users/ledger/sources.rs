@@ -37,14 +37,14 @@ pub struct Withdrawal {
     /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
     /// of people for whom it was completed, including those whom an earlier call left unfinished.
     pub people: usize,
-    /// The number of people whose Flex user an earlier call did not update after it withdrew the source's statement.
+    /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
     pub unfinished: usize,
     /// The number of people for whom an earlier call completed the withdrawal. Only [`Ledger::foresee_withdrawal`]
     /// counts these people.
     pub finished: usize,
-    /// How many of `people` are inactive according to the source. They stay inactive, because a statement by the
-    /// operator replaces the source's statement.
+    /// How many of `people` are inactive according to the source. They stay inactive, because an operator's statement
+    /// replaces the source's statement.
     pub kept_inactive: usize,
     /// The number of people who lose each role.
     pub losing: BTreeMap<Role, usize>,
@@ -175,8 +175,9 @@ impl Ledger {
         }
     }
 
-    /// Withdraws all statements that the person with this username is inactive, except an operator's. Use this for a
-    /// person who has returned, if the sources will not report it. The withdrawal alone activates nobody.
+    /// Withdraws every statement that says "inactive" about the person with this username, except an operator's
+    /// statement. Use this for a person who has returned, if the sources will not report it. The withdrawal alone
+    /// activates nobody.
     ///
     /// Returns the sources whose statements were withdrawn.
     pub async fn lift_inactive(

@@ -1,8 +1,8 @@
 //! The sweep: compares all Flex users with the ledger, page by page.
 //!
-//! It refreshes the username index and queues jobs that repair differences. A job compares again under the person's
-//! lease, because the person may change during the sweep. If the sweep cannot read all Flex users, it repairs nothing
-//! and removes nothing from the index.
+//! It refreshes the username index and queues jobs that repair differences. Each job compares the person's user with
+//! the ledger again, because the person may change during the sweep. If the sweep cannot read all Flex users, it
+//! repairs nothing and removes nothing from the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,7 @@ pub struct Swept {
     pub unclear: usize,
     /// The active users whose worker has had the same activity for at least [`SweepOptions::idle_after`].
     pub idle: Vec<FlexUserSid>,
-    /// The number of people in the ledger whose Flex user does not exist any more.
+    /// The number of people in the ledger whose Flex user no longer exists.
     pub missing: usize,
     /// The number of queued repairs.
     pub queued: usize,
@@ -155,8 +155,8 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex always has users, so an empty list is an error of Twilio. The sweep must not remove all users from the
-        // index because of it.
+        // Flex always has users, so an empty list is a mistake by Twilio. It must not make the sweep remove all users
+        // from the index.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));

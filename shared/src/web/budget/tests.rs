@@ -161,7 +161,8 @@ fn one_line_a_minute_counts_the_refused_requests() {
     // Four lines are expected: one for the first refusal, one after each of two minutes, and one after the flood.
     assert_eq!(counts.len(), 4, "{text}");
     assert_eq!(counts[0], 1);
-    // 121 seconds with 500 requests each. The budget admits 300 requests, and 5 for each of the 120 seconds between.
+    // 500 requests are sent in each of 121 seconds. The budget admits 300 of them at first, and 5 more in each of the
+    // 120 seconds that follow.
     assert_eq!(counts.iter().sum::<u64>(), 121 * 500 - 300 - 120 * 5);
     let described = (&lines[0]["client"], &lines[0]["budget"], &lines[0]["level"]);
     assert_eq!(described, (&"2001:db8:1:2::/64".into(), &"sign_in".into(), &"WARN".into()));

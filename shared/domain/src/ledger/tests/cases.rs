@@ -1,4 +1,4 @@
-//! Tests of entries in the attack register that concern the ledger, and of the ledger's design rules.
+//! Tests the cases of `docs/attack-register.md` that concern the ledger, and the ledger's design rules.
 
 use time::Duration;
 

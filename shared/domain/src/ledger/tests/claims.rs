@@ -8,8 +8,8 @@ use crate::user::{DesiredUser, FlexUser};
 
 const ISSUER: &str = "https://idp.example/";
 
-/// Claims with a verified e-mail address, a full name and these roles. Without roles, the claims do not mention roles
-/// at all.
+/// Returns claims with a verified e-mail address, a full name and these roles. If `roles` is empty, the claims do not
+/// mention roles at all.
 fn claims(roles: &[&str]) -> Statement {
     let id = EventId::from(1);
     Statement {
@@ -20,7 +20,7 @@ fn claims(roles: &[&str]) -> Statement {
     }
 }
 
-/// The plan at a mint if no source except the issuer's claims has made a statement.
+/// Returns the plan at a mint if the only statement comes from the claims in the issuer's token.
 fn plan(claims: Statement, user: &FlexUser) -> Result<Plan, PlanRefused> {
     let mut person = Person::new(PersonId::of([1; 16]), user.username.clone());
     person.statements.insert(Source::Claims(ISSUER.into()), claims);

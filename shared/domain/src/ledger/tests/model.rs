@@ -67,7 +67,7 @@ impl Model {
         EventId::from(u128::from(self.minute.unsigned_abs()))
     }
 
-    /// Merges a statement of `source` into the ledger. `build` gets the current time and an event id, and returns the
+    /// Merges a statement from `source` into the ledger. `build` gets the current time and an event id, and returns the
     /// statement.
     pub(super) fn say(&mut self, source: &Source, build: impl FnOnce(OffsetDateTime, &EventId) -> Statement) {
         self.minute += 1;
@@ -95,8 +95,8 @@ impl Model {
         self.say(source, Statement::in_full);
     }
 
-    /// Lets `source` say that its subject `subject` is active and has `roles`. Returns false if the ledger refuses
-    /// the statement.
+    /// Adds a statement from `source` that its subject `subject` is active and has `roles`. Returns false if the ledger
+    /// refuses the statement.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {

@@ -37,7 +37,7 @@ impl Word {
     }
 }
 
-/// The latest values that both sources have stated, and the expected Flex user.
+/// The latest values that each of the two sources has stated, and the expected Flex user.
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],

@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // This test does not mint, and outside a mint, claims add no role. So this test skips the withdrawal of claims.
+        // Claims add roles only during a mint, and this test does not mint. So it leaves out claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());

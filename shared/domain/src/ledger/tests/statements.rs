@@ -1,4 +1,4 @@
-//! Tests the statement of one source: which of two values is newer, and which value wins.
+//! Tests statements from one source: which of two values is newer, and which value wins.
 
 use time::Duration;
 

@@ -1,5 +1,5 @@
 //! SCIM groups in DynamoDB. A group consists of a head item with the group's own data, and several items with its
-//! members, the buckets. All heads share one partition key and are sorted by id.
+//! members, called buckets. All heads share one partition key and are sorted by id.
 //!
 //! One transaction writes the head and the changed buckets. The head records the version of each bucket. So a reader
 //! notices if another process writes the group between the reads of the head and the buckets.
