@@ -115,7 +115,7 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
         leaf = root.descendant_for_byte_range(start, end)
 
         # Make const functions non-const, because a const function could not read the switch. If the compiler needs a
-        # function as const, its mutants are tried one at a time.
+        # function to be const, the function's mutants are tried one at a time.
         function = climb(leaf, "function_item")
         if function is not None and mutant.function.split("::")[-1] not in keep_const:
             for modifiers in function.children:

@@ -71,8 +71,8 @@ async function openTabs(count, { locks = true } = {}) {
       Object.assign(window, { desk: { client, worker, keeper, told } });
     });
   }
-  // Each tab has requested a token when it opened, and has sent the token to the other tabs. So all tabs must have the
-  // last one.
+  // Each tab requested a token when it opened, and sent the token to the other tabs. So all tabs must have the newest
+  // one.
   if (locks) await allHave(desk, await tokenOf(desk.tabs.at(-1)));
   // From now on, only the tests advance the tabs' clocks. With real clocks, the tabs on a busy machine would reach
   // their time limits for waiting.
@@ -226,7 +226,7 @@ test("signed_in_elsewhere reaches every tab once, and ends all keepers", bounded
       const { ended, elsewhere, troubles } = await tab.evaluate(() => window.desk.told);
       assert.deepEqual({ ended, elsewhere, troubles }, { ended: ["signed_in_elsewhere"], elsewhere: 1, troubles: 0 });
     }
-    // The next tab may get the lock before it gets the message about the end. It then requests a token once.
+    // The next tab may get the lock before it learns that the session has ended. If so, it requests a token once.
     for (const asks of await asksOf(desk)) assert.ok(asks <= 1, `a tab that has ended asked ${asks} times`);
   } finally {
     await desk.context.close();

@@ -115,7 +115,7 @@ async function untilAsked(page, advance) {
   for (let gone = 0; !asked && gone < 30_000; gone += 500) await page.clock.runFor(500);
   assert.equal(asked, 1, "the page did not ask");
   page.off("request", count);
-  // The page's time stands still while the gateway answers.
+  // Let the gateway answer. The page's clock stands still meanwhile.
   await page.evaluate(() => 0);
 }
 

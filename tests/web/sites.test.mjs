@@ -1,5 +1,5 @@
-// Tests the facts in docs/front-end.md in Chromium: pages on other origins and sites, iframes, and blocked third-party
-// cookies (R14).
+// Checks in Chromium that docs/front-end.md is right about pages on other origins and sites, iframes, and blocked
+// third-party cookies (R14).
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

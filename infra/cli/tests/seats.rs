@@ -57,7 +57,7 @@ async fn g20_of_fifty_sign_ins_at_once_one_browser_refreshes() {
     }
     let mut signing_in = JoinSet::new();
     for (index, (mut browser, callback)) in ready.into_iter().enumerate() {
-        // From now on, the browser talks to the other process, as behind a load balancer.
+        // From now on, the browser talks to the other process, as can happen behind a load balancer.
         let other = processes[(index + 1) % 2].router();
         signing_in.spawn(async move {
             assert_eq!(browser.get(&callback).await.status, 303);

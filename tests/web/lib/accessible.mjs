@@ -11,7 +11,8 @@ async function keyboardFaults(page) {
   }, STOPS);
   const reached = new Set();
   const unseen = [];
-  // The focus may begin in the middle of the page, and passes the document itself.
+  // Press Tab more often than there are elements. The focus may begin in the middle of the page, and it also stops at
+  // the document itself.
   for (let press = 0; press < stops.length * 2 + 2 && reached.size < stops.length; press++) {
     await page.keyboard.press("Tab");
     const { stop, outlined } = await page.evaluate(() => {

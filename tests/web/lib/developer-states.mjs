@@ -10,7 +10,7 @@ const SIMULATOR = {
   async "simulator-front"({ page, gateway }) {
     await page.goto(gateway.simulator);
     await shows(page, "Flexgate simulator");
-    // The port is another one at each start.
+    // The port differs at each start, so show a fixed one.
     await page.locator("code").evaluate((code) => (code.textContent = "http://localhost:9010/idp"));
   },
   async "simulator-sign-in-impossible"({ page, gateway }) {
@@ -45,7 +45,7 @@ const PANEL = {
     const panel = await openPanel(page, gateway);
     const before = gateway.output().length;
     const desk = await context.newPage();
-    // Without the SDK, which would send requests of its own.
+    // Block the SDK, because it would send requests of its own.
     await desk.route("**/sdk/*", () => {});
     await desk.goto(`${gateway.url}/sso/default/login`);
     await desk.locator('button[value="ada"]').click();
@@ -90,7 +90,7 @@ const REACT = {
     await named(call, "Accept").click();
     await named(call, "Hold").click();
     await named(call, "Resume").waitFor();
-    // The pointer is where it pressed the button.
+    // The pointer is still over the button that was pressed, so move it away.
     await world.page.mouse.move(0, 0);
   },
 };

@@ -13,7 +13,7 @@ use super::finding::Finding;
 const SLOW: Duration = Duration::minutes(10);
 /// The age of a waiting event at which the doctor reports a failure. The event may take somebody's access away.
 const STUCK: Duration = Duration::hours(1);
-/// The number of waiting events at which the doctor warns. A gateway needs minutes for so many events.
+/// The number of waiting events at which the doctor warns. A gateway needs minutes to apply so many events.
 const LONG: u64 = 1_000;
 /// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
 /// person.
@@ -104,7 +104,8 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// Whether the message takes access away. A job does not say what it will change, so it is treated as if it did.
+/// Whether the message takes access away. A job does not say what it will change, so every job counts as taking access
+/// away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence { event, .. }) => {

@@ -1,4 +1,4 @@
-//! Tries schedules of the scenarios. `tests/interleave` builds and starts this program.
+//! Runs each scenario in many schedules (orders of calls). `tests/interleave` builds and starts this program.
 
 #![expect(clippy::print_stdout, reason = "it prints what it finds")]
 

@@ -32,7 +32,8 @@ fn unsigned(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AwsEr
     AwsError::Sign(error.into())
 }
 
-/// Gets `path` from Lambda, in the region and with the credentials of `config`. `now` is the time of the signature.
+/// Sends a GET request for `path` to Lambda, with the region and the credentials in `config`. Signs the request with
+/// the time `now`.
 pub(super) async fn get_lambda(
     http: &HttpClient,
     config: &SdkConfig,

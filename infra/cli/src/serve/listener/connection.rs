@@ -97,7 +97,7 @@ async fn answer(
         request.extensions_mut().insert(peer);
     }
     // Finish the request even if the client disconnects. A request that stops in the middle could leave a lease behind,
-    // or only a part of a change.
+    // or make only a part of its changes.
     let response = match tokio::spawn(router.oneshot(request)).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -40,7 +40,7 @@ enum Peers {
     Clients,
     /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Probably proxies, whose reports of client addresses the gateway does not trust.
+    /// Probably proxies. The gateway is not configured to trust what they report about their clients' addresses.
     Unknown,
 }
 

@@ -89,7 +89,7 @@ impl Progress {
         self.state().stopped_at = Some(Instant::now());
     }
 
-    /// When to close the connection because its client is too slow. `None` if the client has nothing to do.
+    /// When to close the connection because its client is too slow. `None` if the connection has no such limit now.
     pub fn deadline(&self) -> Option<Instant> {
         let State { phase, since, stopped_at } = *self.state();
         match (phase, stopped_at) {
@@ -104,8 +104,8 @@ impl Progress {
         }
     }
 
-    /// Returns since when the connection has waited for its client. `None` if the request is complete, so the
-    /// connection must stay open.
+    /// Returns when the connection began to wait for its client. Returns `None` if the request is complete, because
+    /// then the connection must stay open.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         (!matches!(state.phase, Phase::Whole | Phase::Answered)).then_some(state.since)

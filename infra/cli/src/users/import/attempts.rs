@@ -13,8 +13,8 @@ use super::rows::Row;
 use crate::terminal::stopped;
 use crate::users::outcome::reason;
 
-/// The maximum number of tries for a row if Twilio fails. If Twilio limits the rate, or if another process is changing
-/// the person, the maximum is `BUSY_TRIES`.
+/// The maximum number of attempts for a row if Twilio fails. If Twilio limits the rate, or if another process is
+/// changing the person, the maximum is `BUSY_TRIES`.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 

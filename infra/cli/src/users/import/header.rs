@@ -64,7 +64,8 @@ pub(super) fn records(text: &str, delimiter: u8) -> Reader<&[u8]> {
     builder.from_reader(text.as_bytes())
 }
 
-/// Whether the row contains only spaces and delimiters, including delimiters of other files.
+/// Whether the row contains only spaces and delimiters. Any known delimiter counts, even one that this file does not
+/// use.
 pub(super) fn blank(record: &StringRecord) -> bool {
     record.iter().all(|cell| cell.bytes().all(|byte| byte == b' ' || DELIMITERS.contains(&byte)))
 }

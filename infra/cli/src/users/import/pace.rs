@@ -16,7 +16,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// Wakes waiting rows after a change of slots or limit.
+    /// Wakes waiting rows when the limit changes or when a slot may be free.
     changed: Notify,
 }
 
@@ -105,7 +105,7 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// Pauses for a random time. The maximum pause doubles with each try, up to ten seconds.
+    /// Pauses for a random time. The maximum pause doubles with each attempt, up to ten seconds.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
@@ -122,7 +122,7 @@ impl Pace {
         }
     }
 
-    /// Stops the import, so that no row gets a slot any more.
+    /// Stops the import. From now on, no row gets a slot.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_waiters();

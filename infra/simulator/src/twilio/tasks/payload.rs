@@ -84,7 +84,7 @@ impl Reservation {
 }
 
 impl Task {
-    /// The SDK derives this SID from the task's, too.
+    /// The interaction's SID. The SDK derives it from the task's SID in the same way.
     pub(super) fn interaction_sid(&self) -> String {
         format!("KD{}", self.sid.trim_start_matches("WT"))
     }
