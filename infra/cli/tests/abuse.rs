@@ -176,7 +176,7 @@ fn garbage(route: usize) -> Request<Body> {
 
 const ROUTES: usize = 4;
 
-/// The numbers of refusals by one route: because of the content, and because of the budget.
+/// How many requests one route refused because of their content, and how many because the budget was used up.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,

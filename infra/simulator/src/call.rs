@@ -18,7 +18,7 @@ pub(crate) enum Service {
     Taskrouter,
     Preview,
     Idp,
-    /// The control API under `/__sim`. The journal omits it, and faults never hit it.
+    /// The control API under `/__sim`. The journal omits its requests, and faults never hit them.
     Control,
     Other,
 }

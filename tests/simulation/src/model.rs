@@ -37,7 +37,7 @@ pub(crate) struct Says {
 /// The end of a mint.
 pub(crate) enum Minted {
     Yes,
-    /// Flexgate refused the mint. Contains the possible values from before the mint, if they are known.
+    /// Flexgate refused the mint. The value contains what was possible before the mint, if this is known.
     No(Option<Word>),
     Perhaps,
 }

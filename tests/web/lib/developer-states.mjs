@@ -54,7 +54,7 @@ const PANEL = {
     await desk.close();
     for (const line of gateway.output().slice(before).split("\n")) panel.addLine(line);
     await page.locator("#hops li").nth(HOPS - 1).waitFor();
-    // The durations are others each time.
+    // The durations differ each time, so show fixed ones.
     await page.locator("#hops code").evaluateAll((all) => all.forEach((code, place) => {
       code.textContent = code.textContent.replace(/\d+ ms$/, `${place * 7} ms`);
     }));

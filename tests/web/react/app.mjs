@@ -1,4 +1,4 @@
-// A page that shows everything of @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
+// A page that uses everything in @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
 // compiler.
 
 import { FlexgateProvider, useFlexClient, useFlexgate } from "@flexgate/web/react";

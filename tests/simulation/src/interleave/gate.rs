@@ -35,7 +35,7 @@ pub(super) enum Kind {
     WritesStore,
     ReadsTwilio,
     WritesTwilio,
-    /// A request that its sender has given up ([`Verdict::Lingers`]) arrives at Twilio.
+    /// A request arrives at Twilio after its sender has stopped waiting for the answer ([`Verdict::Lingers`]).
     Arrives,
 }
 
@@ -176,5 +176,5 @@ impl Transport for Gate {
     }
 }
 
-/// A late request waits under the number of its process plus this offset.
+/// A late request has the number of its process plus this offset, in place of a process number.
 const LATE: usize = 100;

@@ -113,7 +113,7 @@ impl Stage {
                     let how = if verdict == Verdict::Goes { String::new() } else { format!(": {verdict:?}") };
                     self.world.tell(format!("  {process} {what}{how}"));
                     last = process;
-                    // This fails if the process has cancelled the call, which is allowed.
+                    // Sending fails if the process has cancelled the call. A process may do so, so ignore the failure.
                     let _gave_up = give.send(verdict);
                 }
             }

@@ -26,7 +26,8 @@ pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     // Some editors write a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    // Parse with serde_json first, because its errors are better. The strict parser then finds repeated members.
+    // Parse with serde_json first, because its error messages are better. Then find repeated members with the strict
+    // parser.
     serde_json::from_slice::<Value>(bytes).map_err(|error| format!("is not JSON: {error}"))?;
     match strict_json::parse(bytes).map_err(|error| format!("is {error}"))? {
         Value::Object(parameters) => Ok(parameters),
@@ -77,7 +78,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Writes a document on one line. Writes the escapes `\"` and `\\` differently, because SAM CLI would change them.
+/// Writes a document on one line. Writes `\u0022` for `\"` and `\u005c` for `\\`, because SAM CLI would change the
+/// shorter forms.
 fn compact(document: &Value) -> String {
     let json = document.to_string();
     let (mut text, mut rest) = (String::with_capacity(json.len()), json.chars());

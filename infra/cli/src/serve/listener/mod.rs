@@ -72,7 +72,7 @@ pub async fn serve(
     let accept = move |cx: &mut Context<'_>| {
         let accepted = listener.poll_accept(cx);
         accepted.map_ok(|(stream, address): (TcpStream, _)| {
-            // Send answers without delay. A failure only makes them slower.
+            // Send answers without delay. If this fails, answers are only slower.
             let _slower = stream.set_nodelay(true);
             (stream, address)
         })

@@ -1,5 +1,5 @@
-//! The phase of the request on a connection. It determines the connection's time limit, and whether another connection
-//! may replace it.
+//! The phase of the request on a connection. It determines the connection's time limit, and whether the connection may
+//! be closed to make room for another one.
 
 use std::io;
 use std::pin::Pin;

@@ -87,7 +87,8 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // The process that is changing the person may have been killed. That process's lease then expires soon.
+            // Another process is changing the person. That process may have been killed, and then its lease expires
+            // soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
