@@ -73,8 +73,8 @@ def wait(what, ready, patience=60):
 
 
 def check_ports(*ports):
-    """Ends the run if another program already listens at one of the ports. The tests would send requests to this
-    program.
+    """Ends the run if another program already listens at one of the ports. Otherwise, the tests would send requests to
+    that program.
     """
     for port in ports:
         with socket.socket() as one:

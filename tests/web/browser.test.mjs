@@ -9,7 +9,7 @@ import { startGateway } from "./lib/gateway.mjs";
 import { signInUpToCallback } from "./lib/sign-in.mjs";
 
 const bounded = { timeout: 45_000 };
-/** Chromium's own console message while nobody is signed in. */
+/** The message that Chromium itself writes to the console while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 const REQUEST_ID = /^[0-9a-f]{32}$/;
 

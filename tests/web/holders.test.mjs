@@ -45,7 +45,7 @@ async function withEveryPart(work) {
   }
 }
 
-/** Runs in the page. */
+/** This function runs in the page. */
 async function openEveryPart() {
   const sdk = window.FlexSdk;
   const session = await window.flexgate.session();

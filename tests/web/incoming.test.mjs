@@ -59,7 +59,7 @@ async function onDesk(username, work) {
   }
 }
 
-/** Offers a task, and returns the simulator's view of it, which `look` reads again. */
+/** Offers a task. Returns `look`, which gets the task's status and the holds from the simulator. */
 async function offer(body) {
   const { sid } = await gateway.control("/__sim/tasks", body);
   const look = async () => {

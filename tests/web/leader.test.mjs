@@ -13,7 +13,7 @@ const bounded = { timeout: 240_000 };
 const PATIENCE = 60_000;
 /** The gateway refreshes a token that is valid for less than five minutes, so each request gets a new token. */
 const LIFETIME = 280;
-/** When a page renews such a token, in milliseconds. */
+/** The time after which a page renews such a token, in milliseconds. */
 const DUE = LIFETIME * 500;
 
 let pages;
@@ -32,7 +32,7 @@ after(async () => {
   await pages?.stop();
 });
 
-/** Counts token requests when the page makes them. After a later count, the mocked time could advance too far. */
+/** Counts token requests as soon as the page makes them. A later count could let the mocked time advance too far. */
 function countAsks() {
   const { fetch } = window;
   window.asks = 0;
@@ -80,7 +80,7 @@ async function openTabs(count, { locks = true } = {}) {
   return desk;
 }
 
-/** Waits for more than a second, because expiration times have whole seconds and the next one must differ. */
+/** Waits for more than a second. Expiration times are whole seconds, and the next token's must differ. */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 const tokenOf = (tab) => tab.evaluate(() => window.desk.keeper.session.access_token);
 const asksOf = (desk) => Promise.all(desk.tabs.map((tab) => tab.evaluate(() => window.asks)));

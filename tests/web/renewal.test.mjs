@@ -10,7 +10,7 @@ import { startGateway } from "./lib/gateway.mjs";
 const bounded = { timeout: 60_000 };
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-/** Chromium's own console message while nobody is signed in. */
+/** The message that Chromium itself writes to the console while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 
 let gateway;

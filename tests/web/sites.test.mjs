@@ -39,7 +39,7 @@ async function inBrowser({ expected = [], signedIn = true }, work) {
   }
 }
 
-/** Returns the username or the refusal's code that the package gets on the page or in the frame. */
+/** Returns what the package gets on the page or in the frame: the username, or the code of a refusal. */
 async function asks(frame) {
   await frame.waitForFunction(() => window.flexgate);
   return frame.evaluate(async () => {

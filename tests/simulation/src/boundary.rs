@@ -25,8 +25,8 @@ use crate::weather::Weather;
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     dead: AtomicBool,
-    /// The number of further calls to the store or to Twilio, after which the process dies. With zero or less, the
-    /// process does not die.
+    /// The process dies after this many more calls to the store or to Twilio. With zero or less, the process does not
+    /// die.
     left: AtomicI64,
     died: Notify,
 }

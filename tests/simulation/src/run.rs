@@ -1,4 +1,5 @@
-//! Runs one seed: plays the script, waits until nothing happens any more, and checks the result.
+//! Runs the simulated world with one seed: plays the script, waits until all activity has stopped, and checks the
+//! result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The SCIM client: a directory that repeats each change until Flexgate accepts it. It sends the changes to one user
-//! one after another, and likewise the changes to one group. A change to a user and a change to a group can overlap.
+//! one after another. It does the same for the changes to one group. A change to a user and a change to a group can
+//! overlap.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -251,7 +252,7 @@ pub(crate) async fn members(
     match done.reply.status {
         200 | 204 => {
             for (name, id) in &known {
-                // If the client deleted the user meanwhile, the group may or may not list the user.
+                // If the client has deleted the user in the meantime, the group may or may not list the user.
                 let possible: &[bool] = if directory.id(name).as_ref() == Some(id) { &[joins] } else { &[true, false] };
                 world.model().person(name).member(group, possible);
             }

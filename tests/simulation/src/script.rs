@@ -150,7 +150,8 @@ impl Cast {
         Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API), bosses }
     }
 
-    /// Returns steps that create people, for the beginning of a run. In most runs, this includes most of the people.
+    /// Returns the steps that create people at the beginning of a run. In most runs, these steps create most of the
+    /// people.
     fn opening(&self, chance: &Chance) -> Vec<Step> {
         let scim = self.scim.iter().map(|&name| Action::ScimCreates { name, supervisor: false });
         let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });

@@ -1,4 +1,4 @@
-// The states of pages for developers: the simulator's own pages, the panel of try.mjs, and examples/react.
+// The states of pages for developers: the simulator's own pages, the panel that try.mjs shows, and examples/react.
 
 import { startPanel } from "../../../examples/agent-desktop/hops/server.mjs";
 
@@ -24,7 +24,7 @@ const SIMULATOR = {
   },
 };
 
-/** Opens the panel of try.mjs. It ends with the page. */
+/** Opens the panel of try.mjs. The panel's server stops when the page closes. */
 async function openPanel(page, gateway) {
   await gateway.control("/__sim/requests", undefined, "DELETE");
   const panel = await startPanel({ simulator: gateway.simulator });
@@ -33,7 +33,7 @@ async function openPanel(page, gateway) {
   return panel;
 }
 
-/** The number of hops of a sign-in, from Flexgate to the page's first token. */
+/** The number of hops in a sign-in, from the login at Flexgate to the page's first token. */
 const HOPS = 10;
 
 const PANEL = {
@@ -69,7 +69,7 @@ async function openReact({ page, gateway, desktop }, username) {
   await page.locator('strong:text-is("Available")').waitFor();
 }
 
-/** Offers the person a call, and returns its part of the page. */
+/** Offers the person a call. Returns the part of the page that shows the call. */
 async function offerCall({ page, gateway }, username) {
   await gateway.control("/__sim/tasks", { username, attributes: { from: "+15550100" } });
   return page.getByRole("article", { name: "Call from +15550100" });

@@ -8,7 +8,7 @@ import { createRoot } from "react-dom/client";
 /** The state that the test reads. */
 const seen = (window.seen = { version, created: [], destroyed: [], tokens: [], strict: 0, failNext: false });
 
-/** A mocked SDK client, of which the test sees only the creation and the end. holders.test.mjs uses the real one. */
+/** Creates a mocked SDK client. The test sees when it is created and destroyed. holders.test.mjs uses a real client. */
 async function createClient(token) {
   await new Promise((resolve) => setTimeout(resolve, 50));
   if (seen.failNext) {

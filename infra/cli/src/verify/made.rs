@@ -109,7 +109,7 @@ impl Made {
     /// Deactivates the user with each of its SIDs. Returns whether one of them was active.
     async fn try_to_end(&self, wire: &Wire, user: &User) -> Result<bool, Silence> {
         let mut sids = user.sids.clone();
-        // If the answer to a provisioning was lost, a search may find a further SID.
+        // If the answer to a provisioning request was lost, a search may find another SID.
         let search = wire.find(&user.username).await;
         let search = search.and_then(|seen| seen.found().map(<[Value]>::to_vec).ok_or(Silence::Garbage(seen.status)));
         let found = search.as_deref().unwrap_or_default();

@@ -27,7 +27,7 @@ enum Phase {
     New,
     /// The connection has answered a request. No byte of another request has arrived.
     Idle,
-    /// Only a part of the request's head has arrived.
+    /// The request's head has arrived only partly.
     Head,
     /// The head has arrived, but not the whole body.
     Body,
@@ -40,7 +40,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct State {
     phase: Phase,
-    /// When the phase began. In the phase `Answered`, when the client last read a part of the answer.
+    /// When the phase began. In the phase `Answered`, when the client last read some of the answer.
     since: Instant,
     /// When the process received the signal to stop.
     stopped_at: Option<Instant>,

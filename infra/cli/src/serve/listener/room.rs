@@ -1,5 +1,5 @@
-//! Limits the number of open connections. At the limit, a new connection replaces the one that has waited longest for
-//! its client.
+//! Limits the number of open connections. At the limit, a new connection replaces the open connection that has waited
+//! longest for its client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -45,8 +45,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter: the one that gives the most known column names. If several give equally many, the one that
-/// gives the most columns.
+/// Guesses the delimiter: the one that leads to the most known column names. If several are equal in this, chooses the
+/// one that leads to the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));

@@ -8,7 +8,7 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// After a 429, further 429 answers within this time do not halve the number of slots again.
+/// After a 429 has halved the number of slots, other 429 answers do not halve it again within this time.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
