@@ -39,7 +39,8 @@ pub struct Outcome {
 
 /// Runs the simulated world with this seed. If `keep` is given, performs only these steps of the script.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(story(seed, keep)))
@@ -47,7 +48,8 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
 
 /// Returns the number of steps in the script for this seed.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn steps(seed: u64) -> std::io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(async { script::draw(&World::start(seed).chance).len() }))

@@ -112,7 +112,8 @@ pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Res
 
 /// Draws one schedule for each seed in `seeds`, and tries it.
 ///
-/// # Errors If the runtime cannot be built.
+/// # Errors
+/// If the runtime cannot be built.
 pub fn draw(scenario: Scenario, drawn: Drawn, seeds: std::ops::Range<u64>) -> std::io::Result<Search> {
     let mut schedules = 0;
     for seed in seeds {
