@@ -7,8 +7,8 @@ measured the numbers of DynamoDB units.
 
 AGENTS = (1_000, 10_000, 100_000)
 DAYS = 22
-# How often an agent's page calls Flexgate on a day of eight hours. It refreshes the token every 55 minutes, and
-# otherwise uses the session every 4 minutes while the agent works.
+# How often an agent's page calls Flexgate on a day of eight hours. The page refreshes the token every 55 minutes.
+# Between the refreshes, it uses the session every 4 minutes while the agent works.
 REFRESHES, USES = 9, 8 * 60 // 4 - 9
 REQUESTS = 2 + REFRESHES + USES
 # The duration of an invocation that calls Twilio, and of one that does not, in seconds. The callback and each refresh

@@ -198,7 +198,7 @@ class Template(unittest.TestCase):
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
         # The function `webhooks` looks up the people named in a request to end sessions, and records that the request's
-        # token is used. Only the function `apply` ends the sessions.
+        # token has been used. Only the function `apply` ends the sessions.
         people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},

@@ -136,9 +136,9 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     Ok(say(&format!("{} ended", counted(usize::try_from(ended)?, "session")))?)
 }
 
-/// Ends all sessions in two ways. First stores a time: all sessions that began before it end, including sessions that
-/// the list lacks. Then ends each listed session individually, which takes effect before a running gateway has read
-/// that time.
+/// Ends all sessions in two ways. First stores a time: every session that began before this time has ended, even if the
+/// list lacks it. Then ends each listed session individually. This takes effect at once, while a running gateway reads
+/// the stored time only later.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
     // List first, because the list leaves out sessions that have ended. If the list cannot be read, continue without

@@ -1,5 +1,5 @@
 //! The measured programs: Flexgate's functions, the floor (a function that does nothing), and the peers (mints in other
-//! languages). Each program has suitable events.
+//! languages). Each comes with the events with which the bench invokes it.
 
 use std::path::{Path, PathBuf};
 

@@ -26,8 +26,8 @@ pub(super) struct Columns {
     delimiter: u8,
 }
 
-/// Reads the line `sep=;` at the beginning of a file, with which Excel names the delimiter. Returns the delimiter and
-/// the text after the line.
+/// Reads the line `sep=;` at the beginning of a file, in which Excel names the delimiter. Returns the delimiter and the
+/// text after the line.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
