@@ -7,8 +7,8 @@ measured the numbers of DynamoDB units.
 
 AGENTS = (1_000, 10_000, 100_000)
 DAYS = 22
-# How often an agent's page calls Flexgate on a day of eight hours. It refreshes the token every 55 minutes, and
-# otherwise uses the session every 4 minutes while the agent works.
+# How often an agent's page calls Flexgate on a day of eight hours. The page refreshes the token every 55 minutes.
+# Between the refreshes, it uses the session every 4 minutes while the agent works.
 REFRESHES, USES = 9, 8 * 60 // 4 - 9
 REQUESTS = 2 + REFRESHES + USES
 # The duration of an invocation that calls Twilio, and of one that does not, in seconds. The callback and each refresh
@@ -18,7 +18,7 @@ SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1
 READS = 5 + REFRESHES * 6 + USES * 3
 MILLION = 1_000_000
-# For each number of agents, the number of execution environments of each of `sso`, `mint` and `provision`. Each of them
+# The number of execution environments of `sso`, of `mint` and of `provision`, by the number of agents. Each environment
 # reads a secret every 300 s.
 ENVIRONMENTS = {1_000: 5, 10_000: 30, 100_000: 300}
 SECRETS, ALARMS, METRICS = 4, 32, 42

@@ -36,7 +36,7 @@ def with_code(template, uri):
 
 
 class Zopfli:
-    """A deflate compressor that uses zopfli. Its output is a twentieth smaller than zlib's best, but it is slower."""
+    """A deflate compressor that uses zopfli. It is slower than zlib, but its output is 5 % smaller than zlib's best."""
 
     def __init__(self):
         self.data = bytearray()
@@ -50,7 +50,7 @@ class Zopfli:
 
 
 def zipped(bootstrap, at):
-    """Zips a bootstrap for Lambda. It stays executable, and the same build always gives the same bytes."""
+    """Zips a bootstrap for Lambda. The bootstrap stays executable, and the same build always gives the same bytes."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
     if zopfli:

@@ -22,7 +22,7 @@ def parameter(name, rules):
         "name": name,
         "description": description,
         "is_number": rules["Type"] == "Number",
-        # The template has no type for JSON, so look for the word in the description.
+        # The template has no type for JSON, so look for the word "JSON" in the description.
         "is_json": "JSON" in description,
         "is_required": "Default" not in rules,
         "default": text(rules.get("Default", "")),

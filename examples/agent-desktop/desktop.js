@@ -106,7 +106,7 @@ function fail(error, { title = error.title, detail, again = start, tone } = {}) 
     element("failure").hidden = true;
     again();
   };
-  // Show the message in a calm tone if the session has ended, or if the page recovers from the failure by itself.
+  // Show the message in a calm tone if the session has ended, or if the page recovers from the failure automatically.
   tone ??= ended || error.code === "another_user" || desk ? "calm" : "bad";
   element("failure").dataset.tone = tone;
   element("failure").setAttribute("role", tone === "bad" ? "alert" : "status");
@@ -255,7 +255,8 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper, which renews the token, has already reported the failure in an event. The event's handler shows it.
+    // The keeper, which renews the token, has already sent an event about the failure. The event's handler shows the
+    // failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }

@@ -29,7 +29,7 @@ from policies import AGENT, Statement, asked, statements, verdict
 from test_template import ALL, resolved
 from werkzeug.serving import run_simple
 
-# Permissions that operator commands need in addition. The commands run with the operator's own credentials.
+# Additional permissions that operator commands need. The commands run with the operator's own credentials.
 PEOPLE = ("person#*", "people#*", "username#*", "flex_user#*", "subject_of#*", "scim#*", "claims#*", "webhook#*", "api#*", "operator#*")
 OPERATOR = [
     ({"PutItem", "UpdateItem"}, PEOPLE),

@@ -73,8 +73,8 @@ def wait(what, ready, patience=60):
 
 
 def check_ports(*ports):
-    """Ends the run if another program already listens at one of the ports. The tests would send requests to this
-    program.
+    """Ends the run if another program already listens at one of the ports. Otherwise, the tests would send requests to
+    that program.
     """
     for port in ports:
         with socket.socket() as one:
@@ -431,8 +431,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # For a group with so many members, Flexgate queues jobs. Most of these members do not exist at Twilio, and Flexgate
-    # must not create users for them.
+    # For a group with this many members, Flexgate queues jobs. Most of these members do not exist at Twilio, and
+    # Flexgate must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -519,8 +519,8 @@ def main(packaged, target):
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
     }
     log = open(work / "log", "w")
-    # Read the roles with the template's default parameters. Both these and the parameters of the stack below make every
-    # condition in the roles false, so the roles are the same.
+    # Read the roles with the template's default parameters. The stack below has other parameters but the same roles,
+    # because every condition in the roles is false for both.
     exist = resolved().exist("AWS::IAM::Role")
     roles = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in FUNCTIONS}
     names = {}

@@ -39,7 +39,7 @@ GIVEN = {
     "SweepSchedule": "cron(0 6 * * ? *)",
 }
 # The parameters that must be deployed, with the JSON settings parsed. They include the defaults of omitted parameters,
-# because SAM CLI would keep the previous deployment's values of these.
+# because SAM CLI would otherwise keep these parameters' values from the previous deployment.
 DEFAULTS = {one["name"]: one["default"] for one in json.loads(parameters.written())["parameters"]}
 DEPLOYED = DEFAULTS | GIVEN | {
     "AllowedOrigins": "https://desk.example.com",

@@ -198,7 +198,7 @@ class Template(unittest.TestCase):
                            "scim_list": {"Provision"}, "scim_member": {"Provision"}}.items():
             self.assertEqual(writers[kind], only, kind)
         # The function `webhooks` looks up the people named in a request to end sessions, and records that the request's
-        # token is used. Only the function `apply` ends the sessions.
+        # token has been used. Only the function `apply` ends the sessions.
         people = ("person", "username", "flex_user", "subject_of", "identity", "walk")
         self.assertEqual(self.table("Webhooks"), {kind: {"GetItem"} for kind in people} | {
             "seen": {"Query"}, "claim": {"GetItem", "PutItem"},
@@ -382,8 +382,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS counts deliveries, and not every delivery is a try. There may be up to ten deliveries (the size of a
-            # batch) for each try.
+            # SQS counts deliveries, but Flexgate does not try to apply a message at every delivery. Ten deliveries (the
+            # size of a batch) may lead to only one attempt.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]

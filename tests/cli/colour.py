@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
     (folder / "people.csv").write_text("username,email,full_name,roles\nada,ada@example.com,Ada,agent\n")
-    # Nothing listens at this Twilio URL, so commands fail. The test thus covers error messages too.
+    # Nothing listens at this Twilio URL, so commands fail, and the test covers error messages too.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "xterm-256color",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

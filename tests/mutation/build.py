@@ -115,8 +115,8 @@ def build(mutants: list[Mutant], suites: list[Program]) -> Built:
     compiles."""
     by_id = {one.id: one for one in mutants}
     unviable, keep_const = set(), set()
-    # A function with an `impl` return type has one concrete type. It cannot return either the original value or the
-    # mutant's value, so each of these mutants is built alone.
+    # A function with an `impl` return type has only one concrete return type. So one build cannot contain both the
+    # original value and the mutant's value, and each of these mutants is built alone.
     alone = {one.id for one in mutants if one.genre == "FnValue" and "impl " in one.returns and not one.returns.startswith("-> impl Iterator")}
     left = set(by_id) - alone
     while True:

@@ -101,8 +101,8 @@ def try_room(name: str, settings: dict, chosen: argparse.Namespace) -> bool:
 
 
 def compare_survivors(results: list[dict], every: list, listed: list[dict], drawn: list[str]) -> bool:
-    """Prints the survivors that tests/mutants.toml does not list, and the listed mutants that a test finds. Each entry
-    is for one mutant, so two mutants with the same name need two entries."""
+    """Prints the survivors that tests/mutants.toml does not list, and the listed mutants that a test does find. Each
+    entry is for one mutant, so two mutants with the same name need two entries."""
     survived = Counter(one["name"] for one in results if one["outcome"] == "survived")
     expected, total, tried = Counter(one["mutant"] for one in listed), Counter(one.name for one in every), Counter(drawn)
     wrong = False

@@ -115,7 +115,7 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
         leaf = root.descendant_for_byte_range(start, end)
 
         # Make const functions non-const, because a const function could not read the switch. If the compiler needs a
-        # function as const, its mutants are tried one at a time.
+        # function to be const, the function's mutants are tried one at a time.
         function = climb(leaf, "function_item")
         if function is not None and mutant.function.split("::")[-1] not in keep_const:
             for modifiers in function.children:
@@ -177,8 +177,8 @@ def write(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> Written
                     put_own(id, text)
                 after = inside
             elif edit.iterator:
-                # A function that returns `impl Iterator` has one concrete type. So chain the original iterator and the
-                # mutants' iterators, and make all but one empty.
+                # A function that returns `impl Iterator` has only one concrete return type. So chain the original
+                # iterator and the mutants' iterators, and make all but one of them empty.
                 out.extend(b"::std::iter::empty()")
                 for id, text in edit.texts.items():
                     put_own(id, b".chain((if crate::switch::on(%d) { Some(%b) } else { None }).into_iter().flatten())" % (id, text))

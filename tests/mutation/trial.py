@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from build import Program
 
-# Tests run in batches, beginning with the fastest tests. The numbers limit the total duration of the tests in each of
+# Tests run in batches, beginning with the fastest tests. Each number limits the total duration of the tests in one of
 # the first three batches, in seconds. The last batch contains all other tests.
 BATCHES = (1, 5, 20)
 

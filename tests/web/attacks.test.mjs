@@ -1,4 +1,4 @@
-// Attacks on cookies and redirects in a real browser. Each test's name contains an id of docs/attack-register.md.
+// Attacks on cookies and redirects in a real browser. Each test's name contains an ID from docs/attack-register.md.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

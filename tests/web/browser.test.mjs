@@ -9,7 +9,7 @@ import { startGateway } from "./lib/gateway.mjs";
 import { signInUpToCallback } from "./lib/sign-in.mjs";
 
 const bounded = { timeout: 45_000 };
-/** Chromium's own console message while nobody is signed in. */
+/** The message that Chromium itself writes to the console while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 const REQUEST_ID = /^[0-9a-f]{32}$/;
 
@@ -124,8 +124,8 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
-        // one.
+        // Wait for more than a second. Expiration times are whole seconds, and the new token's must differ from the old
+        // token's.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);

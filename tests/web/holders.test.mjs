@@ -45,7 +45,7 @@ async function withEveryPart(work) {
   }
 }
 
-/** Runs in the page. */
+/** This function runs in the page. */
 async function openEveryPart() {
   const sdk = window.FlexSdk;
   const session = await window.flexgate.session();
@@ -56,7 +56,7 @@ async function openEveryPart() {
   await client.execute(new sdk.AddVoiceEventListener("incoming", () => {}, { voiceDevice: device }));
   const data = await client.execute(new sdk.InitializeDataClient());
   await client.execute(new sdk.GetPausedConversations()).catch(() => {});
-  // The SDK waits for a connection for conversations, which the simulator does not offer. So check the calls of the
+  // The SDK waits for a connection for conversations, which the simulator does not offer. So check the calls to the
   // SDK's conversations client instead.
   client.execute(new sdk.GetConversationsUser("ada")).catch(() => {});
   const parts = {};

@@ -59,7 +59,7 @@ async function onDesk(username, work) {
   }
 }
 
-/** Offers a task, and returns the simulator's view of it, which `look` reads again. */
+/** Offers a task. Returns `look`, which gets the task's status and the holds from the simulator. */
 async function offer(body) {
   const { sid } = await gateway.control("/__sim/tasks", body);
   const look = async () => {
@@ -91,13 +91,15 @@ async function workerRequests() {
 }
 
 test("a call stays on hold while the token is renewed, and goes on with the new token", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five minutes, so it refreshes these at each request.
+  // The gateway refreshes a token that is valid for less than five minutes. These tokens are, so each request gets a
+  // new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: TTL });
   await onDesk("ada", async ({ page, tokens }) => {
     const { call, look } = await heldCall(page);
     const old = tokens.at(-1);
 
-    // Half of the token's life passes, so the page renews. The SDK hears nothing for so long, and connects again.
+    // Half of the token's lifetime passes, so the page renews the token. In all this time, the SDK receives no message
+    // on its websocket, so it also reconnects.
     await gateway.control("/__sim/clock", { offset_seconds: TTL / 2 });
     const connectedAgain = page.waitForResponse((response) => response.request().postData()?.includes("/Reservations"));
     await page.clock.fastForward((TTL / 2 + 10) * 1_000);

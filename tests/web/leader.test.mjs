@@ -13,7 +13,7 @@ const bounded = { timeout: 240_000 };
 const PATIENCE = 60_000;
 /** The gateway refreshes a token that is valid for less than five minutes, so each request gets a new token. */
 const LIFETIME = 280;
-/** When a page renews such a token, in milliseconds. */
+/** The time after which a page renews such a token, in milliseconds. */
 const DUE = LIFETIME * 500;
 
 let pages;
@@ -32,7 +32,7 @@ after(async () => {
   await pages?.stop();
 });
 
-/** Counts token requests when the page makes them. After a later count, the mocked time could advance too far. */
+/** Counts token requests as soon as the page makes them. A later count could let the mocked time advance too far. */
 function countAsks() {
   const { fetch } = window;
   window.asks = 0;
@@ -71,8 +71,8 @@ async function openTabs(count, { locks = true } = {}) {
       Object.assign(window, { desk: { client, worker, keeper, told } });
     });
   }
-  // Each tab has requested a token when it opened, and has sent the token to the other tabs. So all tabs must have the
-  // last one.
+  // Each tab requested a token when it opened, and sent the token to the other tabs. So all tabs must have the newest
+  // one.
   if (locks) await allHave(desk, await tokenOf(desk.tabs.at(-1)));
   // From now on, only the tests advance the tabs' clocks. With real clocks, the tabs on a busy machine would reach
   // their time limits for waiting.
@@ -80,7 +80,7 @@ async function openTabs(count, { locks = true } = {}) {
   return desk;
 }
 
-/** Waits for more than a second, because expiration times have whole seconds and the next one must differ. */
+/** Waits for more than a second. Expiration times are whole seconds, and the next token's must differ. */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 const tokenOf = (tab) => tab.evaluate(() => window.desk.keeper.session.access_token);
 const asksOf = (desk) => Promise.all(desk.tabs.map((tab) => tab.evaluate(() => window.asks)));
@@ -226,7 +226,7 @@ test("signed_in_elsewhere reaches every tab once, and ends all keepers", bounded
       const { ended, elsewhere, troubles } = await tab.evaluate(() => window.desk.told);
       assert.deepEqual({ ended, elsewhere, troubles }, { ended: ["signed_in_elsewhere"], elsewhere: 1, troubles: 0 });
     }
-    // The next tab may get the lock before it gets the message about the end. It then requests a token once.
+    // The next tab may get the lock before it learns that the session has ended. If so, it requests a token once.
     for (const asks of await asksOf(desk)) assert.ok(asks <= 1, `a tab that has ended asked ${asks} times`);
   } finally {
     await desk.context.close();

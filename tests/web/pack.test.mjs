@@ -1,6 +1,6 @@
-// Tests the package as its users get it. `npm pack` creates the package. A Vite project outside the repository (a copy
-// of examples/react) installs it, checks its types in strict mode, and is built with it. Then somebody signs in in
-// Chromium.
+// Tests the package as its users get it: made by `npm pack`, and installed in a Vite project outside the repository (a
+// copy of examples/react). The test checks the project's types in strict mode, builds the project, and signs in to the
+// built page with Chromium.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

@@ -75,7 +75,7 @@ test("the package can be published with provenance once it names its repository,
 
 test("the archive has the licence, the read-me, scripts with their sources and types, and nothing else", { timeout: 60_000 }, () => {
   const listed = execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-  // Before the JSON, npm prints what the build prints.
+  // npm prints the output of the build before the JSON.
   const [{ files }] = JSON.parse(listed.slice(listed.search(/^\[/m)));
   const names = files.map((file) => file.path);
   for (const name of ["index", "react", "testing"]) {

@@ -30,7 +30,7 @@ const TOLERANCE = 0.003;
 
 let desktop;
 let gateway;
-/** A gateway whose error pages name a company, and where its help is. */
+/** A gateway whose error pages name a company and say where people can get help. */
 let company;
 /** A gateway at which nobody has signed in, so that it has not read the SSO configuration yet. */
 let unused;

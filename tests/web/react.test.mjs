@@ -60,7 +60,7 @@ after(async () => {
 const text = (page, id, expected) => page.locator(`#${id}:text-is("${expected}")`).waitFor({ state: "attached" });
 const seen = (page) => page.evaluate(() => window.seen);
 
-/** Runs `work` on the page, with `asked`, the requests for the token so far. */
+/** Runs `work` on the page. `asked` contains the token requests so far. */
 async function onPage(version, work) {
   const { context, page, complaints } = await openProfile(browser, { expected: [/status of (401|503)/, /the client was not made/, /The above error occurred/] });
   const asked = [];

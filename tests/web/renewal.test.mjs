@@ -10,7 +10,7 @@ import { startGateway } from "./lib/gateway.mjs";
 const bounded = { timeout: 60_000 };
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-/** Chromium's own console message while nobody is signed in. */
+/** The message that Chromium itself writes to the console while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 
 let gateway;
@@ -94,8 +94,8 @@ test("R8 a clock that is set back two hours delays no renewal in Chromium, and t
       const first = tokens.length;
       await moveClock(page, -2 * HOUR);
       for (const [turn, name] of ["Available", "Break", "Offline"].entries()) {
-        // Wait for more than a second. Expiration times have whole seconds, and the new token must have a different
-        // one.
+        // Wait for more than a second. Expiration times are whole seconds, and the new token's must differ from the old
+        // token's.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(130_000);
         await untilAsked(desk, turn + 1);

@@ -14,11 +14,11 @@ const bounded = { timeout: 90_000 };
 const MINUTE = 60_000;
 const AUDIENCE = "https://gate.example/webhooks/signals";
 const SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
-/** Chromium's own console message when the gateway refuses a token. */
+/** The message that Chromium itself writes to the console when the gateway refuses a token request. */
 const REFUSED = /status of 401 .*\/sso\/token\)$/;
 /** A page requests a token at least this often while somebody uses it. docs/front-end.md says so. */
 const WHILE_WORKING = 4 * MINUTE;
-/** An unused page requests a token 4.5 minutes before the old one expires. It is valid for an hour. */
+/** An unused page requests a token 4.5 minutes before the old token expires. Tokens are valid for an hour. */
 const WHILE_AWAY = 55.5 * MINUTE;
 
 let transmitter;
@@ -53,7 +53,7 @@ async function startTransmitter() {
   url = `http://127.0.0.1:${server.address().port}`;
   return {
     url,
-    /** Delivers the event that all sessions of this person have been revoked. */
+    /** Delivers the event that says that all of this person's sessions have been revoked. */
     async revoke(person) {
       const claims = { sub_id: { format: "email", email: person }, events: { [SESSION_REVOKED]: {} } };
       const event = await new SignJWT(claims).setProtectedHeader({ alg: "ES256", kid: "k1", typ: "secevent+jwt" })
@@ -101,7 +101,7 @@ async function until(condition, what) {
   }
 }
 
-/** Sessions and events have times in whole seconds, and an event ends the sessions that began before its second. */
+/** Waits for the next second. Times are whole seconds, and an event ends only sessions from earlier seconds. */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 
 /** Advances the page's time by this many milliseconds. The page requests a token at the end of that time, and not before. */
@@ -115,7 +115,7 @@ async function untilAsked(page, advance) {
   for (let gone = 0; !asked && gone < 30_000; gone += 500) await page.clock.runFor(500);
   assert.equal(asked, 1, "the page did not ask");
   page.off("request", count);
-  // The page's time stands still while the gateway answers.
+  // Wait for the gateway's answer. During this wait, the page's clock stands still.
   await page.evaluate(() => 0);
 }
 

@@ -1,5 +1,5 @@
-// Tests the facts in docs/front-end.md in Chromium: pages on other origins and sites, iframes, and blocked third-party
-// cookies (R14).
+// Checks in Chromium that docs/front-end.md is right about pages on other origins and sites, iframes, and blocked
+// third-party cookies (R14).
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -39,7 +39,7 @@ async function inBrowser({ expected = [], signedIn = true }, work) {
   }
 }
 
-/** Returns the username or the refusal's code that the package gets on the page or in the frame. */
+/** Returns what the package gets on the page or in the frame: the username, or the code of a refusal. */
 async function asks(frame) {
   await frame.waitForFunction(() => window.flexgate);
   return frame.evaluate(async () => {

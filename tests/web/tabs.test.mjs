@@ -1,4 +1,4 @@
-// Tests in Chromium several simultaneous sign-ins, old callbacks, and a login at another host name.
+// Tests simultaneous sign-ins, old callbacks, and a login at another host name, in Chromium.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -15,8 +15,8 @@ function show(hop) {
   item.dataset.tone = hop.status >= 400 ? "bad" : "";
   const answer = `${hop.request} → ${hop.status}${hop.code ? ` ${hop.code}` : ""}, after ${Math.max(Math.round(hop.time - first), 0)} ms`;
   item.append(element("strong", `${hop.from} → ${hop.to}`), element("span", hop.what), element("code", answer));
-  // Sort the hops by time. Flexgate logs a request only after it has answered, so the requests that it sent to Twilio
-  // meanwhile arrive here first.
+  // Sort the hops by time, because they do not arrive in order. Flexgate logs a request only after it has answered the
+  // request. So any requests that it sent to Twilio before this answer arrive here first.
   const next = [...list.children].find((other) => Number(other.dataset.time) > hop.time);
   list.insertBefore(item, next ?? null);
   empty.hidden = true;

@@ -1,5 +1,6 @@
-// Serves the panel that shows each hop of a sign-in while it happens. A hop is a request that was really received: Flexgate
-// logs it, or the simulated Twilio has it in its journal. The panel shows neither queries nor bodies, so no code and no token.
+// Serves the panel that shows each hop of a sign-in while the sign-in happens. A hop is a request that Flexgate or the
+// simulated Twilio has received. The panel reads the hops from Flexgate's log and from the simulator's journal. It
+// shows no queries and no bodies, and so no codes and no tokens.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -92,7 +93,7 @@ export async function startPanel({ simulator }) {
   const timer = setInterval(async () => {
     const answer = await fetch(`${simulator}/__sim/requests`).then((response) => response.json()).catch(() => null);
     for (const entry of answer?.requests ?? []) {
-      // A request without an answer yet is shown by a later poll.
+      // Skip a request that has no answer yet. A later poll shows it.
       if (shown.has(entry.id) || entry.status === null) continue;
       shown.add(entry.id);
       add(hopOfEntry(entry));

@@ -7,7 +7,7 @@ import { Work } from "./Work";
 
 const create = (token: string): Promise<Client> => createClient(token, { telemetryOptions: { disabled: true } });
 
-/** The worker's activity and its work. A renewal interrupts neither. */
+/** The worker's activity and work. Renewing the token interrupts neither. */
 export function Desk() {
   const client = useFlexClient(create);
   const { renew } = useFlexgate();

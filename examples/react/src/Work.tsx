@@ -84,8 +84,8 @@ const STATES: Partial<Record<Reservation["status"], string>> = {
 const CHANGES = ["accepted", "rejected", "canceled", "timeout", "rescinded", "completed", "wrapup"] as const;
 
 /**
- * The worker's reservations. Renders again when one comes, changes or goes. After the SDK has connected again
- * ("ready"), it has new objects for the same reservations.
+ * The worker's reservations. Renders again when one is added, changes or ends. Each time the SDK has reconnected
+ * ("ready"), it creates new objects for the same reservations.
  */
 function useReservations(worker: Worker): Reservation[] {
   const [, again] = useState(0);
@@ -116,8 +116,8 @@ const isCaller = (one: TaskParticipant): one is VoiceTaskParticipant =>
   String(one.type) === "customer" && "isOnHold" in one;
 
 /**
- * Who called, while the call is going on. Follows whether they are on hold. Asks again after the SDK has connected
- * again, because it loses the events before that.
+ * The customer in the current call, and whether the customer is on hold. Asks again each time the SDK has reconnected,
+ * because the SDK does not get the events that happened while it was disconnected.
  */
 function useCaller(client: Client, reservation: Reservation, run: Run): VoiceTaskParticipant | null {
   const [caller, show] = useState<VoiceTaskParticipant | null>(null);

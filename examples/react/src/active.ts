@@ -7,7 +7,7 @@ export function setWorker(worker: Worker | null): void {
   connected = worker;
 }
 
-/** Whether the agent has work or is available for it. While this is true, the session does not become idle. */
+/** Whether the agent has work or is available for work. While this is true, the session does not become idle. */
 export function isActive(): boolean {
   return Boolean(connected?.activity?.available) || (connected?.reservations.size ?? 0) > 0;
 }

@@ -59,8 +59,8 @@ pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Resu
         let at = note.at.format(&Rfc3339)?;
         let about = external_id.as_deref().unwrap_or("-");
         let line = format!("{at}  {times:>4}  {source}  {route}  {code}  {about}  {reason}");
-        // Replace control characters, because a sender can choose the content of a line, and a control character could
-        // change the terminal.
+        // Replace control characters. Senders choose parts of each line, and control characters could manipulate the
+        // terminal.
         let plain: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         writeln!(out, "{plain}")?;
     }

@@ -125,8 +125,8 @@ impl Cli {
     }
 }
 
-/// Reports the error and its causes on standard error. A broken pipe is no failure, because `head` closes the pipe
-/// early.
+/// Reports the error and its causes on standard error. A broken pipe does not count as a failure, because programs such
+/// as `head` close the pipe early.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let is_broken_pipe = |error: &(dyn Error + 'static)| {

@@ -1,4 +1,5 @@
-//! Opens the store that a command's option or the environment names, without a gateway's settings.
+//! Opens the store that a command's option or the environment names. For this, the gateway's other settings are not
+//! needed.
 
 use std::error::Error;
 use std::path::Path;

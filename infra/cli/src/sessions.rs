@@ -119,8 +119,8 @@ async fn list(store: &dyn Store, user: Option<&str>, now: OffsetDateTime) -> Res
 async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
     let mut users: Vec<_> = of(store, user, now).await?.into_iter().map(|session| session.flex_user_sid).collect();
-    // The list may lack sessions that version 0.2.0 began. So if the operator named a SID, end that user's sessions
-    // even if the list contains none.
+    // The list may lack sessions that began under version 0.2.0. So if the operator named a SID, end that user's
+    // sessions even if the list contains none.
     users.extend(user.parse::<FlexUserSid>().ok());
     users.sort();
     users.dedup();
@@ -136,14 +136,15 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     Ok(say(&format!("{} ended", counted(usize::try_from(ended)?, "session")))?)
 }
 
-/// Ends all sessions in two ways. First stores a time: all sessions that began before it end, including sessions that
-/// the list lacks. Then ends each listed session individually, which takes effect before a running gateway has read
-/// that time.
+/// Ends all sessions in two ways. First stores a time: every session that began before this time has ended, even if the
+/// list lacks it. Then ends each listed session individually. This takes effect at once, while a running gateway reads
+/// the stored time only later.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
-    // List first, because the list leaves out sessions that have ended. A list that cannot be read prevents nothing.
+    // List first, because the list leaves out sessions that have ended. If the list cannot be read, continue without
+    // it.
     let listed = all(store, now).await;
-    // Reading the list takes time. Sessions that began during that time end too.
+    // Use the time after reading the list, so that sessions that began during the reading end too.
     store.end_until(ClockRng::system().now()).await?;
     trail.allowed("end_all_sessions", None, reason);
     let sessions = listed.unwrap_or_else(|error| {

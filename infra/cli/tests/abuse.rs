@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // When this answer has come, the gateway has already read the unfinished request.
+        // Once this answer has arrived, the gateway has already read the unfinished request.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
@@ -176,7 +176,7 @@ fn garbage(route: usize) -> Request<Body> {
 
 const ROUTES: usize = 4;
 
-/// The numbers of refusals by one route: because of the content, and because of the budget.
+/// How many requests one route refused because of their content, and how many because the budget was used up.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,

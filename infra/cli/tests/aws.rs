@@ -1,4 +1,5 @@
-//! Tests `flexgate doctor --aws` with a server that checks the signature of each request by itself, as AWS does.
+//! Tests `flexgate doctor --aws` with a server that verifies the signature of each request, as AWS does. The server
+//! does not use Flexgate's code for this.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

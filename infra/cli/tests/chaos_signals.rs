@@ -25,8 +25,8 @@ const EVENTS: usize = 2_000;
 const KILLS: usize = 5;
 /// The number of concurrent senders.
 const SENDERS: usize = 8;
-/// The number of different times of events. Each user has a session that began before the first time, one after the
-/// last time, and one between each two times.
+/// The number of different times at which events happen. Each user has a session that began before the first time, one
+/// that began after the last time, and one in each interval between two successive times.
 const TIMES: usize = 8;
 /// The seconds between two times.
 const APART: i64 = 10;

@@ -36,7 +36,7 @@ fn utf_16(text: &str) -> Vec<u8> {
     "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
-/// Returns the CSV text with another delimiter and CRLF. Excel writes this where the decimal separator is a comma.
+/// Returns the CSV text with another delimiter and CRLF. Excel writes such files in countries that use a decimal comma.
 fn delimited(text: &str, delimiter: u8) -> String {
     let mut writer =
         csv::WriterBuilder::new().delimiter(delimiter).terminator(csv::Terminator::CRLF).from_writer(Vec::new());

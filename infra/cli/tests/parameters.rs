@@ -168,8 +168,8 @@ fn json_in_a_text_is_the_same_as_json_and_its_mistakes_have_a_place() {
     );
     only_mistake(&changed(&json!({ "ScimGroupRoles": "{'A': 'agent'}" })), &["ScimGroupRoles is not JSON", "column 2"]);
     assert_eq!(mistakes(&format!("\u{feff}{}", good())), Vec::<String>::new(), "a byte order mark");
-    // The file contains the value as JSON instead of a string. The command converts the value to text, but a position
-    // in that text would mislead the user.
+    // The file contains the value as JSON instead of a string. The command converts the value to text, but the user has
+    // never seen that text. So the error message must not contain a position in it.
     let found = mistakes(&changed(&json!({ "WebhookSources": { "okta": { "secret": "x" } } })));
     assert!(found[0].contains("unknown field `secret`") && !found[0].contains("line 1"), "{found:?}");
     only_mistake(&changed(&json!({ "WebhookSources": {} })), &["WebhookSources is not set"]);

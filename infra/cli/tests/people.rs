@@ -61,7 +61,7 @@ fn import(world: &World, rows: &[(&str, &str, &str)]) -> [&'static str; 3] {
     ["users", "import", "people.csv"]
 }
 
-/// Makes a statement of the webhook source `hr` that the person is active or inactive.
+/// Records a statement by the webhook source `hr` that the person is active or inactive.
 async fn hr_says(world: &World, name: &str, active: bool) {
     let mut reader = world.reader();
     let settings = OwnerSettings::read(&mut reader);

@@ -8,8 +8,8 @@ const SINGLE: [(&str, &str); 1] = [("FLEXGATE_SESSION_POLICIES", r#"{"default": 
 const BROWSERS: usize = 50;
 const ROUNDS: usize = 10;
 
-/// Two gateway processes. Tokens of the simulated Twilio are valid so briefly that Flexgate refreshes them each time a
-/// page asks.
+/// Two gateway processes. The simulated Twilio's tokens expire so soon that Flexgate refreshes the token each time a
+/// page asks for it.
 async fn two_processes() -> (World, [Process; 2]) {
     let world = World::start().await;
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 240);
@@ -57,7 +57,7 @@ async fn g20_of_fifty_sign_ins_at_once_one_browser_refreshes() {
     }
     let mut signing_in = JoinSet::new();
     for (index, (mut browser, callback)) in ready.into_iter().enumerate() {
-        // From now on, the browser talks to the other process, as behind a load balancer.
+        // From now on, the browser talks to the other process, as can happen behind a load balancer.
         let other = processes[(index + 1) % 2].router();
         signing_in.spawn(async move {
             assert_eq!(browser.get(&callback).await.status, 303);

@@ -1,4 +1,4 @@
-//! A decoded HTTP request, with the simulated service for it.
+//! A decoded HTTP request, and the simulated service that handles it.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -18,7 +18,7 @@ pub(crate) enum Service {
     Taskrouter,
     Preview,
     Idp,
-    /// The control API under `/__sim`. The journal omits it, and faults never hit it.
+    /// The control API under `/__sim`. The journal omits its requests, and faults never hit them.
     Control,
     Other,
 }
@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// What is known about the connection, apart from the request.
+/// What is known about the connection, besides the request itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) tls: bool,

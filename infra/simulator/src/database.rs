@@ -25,7 +25,7 @@ PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// The table `users` needs no further index, because the simulator looks users up in memory.
+/// The table `users` needs no index besides its key, because the simulator looks users up in memory.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;

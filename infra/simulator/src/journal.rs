@@ -1,5 +1,5 @@
 //! The journal of received requests and their bodies. It omits calls to the control API, and keeps the newest [`KEEP`]
-//! requests. Its counters include the older ones too.
+//! requests. The counters also count older requests.
 
 use std::collections::{BTreeMap, VecDeque};
 

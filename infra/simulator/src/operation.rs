@@ -6,8 +6,8 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// Returns the operation's name from a fixed set. The number of counters is thus limited, whatever paths clients
-/// request.
+/// Returns the operation's name. The names are a fixed set, so the number of counters stays limited whatever paths
+/// clients request.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

@@ -56,8 +56,8 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Flexgate's style sheet, and rules for the list of people, for long URLs, and for what else only the simulator's
-/// pages have.
+/// Flexgate's style sheet, with additional rules for elements that only the simulator's pages have, such as the list of
+/// people and long URLs.
 const STYLE: &str = concat!(
     include_str!("../../../shared/web/design.css"),
     ".people,form{display:grid;grid-template-columns:minmax(0,1fr);gap:.6rem}",

@@ -24,7 +24,8 @@ const EACH: u32 = 50;
 /// The time from the start of one sign-in to the start of the next.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(200);
 
-/// The numbers of the attacker's refused requests: because of the content, and because of the budget.
+/// How many of the attacker's requests were refused because of their content, and how many because the budget was used
+/// up.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,

@@ -20,7 +20,7 @@ use crate::upstream::Upstream;
 pub struct Bare {
     /// The request to Twilio alone.
     pub twilio: Vec<f64>,
-    /// The durations of the two parallel requests to DynamoDB and the following request to Twilio together.
+    /// For each round, the total duration of the two parallel requests to DynamoDB and the following request to Twilio.
     pub all: Vec<f64>,
     /// The durations of requests to Twilio over new connections.
     pub fresh: Vec<f64>,

@@ -56,7 +56,7 @@ pub async fn table(subjects: &mut [Subject], folder: &Path) {
 }
 
 /// Counts the instructions of a process that answers `requests` requests. Returns `None` if a request fails. Callgrind
-/// is about fifty times slower, so a request to Twilio may time out.
+/// makes the process about fifty times slower, so a request to Twilio may time out.
 async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64> {
     let out = folder.join(format!("callgrind-{}-{requests}", subject.name));
     let mut start = subject.start.clone();

@@ -1,5 +1,5 @@
 //! The measured programs: Flexgate's functions, the floor (a function that does nothing), and the peers (mints in other
-//! languages). Each program has suitable events.
+//! languages). Each comes with the events with which the bench invokes it.
 
 use std::path::{Path, PathBuf};
 
@@ -139,7 +139,7 @@ fn batches() -> impl FnMut() -> Value {
     }
 }
 
-/// Returns event number `count`, about the person number `person`.
+/// Returns event number `count`, which is about person number `person`.
 pub fn event(count: usize, person: usize) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
     let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

@@ -35,7 +35,7 @@ use time::macros::datetime;
 use tower::ServiceExt as _;
 
 pub(crate) const GATEWAY: &str = "https://gate.example";
-/// An origin to which Flexgate may send browsers, and which may call it.
+/// An origin to which Flexgate may redirect browsers, and whose pages may call Flexgate.
 pub(crate) const DESK: &str = "https://desk.example";
 /// The address of Twilio and the identity provider. Nothing listens there.
 pub(crate) const TWILIO: &str = "http://localhost:9010";

@@ -1,6 +1,6 @@
 // Compares Flexgate's patch results with those of the npm package scim-patch. The list `differences` contains every
-// allowed difference, each with the RFC section that decides it. Each difference must
-// occur at least once.
+// allowed difference, with the RFC section that shows which result is right. Each of these differences must occur at
+// least once.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]

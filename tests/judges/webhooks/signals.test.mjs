@@ -1,4 +1,4 @@
-// Ends a person's sessions by security events and Universal Logout requests, which the npm package `jose` signs.
+// Ends a person's sessions with security events and Universal Logout requests that the npm package `jose` has signed.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
@@ -51,7 +51,7 @@ async function signedIn(person) {
     }
     return answer;
   };
-  // A login that begins in the second of an ending is refused.
+  // Flexgate refuses a login that begins in the same second in which the person's sessions were ended. So wait.
   await sleep(1100);
   let url = `${gateway.url}/sso/default/login`;
   let answer = await send(url);

@@ -1,4 +1,4 @@
-// Sends webhooks, which the npm packages `svix` and `standardwebhooks` sign.
+// Sends webhooks that the npm packages `svix` and `standardwebhooks` have signed.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 

@@ -205,7 +205,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
-    // SQS delivers a batch without an answer again, perhaps to another instance.
+    // If a batch gets no answer, SQS delivers the batch again, perhaps to another instance.
     let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;

@@ -20,13 +20,13 @@ use crate::clock::WorldClock;
 use crate::spy::Spy;
 use crate::weather::Weather;
 
-/// Whether a process is alive. A call of a dead process to its store or to Twilio never returns. So the process does
-/// nothing afterwards.
+/// Whether a process is alive. If a dead process calls its store or Twilio, the call never returns. So the process does
+/// nothing after its death.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     dead: AtomicBool,
-    /// The number of further calls to the store or to Twilio, after which the process dies. With zero or less, the
-    /// process does not die.
+    /// The process dies after this many more calls to the store or to Twilio. With zero or less, the process does not
+    /// die.
     left: AtomicI64,
     died: Notify,
 }
@@ -117,8 +117,8 @@ impl Transport for Boundary {
     }
 }
 
-/// A request that is in progress until its answer arrives or its process cancels it. A request of a dead process stays
-/// in progress for ever.
+/// A request that is in progress until its answer arrives or its process cancels it. If its process dies, the request
+/// stays in progress forever.
 struct UnderWay<'a> {
     boundary: &'a Boundary,
     request: &'a reqwest::Request,

@@ -9,7 +9,7 @@ use http::Request;
 use crate::process::{Function, Reply};
 use crate::world::World;
 
-/// The maximum number of attempts. If none of them gets a definite answer, this is a fault of Flexgate.
+/// The maximum number of attempts. If none of them gets a definite answer, Flexgate is at fault.
 const ATTEMPTS: u32 = 200;
 
 /// The first definite answer to a repeated request.

@@ -37,7 +37,7 @@ pub(crate) struct Says {
 /// The end of a mint.
 pub(crate) enum Minted {
     Yes,
-    /// Flexgate refused the mint. Contains the possible values from before the mint, if they are known.
+    /// Flexgate refused the mint. The value contains what was possible before the mint, if this is known.
     No(Option<Word>),
     Perhaps,
 }
@@ -130,8 +130,9 @@ impl Person {
         number
     }
 
-    /// Records that Flexgate has accepted the call. If the service made several calls at the same time, any of them may
-    /// have had the last effect. Also, the service repeats a call in progress, which then has its effect again.
+    /// Records that Flexgate has accepted the call. If other calls overlapped with this one, any of them may have had
+    /// the last effect. A call that is still in progress may also have its effect again, because the service repeats
+    /// it.
     pub(crate) fn accepted(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
         self.settle(Source::Api, call.says);
@@ -153,7 +154,7 @@ impl Person {
         }
     }
 
-    /// Records that the source's last statement is uncertain. It may be any in `said`, or none.
+    /// Records that it is uncertain what the source said last. It may be any statement in `said`, or nothing.
     pub(crate) fn cloud(&mut self, source: Source, said: &[Says]) {
         self.said_active += u64::from(said.iter().any(|says| says.active == Some(true)));
         let word = self.words.entry(source).or_default();
@@ -201,7 +202,7 @@ impl Person {
         possible.first().copied()
     }
 
-    /// Records that no SCIM group lists the person any more.
+    /// Records that no SCIM group lists the person now.
     pub(crate) fn leaves_all(&mut self) {
         self.groups.clear();
     }

@@ -1,4 +1,5 @@
-//! Runs one seed: plays the script, waits until nothing happens any more, and checks the result.
+//! Runs the simulated world with one seed: plays the script, waits until all activity has stopped, and checks the
+//! result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Runs the simulated world of `seed`. If `keep` is given, performs only these steps of the script.
+/// Runs the simulated world with this seed. If `keep` is given, performs only these steps of the script.
 ///
 /// # Errors
 /// If the runtime cannot be built.
@@ -45,11 +46,10 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> std::io::Result<Outcome> {
     Ok(runtime.block_on(story(seed, keep)))
 }
 
-/// Returns the number of steps in the script of `seed`.
+/// Returns the number of steps in the script for this seed.
 ///
 /// # Errors
-///
-/// Fails if the runtime cannot be built.
+/// If the runtime cannot be built.
 pub fn steps(seed: u64) -> std::io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(async { script::draw(&World::start(seed).chance).len() }))

@@ -1,5 +1,6 @@
 //! The SCIM client: a directory that repeats each change until Flexgate accepts it. It sends the changes to one user
-//! one after another, and likewise the changes to one group. A change to a user and a change to a group can overlap.
+//! one after another. It does the same for the changes to one group. A change to a user and a change to a group can
+//! overlap.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,7 +142,7 @@ pub(crate) async fn change(
     };
     match done.reply.status {
         200 | 204 => world.model().person(&name).settle(Source::Scim, says),
-        // Flexgate cannot change the roles of somebody with a role that it cannot give.
+        // This person has a role that Flexgate cannot give, so Flexgate cannot change the person's roles.
         400 if world.model().person(&name).has_wfo => {}
         409 if is_last_admin(&done.reply.body) => {}
         status if says.active == Some(false) => world.complain(format!("{what}: refused with {status}")),
@@ -182,7 +183,7 @@ pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: 
         // The model stays uncertain. If somebody else has activated the person since the client read the user, the
         // request states nothing about `active`.
         (200, _) => {}
-        // Flexgate cannot change the name of somebody with a role that it cannot give.
+        // This person has a role that Flexgate cannot give, so Flexgate cannot change the person's name.
         (400, _) if world.model().person(&name).has_wfo => {}
         (409, Some(before)) if active && !done.repeated => world.model().person(&name).refuse(Source::Scim, before),
         (409, _) if active => {}
@@ -251,7 +252,7 @@ pub(crate) async fn members(
     match done.reply.status {
         200 | 204 => {
             for (name, id) in &known {
-                // If the client deleted the user meanwhile, the group may or may not list the user.
+                // If the client has deleted the user in the meantime, the group may or may not list the user.
                 let possible: &[bool] = if directory.id(name).as_ref() == Some(id) { &[joins] } else { &[true, false] };
                 world.model().person(name).member(group, possible);
             }

@@ -1,10 +1,12 @@
-//! The script of a run: a list of actions that depends only on the seed. A run can also perform a part of the list.
+//! The script of a run: a list of actions that depends only on the seed. A run can also perform only some of these
+//! actions.
 
 use crate::chance::Chance;
 use crate::hooks::{Hr, Okta};
 use crate::model::Says;
 
-/// The people of each system. The simulator has added the digits to the last username in this list.
+/// The usernames in each system. The last one here has digits because the simulator adds a number to the name of each
+/// seeded user.
 pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
 /// The administrators. Only SCIM changes them, so if Flex has no administrator, it is Flexgate's fault.
 pub(crate) const BOSSES: [&str; 2] = ["max", "mia"];
@@ -148,7 +150,8 @@ impl Cast {
         Self { scim: some(&SCIM), okta: some(&OKTA), hr: some(&HR), api: some(&API), bosses }
     }
 
-    /// Returns steps that create people, for the beginning of a run. In most runs, this includes most of the people.
+    /// Returns the steps that create people at the beginning of a run. In most runs, these steps create most of the
+    /// people.
     fn opening(&self, chance: &Chance) -> Vec<Step> {
         let scim = self.scim.iter().map(|&name| Action::ScimCreates { name, supervisor: false });
         let okta = self.okta.iter().map(|&name| Action::Okta { name, change: Okta::Joins(OKTA_GROUPS[0]) });

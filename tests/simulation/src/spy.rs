@@ -7,7 +7,7 @@ use flexgate::base::outbound::Answer;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-/// The maximum duration of a refresh. After this time, a process gives the refresh up.
+/// The maximum duration of a refresh. After this time, a process abandons the refresh.
 const REFRESH_AT_MOST: Duration = Duration::seconds(7);
 
 /// What the requests to Twilio have shown.

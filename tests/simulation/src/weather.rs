@@ -19,7 +19,7 @@ pub struct Odds {
     pub refused: u32,
     /// The probability that Twilio performs the request but its answer is lost.
     pub lost: u32,
-    /// Twilio performs the request, but only a part of its answer arrives.
+    /// Twilio performs the request, but its answer is cut off.
     pub garbled: u32,
     /// The process dies while it handles a request.
     pub dies: u32,
@@ -40,7 +40,7 @@ impl Weather {
 }
 
 impl Odds {
-    /// Draws the probabilities of a run. A third of all runs has no faults, because faults could hide mistakes in the
+    /// Draws the probabilities for a run. A third of all runs have no faults, because faults could hide mistakes in the
     /// rules.
     pub(crate) fn drawn(chance: &Chance) -> Self {
         match chance.below(3) {

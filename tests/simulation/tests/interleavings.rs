@@ -1,4 +1,4 @@
-//! Tries the schedules of each scenario. If something is wrong after a schedule, prints what happened.
+//! Runs each scenario in many schedules. If a schedule leads to a wrong result, prints what happened.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

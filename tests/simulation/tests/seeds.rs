@@ -1,11 +1,11 @@
-//! Runs seeds of the simulated world. A seed that fails prints its trace.
+//! Runs the simulated world once for each of several seeds. If a run fails, prints what happened in it.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use flexgate_simulation::run;
 
-/// Seeds that once revealed a bug, each with a description of the bug. A change of `script.rs` changes what happens for
-/// every seed.
+/// Seeds that once revealed a bug, each with a description of the bug. Any change to `script.rs` makes every seed
+/// produce a different run.
 const KEPT: [u64; 1] = [
     // A PUT sent back a role that the user had from a group. Another request was removing the user from this group at
     // the same time, and the user kept the role.

@@ -1,5 +1,5 @@
-//! An HTTP client that chooses the address from which it connects. To a gateway on the loopback address, 127.0.0.1 and
-//! 127.0.0.2 are two clients. Only Linux lets a program use 127.0.0.2 without further set-up.
+//! An HTTP client that chooses the address from which it connects. A gateway on the loopback address treats 127.0.0.1
+//! and 127.0.0.2 as two clients. Only Linux lets a program use 127.0.0.2 without further set-up.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 const STOPS = "a[href], button:not(:disabled), input:not([type=hidden]):not(:disabled), summary";
 
-/** Presses Tab through the page. Returns the elements that it does not reach, and those that show no focus. */
+/** Moves the focus with Tab. Returns the elements that the focus does not reach, and those that do not show it. */
 async function keyboardFaults(page) {
   const stops = await page.evaluate((selector) => {
     const visible = [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility());
@@ -11,7 +11,8 @@ async function keyboardFaults(page) {
   }, STOPS);
   const reached = new Set();
   const unseen = [];
-  // The focus may begin in the middle of the page, and passes the document itself.
+  // Press Tab more often than there are elements. The focus may begin in the middle of the page, and it also stops at
+  // the document itself.
   for (let press = 0; press < stops.length * 2 + 2 && reached.size < stops.length; press++) {
     await page.keyboard.press("Tab");
     const { stop, outlined } = await page.evaluate(() => {
@@ -27,14 +28,14 @@ async function keyboardFaults(page) {
   return [...missed.map((stop) => `the keyboard does not reach ${stop}`), ...unseen];
 }
 
-/** Returns what moves although the person wants reduced motion. */
+/** Returns the elements that move although the browser requests reduced motion. */
 function motionFaults(page) {
   return page.evaluate(() => document.getAnimations()
     .filter(({ playState, effect }) => playState === "running" && effect.getComputedTiming().activeDuration > 1)
     .map(({ effect }) => `moves: ${effect.target.outerHTML.slice(0, 80)}`));
 }
 
-/** Returns what keeps its own colours in forced colours, and the buttons and fields that have no edge then. */
+/** In forced colours, returns the elements that keep their own colours, and the buttons and fields without an edge. */
 async function forcedColourFaults(page) {
   await page.emulateMedia({ forcedColors: "active" });
   const found = await page.evaluate(() => [...document.querySelectorAll("body *")]

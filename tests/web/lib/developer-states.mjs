@@ -1,4 +1,4 @@
-// The states of pages for developers: the simulator's own pages, the panel of try.mjs, and examples/react.
+// The states of pages for developers: the simulator's own pages, the panel that try.mjs shows, and examples/react.
 
 import { startPanel } from "../../../examples/agent-desktop/hops/server.mjs";
 
@@ -10,7 +10,7 @@ const SIMULATOR = {
   async "simulator-front"({ page, gateway }) {
     await page.goto(gateway.simulator);
     await shows(page, "Flexgate simulator");
-    // The port is another one at each start.
+    // The port differs at each start, so show a fixed one.
     await page.locator("code").evaluate((code) => (code.textContent = "http://localhost:9010/idp"));
   },
   async "simulator-sign-in-impossible"({ page, gateway }) {
@@ -24,7 +24,7 @@ const SIMULATOR = {
   },
 };
 
-/** Opens the panel of try.mjs. It ends with the page. */
+/** Opens the panel of try.mjs. The panel's server stops when the page closes. */
 async function openPanel(page, gateway) {
   await gateway.control("/__sim/requests", undefined, "DELETE");
   const panel = await startPanel({ simulator: gateway.simulator });
@@ -33,7 +33,7 @@ async function openPanel(page, gateway) {
   return panel;
 }
 
-/** The number of hops of a sign-in, from Flexgate to the page's first token. */
+/** The number of hops in a sign-in, from the login at Flexgate to the page's first token. */
 const HOPS = 10;
 
 const PANEL = {
@@ -45,7 +45,7 @@ const PANEL = {
     const panel = await openPanel(page, gateway);
     const before = gateway.output().length;
     const desk = await context.newPage();
-    // Without the SDK, which would send requests of its own.
+    // Block the SDK, because it would send requests of its own.
     await desk.route("**/sdk/*", () => {});
     await desk.goto(`${gateway.url}/sso/default/login`);
     await desk.locator('button[value="ada"]').click();
@@ -54,7 +54,7 @@ const PANEL = {
     await desk.close();
     for (const line of gateway.output().slice(before).split("\n")) panel.addLine(line);
     await page.locator("#hops li").nth(HOPS - 1).waitFor();
-    // The durations are others each time.
+    // The durations differ each time, so show fixed ones.
     await page.locator("#hops code").evaluateAll((all) => all.forEach((code, place) => {
       code.textContent = code.textContent.replace(/\d+ ms$/, `${place * 7} ms`);
     }));
@@ -69,7 +69,7 @@ async function openReact({ page, gateway, desktop }, username) {
   await page.locator('strong:text-is("Available")').waitFor();
 }
 
-/** Offers the person a call, and returns its part of the page. */
+/** Offers the person a call. Returns the part of the page that shows the call. */
 async function offerCall({ page, gateway }, username) {
   await gateway.control("/__sim/tasks", { username, attributes: { from: "+15550100" } });
   return page.getByRole("article", { name: "Call from +15550100" });
@@ -90,7 +90,7 @@ const REACT = {
     await named(call, "Accept").click();
     await named(call, "Hold").click();
     await named(call, "Resume").waitFor();
-    // The pointer is where it pressed the button.
+    // The pointer is still over the button that was pressed, so move it away.
     await world.page.mouse.move(0, 0);
   },
 };

@@ -8,7 +8,7 @@ import { repository } from "./gateway.mjs";
 
 const NO_ICON = '<link rel="icon" href="data:,">';
 
-/** A page with a client of the gateway in its query parameter `gate`. */
+/** A page with a client for the gateway that the query parameter `gate` names. */
 const FRONT_END = `<!doctype html><title>Front end</title>${NO_ICON}<script type="module">
   import { createFlexgate, timeLeft } from "/flexgate.js";
   const flexgate = createFlexgate({ baseUrl: new URLSearchParams(location.search).get("gate") });

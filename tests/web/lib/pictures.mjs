@@ -3,7 +3,7 @@
 import pixelmatch from "pixelmatch";
 import { PNG } from "pngjs";
 
-/** Colours in a stored picture are rounded to multiples of this number. The file is then a quarter smaller. */
+/** Colours in a stored picture are rounded to multiples of this number, which makes the file a quarter smaller. */
 const STEP = 3;
 
 /** Returns a smaller PNG file of the same picture. */

@@ -1,4 +1,4 @@
-// A page that shows everything of @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
+// A page that uses everything in @flexgate/web/react, for react.test.mjs. The page does not use JSX, so it needs no
 // compiler.
 
 import { FlexgateProvider, useFlexClient, useFlexgate } from "@flexgate/web/react";
@@ -8,7 +8,7 @@ import { createRoot } from "react-dom/client";
 /** The state that the test reads. */
 const seen = (window.seen = { version, created: [], destroyed: [], tokens: [], strict: 0, failNext: false });
 
-/** A mocked SDK client, of which the test sees only the creation and the end. holders.test.mjs uses the real one. */
+/** Creates a mocked SDK client. The test sees when it is created and destroyed. holders.test.mjs uses a real client. */
 async function createClient(token) {
   await new Promise((resolve) => setTimeout(resolve, 50));
   if (seen.failNext) {

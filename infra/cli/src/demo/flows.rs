@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Runs every flow. Returns how many failed, including flows that need the result of a failed one.
+/// Runs every flow. Returns how many failed. A flow that cannot run because an earlier one failed counts as failed too.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {
@@ -52,8 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Flexgate returns only tokens that are valid for at least five more minutes. So Flexgate must refresh this token,
-    // which is valid for four.
+    // Flexgate returns only tokens that are valid for at least five more minutes. This token is valid for only four, so
+    // Flexgate must refresh it.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;
@@ -115,7 +115,7 @@ async fn katherine(stage: &Stage, bearer: &str) -> Result<Value, Box<dyn Error>>
     Ok(found["users"].get(0).cloned().ok_or("katherine is not found")?)
 }
 
-/// Returns an access token of the demo's trusted service, from the company's identity provider.
+/// Returns an access token for the demo's trusted service, from the company's identity provider.
 async fn service_token(stage: &Stage) -> Result<String, Box<dyn Error>> {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")

@@ -35,7 +35,7 @@ fn advice(common: &Common, error: &TwilioError) -> String {
     }
 }
 
-/// Returns advice for an unreachable Twilio, or for the unreachable server that `FLEXGATE_TWILIO_URL` names.
+/// Returns advice for when Twilio, or the server in `FLEXGATE_TWILIO_URL`, cannot be reached.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -236,7 +236,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // List a user, because a restricted API key may be able to read the configuration but not the users.
+    // Also list one user, because a restricted API key may be able to read the configuration but not the users.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),

@@ -11,9 +11,10 @@ use super::finding::Finding;
 /// The age of a waiting event at which the doctor warns. Normally, an event waits for seconds. The template's alarm
 /// uses the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// The age of a waiting event at which the doctor reports a failure. The event may take somebody's access away.
+/// The age of a waiting event at which the doctor reports a failure. Until the event is applied, somebody may keep
+/// access that the event takes away.
 const STUCK: Duration = Duration::hours(1);
-/// The number of waiting events at which the doctor warns. A gateway needs minutes for so many events.
+/// The number of waiting events at which the doctor warns. A gateway needs minutes to apply so many events.
 const LONG: u64 = 1_000;
 /// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
 /// person.
@@ -36,7 +37,8 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     ]
 }
 
-/// Reports ignored events that may change who has access, and notices that a source will soon stop sending.
+/// Reports ignored events that may change who has access. Also reports ignored notices in which a source says that it
+/// will soon stop sending events.
 fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     const NAME: &str = "ignored events";
     let notes = match notes {
@@ -104,7 +106,8 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// Whether the message takes access away. A job does not say what it will change, so it is treated as if it did.
+/// Whether the message takes access away. A job does not say what it will change, so every job counts as taking access
+/// away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence { event, .. }) => {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::wire::{Seen, Silence, Wire};
 use crate::audit::Trail;
 
-/// How often the clean-up tries to deactivate a user. The pauses between the tries last 16 s in total.
+/// The maximum number of attempts to deactivate a user. The pauses between them last 16 s in total.
 const TRIES: u32 = 7;
-/// Used if the answer to a provisioning request was lost: after this many searches without an active user, the clean-up
-/// assumes that Twilio created no user.
+/// The number of searches after a lost answer to a provisioning request. If none of them finds an active user, the
+/// clean-up assumes that Twilio created no user.
 const SEARCHES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -109,7 +109,7 @@ impl Made {
     /// Deactivates the user with each of its SIDs. Returns whether one of them was active.
     async fn try_to_end(&self, wire: &Wire, user: &User) -> Result<bool, Silence> {
         let mut sids = user.sids.clone();
-        // If the answer to a provisioning was lost, a search may find a further SID.
+        // If the answer to a provisioning request was lost, a search may find another SID.
         let search = wire.find(&user.username).await;
         let search = search.and_then(|seen| seen.found().map(<[Value]>::to_vec).ok_or(Silence::Garbage(seen.status)));
         let found = search.as_deref().unwrap_or_default();

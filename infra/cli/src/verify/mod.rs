@@ -110,8 +110,8 @@ pub async fn run(options: &Verify) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for the script, and then for the clean-up, even if the script panics. After a first signal, `stop` makes the
-/// script end after its present request. A second signal ends the clean-up too, and returns `None`.
+/// Waits for the script, and then for the clean-up, even if the script panics. At the first signal, calls `stop`, which
+/// makes the script end after its current request. At the second signal, ends the clean-up too and returns `None`.
 async fn finished(
     script: JoinHandle<Result<(), Halt>>,
     clean_up: impl Future<Output = Vec<String>>,

@@ -22,16 +22,16 @@ pub enum Verdict {
     NotAsked,
 }
 
-/// What was observed at Twilio. `value` is the value of the simulator's switch with which the simulator behaves in the
-/// same way. It is null if there is no such value.
+/// What was observed at Twilio. To imitate it, the simulator's switch needs the value `value`. This is null if the
+/// simulator cannot imitate it.
 pub struct Observed {
     value: Value,
     text: String,
 }
 
 impl Observed {
-    /// An observation. If the simulator behaves in the same way when its switch has the value `value`, the observation
-    /// is a known answer.
+    /// An observation that the simulator can imitate if its switch has the value `value`. If the switch has no such
+    /// value, the answer counts as unknown.
     pub fn new(value: impl Into<Value>, text: impl Display) -> Self {
         Self { value: value.into(), text: text.to_string() }
     }
@@ -106,7 +106,8 @@ impl Report {
         Ok(())
     }
 
-    /// Whether Twilio behaves as documented in every step, and the simulator can give every answer.
+    /// Whether Twilio behaves as documented in every step, and every question has an answer that the simulator can
+    /// give.
     pub fn is_good(&self) -> bool {
         let mut lines = self.contract.iter().chain(&self.questions);
         lines.all(|line| matches!(line.verdict, Verdict::Expected | Verdict::Known))

@@ -24,7 +24,8 @@ use crate::operator::Operator;
 /// The time limit of one request. Twilio needs seconds to provision a user, because it also creates a worker.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
-/// How often a request is sent while Twilio answers 429, which means that Twilio did not process the request.
+/// How many times a request is sent if Twilio keeps answering 429. Twilio has not processed such a request, so it may
+/// be sent again.
 const ATTEMPTS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";

@@ -1,4 +1,4 @@
-//! Opens a database of a version that had no people ledger. Its data must become statements in the ledger.
+//! Opens a database from a version that had no people ledger. Its data must become statements in the ledger.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;

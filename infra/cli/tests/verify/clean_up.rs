@@ -57,8 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // `flexgate verify` provisions four times. In each round, the simulator gives a wrong answer to one of these
-        // requests and does not process it.
+        // `flexgate verify` provisions four times. In each round, the simulator does not process one of these four
+        // requests but gives a wrong answer to it.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -208,8 +208,8 @@ async fn a_user_whose_answer_was_lost_is_found_and_deactivated() {
 async fn a_second_sid_whose_answer_was_lost_is_deactivated_too() {
     let world = World::start().await;
     world.switch(&json!({ "provision_reactivates": "new_sid" })).await;
-    // Lose the answer to the third provisioning, which provisions the deprovisioned user again. The first fault changes
-    // nothing. It only keeps the second fault away from the first two provisionings.
+    // Lose the answer to the third provisioning, in which verify provisions the deprovisioned user again. The first
+    // fault only uses up the first two provisionings and does not change them, so the second fault hits the third one.
     let second =
         json!({ "service": "flex-api", "path_contains": "/Provision", "kind": "delay", "delay_ms": 0, "times": 2 });
     world.fault(&second).await;

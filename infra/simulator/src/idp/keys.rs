@@ -82,8 +82,7 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// Returns keys that every in-process simulator of this process uses. Generating RSA keys takes longer than
-    /// simulating a week.
+    /// Returns the keys that all in-process simulators of this process share, because generating RSA keys is slow.
     pub(crate) fn shared() -> Result<Self, StartError> {
         static SHARED: OnceLock<Option<KeyRing>> = OnceLock::new();
         let made = || {

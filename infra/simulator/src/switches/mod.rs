@@ -1,7 +1,8 @@
-//! Switches for behaviour that Twilio does not document. Each switch belongs to one open question, and its values are
-//! the known answers. Clients must work with every answer.
+//! Switches that change the simulator's behaviour. Most of them belong to an open question about Twilio, which Twilio
+//! does not document. The values of such a switch are the known answers, and clients must work with every answer.
 //!
-//! This table is the only list of the questions. `flexgate verify` asks them, and docs/verify.md shows them.
+//! This table is the only list of the questions. `flexgate verify` answers those that a program can answer, and
+//! docs/verify.md lists all of them.
 
 mod question;
 

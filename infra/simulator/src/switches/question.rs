@@ -17,7 +17,7 @@ pub struct Question {
     pub by_hand: Option<&'static str>,
 }
 
-/// A known answer to the question, which is a position (a value) of its switch.
+/// A known answer to the question. It is one of the positions (the possible values) of the question's switch.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// What the position means.
@@ -41,7 +41,8 @@ impl Question {
     }
 }
 
-/// A position that has a number, such as an HTTP status. Any other position has the number 0.
+/// A position whose value may be a number, such as an HTTP status. For a position with any other value, the number is
+/// 0.
 pub(crate) trait Numeric: Copy {
     fn json(self) -> Value;
 

@@ -45,7 +45,7 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// Deprovisioning increments this number. Tokens with a lower number are then invalid.
+    /// Deprovisioning increments this number. A token with a lower number is invalid.
     pub(crate) generation: u64,
 }
 

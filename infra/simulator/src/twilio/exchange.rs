@@ -77,7 +77,8 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
     })
 }
 
-/// Returns the session of a refresh token. If the switch `refresh_rotates` is on, each refresh token works only once.
+/// Returns the session to which a refresh token belongs. If the switch `refresh_rotates` is on, each refresh token
+/// works only once.
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;

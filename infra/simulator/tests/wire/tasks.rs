@@ -172,7 +172,7 @@ async fn another_worker_can_neither_see_nor_change_the_task() {
         assert_eq!(desk.worker_request("POST", "/CustomerParticipant", hold(&call, true)).await.0, 404);
         assert_eq!(desk.worker_request("GET", "/Reservations", json!({})).await.1["contents"], json!([]));
         assert_eq!(desk.request("GET", &format!("{}/Channels", interaction(&call)), json!({})).await.0, 404);
-        // The same requests at the first worker's address.
+        // Repeat the requests in the second round with the first worker's SID in the paths.
         desk.worker.clone_from(&own);
     }
 }

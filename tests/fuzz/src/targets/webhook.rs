@@ -150,7 +150,7 @@ fn queued(world: &World) -> Vec<Message> {
     })
 }
 
-/// Returns the headers with which the source proves this delivery.
+/// Returns the headers with which the source authenticates this delivery.
 fn proof(source: &str, body: &[u8], claims: &Map<String, Value>, secret: &[u8]) -> Vec<(&'static str, String)> {
     let seconds = NOW.unix_timestamp().to_string();
     let stamped = |time: &str| {

@@ -1,4 +1,4 @@
-//! Tries schedules of the scenarios. `tests/interleave` builds and starts this program.
+//! Runs each scenario in many schedules (orders of calls). `tests/interleave` builds and starts this program.
 
 #![expect(clippy::print_stdout, reason = "it prints what it finds")]
 
@@ -15,7 +15,7 @@ struct Wanted {
     scenario: Option<String>,
     budget: Budget,
     schedules: u64,
-    /// The first seed if schedules are drawn at random. `None` to try all schedules.
+    /// If schedules are drawn at random, the first seed. `None` means to try all schedules.
     random: Option<u64>,
     steps: usize,
     replay: Option<Vec<usize>>,

@@ -35,13 +35,13 @@ pub(super) enum Kind {
     WritesStore,
     ReadsTwilio,
     WritesTwilio,
-    /// A request that its sender has given up ([`Verdict::Lingers`]) arrives at Twilio.
+    /// A request arrives at Twilio after its sender has stopped waiting for the answer ([`Verdict::Lingers`]).
     Arrives,
 }
 
 impl Kind {
-    /// The faults that can happen to the call. Reads have none: a failed read has no effect, so a failed write before
-    /// or after it leads to the same states.
+    /// The faults that can happen to the call. Reads have none. A failed read has no effect, so it leads to the same
+    /// states as a failed write just before or after it.
     pub(super) fn faults(self) -> &'static [Verdict] {
         match self {
             Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],
@@ -82,7 +82,7 @@ impl Hall {
         self.waiting().clear();
     }
 
-    /// Whether some request arrives at Twilio after its sender has given it up.
+    /// Whether some request arrives at Twilio after its sender has stopped waiting for an answer.
     pub(super) fn has_late_requests(&self) -> bool {
         self.has_late_requests.load(Ordering::Relaxed)
     }
@@ -138,7 +138,7 @@ impl StoreFaults for Gate {
         Ok(())
     }
 
-    /// The schedule has nothing to decide here, because nothing can happen between the store's operation and this call.
+    /// The schedule chooses nothing here, because nothing can happen between the store's operation and this call.
     async fn after(&self, _writes: bool) -> Result<(), StoreError> {
         if self.loses.swap(false, Ordering::Relaxed) {
             return Err(StoreError::Unavailable("the store's answer was lost".into()));
@@ -176,5 +176,5 @@ impl Transport for Gate {
     }
 }
 
-/// A late request waits under the number of its process plus this offset.
+/// A late request has the number of its process plus this offset, in place of a process number.
 const LATE: usize = 100;

@@ -1,5 +1,5 @@
-//! Concurrent changes of a SCIM group: an added person must be a member, a removed person must not, and everybody's
-//! roles must match their membership.
+//! Concurrent changes of a SCIM group. Afterwards, an added person must be a member, a removed person must not be a
+//! member, and everybody's roles must match their membership.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -110,7 +110,7 @@ pub fn exhaust(scenario: Scenario, budget: Budget, at_most: u64) -> std::io::Res
     Ok(Search { schedules, is_complete: false, found: None })
 }
 
-/// Draws a schedule from each seed in `seeds`, and tries it.
+/// Draws one schedule for each seed in `seeds`, and tries it.
 ///
 /// # Errors
 /// If the runtime cannot be built.

@@ -113,7 +113,7 @@ impl Stage {
                     let how = if verdict == Verdict::Goes { String::new() } else { format!(": {verdict:?}") };
                     self.world.tell(format!("  {process} {what}{how}"));
                     last = process;
-                    // This fails if the process has cancelled the call, which is allowed.
+                    // Sending fails if the process has cancelled the call. A process may do so, so ignore the failure.
                     let _gave_up = give.send(verdict);
                 }
             }
@@ -173,8 +173,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // These calls use up a switch: a late request while other requests are unfinished, a second call of the same
-        // process, and a call of another process if the current one could continue.
+        // A call uses up a switch in three cases: it is a late request and other requests are unfinished, it is the
+        // second call of the same process, or it belongs to another process although the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);
@@ -186,8 +186,7 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     if !processes.is_empty() && processes.len() < unfinished {
         option(true, 0, Step::Wake);
     }
-    // Time cannot pass before a late request has arrived. A lease lasts long enough for its owner's late requests to
-    // arrive.
+    // Time may pass only after every late request has arrived. In reality, a lease outlasts its owner's late requests.
     if !waiting.iter().any(is_late) {
         option(false, 1, Step::TimePasses);
     }

@@ -101,8 +101,8 @@ async fn active(world: &World, name: &str) -> usize {
     named.filter(|user| user["deactivated"] == false).count()
 }
 
-/// Requests a user with this username until one exists, and checks the result. `id` is the user that Flexgate has
-/// acknowledged.
+/// Checks that at most one active user has this username. Then asks SCIM to create this user until the user exists, and
+/// checks the result. `id` is the id in an earlier answer that acknowledged the creation of the user, if any.
 async fn settle(world: &Arc<World>, name: &str, id: Option<&str>) {
     if active(world, name).await > 1 {
         world.complain("two active users have one username");

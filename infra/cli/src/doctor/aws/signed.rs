@@ -32,7 +32,8 @@ fn unsigned(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AwsEr
     AwsError::Sign(error.into())
 }
 
-/// Gets `path` from Lambda, in the region and with the credentials of `config`. `now` is the time of the signature.
+/// Sends a GET request for `path` to Lambda, with the region and the credentials in `config`. Signs the request with
+/// the time `now`.
 pub(super) async fn get_lambda(
     http: &HttpClient,
     config: &SdkConfig,
@@ -61,8 +62,8 @@ pub(super) async fn get_lambda(
     }
 }
 
-/// The endpoint of Lambda: `AWS_ENDPOINT_URL_LAMBDA`, `AWS_ENDPOINT_URL`, the same settings of the AWS profile, or the
-/// region's own.
+/// Returns Lambda's endpoint: the value of `AWS_ENDPOINT_URL_LAMBDA` or `AWS_ENDPOINT_URL`, the corresponding setting
+/// of the AWS profile, or the region's default endpoint.
 fn endpoint(config: &SdkConfig, region: &str) -> String {
     let key = ServiceConfigKey::builder().service_id("Lambda").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let own = key.ok().and_then(|key| config.service_config()?.load_config(key));

@@ -11,12 +11,12 @@ use super::template::Parameter;
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
-    /// The value as text, as the functions' settings readers get it. A column in their error messages is a column of
-    /// this text.
+    /// The value as text, exactly as the functions' settings readers get it. Column numbers in their error messages
+    /// refer to this text.
     pub(super) text: String,
     /// The value as text that SAM CLI passes on unchanged. This text is deployed.
     pub(super) deployed: String,
-    /// Whether the file contains the value as a JSON object or list instead of a string. The user has then never seen
+    /// Whether the file contains the value as a JSON object or list instead of a string. If so, the user has never seen
     /// `text`, so error messages must not mention columns of it.
     pub(super) is_structured: bool,
 }
@@ -26,7 +26,8 @@ pub(super) fn read(path: &Path) -> Result<Map<String, Value>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     // Some editors write a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    // Parse with serde_json first, because its errors are better. The strict parser then finds repeated members.
+    // Parse with serde_json first, because its error messages are better. Then find repeated members with the strict
+    // parser.
     serde_json::from_slice::<Value>(bytes).map_err(|error| format!("is not JSON: {error}"))?;
     match strict_json::parse(bytes).map_err(|error| format!("is {error}"))? {
         Value::Object(parameters) => Ok(parameters),
@@ -49,7 +50,8 @@ pub(super) fn given(parameter: &Parameter, value: &Value) -> Result<Given, Strin
     }
 }
 
-/// SAM CLI cannot pass a backslash or a double quote in front of some characters, so no value may contain them.
+/// Refuses a value with a double quote, a backslash or a control character, because SAM CLI may not pass it on
+/// unchanged.
 fn plain(text: String) -> Result<Given, String> {
     if text.contains(['"', '\\']) || text.contains(char::is_control) {
         return Err("contains a double quote, a backslash or a line break, which SAM CLI cannot pass on".to_owned());
@@ -76,7 +78,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Writes a document on one line. Writes the escapes `\"` and `\\` differently, because SAM CLI would change them.
+/// Writes a document on one line. Writes `\u0022` for `\"` and `\u005c` for `\\`, because SAM CLI would change the
+/// shorter forms.
 fn compact(document: &Value) -> String {
     let json = document.to_string();
     let (mut text, mut rest) = (String::with_capacity(json.len()), json.chars());

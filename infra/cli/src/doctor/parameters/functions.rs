@@ -77,8 +77,8 @@ fn environment<'v>(function: &Function, value: impl Fn(&str) -> &'v str) -> BTre
     function.variables.iter().map(text).collect()
 }
 
-/// Runs the function's settings reader. A reader does not read some settings if others are wrong. So this runs the
-/// reader again with valid values in place of the wrong ones.
+/// Runs the function's settings reader, and returns the mistakes. If some settings are wrong, the reader skips others.
+/// So if there are mistakes, runs the reader again with valid values in place of the wrong ones.
 fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<VariableError> {
     let Some((_, reader)) = READERS.iter().find(|(name, _)| *name == function.name) else { return Vec::new() };
     let run = |variables: &BTreeMap<String, String>| {

@@ -167,7 +167,7 @@ impl Found {
     }
 
     /// Reports that a parameter breaks a rule of the template. Does nothing if a function has already reported a
-    /// problem with the parameter, because that message says more.
+    /// problem with the parameter, because the function's message is more specific.
     fn add_rule(&mut self, name: &str, problem: String) {
         if !self.problems.iter().any(|(reported, _)| reported == name) {
             self.add(name, problem);

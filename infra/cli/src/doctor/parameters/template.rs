@@ -1,4 +1,5 @@
-//! What the CloudFormation template says about its parameters. `infra/parameters.py` writes `template.json`.
+//! The parameters of the CloudFormation template, and the rules for them. They are in `template.json`, which
+//! `infra/parameters.py` writes.
 
 use std::collections::BTreeMap;
 

@@ -96,8 +96,8 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    // Finish the request even if the client disconnects. A request that stops in the middle could leave a lease behind,
-    // or only a part of a change.
+    // Finish the request even if the client disconnects. If a request stopped in the middle, it could leave a lease
+    // behind, or some of its changes could be missing.
     let response = match tokio::spawn(router.oneshot(request)).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -40,7 +40,7 @@ enum Peers {
     Clients,
     /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Probably proxies, whose reports of client addresses the gateway does not trust.
+    /// Probably proxies. The gateway is not configured to trust what they report about their clients' addresses.
     Unknown,
 }
 
@@ -72,7 +72,7 @@ pub async fn serve(
     let accept = move |cx: &mut Context<'_>| {
         let accepted = listener.poll_accept(cx);
         accepted.map_ok(|(stream, address): (TcpStream, _)| {
-            // Send answers without delay. A failure only makes them slower.
+            // Send answers without delay. If this fails, answers are only slower.
             let _slower = stream.set_nodelay(true);
             (stream, address)
         })

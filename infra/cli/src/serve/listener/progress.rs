@@ -1,5 +1,5 @@
-//! The phase of the request on a connection. It determines the connection's time limit, and whether another connection
-//! may replace it.
+//! The phase of the request on a connection. It determines the connection's time limit, and whether the connection may
+//! be closed to make room for another one.
 
 use std::io;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ enum Phase {
     New,
     /// The connection has answered a request. No byte of another request has arrived.
     Idle,
-    /// Only a part of the request's head has arrived.
+    /// The request's head has arrived only partly.
     Head,
     /// The head has arrived, but not the whole body.
     Body,
@@ -40,7 +40,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct State {
     phase: Phase,
-    /// When the phase began. In the phase `Answered`, when the client last read a part of the answer.
+    /// When the phase began. In the phase `Answered`, when the client last read some of the answer.
     since: Instant,
     /// When the process received the signal to stop.
     stopped_at: Option<Instant>,
@@ -89,7 +89,7 @@ impl Progress {
         self.state().stopped_at = Some(Instant::now());
     }
 
-    /// When to close the connection because its client is too slow. `None` if the client has nothing to do.
+    /// When to close the connection because its client is too slow. `None` if the connection has no such limit now.
     pub fn deadline(&self) -> Option<Instant> {
         let State { phase, since, stopped_at } = *self.state();
         match (phase, stopped_at) {
@@ -104,8 +104,8 @@ impl Progress {
         }
     }
 
-    /// Returns since when the connection has waited for its client. `None` if the request is complete, so the
-    /// connection must stay open.
+    /// Returns when the connection began to wait for its client. Returns `None` if the request is complete, because
+    /// then the connection must stay open.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         (!matches!(state.phase, Phase::Whole | Phase::Answered)).then_some(state.since)

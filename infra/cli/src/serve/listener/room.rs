@@ -1,5 +1,5 @@
-//! Limits the number of open connections. At the limit, a new connection replaces the one that has waited longest for
-//! its client.
+//! Limits the number of open connections. At the limit, a new connection replaces the open connection that has waited
+//! longest for its client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -83,8 +83,8 @@ impl Room {
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
-    /// Closes one connection that waits for its client, preferably of the client with the most connections. Returns
-    /// false if every connection has a complete request.
+    /// Closes one connection that waits for its client, preferably a connection from the client with the most
+    /// connections. Returns false if every connection has a complete request.
     pub fn close_one(&self) -> bool {
         self.inside().close_one()
     }

@@ -13,8 +13,8 @@ use super::rows::Row;
 use crate::terminal::stopped;
 use crate::users::outcome::reason;
 
-/// The maximum number of tries for a row if Twilio fails. If Twilio limits the rate, or if another process is changing
-/// the person, the maximum is `BUSY_TRIES`.
+/// The maximum number of attempts for a row if Twilio fails. If Twilio limits the rate, or if another process is
+/// changing the person, the maximum is `BUSY_TRIES`.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
@@ -87,7 +87,8 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // The process that is changing the person may have been killed. That process's lease then expires soon.
+            // Another process is changing the person. That process may have been killed, and then its lease expires
+            // soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;

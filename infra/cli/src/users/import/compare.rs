@@ -7,7 +7,8 @@ use flexgate::users::ledger::LedgerError;
 use crate::operator::deadline;
 use crate::terminal::harmless;
 
-/// Whether Flex has exactly this user, in the same spelling. Ignores roles that Flexgate cannot give.
+/// Whether Flex has an active user with exactly these values, and with the username in the same spelling. Ignores roles
+/// that Flexgate cannot give.
 pub(super) async fn is_in_flex(desired: &DesiredUser, flex: &Flex) -> Result<bool, LedgerError> {
     let user = match flex.find(&desired.username, deadline()).await? {
         Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),

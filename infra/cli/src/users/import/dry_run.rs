@@ -98,8 +98,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Finds out what an import of the row would change. Returns `None` for a row that an import would only compare with
-/// Flex, if the row and Flex agree.
+/// Finds out what an import of the row would change. Returns `None` if an import would only compare the row with Flex,
+/// and Flex already matches the row.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,

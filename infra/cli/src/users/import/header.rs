@@ -26,8 +26,8 @@ pub(super) struct Columns {
     delimiter: u8,
 }
 
-/// Reads the line `sep=;` at the beginning of a file, with which Excel names the delimiter. Returns the delimiter and
-/// the text after the line.
+/// Reads the line `sep=;` at the beginning of a file, in which Excel names the delimiter. Returns the delimiter and the
+/// text after the line.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
@@ -45,8 +45,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter: the one that gives the most known column names. If several give equally many, the one that
-/// gives the most columns.
+/// Guesses the delimiter: the one that leads to the most known column names. If several are equal in this, chooses the
+/// one that leads to the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
@@ -64,7 +64,8 @@ pub(super) fn records(text: &str, delimiter: u8) -> Reader<&[u8]> {
     builder.from_reader(text.as_bytes())
 }
 
-/// Whether the row contains only spaces and delimiters, including delimiters of other files.
+/// Whether the row contains only spaces and delimiters. Any known delimiter counts, even one that this file does not
+/// use.
 pub(super) fn blank(record: &StringRecord) -> bool {
     record.iter().all(|cell| cell.bytes().all(|byte| byte == b' ' || DELIMITERS.contains(&byte)))
 }

@@ -135,7 +135,7 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // `Pace` decides when to retry, so it must see every 429. The Flex client must not retry by itself.
+    // `Pace` decides when to retry, so it must see every 429. The Flex client must not retry automatically.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();

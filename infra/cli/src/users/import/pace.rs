@@ -8,7 +8,7 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// After a 429, further 429 answers within this time do not halve the number of slots again.
+/// After a 429 has halved the number of slots, other 429 answers do not halve it again within this time.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -16,7 +16,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// Wakes waiting rows after a change of slots or limit.
+    /// Wakes waiting rows when the limit changes or when a slot may be free.
     changed: Notify,
 }
 
@@ -105,7 +105,7 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// Pauses for a random time. The maximum pause doubles with each try, up to ten seconds.
+    /// Pauses for a random time. The maximum pause doubles with each attempt, up to ten seconds.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
@@ -122,7 +122,7 @@ impl Pace {
         }
     }
 
-    /// Stops the import, so that no row gets a slot any more.
+    /// Stops the import. From now on, no row gets a slot.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_waiters();

@@ -14,7 +14,7 @@ use crate::terminal::{colour, remark};
 /// The time between two lines, if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The period from which the rate and the remaining time are computed.
+/// The rate and the remaining time are computed from the progress within this period.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {

@@ -1,4 +1,4 @@
-//! The interaction of a voice task: its channel, the participants, and the end of the call.
+//! The interaction that belongs to a voice task: its channel, its participants, and the end of the call.
 
 use serde_json::{Map, Value, json};
 

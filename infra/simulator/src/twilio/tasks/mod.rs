@@ -162,7 +162,8 @@ pub(crate) fn everything(state: &State) -> Vec<Value> {
 }
 
 impl Tasks {
-    /// Returns the reservation that the condition selects, if it is this worker's. Other workers' tasks do not exist.
+    /// Returns the reservation that the condition selects, if it belongs to this worker. A worker cannot find other
+    /// workers' tasks.
     fn find(
         &mut self,
         worker: &str,

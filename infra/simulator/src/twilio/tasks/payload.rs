@@ -59,7 +59,7 @@ impl Reservation {
         } else {
             json!({ "task_sid": self.task.sid, "reservation_sid": null, "worker_sid": null })
         };
-        // Each value is a list of texts, because the SDK reads the first item of each.
+        // Each value is a list of strings, because the SDK reads the first item of each list.
         let media = json!({
             "account_sid": [ACCOUNT_SID], "call_sid": [one.call_sid], "conference_sid": [conference.sid],
             "hold": [one.on_hold.to_string()], "muted": ["false"], "coaching": ["false"],
@@ -84,7 +84,7 @@ impl Reservation {
 }
 
 impl Task {
-    /// The SDK derives this SID from the task's, too.
+    /// The interaction's SID. The SDK derives it from the task's SID in the same way.
     pub(super) fn interaction_sid(&self) -> String {
         format!("KD{}", self.sid.trim_start_matches("WT"))
     }

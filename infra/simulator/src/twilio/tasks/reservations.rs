@@ -72,7 +72,7 @@ pub(super) fn become_status(
     Ok(())
 }
 
-/// Whose part in the call a request changes.
+/// The participant that a request puts on hold or takes off hold.
 pub(in crate::twilio) enum Target {
     Customer,
     Worker,
