@@ -102,7 +102,7 @@ pub(crate) async fn token(
     context: Context,
 ) -> Result<Response, Problem> {
     app.origins.require(&headers)?;
-    // A refusal does not clear the session cookie. Its answer could arrive after another tab has signed in, and would
+    // Do not clear the session cookie in a refusal. The refusal could arrive after another tab has signed in, and would
     // then clear the cookie of the new session.
     let session_id = cookies::session_of(&headers).ok_or_else(|| problem::of_session(&SessionError::Unknown))?;
     let signed_in = app.sign_in.token(session_id, context.client, context.deadline).await;

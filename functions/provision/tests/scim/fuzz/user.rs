@@ -171,7 +171,7 @@ impl Model {
     }
 
     /// Returns the differences between the resource and Flex. For an inactive user, compares only `active`, because
-    /// Flex gets all other changes at the reactivation.
+    /// Flex receives all other changes only when the user is reactivated.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();
