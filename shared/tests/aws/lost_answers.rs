@@ -1,5 +1,5 @@
 //! Tests writes to DynamoDB whose answer is lost on the way. The SDK then sends the request again. The store must
-//! recognise the repeated request, and must not mistake it for a request of another process.
+//! recognise the repeated request, and must not mistake it for a request from another process.
 
 use flexgate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use flexgate::domain::{FlexUserSid, Identity};
@@ -107,8 +107,8 @@ async fn a_claim_is_granted_to_the_one_who_made_it() {
     assert!(!table.store.claim("login", "1", NOW, UNTIL).await.unwrap());
 }
 
-/// If the SDK repeats a count, the counter counts the request twice. So a limit may be reached too early, but never too
-/// late.
+/// If the SDK sends a request to count again, the counter counts it twice. So a limit may be reached too early, but
+/// never too late.
 #[tokio::test]
 async fn a_count_is_never_lost() {
     let table = Table::new().await;
