@@ -57,7 +57,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether a later try may succeed.
+    /// Whether a later attempt may succeed.
     fn is_transient(&self) -> bool {
         match self {
             Self::Ledger(error) => error.is_transient(),

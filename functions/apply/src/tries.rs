@@ -52,7 +52,7 @@ impl Tries {
         received.min(self.limit.saturating_sub(1)).max(1)
     }
 
-    /// Records that a try has failed.
+    /// Records that an attempt has failed.
     pub(crate) async fn failed(&self, id: &str, received: u32) {
         if received <= 1
             && let Err(error) = self.count(id).await

@@ -75,7 +75,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
     fixture.state(&new()).await.unwrap();
-    // Makes an event that happened `minutes_ago`. Its source has never sent anything about either owner.
+    // Returns an event that happened `minutes_ago` minutes ago. Its source has never sent anything about either owner.
     let event = |minutes_ago: i64| {
         let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
         News {

@@ -158,7 +158,7 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     fixture.nothing_is_left_of_the_first().await;
 }
 
-/// Makes a statement of the webhook source `hr` about its subject `hr-1`.
+/// Returns a statement from the webhook source `hr` about its subject `hr-1`.
 pub fn hr(username: &str, active: bool) -> News {
     News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
 }

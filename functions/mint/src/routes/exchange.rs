@@ -86,7 +86,7 @@ pub(super) struct Exchanged<'a> {
     access_token: &'a str,
     #[schema(example = "urn:flexgate:params:oauth:token-type:flex")]
     issued_token_type: &'static str,
-    /// Always `N_A`: a Flex token is no bearer token.
+    /// Always `N_A`: a Flex token is not a bearer token.
     #[schema(example = "N_A")]
     token_type: &'static str,
     /// The token's remaining lifetime in seconds.

@@ -161,7 +161,7 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-service")));
     let answer = gate.mint(&service, json!({"username": "nobody"})).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (403, json!("sub-service")));
-    // The claim `act` of the service's own token already names another actor.
+    // The claim `act` in the service's own token already names another actor.
     let acting = json!({"scope": "flexgate.token.any", "preferred_username": null, "act": {"sub": "batch-7"}});
     let acting = gate.token_of("service", acting).await;
     let answer = gate.exchange(&acting, &[("username", "ada")]).await;

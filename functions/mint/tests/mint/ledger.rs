@@ -290,8 +290,8 @@ async fn claims_of_a_new_owner_of_the_binding_replace_those_of_the_one_before() 
     let ada = gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
-    // This token is older than the previous owner's last token. Its claims apply nevertheless, because the two tokens
-    // belong to different people.
+    // This token is older than the previous owner's last token. Its claims still apply, because the two tokens belong
+    // to different people.
     let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;

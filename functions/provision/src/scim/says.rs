@@ -169,8 +169,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// Makes a statement that the person is inactive. If `withdraws` is true, also withdraws all earlier statements of
-    /// SCIM.
+    /// States in the ledger that the person is inactive. If `withdraws` is true, also withdraws everything that SCIM
+    /// has stated before.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,

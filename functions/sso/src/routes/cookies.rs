@@ -36,8 +36,8 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     for (name, value) in pairs(headers).take(MAX_COOKIES) {
         let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
         let Some(id) = number.and_then(LoginId::parse) else { continue };
-        // A value that is not text cannot belong to a valid login. Keep the cookie nevertheless, to recognise a second
-        // cookie with the same name.
+        // A value that is not text cannot belong to a valid login. Keep the cookie anyway, to detect a second cookie
+        // with the same name.
         let sealed = std::str::from_utf8(value).unwrap_or_default();
         if cookies.iter().any(|cookie| cookie.id == id) {
             twice.push(id);

@@ -31,7 +31,7 @@ struct SameSite {
     /// Always `1`: an HTML form cannot send this header.
     #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
     x_flexgate: String,
-    /// The page's origin, which browsers send by themselves: Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
+    /// The page's origin, which browsers send automatically: Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
     #[param(rename = "origin", example = "http://localhost:9000")]
     origin: String,
 }

@@ -8,7 +8,7 @@ use super::emails::{Emails, Impossible};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const FLEX: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The attributes with a single string, as patch paths spell them.
+/// The attributes whose value is a single string, as patch paths spell them.
 pub const TEXTS: [&str; 6] =
     ["displayName", "name.formatted", "name.givenName", "name.familyName", "externalId", "locale"];
 
