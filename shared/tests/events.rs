@@ -32,7 +32,7 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// The store under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance with the same data, as another process would have.
 struct Adapter {
     one: Arc<dyn DeadLetters>,
     other: Arc<dyn DeadLetters>,

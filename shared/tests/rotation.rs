@@ -1,5 +1,5 @@
-//! Tests which Twilio credential Flexgate uses during a rotation. `functions/mint/tests/mint/rotation.rs` tests the
-//! same with concurrent requests.
+//! Tests which Twilio credential Flexgate uses during a rotation. `functions/mint/tests/mint/rotation.rs` tests this
+//! with concurrent requests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

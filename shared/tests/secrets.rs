@@ -1,4 +1,5 @@
-//! Tests the cache of secrets: recent values, one fetch for many readers, and older values while the source is down.
+//! Tests the cache of secrets: how long values stay fresh, that many readers share one fetch, and that older values are
+//! served while the source is down.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -127,7 +128,7 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     fixture.write(2);
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Another request with the old value gets the new value without a fetch.
+    // Another request that had the old value gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
     // The new value is rejected too, but the next fetch must wait for the minimum time between fetches.
@@ -177,7 +178,7 @@ async fn names_that_leave_the_folder_are_no_secrets() {
     assert!(matches!(files.fetch("secret", Stage::Pending, soon()).await, Err(FetchError::NotFound)));
 }
 
-/// Makes a cache for a secret that may be unset, and resets the counter of fetches to zero.
+/// Returns a cache for a secret that may be unset, and resets the counter of fetches to zero.
 fn may_be_unset(fixture: &Fixture) -> CachedSecret<Option<Document>> {
     fixture.source.fetches.store(0, Ordering::SeqCst);
     CachedSecret::that_may_be_unset("a/secret", fixture.source.clone(), fixture.clock.clone())

@@ -24,7 +24,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 trait Store: Sessions + SessionList + Seats + SessionEndings + SignInSwitch {}
 impl<S: Sessions + SessionList + Seats + SessionEndings + SignInSwitch> Store for S {}
 
-/// The store under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance with the same data, as another process would have.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
@@ -122,7 +122,7 @@ async fn a_session_that_has_ended_is_not_listed() {
     let idle = NOW + Duration::hours(2);
     store.one.touch(&session("c", 2), NOW + Duration::minutes(1)).await.unwrap();
     assert_eq!(keys(store.other.as_ref(), idle).await, named(&["c"]), "the others were not used for two hours");
-    // An operator can end it all the same, because a longer limit would make it usable again.
+    // An operator can still end the idle session `b`, because a longer idle limit would make that session usable again.
     assert!(store.other.find(&SessionKey::of("b"), idle).await.unwrap().is_some());
     assert_eq!(store.other.find(&SessionKey::of("b"), NOW + Duration::days(8)).await.unwrap(), None);
 }

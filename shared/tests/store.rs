@@ -21,7 +21,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 trait Store: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses {}
 impl<S: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses> Store for S {}
 
-/// The store under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance with the same data, as another process would have.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
@@ -331,7 +331,7 @@ async fn a_return_address_is_kept_for_every_process() {
     store.one.keep_address("1", address.clone(), NOW, until).await.unwrap();
     assert_eq!(store.other.address_of("1").await.unwrap(), Some(address));
     assert_eq!(store.other.address_of("2").await.unwrap(), None);
-    // Writing an address later removes the addresses that have expired. DynamoDB removes them by itself.
+    // In SQLite, storing a later address removes the addresses that have expired. DynamoDB removes them automatically.
     let later = until + Duration::MINUTE;
     store.other.keep_address("2", "v1.1.other".into(), later, later).await.unwrap();
     assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));

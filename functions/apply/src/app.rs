@@ -26,7 +26,7 @@ use crate::tries::Tries;
 /// The time limit for handling one message. The queue must reserve a message for its consumer for longer than this.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
-/// The longest pause between two tries of a message.
+/// The longest pause between two attempts to handle a message.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// What handling a message needs.
@@ -39,12 +39,12 @@ pub struct App {
     notes: Arc<dyn Notes>,
     graph: Option<Graph>,
     pub(crate) tries: Tries,
-    /// The SQS queue to which failed messages return. `None` if the queue is in the store.
+    /// The SQS queue that failed messages go back to. `None` if the queue is in the store.
     pub(crate) sqs: Option<SqsQueue>,
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Whether this version of Flexgate does not know the message's kind, because a newer version sent the message.
+/// True if this version of Flexgate does not know the message's kind. Then a newer version must have sent the message.
 fn is_newer(body: &str) -> bool {
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
@@ -57,7 +57,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether a later try may succeed.
+    /// Whether a later attempt may succeed.
     fn is_transient(&self) -> bool {
         match self {
             Self::Ledger(error) => error.is_transient(),
@@ -85,7 +85,7 @@ pub enum Handled {
     Done,
     /// The message must be retried.
     Again,
-    /// The message can never be applied. The string is the reason, without personal data.
+    /// The message can never be applied. The string says why, and contains no personal data.
     Dead(String),
 }
 
@@ -120,18 +120,20 @@ impl App {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Returns a random pause after the try number `attempts` of a message, so that messages that failed together do
-    /// not retry together. The longest possible pause doubles with each try, up to [`LONGEST_PAUSE`].
+    /// Returns a random pause to make after a failed attempt, so that messages that failed together do not retry
+    /// together. `attempts` says which attempt failed, counting from 1. The longest possible pause doubles with each
+    /// attempt, up to [`LONGEST_PAUSE`].
     pub(crate) fn pause(&self, attempts: u32) -> Duration {
         let span = Duration::from_secs(1 << attempts.min(10)).min(LONGEST_PAUSE);
         span / 4 + self.clock_rng.jitter(span * 3 / 4)
     }
 
-    /// Handles a message. `attempts` is the number of this try.
+    /// Handles a message. `attempts` says which attempt this is, counting from 1.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         // Box the future, because it is large and a batch creates many.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // A panic counts as a failed try of this message only. The next try completes any half-done change.
+        // If handling the message panics, only this attempt at this message fails. The next attempt completes any
+        // half-done change.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
@@ -154,8 +156,8 @@ impl App {
         };
         let this = Try::new(id, &message, attempts);
         if attempts > self.tries.limit {
-            // Normally, the last allowed try makes the message a dead letter. A try that ends the process cannot do
-            // that, so Flexgate does it at the next delivery.
+            // Normally, a message becomes a dead letter as soon as its last allowed attempt fails. But if that attempt
+            // ended the process, the message is delivered once more, and becomes a dead letter here.
             let reason = "its tries ended without a result, like those of a message that ends the process";
             this.dead(reason);
             return Handled::Dead(reason.to_owned());
@@ -172,8 +174,8 @@ impl App {
                 applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)
             }
             Message::Unreadable { reason, .. } => {
-                // Flexgate could not read the event when the event arrived, so a retry would not help. The reason
-                // contains no text of the event.
+                // Flexgate could not read the event when the event arrived, so a retry would not help. The reason does
+                // not quote the event.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

@@ -1,9 +1,9 @@
 //! Handles batches from an SQS FIFO queue. The response lists the failed messages (`ReportBatchItemFailures`), and SQS
 //! deletes the rest.
 //!
-//! SQS delivers a failed message again after the queue's visibility timeout, which is minutes long. So Flexgate
-//! shortens this timeout for each failed message to a pause that grows with the number of tries. The local queue does
-//! the same.
+//! By default, SQS delivers a failed message again only after the queue's visibility timeout, which is minutes long. So
+//! Flexgate shortens this timeout for each failed message, to a pause that grows with the number of attempts. The local
+//! queue uses the same pauses.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,35 +17,36 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::app::{App, Handled};
 
-/// Flexgate starts another message only if at least this much time is left.
+/// Flexgate starts to handle another message only if at least this much time is left.
 const WORTH_TRYING: Duration = Duration::from_secs(3);
 
-/// The time limit for reading a message's count of tries.
+/// The time limit for reading from the store how often a message was attempted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time reserved for the work after a failed try: storing the count of tries, and changing the visibility timeout.
-/// If the function ran out of time, the whole batch would come again only after the queue's visibility timeout.
+/// The time reserved for the work after a failed attempt: counting the attempt in the store, and changing the
+/// visibility timeout. If the function ran out of time, SQS would deliver the whole batch again, and only after the
+/// queue's visibility timeout.
 const RESERVED: Duration = Duration::from_secs(1);
 
-/// How many message groups of a batch Flexgate handles at the same time. Twilio limits the concurrent requests of an
-/// account, and other processes handle other batches.
+/// How many message groups of a batch Flexgate handles at the same time. The number is small, because Twilio limits
+/// concurrent requests per account, and other processes handle other batches at the same time.
 const ABREAST: usize = 4;
 
-/// The messages of one group, in their order.
+/// The messages of one group, in the order in which they were sent.
 type Group = VecDeque<SqsMessage>;
 
-/// Handles a batch and returns the failed messages. Handles the messages of a group in their order, and several groups
-/// at the same time.
+/// Handles a batch and returns the failed messages. Handles the messages within a group one after another, and several
+/// groups at the same time.
 ///
-/// If a message fails, the later messages of its message group are returned as failed too, so that the group's order
-/// stays the same. These messages were not tried, and neither were messages for which no time was left. SQS makes all
-/// of them visible again immediately. It still delivers them in order, because a message in flight blocks the later
-/// messages of its group.
+/// If a message fails, the later messages of its group are returned as failed too, so that the group stays in order.
+/// The function has not attempted these later messages. It also returns the messages for which no time was left. SQS
+/// makes all returned messages visible again immediately. It still delivers them in order, because a message in flight
+/// blocks the later messages of its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
-    // If a message ends the process, SQS delivers the whole batch again, but only after minutes. A message that was
-    // delivered before may end the process again, and a try then counts for every message in progress. So handle the
-    // groups of such messages after all other groups, and one at a time.
+    // If a message ends the process, SQS delivers the whole batch again, but only after minutes, and every message that
+    // was in progress has used up one attempt. A message that was delivered before may have ended the process, and may
+    // do so again. So handle the groups of such messages after all other groups, and one at a time.
     let (again, fresh): (Vec<_>, Vec<_>) =
         groups(event.records).into_iter().partition(|group| group.iter().any(|message| received(message) > 1));
     let mut response = SqsBatchResponse::default();
@@ -65,7 +66,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Sorts messages into their groups. The groups are in the order of their first messages.
+/// Sorts messages into their groups. The groups are in the order of their first messages in the batch.
 fn groups(messages: Vec<SqsMessage>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for message in messages {
@@ -80,13 +81,13 @@ fn groups(messages: Vec<SqsMessage>) -> Vec<Group> {
 /// The messages of a group that SQS must deliver again.
 #[derive(Default)]
 struct Left {
-    /// A message that failed, and those behind it. Flexgate has told SQS when to deliver them.
+    /// A message that failed, and the later messages of its group. Flexgate has already told SQS when to deliver them.
     failed: Group,
     /// Messages for which no time was left.
     late: Group,
 }
 
-/// Handles the messages of a group in their order, until one fails.
+/// Handles the messages of a group one after another, until one fails.
 async fn one_group(app: &App, mut waiting: Group, deadline: Deadline) -> Left {
     while let Some(message) = waiting.pop_front() {
         if deadline.remaining() < WORTH_TRYING {
@@ -152,8 +153,8 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
             match buried.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into()))) {
                 Ok(()) => true,
                 Err(error) => {
-                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to its
-                    // own dead-letter queue.
+                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to the
+                    // dead-letter queue in SQS.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

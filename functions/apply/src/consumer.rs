@@ -1,4 +1,5 @@
-//! Applies messages from the local queue, as a task beside the gateway. On AWS, SQS calls [`crate::batch`] instead.
+//! Applies messages from the local queue, as a task in the gateway's process. On AWS, SQS calls [`crate::batch`]
+//! instead.
 //!
 //! If the process is killed, the queue delivers the unfinished messages again. Applying a message twice is safe.
 
@@ -13,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// The maximum number of messages in progress, because Twilio limits concurrent requests per account. The queue never
-/// releases two messages about one person at once.
+/// The maximum number of messages in progress. It is small, because Twilio limits concurrent requests per account. The
+/// queue never releases two messages about one person at once.
 const ABREAST: usize = 8;
 
 /// The maximum number of jobs in progress. The remaining slots are reserved for events.

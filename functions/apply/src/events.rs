@@ -1,6 +1,6 @@
 //! Turns identity events into statements for the people ledger.
 //!
-//! The ledger decides how the Flex user must change. The ledger ignores an event that it has already applied.
+//! The ledger decides how the Flex user must change, and ignores an event that it has already applied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const MAX_ROLE: usize = 64;
 pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
-    /// Events that Flexgate applied before the people ledger existed.
+    /// The store of the events that Flexgate applied before the people ledger existed.
     history: Arc<dyn EventHistory>,
     /// The roles in `FLEXGATE_ALLOWED_ROLES`. Before the people ledger existed, Flexgate could give any of these roles.
     allowed_roles: RoleSet,
@@ -30,9 +30,9 @@ pub(crate) struct EventApplier {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
     pub(crate) outcome: Outcome,
-    /// The Flex user that the event concerned, if there is one.
+    /// The Flex user that the event is about, if there is one.
     pub(crate) user: Option<FlexUserSid>,
-    /// The roles that the event named but the user did not get.
+    /// The roles that the event named but Flexgate did not give to the user.
     pub(crate) dropped_roles: Vec<String>,
     /// Fields that Flexgate left unchanged, because a change would remove a role that Flexgate cannot give back.
     pub(crate) blocked: Vec<&'static str>,
@@ -75,14 +75,14 @@ impl EventApplier {
         }
         self.ledger.without_ended(&source, &mut news.statement).await?;
         let mut report = self.ledger.state(&news, deadline).await?;
-        // The person's group or directory may have been deleted since the first check. The job that handles the
-        // deletion may have missed this person.
+        // The person's group or directory may have been deleted since the check above, and the job that handles the
+        // deletion may have missed this person. So check again.
         if self.ledger.without_ended(&source, &mut news.statement).await? {
             report = self.ledger.state(&news, deadline).await?;
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // This person may never become a Flex user, so store no profile data.
+            // Perhaps this person will never be a Flex user, so store no profile data.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -107,7 +107,7 @@ impl EventApplier {
         }
     }
 
-    /// Applies the deletion of a group or a directory to one of the people in it.
+    /// Applies the deletion of a group or a directory to one of its people.
     pub(crate) async fn end(
         &self,
         event: &IdentityEvent,
@@ -134,8 +134,8 @@ impl EventApplier {
         })
     }
 
-    /// Merges into `news` what Flexgate stored about the person before the people ledger existed. Without this, an old
-    /// event could undo a newer one. Returns false if the stored data is at least as new as the event.
+    /// Adds to `news` the data that Flexgate stored about the person before the people ledger existed. Without this
+    /// data, an old event could undo a newer one. Returns false if the stored data is at least as new as the event.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -156,8 +156,8 @@ impl EventApplier {
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // Versions without the people ledger did not record which roles Flexgate gave. So treat every allowed role
-            // as given by Flexgate.
+            // Before the people ledger existed, Flexgate did not record which roles it gave. So treat every allowed
+            // role as given by Flexgate.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;
@@ -195,7 +195,7 @@ pub(crate) fn statement(event: &IdentityEvent) -> Statement {
     }
 }
 
-/// Returns the roles that the event names but the person does not get.
+/// Returns the roles that the event names but Flexgate does not give to the person.
 fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<String> {
     let named = event.profile.unverified_roles.iter().flatten();
     let reasons = report.explanation.as_ref().map(|explanation| &explanation.roles);

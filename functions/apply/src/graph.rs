@@ -1,4 +1,4 @@
-//! Looks people up at Microsoft Graph. A change notification from Graph does not contain the change itself.
+//! Looks people up at Microsoft Graph, because a change notification from Graph does not contain the change itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The time limit for one request. It is short, because events of other sources wait meanwhile.
+/// The time limit for one request. It is short, because events from other sources have to wait for the look-up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The maximum size of an answer, in bytes.
@@ -71,7 +71,7 @@ struct Credential {
     client_secret: SecretString,
 }
 
-/// Why a user could not be looked up. A later try may succeed.
+/// Why a user could not be looked up. A later attempt may succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GraphError {
     /// The secret is unreadable or malformed.
@@ -158,7 +158,8 @@ impl Graph {
         }
         let mut answer = self.user(&held.value, person, deadline).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            // Graph refuses the access token, perhaps because the secret was replaced. Try once more with a new token.
+            // Graph refuses the access token, perhaps because an administrator has replaced the secret. Try once more
+            // with a new token.
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }

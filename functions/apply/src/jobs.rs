@@ -1,6 +1,7 @@
 //! Runs jobs. A job reconciles one person, or queues a job for each of many people.
 //!
-//! A job reads the current data when it runs. So it may run twice, late, or after a later job.
+//! A job reads the current data when it runs. So a job may safely run twice, late, or after a job that was queued
+//! later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,12 +88,12 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Records that a group or a directory was deleted, so that late events give nobody access back. Then queues a
-    /// [`Message::Consequence`] for each affected person. If time runs out, queues a job for the rest. Running this
-    /// twice is safe, because the queue accepts each message only once.
+    /// Records that a group or a directory was deleted, so that events that arrive late cannot restore anybody's
+    /// access. Then queues a [`Message::Consequence`] for each affected person. If time runs out, queues a job for the
+    /// remaining people. Running this twice is safe, because the queue accepts each message only once.
     ///
-    /// Returns two numbers: the affected people, and the people whose directory is unknown. Flexgate does not change
-    /// people with an unknown directory. Otherwise, the deletion of a test directory could lock everybody out.
+    /// Returns the number of affected people, and the number of people whose directory is unknown. Flexgate does not
+    /// change people whose directory is unknown. Otherwise, the deletion of a test directory could lock everybody out.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
         if ending.after.is_none() {

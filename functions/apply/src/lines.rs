@@ -1,4 +1,4 @@
-//! Writes the log line and the audit events of each try of a message.
+//! Writes the log line and the audit events for each attempt to handle a message.
 
 use std::borrow::Cow;
 
@@ -50,7 +50,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a signal was applied, and each session that it ended. `reason` is the type of the signal.
+    /// Records that a signal was applied, and which sessions it ended. `reason` is the type of the signal.
     pub(crate) fn signalled(&self, event: &IdentityEvent, reason: &str, signalled: &Signalled, now: OffsetDateTime) {
         let Signalled { ended, is_known, applied } = signalled;
         let outcome = match applied {
@@ -116,7 +116,7 @@ impl<'m> Try<'m> {
         self.done("noted");
     }
 
-    /// Records a failed try that will be repeated.
+    /// Records a failed attempt. The message will be attempted again.
     pub(crate) fn again(&self, fault: &str) {
         tracing::warn!(
             target: "flexgate::apply",
@@ -125,7 +125,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// Records that the message became a dead letter after a failed try.
+    /// Records that the message became a dead letter.
     pub(crate) fn dead(&self, reason: &str) {
         tracing::error!(
             target: "flexgate::apply",

@@ -16,7 +16,7 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_APPLY_TRIES` (default 50): after this many failed tries, a message becomes a dead letter.
+    /// `FLEXGATE_APPLY_TRIES` (default 50): after this many failed attempts, a message becomes a dead letter.
     pub tries: u32,
     /// How to look people up at Microsoft Graph. `None` turns the look-up off.
     pub graph: Option<GraphSettings>,

@@ -1,4 +1,4 @@
-//! Applies security signals: ends sessions, deactivates people whose accounts were disabled, and cancels such
+//! Applies security signals: ends sessions, deactivates people whose accounts were disabled, and reverses such
 //! deactivations.
 
 use flexgate::base::outbound::Deadline;
@@ -24,8 +24,8 @@ pub(crate) struct Signals {
 pub(crate) struct Signalled {
     /// The sessions that ended, with their Flex users.
     pub(crate) ended: Vec<(FlexUserSid, SessionKey)>,
-    /// Whether Flexgate knows the person. If not, the end of the sessions is stored under the username or the identity
-    /// in the signal.
+    /// Whether Flexgate knows the person. If not, Flexgate records under the signal's username or identity that the
+    /// sessions have ended.
     pub(crate) is_known: bool,
     /// The change to the person's access. `None` for a signal that only ends sessions.
     pub(crate) applied: Option<Applied>,
@@ -36,10 +36,10 @@ impl Signals {
         Self { ledger, finder: PeopleFinder::of_platform(platform), ender: SessionEnder::of_platform(platform) }
     }
 
-    /// Applies the signal. Ends the sessions first, because this needs no request to Twilio.
+    /// Applies the signal. Ends the sessions first, because ending a session needs no request to Twilio.
     ///
     /// The statement for the ledger has no subject. The sender may use several identifiers for one person, and the
-    /// ledger would treat each of them as another person.
+    /// ledger would treat each identifier as a separate person.
     pub(crate) async fn apply(
         &self,
         event: &IdentityEvent,

@@ -1,10 +1,10 @@
-//! Counts the tries of a message from SQS.
+//! Counts the attempts at each message from SQS.
 //!
-//! SQS counts deliveries (`ApproximateReceiveCount`). Not every delivery is a try, because a message may be delivered
-//! and then wait behind a failed message of its group. So Flexgate counts the tries itself. To save writes, the first
-//! delivery is counted only if its try fails. Each later delivery is counted before its try, so that a try that ends
-//! the whole process is counted too. When a message succeeds, its count is deleted. The message may come again
-//! nevertheless, if a later message of the batch ends the process.
+//! SQS counts only deliveries (`ApproximateReceiveCount`). Not every delivery is an attempt, because a delivered
+//! message may have to wait behind a failed message of its group. So Flexgate counts the attempts itself. To save
+//! writes, Flexgate counts the first delivery only if its attempt fails. It counts each later delivery before the
+//! attempt, so that an attempt that ends the whole process counts too. When a message succeeds, Flexgate deletes the
+//! message's count. Even then, SQS may deliver the message again, if a later message of the batch ends the process.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ const KIND: &str = "message-tries";
 /// How long a count is stored. SQS keeps a message no longer than this.
 const KEPT: Duration = Duration::days(14);
 
-/// The counts of tries, by SQS's message id. A message that an operator puts back into the queue has a new id, so its
-/// count begins again.
+/// The number of attempts at each message, by SQS's message id. A message that an operator puts back into the queue has
+/// a new id, so its count starts again.
 #[derive(Debug)]
 pub(crate) struct Tries {
     pub(crate) counters: Arc<dyn Counters>,
@@ -30,10 +30,10 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// Returns the number of the try that begins now. `received` is the number of deliveries.
+    /// Returns which attempt begins now, counting from 1. `received` is the number of deliveries.
     ///
-    /// If the store is unavailable, the message cannot be applied either. Then the number of deliveries replaces the
-    /// count, but stays below the limit, so that an outage of the store makes no dead letters.
+    /// If the store is unavailable, the message cannot be applied either. In that case, this returns the number of
+    /// deliveries, but a number below the limit, so that an outage of the store causes no dead letters.
     pub(crate) async fn begin(&self, id: &str, received: u32) -> u32 {
         if received <= 1 {
             return 1;
@@ -52,7 +52,7 @@ impl Tries {
         received.min(self.limit.saturating_sub(1)).max(1)
     }
 
-    /// Records that a try has failed.
+    /// Records that an attempt has failed.
     pub(crate) async fn failed(&self, id: &str, received: u32) {
         if received <= 1
             && let Err(error) = self.count(id).await

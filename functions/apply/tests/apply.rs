@@ -148,7 +148,7 @@ async fn what_may_pass_is_tried_until_the_tries_are_used_up() {
     let Handled::Dead(reason) = apply.handle(&begins("1", "ada"), 3).await else { panic!("it is not dead") };
     assert!(!reason.is_empty() && !reason.contains("ada"), "{reason}");
     assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
-    // The failed tries stored the statement in the ledger. A further try updates the Flex user.
+    // The failed attempts stored the statement in the ledger. A further attempt updates the Flex user.
     apply.world.no_faults().await;
     assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
     assert!(apply.world.twilio_user("ada").await.is_some());
@@ -219,7 +219,7 @@ async fn the_groups_of_a_batch_do_not_wait_for_each_other() {
     assert!(!log.text().contains("not applied"), "the try for ada goes on");
 }
 
-/// A fault that concerns every request about ada's Flex user.
+/// A fault that affects every request about ada's Flex user.
 async fn of_ada(world: &World, kind: &str) -> Value {
     let sid = world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
     json!({

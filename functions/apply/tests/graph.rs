@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const ADA: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 
-/// The state of the server that plays Microsoft: its answers, the number of issued tokens, and the received requests.
+/// The state of the server that plays Microsoft: the answers to send, the number of issued tokens, and the received
+/// requests.
 #[derive(Default)]
 struct Microsoft {
     user: Option<(u16, Value)>,
@@ -59,7 +60,7 @@ async fn user(
     (StatusCode::from_u16(status).unwrap(), Json(body))
 }
 
-/// Graph's answer if the person does not exist.
+/// Graph's answer about a person who does not exist.
 fn gone() -> Value {
     json!({ "error": { "code": "Request_ResourceNotFound" } })
 }
@@ -160,7 +161,7 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
 async fn r65_whoever_was_disabled_and_is_enabled_again_is_no_longer_held_inactive() {
     let tenant = Tenant::start().await;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
-    // Flexgate dates Graph's answer by the time of the look-up, even if the notification is old.
+    // Flexgate uses the time of the look-up for Graph's data, even if the notification is old.
     tenant.world.advance(time::Duration::MINUTE).await;
     assert_eq!(tenant.changed(50, 200, json!({ "accountEnabled": true })).await, Handled::Done);
     tenant.world.advance(time::Duration::MINUTE).await;
@@ -225,7 +226,7 @@ async fn r65_a_token_is_used_only_for_the_tenant_that_it_is_for() {
     let credential = json!({ "tenant_id": other, "client_id": "app-2", "client_secret": "canary-secret" });
     tenant.world.write_secret("graph", &credential);
     tenant.world.advance(time::Duration::minutes(6)).await;
-    // A person of another tenant, already known to the ledger.
+    // A person from another tenant. The ledger already knows this person.
     let at = tenant.world.clock_rng().now() - time::Duration::minutes(30);
     let grace = json!({
         "kind": "event", "id": "grace", "source": "graph", "action": "upsert", "subject": { "id": subject },

@@ -1,4 +1,4 @@
-//! Tests the function with a queue of an SQS emulator, which `tests/run aws` starts. The test does what Lambda does: it
+//! Tests the function with a queue in an SQS emulator, which `tests/run aws` starts. The test does what Lambda does: it
 //! receives batches, invokes the function, and deletes the messages that did not fail.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -135,7 +135,7 @@ impl Queue {
         .await;
     }
 
-    /// Receives batches until the queue is empty, and gives each to `deliver`.
+    /// Receives batches until the queue is empty, and passes each batch to `deliver`.
     async fn drain_with(&self, hidden: Option<i32>, mut deliver: impl AsyncFnMut(SqsEvent)) {
         let began = Instant::now();
         while self.left().await > 0 {
@@ -154,7 +154,7 @@ impl Queue {
         self.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
     }
 
-    /// Returns each try so far: the event, the number of the try, and `ok`, `again` or `dead`.
+    /// Returns the attempts so far: for each, the event, which attempt it was, and `ok`, `again` or `dead`.
     fn tries(&self) -> Vec<(String, u64, &'static str)> {
         let text = self.log.text();
         // The log also contains many long lines of the AWS SDK. Skip them.
@@ -182,7 +182,7 @@ async fn a_deactivation_that_met_a_503_is_retried_in_seconds_and_later_events_fo
     let queue = Queue::start(&[]).await;
     queue.send(1, "ada", "upsert").await;
     queue.drain().await;
-    // Each try sends up to three requests to Twilio, so the first try fails and the second succeeds.
+    // Each attempt sends up to three requests to Twilio, so the first attempt fails and the second succeeds.
     let sid = queue.world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
     let fault = json!({ "service": "flex-api", "path_contains": sid, "kind": "status", "status": 503, "times": 3 });
     queue.world.fault(&fault).await;
@@ -207,7 +207,7 @@ async fn a_message_that_waits_for_its_group_uses_up_no_try() {
         queue.send(id, "ada", "upsert").await;
     }
     queue.drain().await;
-    // SQS delivered the later messages in a batch with the earlier ones. These deliveries do not count as tries.
+    // SQS delivered the later messages in one batch with the earlier ones. These deliveries do not count as attempts.
     let of = |event| [(event, 1, "again"), (event, 2, "again"), (event, 3, "dead")];
     assert_eq!(queue.tries(), tried(&[of("e1"), of("e2"), of("e3"), of("e4")].concat()));
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
@@ -226,7 +226,7 @@ async fn a_message_whose_pause_cannot_be_set_still_comes_again() {
 #[tokio::test]
 async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_does_not() {
     let queue = Queue::start(&[("FLEXGATE_APPLY_TRIES", "2")]).await;
-    // Twilio never answers, so each invocation can be ended in the middle of ada's message.
+    // Twilio never answers, so the test can end each invocation while it handles ada's message.
     let stuck = json!({ "service": "flex-api", "kind": "delay", "delay_ms": 600_000, "times": "always" });
     queue.world.fault(&stuck).await;
     let note = json!({ "kind": "note", "noted": "ignored", "source": "hr", "route": "x", "code": "ignored",
@@ -241,12 +241,12 @@ async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_doe
                 failed = queue.invoke(event) => assert_eq!(failed, 0),
                 () = queue.called() => ended += 1,
             }
-            // The ended process still has a lease on the person. Wait until the lease expires.
+            // The ended process still holds a lease on the person. Wait until the lease expires.
             queue.world.advance(time::Duration::minutes(5)).await;
         })
         .await;
-    // The limit is two tries, but three processes ended. The first delivery is not counted, because the process ended
-    // before the try had failed.
+    // The limit is two attempts, but three processes ended. The first delivery was not counted, because Flexgate counts
+    // it only after its attempt has failed, and the process ended before that.
     assert_eq!(ended, 3);
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
     let letters: Vec<_> = letters.iter().map(|letter| letter.event_id.as_str()).collect();

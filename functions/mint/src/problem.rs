@@ -13,7 +13,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // These errors have the same answer, so that a stranger cannot find out who has a Flex user.
+        // These errors get the same answer, so that a stranger cannot find out who has a Flex user.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

@@ -1,4 +1,4 @@
-//! Applies SCIM patches from standard input, for the comparison in `tests/judges/scim`.
+//! Applies the SCIM patches that it reads from standard input, so that `tests/judges/scim` can compare the results.
 //!
 //! An input line is `{"document": {…}, "operations": […]}`. An output line is `{"ok": {…}}` or `{"error": "…"}`.
 

@@ -1,5 +1,5 @@
-//! Serves `/users`, `/sessions` and `/scim/v2`. Trusted systems use these routes to provision, look up and deprovision
-//! Flex users, and to see and end sessions.
+//! Serves `/users`, `/sessions` and `/scim/v2`. Through these routes, trusted systems provision, look up and
+//! deprovision Flex users, and list and end sessions.
 
 mod app;
 mod openapi;

@@ -6,7 +6,7 @@ use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
-/// Twilio's error codes for an invalid body: failed validation, unprocessable, missing fields.
+/// Twilio's error codes for an invalid body: it failed validation, cannot be processed, or lacks fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
 /// Converts a provisioning error to a problem.

@@ -19,7 +19,7 @@ pub struct App {
     /// Validates tokens from hosted Flex (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
-    /// Whether every request comes through the CDN, at the public URL.
+    /// Whether all requests come through the CDN, and so are addressed to the public URL.
     pub(crate) behind_cdn: bool,
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
     }
 }
 
-/// Returns the problem for an unacceptable Flex token, without the reason.
+/// Returns the problem for a Flex token that is not acceptable. The problem does not contain the reason.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex, for this account and instance.")
 }

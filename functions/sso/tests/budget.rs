@@ -1,4 +1,4 @@
-//! Tests how many failures each client may cause (its budget of failures), directly and behind a CDN. API Gateway's
+//! Tests how many failed requests each client may send (its failure budget), directly and behind a CDN. API Gateway's
 //! events contain the client's address.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -24,7 +24,7 @@ fn function(world: &World, variables: &[(&str, &str)]) -> Router {
     Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
-/// Returns an event of API Gateway with these headers, from a client at `source`.
+/// Returns an API Gateway event with these headers, from a client at `source`.
 fn event(method: &str, path: &str, source: &str, headers: &Value) -> String {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
@@ -74,7 +74,7 @@ async fn r75_an_address_that_sends_garbage_is_refused_and_no_other() {
     // A client cannot choose its IP address with a header.
     let headers = json!({ "content-type": "text/plain", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &headers)).await, 429);
-    // The refusal affects neither other clients nor other routes, nor preflight requests.
+    // The refusal does not affect other clients, other routes, or preflight requests.
     assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.2", &headers)).await, 400);
     assert_eq!(status(&function, &event("GET", LOGIN, "192.0.2.1", &json!({}))).await, 404);
     assert_eq!(status(&function, &event("GET", "/health", "192.0.2.1", &json!({}))).await, 200);
@@ -145,7 +145,8 @@ async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
     assert_eq!(status(&function, &validate).await, 429);
 }
 
-/// One person in the office opens a hostile page. The page's failed requests must not get the office's address blocked.
+/// One person in the office opens a hostile page. The requests that this page makes fail, but they must not get the
+/// office's address blocked.
 #[tokio::test]
 async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
     let world = World::on_one_clock().await;
@@ -204,7 +205,7 @@ async fn behind_a_cdn_a_request_that_comes_directly_is_refused() {
 async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     let world = World::on_one_clock().await;
     let function = function(&world, &[("FLEXGATE_CDN_SECRET_SHA256", CDN_SECRET_HASH)]);
-    // Every request comes from the same IP address of the CDN.
+    // Every request comes from the same IP address, which belongs to the CDN.
     let from = |client: &str| {
         let headers = json!({
             "x-flexgate-cdn": "not-a-word-in-a-log", "x-flexgate-client": client, "content-type": "text/plain",
@@ -216,7 +217,7 @@ async fn behind_a_cdn_the_client_is_whom_the_cdn_names() {
     for other in ["198.51.100.2", "2001:db8::1", "not an address"] {
         assert_eq!(status(&function, &from(other)).await, 400, "{other}");
     }
-    // Without a CDN in the settings, Flexgate ignores the header that contains the client's address.
+    // The settings do not mention a CDN. So Flexgate ignores the header in which a CDN sends the client's address.
     let direct = self::function(&world, &[]);
     let named = |client: &str| {
         let headers = json!({ "x-flexgate-client": client, "content-type": "text/plain" });

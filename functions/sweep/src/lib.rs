@@ -1,5 +1,5 @@
-//! Compares all Flex users with the people ledger, on a schedule. Queues a repair job for each user who differs. Also
-//! refreshes the index of usernames.
+//! Compares all Flex users with the people ledger, on a schedule. Queues a repair job for each user who differs from
+//! the ledger. Also refreshes the index of usernames.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_ORPHAN_DAYS`: the age at which Flexgate deactivates a Flex user about whom no source has made a
-    /// statement. `None` means never.
+    /// `FLEXGATE_ORPHAN_DAYS`: if no source has made a statement about a Flex user, Flexgate deactivates the user at
+    /// this age. `None` means never.
     pub orphans_after: Option<time::Duration>,
     /// `FLEXGATE_IDLE_DAYS`: an active user counts as idle if their worker's activity has not changed for this long.
     /// `None` turns the count off.
@@ -86,7 +86,8 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // A person who signs in to Flex through Twilio's SSO becomes active in Flex again.
+            // If a person whom a source reports as inactive signs in to Flex through Twilio's SSO, Twilio reactivates
+            // the Flex user.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -1,4 +1,4 @@
-//! Lists each vendor's event types and their effects. A test compares the list with the tables in `docs/webhooks.md`.
+//! Lists each vendor's event types and what they do. A test compares the list with the tables in `docs/webhooks.md`.
 
 /// Some event types with the same effect.
 #[derive(Debug, PartialEq, Eq)]
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
     use crate::settings::Kind;
 
-    /// The rows of a kind of source. `None` is the kind `ssf`.
+    /// The rows for a kind of source. `None` stands for the kind `ssf`.
     fn of(kind: Option<Kind>) -> &'static [Row] {
         let Some(kind) = kind else { return SSF };
         match kind {

@@ -54,16 +54,16 @@ impl Mapping {
     /// Returns the profile. An unusable username is an error. Any other unusable field is ignored.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A source without a JSON pointer for `EmailVerified` is a directory. A directory controls its people's
+        // A source without a JSON pointer for `EmailVerified` is a directory. A directory controls its people's e-mail
         // addresses, so these addresses count as verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
     }
 
-    /// Returns the profile with an e-mail address that the caller has read. Only a verified address may replace a
-    /// missing username. Otherwise, a person could impersonate another user by editing their own address
-    /// (CVE-2023-3128).
+    /// Returns the profile, with an e-mail address that the caller has already read. If the payload has no username, a
+    /// verified address becomes the username. An unverified address does not, because a person could impersonate
+    /// another user by editing their own address (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,
@@ -102,7 +102,7 @@ impl Mapping {
         Some(self.renamed(names))
     }
 
-    /// Replaces a source's role names by Flex's names. Names without an entry in the configuration stay unchanged.
+    /// Replaces a source's role names with Flex's names. Names without an entry in the configuration stay unchanged.
     pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
@@ -114,7 +114,8 @@ fn role_name(role: &Value) -> Option<&str> {
     role.as_str().or_else(|| role["slug"].as_str())
 }
 
-/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Returns `None` outside the years 2000 to 2199.
+/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Returns `None` if the time is not in the years 2000
+/// to 2199.
 pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     let at = match value {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,

@@ -12,7 +12,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// Only the log names the rule that failed, because a forger could use that information.
+/// Only the log names the rule that failed, because that information would help a forger.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -33,12 +33,12 @@ pub(crate) fn no_secret(fault: &dyn std::error::Error) -> Problem {
         .retry_after(Some(Duration::from_secs(30)))
 }
 
-/// Returns the problem for a request to end sessions without a bearer token.
+/// Returns the problem for a request to end a person's sessions that has no bearer token.
 pub(crate) fn no_token() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Send one Authorization header with Bearer and a token of the transmitter.")
 }
 
-/// Returns the problem for a token that was used before for another person, or whose id cannot be used.
+/// Returns the problem for a token that was already used for another person, or whose id cannot be used.
 pub(crate) fn token_refused() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.")
 }

@@ -54,12 +54,12 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Checks that a time differs from now by at most `window`. `text` must be a decimal number of `unit`s since 1970. If
-/// the unit is a second, a time in milliseconds lies far in the future and fails.
+/// the unit is a second, a time in milliseconds looks like a time far in the future, and so fails the check.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
     let nanos = i128::from(count) * unit.whole_nanoseconds();
-    // Signers round down to whole units, so round the current time down too.
+    // Senders round their time down to whole units, so round the current time down too.
     let now = now.unix_timestamp_nanos().div_euclid(unit.whole_nanoseconds()) * unit.whole_nanoseconds();
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages from one delivery, and the numbers of items that led to no message.
+/// The messages read from one delivery, and how many of its items led to no message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -31,9 +31,9 @@ pub(crate) struct Reading<'r> {
     now: OffsetDateTime,
     clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
-    /// The number of events with an ignored type.
+    /// The number of events whose type Flexgate ignores.
     pub(crate) ignored: usize,
-    /// Ignored events that may change who has access: the event type and its row in the catalogue.
+    /// Ignored events that may have changed who has access: the event type and its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
     /// The number of items without the source's secret.
     pub(crate) dropped: usize,
@@ -64,14 +64,14 @@ impl<'r> Reading<'r> {
         self.ignored += 1;
     }
 
-    /// Counts an ignored event that may change who has access.
+    /// Counts an ignored event that may have changed who has access.
     pub(crate) fn ignore_relevant(&mut self, kind: &str, row: &'static Row) {
         self.ignored += 1;
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message that a group or a directory was deleted. `said` is the whole event. If the event lacks its id or
-    /// its time, adds a dead letter with `said` instead.
+    /// Adds a message which says that a group or a directory was deleted. `said` is the whole event. If the event lacks
+    /// its id, its time, or what was deleted, adds a dead letter that contains `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -86,8 +86,8 @@ impl<'r> Reading<'r> {
         self.dropped += 1;
     }
 
-    /// Adds an event about a person. `said` is the source's whole report. An unusable report becomes a dead letter with
-    /// `said`, because a second delivery would contain the same report.
+    /// Adds an event about a person. `said` is the source's whole report. If the report is unusable, adds a dead letter
+    /// that contains `said`, because a second delivery would contain the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) if event.action == Action::EndSessions => {
@@ -134,7 +134,7 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // A repeated delivery gets the same id, so it makes no second dead letter.
+        // A repeated delivery gets the same id, so it does not create a second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

@@ -12,10 +12,10 @@ use serde::de::IgnoredAny;
 /// hexadecimal.
 const SHORTEST: usize = 16;
 
-/// The minimum number of different characters in a secret. Placeholders such as `xxxxxxxx` have fewer.
+/// The minimum number of different characters in a secret. Placeholders such as `xxxxxxxx` contain fewer.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// Common placeholders. The comparison ignores a secret's case, prefix, digits and punctuation.
+/// Common placeholders. The comparison ignores case, and a secret's prefix, digits and punctuation.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",
@@ -36,7 +36,7 @@ const PUBLISHED: [&str; 3] = [
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why a source's secrets are unusable. The error messages contain the source's name, and never a secret.
+/// Why a source's secrets are unusable. The error messages contain the source's name, but never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretFault {
     /// The document has no entry for the source.

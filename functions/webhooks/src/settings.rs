@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. Unlike a gateway, the standalone function needs at least one source.
+    /// Reads the settings. Unlike the gateway, the function on its own needs at least one source.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty() && settings.signals.is_empty()) {
@@ -107,7 +107,7 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Any other source with the signatures of Standard Webhooks. The configuration describes its payload.
+    /// Any other source that uses the signatures of Standard Webhooks. The configuration describes its payload.
     Generic,
 }
 

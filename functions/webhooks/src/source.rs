@@ -31,7 +31,7 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks whether this source can use the secret. The error's text completes a sentence that begins with the
+    /// Checks whether this source can use the secret. The error's text completes a sentence whose first word is the
     /// source's name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())

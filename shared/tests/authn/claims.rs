@@ -1,4 +1,4 @@
-//! Attacks with the claims of a signed token: M8 to M12 and M24 of the attack register.
+//! Attacks that use the claims of a signed token: M8 to M12 and M24 of the attack register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Role, Scope};
@@ -44,7 +44,7 @@ async fn m08_a_token_for_another_audience_is_refused() {
             (json!({"aud": {"flexgate": "flexgate"}}), TokenFault::Malformed("aud")),
             (json!({"aud": ["flexgate", 1]}), TokenFault::Malformed("aud")),
             (json!({"aud": [["flexgate"]]}), TokenFault::Malformed("aud")),
-            // Only a preset can allow `client_id` instead of `aud`. This issuer has no preset.
+            // Only a preset can allow `client_id` to replace `aud`. This issuer has no preset.
             (json!({"aud": null, "client_id": "flexgate"}), TokenFault::Missing("aud")),
         ],
     )
@@ -208,7 +208,8 @@ async fn m24_an_unverified_email_names_nobody() {
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
-    // The username comes from the claim `email`, but only the address in the claim `mail` is verified.
+    // The username comes from the claim `email`. But only the address in the claim `mail` is verified, so there is no
+    // username.
     let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
     assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }
@@ -221,7 +222,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // With a scope map, a group that is named like a scope does not give that scope.
+    // If there is a scope map, a group does not give a scope just because it has the scope's name.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

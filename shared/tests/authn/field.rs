@@ -1,4 +1,4 @@
-//! Tokens and key sets of real identity providers: R20 to R30 of the attack register.
+//! Tokens and key sets as real identity providers send them: R20 to R30 of the attack register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Caller, Role};
@@ -207,7 +207,7 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     assert_eq!(idp.key_fetches(), 2);
     assert_eq!(idp.fault(&new(&ES256)).await, TokenFault::Signature, "the old key is gone");
 
-    // Bad signatures cause only one fetch per minute.
+    // Bad signatures cause at most one fetch of the keys per minute.
     for _ in 0..20 {
         assert_eq!(idp.fault(&new(&es256())).await, TokenFault::Signature);
     }
@@ -224,7 +224,7 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     assert!(idp.verify(&new(&EDDSA)).await.is_ok());
     assert_eq!(idp.key_fetches(), 4);
 
-    // During an outage of the issuer, the cached key is still used.
+    // While the issuer is unreachable, Flexgate still uses the cached key.
     idp.answer_with(503);
     idp.clock.advance(Duration::seconds(60));
     assert_eq!(idp.fault(&new(&next)).await, TokenFault::KeyAlgorithm);

@@ -1,4 +1,4 @@
-//! A simulated issuer on the local machine, with which tests can also forge tokens.
+//! A simulated issuer on the local machine. Tests can also use it to forge tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// Returns a signed token with exactly these bytes as header and claims.
+    /// Returns a signed token whose header and claims consist of exactly these bytes.
     pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", b64(header), b64(claims));
         let signature = b64(self.sign(message.as_bytes()));
@@ -115,7 +115,7 @@ impl Signer {
     }
 }
 
-/// The answers of the issuer's web server, and the number of requests.
+/// The answers that the issuer's web server sends, and the number of requests so far.
 #[derive(Default)]
 pub struct Served {
     pub keys: Mutex<Value>,
@@ -165,7 +165,7 @@ impl Idp {
         Self::with(json!({})).await
     }
 
-    /// Starts an issuer with these settings. `{origin}` in a string is replaced by the server's address.
+    /// Starts an issuer with these settings. Replaces `{origin}` in a string with the server's address.
     pub async fn with(settings: Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());

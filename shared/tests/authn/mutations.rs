@@ -1,4 +1,5 @@
-//! Property tests of damaged tokens: the verifier refuses a token with one changed bit, and no input causes a panic.
+//! Property tests with damaged tokens: the verifier refuses a token in which one bit was changed, and no input causes a
+//! panic.
 
 use std::sync::LazyLock;
 
@@ -12,8 +13,8 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// An issuer with one key of each kind, and a verifier that has fetched these keys. All cases of a property test share
-/// them.
+/// An issuer with one key of each kind, and a verifier that has fetched these keys. All cases of a property test use
+/// the same issuer and verifier.
 static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let idp = Idp::new().await;

@@ -1,5 +1,5 @@
-//! Tests that Flexgate ignores all claims and header parameters except those that it relies on. `docs/issuers.md` lists
-//! them.
+//! Tests that Flexgate ignores all claims and header parameters except those that it relies on, which `docs/issuers.md`
+//! lists.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
-/// Claims that the settings of [`PRESETS`] name, or that describe the caller.
+/// Claims that are named in the settings of [`PRESETS`], or that describe the caller.
 const NAMED: [&str; 12] = [
     "scope",
     "scp",
@@ -31,7 +31,7 @@ const NAMED: [&str; 12] = [
     "act",
 ];
 
-/// One issuer of each preset, with the claims that its tokens have in addition to [`Idp::claims`].
+/// One issuer for each preset, with the claims that its tokens contain in addition to [`Idp::claims`].
 static PRESETS: LazyLock<Vec<(Idp, Value)>> = LazyLock::new(|| {
     let entra = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
     let google = json!({"preset": "google", "issuer": "https://accounts.google.com", "hosted_domains": ["a.example"]});

@@ -1,5 +1,5 @@
 //! Tests writes to DynamoDB whose answer is lost on the way. The SDK then sends the request again. The store must
-//! recognise the repeated request, and must not mistake it for a request of another process.
+//! recognise the repeated request, and must not mistake it for a request from another process.
 
 use flexgate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use flexgate::domain::{FlexUserSid, Identity};

@@ -1,4 +1,4 @@
-//! A TCP proxy. A test can cut and restore its connections, and can make the proxy lose answers.
+//! A TCP proxy. A test can cut and restore its connections, and can make it lose answers.
 
 use std::sync::{Arc, Mutex};
 
@@ -64,7 +64,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::To(text);
     }
 
-    /// Breaks the connection instead of returning an answer, each time after `every - 1` answers.
+    /// From now on, breaks the connection instead of returning every answer whose number is a multiple of `every`.
     pub fn lose_every(&self, every: u32) {
         *self.lose.lock().unwrap() = Lose::Every { every, so_far: 0 };
     }

@@ -1,5 +1,5 @@
-//! Regression tests for bugs that the ledger had in two situations: Twilio's answer is lost during a takeover, or the
-//! ledger refuses a statement.
+//! Regression tests for ledger bugs. They occurred when Twilio's answer was lost during a takeover, and when the ledger
+//! refused a statement.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;

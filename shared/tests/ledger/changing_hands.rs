@@ -1,5 +1,5 @@
-//! Tests a username that passes from one person to another: which identity is bound, and when the previous owner may
-//! get another username.
+//! Tests usernames that pass from one person to another: which identity is bound, and when the previous owner may get
+//! another username.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -33,8 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // This mint by the previous owner bound an identity before the takeover, but checks the ledger for a takeover only
-    // now.
+    // The previous owner's mint bound an identity before the takeover. Only now does it check the ledger for a
+    // takeover.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -75,7 +75,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
     fixture.state(&new()).await.unwrap();
-    // Makes an event that happened `minutes_ago`. Its source has never sent anything about either owner.
+    // Returns an event that happened `minutes_ago` minutes ago. Its source has never sent anything about either owner.
     let event = |minutes_ago: i64| {
         let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
         News {
@@ -121,7 +121,7 @@ async fn r63_whoever_begins_anew_gets_nothing_of_a_user_whom_no_search_shows() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(bindings.user_of(&of("stranger")).await.unwrap(), None);
-    // A new username is not free if the username index contains it.
+    // If the username index contains a username, that username is not free for the previous owner.
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
     fixture.ledger.see(&other).await.unwrap();

@@ -37,8 +37,8 @@ impl Fixture {
         let world = World::start().await;
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
             Ok(endpoint) => {
-                // The emulator becomes slower as it stores more data, so this empties it. These tests run one at a
-                // time, so no other test loses data.
+                // The emulator becomes slower as it stores more data, so empty it. These tests run one at a time, so no
+                // other test loses data.
                 let reset = reqwest::Request::new(Method::POST, format!("{endpoint}/moto-api/reset").parse().unwrap());
                 send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
                 format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
@@ -135,7 +135,7 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Only this user has been reconciled. Other members of the group may still wait for a reconciliation.
+            // Only this user has been reconciled. Other members of the group may still have to be reconciled.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);

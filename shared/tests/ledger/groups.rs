@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 
 use crate::fixture::{Fixture, GROUPS, deadline};
 
-/// Returns the number of members, and how many jobs run at once. `FLEXGATE_TEST_MEMBERS` sets the number of members
-/// on the DynamoDB emulator.
+/// Returns the number of members, and how many jobs run at once. On the DynamoDB emulator, `FLEXGATE_TEST_MEMBERS` sets
+/// the number of members.
 fn size() -> (usize, usize) {
     let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
     if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(100), 4) } else { (1_000, 8) }

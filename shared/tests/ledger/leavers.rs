@@ -1,5 +1,5 @@
-//! Tests of people who have left the company but are active in Flex again, although no source says "active". Also tests
-//! of processes that stop before they have finished.
+//! Tests people who have left the company but are active in Flex again, although no source has reported them as active.
+//! Also tests processes that stop before they have finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -18,8 +18,8 @@ use crate::rules::{name, news};
 use crate::sweep::has_a_queue;
 
 impl Fixture {
-    /// Creates the user of somebody who has left: created yesterday, and deactivated in the Console. Twilio's search
-    /// does not find this user.
+    /// Creates a user for somebody who has left: created yesterday, and since deactivated in the Console. Twilio's
+    /// search does not find this user.
     async fn hidden_leaver(&self, username: &str) -> FlexUserSid {
         self.world.shift_simulator(-86_400).await;
         self.at_twilio(username, &["supervisor"]).await;
@@ -209,7 +209,7 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first answer is for the read by the SID in the ledger, and the second is for the search by username.
+    // The first answer is for the request that reads the SID in the ledger. The second is for the search by username.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -226,7 +226,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups_though_the_ent
     let old = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.member(GROUPS[0], &old, true).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
-    // Every write of a SCIM entry fails, as if another process had written the entry first.
+    // Every write of a SCIM entry fails, just as if another process had written the entry first.
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch("CREATE TRIGGER lost BEFORE INSERT ON scim_users BEGIN SELECT RAISE(IGNORE); END;").unwrap();
     let back = news("api", "ada@example.com", Some(true), &["agent"]);
@@ -304,7 +304,7 @@ async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_e
     assert!(fixture.is_active("Grace@example.com").await);
 }
 
-/// Runs `work` for at most `polls` polls and then drops it, as if the process had stopped at that point.
+/// Polls `work` at most `polls` times and then drops it, as if the process had stopped at that point.
 struct UpTo<F> {
     work: Pin<Box<F>>,
     polls: usize,

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The set `groups` contains this value if a token gives the supervisor's role. The oracle treats such a role like a
-/// role from a group.
+/// The set `groups` contains this value if a token gives the supervisor role. The oracle treats such a role like a role
+/// from a group.
 const TOKEN: usize = usize::MAX;
 
 /// A source that makes statements.
@@ -38,14 +38,14 @@ pub enum Step {
     Says(Who, Act),
     /// A SCIM group starts or stops listing the person.
     Member(usize, bool),
-    /// The person mints with a token. The value says whether the token gives the supervisor's role.
+    /// The person mints with a token. The value says whether the token gives the supervisor role.
     Mints(bool),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether the source names the supervisor's role. `None` if the source never mentioned roles.
+    /// Whether the source names the supervisor role. `None` if the source has never mentioned roles.
     roles: Option<bool>,
 }
 
@@ -57,10 +57,9 @@ pub struct Oracle {
     named: BTreeSet<Who>,
     /// The webhook sources whose current subject is a previous owner of the username.
     elsewhere: BTreeSet<Who>,
-    /// The groups that list the person, and `TOKEN` if the latest effective token gave the supervisor's role.
+    /// The groups that list the person, and also `TOKEN` if the last token that had an effect gave the supervisor role.
     groups: BTreeSet<usize>,
-    /// The number of times that the username has passed to another person. The tokens of each owner have a different
-    /// subject.
+    /// How many times the username has passed to another person. Each owner's tokens have a different subject.
     pub owners: u32,
     /// Whether the person has a Flex user.
     pub exists: bool,
@@ -127,8 +126,8 @@ impl Oracle {
         }
     }
 
-    /// A token has no effect if a source says "inactive". Otherwise the person gets a Flex user and the role from the
-    /// token.
+    /// A token has no effect if a source says "inactive". Otherwise, the person gets a Flex user, and the role that the
+    /// token gives.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
             self.groups.remove(&TOKEN);
@@ -141,7 +140,7 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether a statement of `who` may give access. It may not if another source says "inactive", except for a
+    /// Whether a statement from `who` may give access. It may not if another source says "inactive". The exception is a
     /// webhook source that has made a statement before.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));

@@ -1,5 +1,5 @@
-//! Tests the rules of reconciliation: what Flexgate writes and when, and how it handles crashes, races and changed
-//! SIDs.
+//! Tests the rules of reconciliation: what Flexgate writes and when, and how it handles crashes, races and SIDs that
+//! have changed.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -20,7 +20,7 @@ fn source(text: &str) -> Source {
     text.parse().unwrap()
 }
 
-/// Makes a statement of the source `from` about the person with this username. If `active` is `None`, the statement
+/// Returns a statement from the source `from` about the person with this username. If `active` is `None`, the statement
 /// mentions only roles.
 pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
@@ -128,7 +128,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // In the end, the API names the role agent, the operator names no role, and one group lists the person.
+    // In the end, the API has named the role agent, the operator has named no role, and one group lists the person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
@@ -137,7 +137,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
 #[tokio::test]
 async fn a_person_is_not_a_sid() {
     let fixture = Fixture::start().await;
-    // A source may say something about a person who has no Flex user yet.
+    // A source may make a statement about a person who has no Flex user yet.
     fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
     let person = fixture.person("ada@example.com").await.unwrap();
     assert_eq!((person.flex_user_sid.clone(), fixture.flex(&name("ada@example.com")).await), (None, None));
@@ -172,7 +172,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // By now, the lease has expired, as it does if its holder has died.
+    // By now, the lease has expired, just as it would if the process that holds it had died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

@@ -1,4 +1,4 @@
-//! Tests random but reproducible sequences of statements by all sources. Compares each result with the oracle and
+//! Tests random but reproducible sequences of statements from all sources. Compares each result with the oracle and
 //! with the function `desired`.
 
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn statement(act: Act) -> Statement {
     }
 }
 
-/// Performs a mint by the person, with the same steps as just-in-time provisioning.
+/// Performs a mint by the person, in the same steps as just-in-time provisioning.
 async fn mint(fixture: &Fixture, username: &Username, subject: String, supervisor: bool, user: Option<&FlexUser>) {
     let caller = Caller {
         identity: Identity { issuer: "https://idp.example.com".into(), subject: subject.into() },
@@ -162,7 +162,7 @@ async fn play(fixture: &Fixture, seed: usize) {
     }
 }
 
-/// Whether a statement had the result that its preview predicted.
+/// Whether a statement had the result that its preview had predicted.
 fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, LedgerError>) -> bool {
     let (preview, done) = match (preview, done) {
         (Ok(preview), Ok(done)) => (preview, done),

@@ -18,7 +18,7 @@ pub fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
-/// Makes the statement of the command `flexgate users provision --new`.
+/// Returns the statement that the command `flexgate users provision --new` makes.
 pub fn new() -> News {
     let user = DesiredUser {
         username: ada(),
@@ -153,12 +153,12 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     assert!(fixture.state(&new()).await.is_err());
     fixture.world.no_faults().await;
-    // Flex already shows the new owner as active, so the repeated command is about the new owner.
+    // Flex already shows the new owner as active, so the repeated command concerns the new owner.
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
 }
 
-/// Makes a statement of the webhook source `hr` about its subject `hr-1`.
+/// Returns a statement from the webhook source `hr` about its subject `hr-1`.
 pub fn hr(username: &str, active: bool) -> News {
     News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
 }
@@ -195,8 +195,8 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // A mint binds the previous owner's identity during the takeover: after the statement was stored, but before
-    // Twilio's answer.
+    // A mint binds the previous owner's identity during the takeover: after Flexgate has stored the statement, but
+    // before Twilio has answered.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -215,7 +215,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // This token was certainly issued after the takeover, even if the issuer's clock differs. So the token is accepted.
+    // This token was certainly issued after the takeover, even if the issuer's clock is fast. So Flexgate accepts it.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     let later = SystemClock.now() + LEEWAY + time::Duration::SECOND;
     fixture.ledger.confirm(&claims(later), &identity(), &user).await.unwrap();

@@ -70,7 +70,7 @@ impl Fixture {
     }
 }
 
-/// Whether the store has its own queue. On AWS it has none, because SQS delivers the messages.
+/// Whether the store has its own queue. On AWS, it has none, because SQS delivers the messages there.
 pub fn has_a_queue(fixture: &Fixture) -> bool {
     fixture.platform.inbox().is_some()
 }
@@ -86,8 +86,8 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     says(&fixture, "grace", true, &["agent"]).await;
-    // Three differences at Twilio: Ada has a removed role again, a person who has left is active again (as after
-    // Twilio's SSO), and Flexgate does not know one user.
+    // Three differences at Twilio: Ada has a role again that was removed, a person who has left is active again (as
+    // happens with Twilio's SSO), and there is a user whom Flexgate does not know.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
         fixture.at_twilio(name, roles).await;
@@ -197,7 +197,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
     }
     says(&fixture, "leaver", false, &["agent"]).await;
     let ada = fixture.sid("ada").await;
-    // In each round, another system changes the name, as Twilio's SSO does at each login.
+    // In each round, another system changes the name, as Twilio's SSO does at every login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
             fixture.named_at_twilio(name, "Some Other").await;

@@ -1,5 +1,5 @@
-//! Tests the withdrawal of all statements of a source that is no longer used. The withdrawal must activate nobody,
-//! and a second call must complete an interrupted one.
+//! Tests withdrawing all statements of a source that is no longer used. Nobody may become active as a result. If a
+//! withdrawal is interrupted, a second call must complete it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&fixture, Source::Api, number, true, &["agent"]).await;
         says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    // Twilio answers the first person's change late, after the withdrawal has read all three people.
+    // Twilio answers the request that changes the first person late, after the withdrawal has read all three people.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let fixture = fixture.clone();

@@ -1,9 +1,10 @@
-//! Checks whether a recorded history of concurrent operations is linearizable. It is linearizable if each operation can
-//! have happened at one moment between its call and its return, such that a sequential model gives the same answers.
+//! Checks whether a recorded history of concurrent operations is linearizable. It is linearizable if each operation
+//! could have happened at a single moment between its call and its return, so that a sequential model gives the same
+//! answers.
 //!
-//! The algorithm is that of Wing and Gong with Lowe's cache: a depth-first search over the possible orders of the
-//! operations. The cache contains each set of performed operations with the resulting state, so that the search visits
-//! no such pair twice.
+//! The algorithm is by Wing and Gong, with the cache by Lowe: a depth-first search through the possible orders of the
+//! operations. The cache remembers each set of performed operations together with the resulting state, so that the
+//! search visits no such pair twice.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -21,8 +22,8 @@ pub trait Model {
     /// Whether the store may give the answer `recorded` if the model gives `expected`.
     fn accepts(recorded: &Self::Answer, expected: &Self::Answer) -> bool;
 
-    /// Whether DynamoDB, but not SQLite, may give the answer `recorded` if the model gives `expected`. The operation
-    /// then has the same effect as in the model.
+    /// Whether DynamoDB, unlike SQLite, may give the answer `recorded` if the model gives `expected`. The operation
+    /// must still have the same effect as in the model.
     fn accepts_from_dynamodb(_recorded: &Self::Answer, _expected: &Self::Answer) -> bool {
         false
     }
@@ -57,7 +58,7 @@ pub fn is_linearizable<M: Model>(history: &History<M>, is_dynamodb: bool) -> boo
             continue;
         }
         let waiting = || history.iter().enumerate().filter(|(index, _)| performed & (1 << index) == 0);
-        // An operation that was called after the first return cannot come before the operation that returned.
+        // If an operation was called after the first return of another one, it cannot come before that other operation.
         let first_return = waiting().filter_map(|(_, event)| event.returned.as_ref().map(|(at, _)| *at)).min();
         for (index, event) in waiting().filter(|(_, event)| first_return.is_none_or(|at| event.called < at)) {
             let (next, expected) = M::apply(&state, &event.op);
@@ -75,7 +76,7 @@ pub fn is_linearizable<M: Model>(history: &History<M>, is_dynamodb: bool) -> boo
 mod tests {
     use super::*;
 
-    /// A number with two operations: read it, or replace it if it still has an expected value.
+    /// A number with two operations: read the number, or replace it if it still has an expected value.
     struct Register;
 
     #[derive(Debug, Clone, Copy)]

@@ -25,7 +25,7 @@ impl Dice {
     }
 }
 
-/// The operations to test, on a few records of the store. `number` identifies a history, and is part of the keys of its
+/// The operations to test, on a few records in the store. `number` identifies a history, and is part of the keys of its
 /// records.
 #[async_trait]
 pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'static> + 'static {
@@ -35,7 +35,7 @@ pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'stati
     /// Stores the records that must exist before the history begins.
     async fn prepare(store: &dyn Store, number: u32);
 
-    /// Returns a random operation. `unique` is a number that no other operation of this history has. `seen` is the last
+    /// Returns a random operation. `unique` is a number that no other operation in this history has. `seen` is the last
     /// version that this client has read or written.
     fn draw(dice: &mut Dice, unique: u32, seen: u64) -> Self::Op;
 
@@ -47,8 +47,8 @@ pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'stati
     }
 }
 
-/// A client gives up one in this many operations before the answer arrives. The operation may or may not have an
-/// effect.
+/// On average, a client gives up one out of this many operations before the answer arrives. The operation may or may
+/// not have an effect.
 const GIVES_UP: u64 = 10;
 
 /// Records histories and checks each of them. Panics with the whole history if it is not linearizable.
@@ -101,7 +101,8 @@ async fn record<S: Subject>(stores: &Stores, number: u32) -> Vec<Event<S::Op, S:
     events
 }
 
-/// Performs the operation. With `gives_up`, begins it but does not wait for the answer, like a client whose time is up.
+/// Performs the operation. With `gives_up`, starts it but does not wait for the answer, like a client whose time has
+/// run out.
 async fn given_up_if<T>(gives_up: bool, operation: impl Future<Output = T>) -> Option<T> {
     let mut operation = std::pin::pin!(operation);
     if !gives_up {

@@ -1,8 +1,8 @@
 //! Records histories of concurrent clients of the store, in SQLite and in DynamoDB, and checks that each history is
 //! linearizable.
 //!
-//! Some answers are lost. Clients give up operations, and a proxy in front of DynamoDB drops answers. The SDK then
-//! repeats a request that DynamoDB has already performed.
+//! Some answers are lost, because clients give up operations, and because a proxy in front of DynamoDB drops answers.
+//! In the second case, the SDK repeats a request that DynamoDB has already performed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -55,7 +55,7 @@ impl Stores {
     }
 }
 
-/// The proxy loses one in this many answers.
+/// The proxy loses one answer out of this many.
 const LOSES_EVERY: u32 = 13;
 
 /// Uses DynamoDB if `FLEXGATE_TEST_AWS_ENDPOINT` is set (by `tests/run aws`), and otherwise SQLite.
@@ -109,8 +109,8 @@ async fn sessions_and_their_leases_are_linearizable() {
 async fn seats_are_linearizable() {
     let stores = stores().await;
     // If the answer to a sign-in's write is lost, the SDK writes again. The second write may overwrite another sign-in
-    // that was recorded in between, so the seat changes twice for one operation, which is not linearizable. So this
-    // test loses no answers. docs/testing.md lists this exception.
+    // that was recorded in between. Then one operation has changed the seat twice, and the history is not linearizable.
+    // So this test loses no answers. docs/testing.md lists this as a known exception.
     stores.lose_no_answers();
     check::<seats::SeatsOfOne>(&stores).await;
 }

@@ -97,15 +97,15 @@ impl Model for OnePerson {
         (state, answer)
     }
 
-    /// If the first answer is lost and the SDK repeats the request, the holder requests its own lease again. The store
-    /// then answers that the lease was taken over.
+    /// If the first answer is lost and the SDK repeats the request, the holder requests a lease that it already holds.
+    /// The store then answers that the lease was taken over.
     fn accepts(recorded: &Answer, expected: &Answer) -> bool {
         let own = (Answer::Granted { taken_over: true }, Answer::Granted { taken_over: false });
         same(recorded, expected) || (*recorded, *expected) == own
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
-    /// although the first one had its effect.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
+    /// request, although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Released(recorded), Answer::Released(expected)) => !recorded && *expected,

@@ -1,4 +1,5 @@
-//! A SCIM entry, and the work of creating its user. Only one process at a time may do this work.
+//! Tests that the operations on a SCIM entry, and on the work of creating its user, are linearizable. Only one process
+//! at a time may do this work.
 
 use async_trait::async_trait;
 use flexgate::domain::FlexUserSid;
@@ -130,8 +131,8 @@ impl Model for OneEntry {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
-    /// although the first one had its effect.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
+    /// request, although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Is(recorded), Answer::Is(expected)) => !recorded && *expected,

@@ -33,7 +33,7 @@ pub enum Answer {
 const PROFILES: [&str; 2] = ["default", "second"];
 
 impl Model for SeatsOfOne {
-    /// The number of the newest sign-in with each profile, and whether it is the only one.
+    /// For each profile, the number of the newest sign-in, and whether it ended the sessions in other browsers.
     type State = [Option<(u32, bool)>; PROFILES.len()];
     type Op = Op;
     type Answer = Answer;

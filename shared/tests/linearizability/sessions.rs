@@ -91,8 +91,8 @@ impl Model for OneSession {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the repeated request is refused
-    /// although the first one had its effect.
+    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
+    /// request, although the first one had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Stored(false), Answer::Stored(true)) => true,
@@ -139,7 +139,8 @@ impl Subject for OneSession {
 
     fn draw(dice: &mut Dice, unique: u32, version: u64) -> Op {
         // Half of the releases name the client's previous operation, which may have requested a lease. (A client's
-        // first operation names another client's last one.) The other half name a lease that nobody has requested.
+        // first operation has no previous one, and names another client's last operation.) The other half name a lease
+        // that nobody has requested.
         let earlier = unique - u32::try_from(dice.below(2)).unwrap();
         match dice.below(20) {
             0..=4 => Op::Get,

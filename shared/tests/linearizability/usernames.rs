@@ -1,5 +1,5 @@
-//! The username index: two users with equal usernames except for case. For each user, the report with the latest time
-//! wins.
+//! Tests that the operations on the username index are linearizable, with two users whose usernames differ only in
+//! case. For each user, the report with the latest time wins.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Tests answers of DynamoDB that its emulators never give: cancelled transactions, and conflicts between
+//! Tests answers that DynamoDB gives but its emulators never do: cancelled transactions, and conflicts between
 //! transactions on the same item.
 
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ async fn answer(State(script): State<Script>, request: Request) -> impl IntoResp
     (status, [("content-type", "application/x-amz-json-1.0")], body.to_string())
 }
 
-/// Makes a store whose table gives these answers.
+/// Creates a store whose table gives these answers.
 async fn store(answers: impl IntoIterator<Item = (StatusCode, Value)>) -> (DynamoStore, Script) {
     let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

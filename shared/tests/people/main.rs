@@ -33,7 +33,7 @@ const WRITERS: u8 = 16;
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// The store under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance with the same data, as another process would have.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
@@ -76,14 +76,14 @@ fn by_subject(of: &str, subject: &str) -> PersonKey {
     PersonKey::Subject(source(of), subject.parse().unwrap())
 }
 
-/// Makes a statement that only says whether the person is active.
+/// Returns a statement that says only whether the person is active.
 fn says_active(active: bool) -> Statement {
     let said = Said::access(NOW, &"e".parse().unwrap(), active);
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// Makes a person with the Flex user `number`. The webhook source `okta` says "active", and its id for the person is
-/// `u-{number}`.
+/// Returns a person with the Flex user `number`. The webhook source `okta` says that the person is active. Its id for
+/// the person is `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());
     person.flex_user_sid = Some(sid(number));

@@ -19,7 +19,7 @@ pub enum WrongToken {
     /// The token has roles that its user does not have.
     #[error("it has roles its user does not have")]
     Roles,
-    /// The token has expired, or is valid for longer than requested.
+    /// The token has already expired, or is valid for longer than requested.
     #[error("its lifetime is not the one granted")]
     Lifetime,
 }

@@ -13,11 +13,11 @@ use super::matched_by::MatchedBy;
 type Answer = Result<MintedToken, TwilioError>;
 
 impl Minting {
-    /// Returns the caller's Flex user, if the policy allows a token for it. If the caller is already bound, also mints
-    /// in parallel and returns Twilio's answer.
+    /// Returns the caller's Flex user, if the policy allows a token for that user. If the caller is already bound, also
+    /// mints at the same time and returns Twilio's answer.
     ///
-    /// Discards the token if the user may not have it, if the user turns out to be another one, or if the user was
-    /// changed meanwhile.
+    /// Discards the token if the user may not have it, if the caller turns out to be bound to a different user, or if
+    /// this call changed the user.
     pub(super) async fn own_user_and_token(
         &self,
         caller: &Caller,

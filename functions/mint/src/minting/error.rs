@@ -51,12 +51,12 @@ pub enum MintError {
     /// A source has reported the person as inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// The person's identity system has ended the person's sessions since it issued the token, or the token does not
-    /// say when it was issued.
+    /// The person's identity system ended the person's sessions after it issued the token, or the token does not say
+    /// when it was issued.
     #[error("the person was signed out after the token was issued")]
     SignedOut,
-    /// Another request is changing the person in the people ledger. The duration is the longest time that the change
-    /// can still take.
+    /// Another request is changing the person in the people ledger. The duration says for how long, at most, that
+    /// request can still hold the person.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// The Flex user is bound to another identity, or the caller's identity is bound to another Flex user.

@@ -5,7 +5,7 @@
 //!
 //! If the user is cached, a mint sends only one request to Twilio. `recent_users.rs` explains why this is safe. For a
 //! bound user who is not cached, Flexgate reads the user and mints at the same time, and discards the token if the user
-//! may not have it. So a returning person waits for one round trip.
+//! may not have it. So even such a person waits for only one round trip to Twilio.
 
 mod check;
 mod early;
@@ -54,7 +54,7 @@ pub struct Minting {
     recent_users: RecentUsers,
 }
 
-/// A successful mint. `Display` shows why the mint was allowed.
+/// A successful mint. `Display` shows why Flexgate allowed the mint.
 #[derive(Debug)]
 pub struct Minted {
     /// The token, after Flexgate has checked its user, roles and lifetime.
@@ -65,7 +65,7 @@ pub struct Minted {
     discarded: bool,
 }
 
-/// The text after an audit event's reason if Twilio minted a token that nobody received.
+/// Appended to the reason in the audit event if Twilio minted a token that nobody received.
 pub const DISCARDED: &str = ", a token minted meanwhile was discarded";
 
 impl fmt::Display for Minted {
@@ -148,8 +148,8 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok((token, grant, found)),
                 Err(WrongToken::Roles) => {
-                    // The token has a role that the cached user lacks. Read the user again, because the role may be
-                    // new.
+                    // The token has a role that the cached user lacks. The user may have got this role recently, so
+                    // read the user again.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await;
                     let fresh = fresh.inspect_err(|_| *discarded = true)?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
@@ -170,15 +170,15 @@ impl Minting {
         }
     }
 
-    /// Whether another process has changed the roles of the cached user, so that the token's roles differ from the
-    /// cached ones. This matters only if the user's roles must follow the caller's claims. Flexgate has compared the
-    /// claims only with the cache, so it must now compare them with the ledger.
+    /// Whether another process has changed the user's roles since this process cached the user. The minted token's
+    /// roles then differ from the cached roles. This matters only if the user's roles must follow the caller's claims:
+    /// Flexgate has compared the claims only with the cache, so it must now compare them with the ledger.
     fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
         grant.just_in_time == JustInTime::CreateAndSync
             && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)
     }
 
-    /// Updates the user from the claims, and mints again. The caller does not get the first token.
+    /// Updates the user from the claims, and mints again. The caller receives only the second token.
     async fn mint_after_others(
         &self,
         caller: &Caller,
@@ -186,7 +186,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
-        // The username may belong to another person by now.
+        // By now, the username may belong to another person.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;
@@ -195,9 +195,9 @@ impl Minting {
         Ok((token, grant, found))
     }
 
-    /// Refuses a mint if an operator has locked the sign-in or has ended all sessions since the caller's token was
-    /// issued, or if a source has reported the person as inactive. The Flex user may be active even so, for example
-    /// because somebody activated it in the Console.
+    /// Refuses a mint in three cases: an operator has stopped all sign-ins, an operator has ended all sessions since
+    /// the caller's token was issued, or a source has reported the person as inactive. In the third case, the Flex user
+    /// may still be active, for example because somebody activated the user in the Console.
     async fn present(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let state = self.sign_in_state.get().await?;
         if state.locked_at.is_some() {
@@ -225,8 +225,8 @@ impl Minting {
         if ended.ends(caller.issued_at) { Err(MintError::SignedOut) } else { Ok(()) }
     }
 
-    /// Counts one more mint by this caller, even if the mint fails later, and refuses it above the limit. A service that
-    /// mints for others has a separate count for each of them.
+    /// Counts a mint by this caller, and refuses it if the caller has reached the limit. A mint that fails later counts
+    /// too. A service that mints for other users has a separate count for each of them.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

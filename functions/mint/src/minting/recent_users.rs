@@ -1,10 +1,11 @@
-//! Caches the Flex users that this process read recently, so that the next mint need not read them from Twilio.
+//! Caches the Flex users that this process has read recently, so that the next mint need not read them from Twilio.
 //!
 //! Every mint reads the binding from the store, and uses the cached user only if the caller's identity is bound to that
-//! user. A deprovisioned user loses the binding. Before a new binding, Flexgate reads the user from Twilio and notices
-//! the deactivation.
+//! user. When a user is deprovisioned, the binding is removed. Before Flexgate binds the user again, it reads the user
+//! from Twilio, and so notices that the user is deactivated.
 //!
-//! A user who is deactivated in the Flex Console can get a token for up to a minute longer, unless Twilio refuses.
+//! If somebody deactivates a user in the Flex Console, the person can still get tokens for up to a minute, unless
+//! Twilio refuses.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

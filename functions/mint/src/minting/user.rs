@@ -43,12 +43,11 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // Cache the claims with the new user's roles, as they are in the ledger, so that the next mint finds no
-            // difference.
+            // Cache the roles that the new user got, and that the ledger contains. The next mint compares its claims
+            // with the cached claims, and so finds no difference.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again after the binding. The cache may contain only users that Flexgate read after binding
-        // them.
+        // Read the user again, because the cache may contain only users that Flexgate has read after binding them.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
@@ -159,8 +158,8 @@ impl Minting {
     }
 }
 
-/// Returns the roles of a new user: the roles that the caller requests, or else all roles of the caller. Twilio always
-/// mints a token with all roles of the user.
+/// Returns the roles of a new user: the roles that the caller requests, or all of the caller's roles if the caller
+/// requests none. Twilio always mints a token with all of the user's roles.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

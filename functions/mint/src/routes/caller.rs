@@ -53,8 +53,8 @@ fn with_note(reason: &dyn Display, note: Option<String>) -> String {
     }
 }
 
-/// The actor of a mint (RFC 8693 §4.1): the subject of the service that acts for somebody else. `None` if there is no
-/// such service.
+/// The actor of a mint (RFC 8693 §4.1): the subject of the service that acts for somebody else. `None` if no service
+/// does.
 #[derive(Debug, Clone)]
 pub(super) struct Act(pub(super) Option<Box<str>>);
 
@@ -64,7 +64,7 @@ impl Act {
         Self(caller.and_then(|caller| caller.acts.clone()))
     }
 
-    /// Adds the service as the actor, if a service mints for another user.
+    /// Returns this actor. If there is none, and a service mints for another user, returns that service.
     fn or_for(self, caller: &Caller, asked: &MintRequest) -> Self {
         let another = asked.username.as_ref().filter(|named| Some(*named) != caller.username.as_ref());
         let acts = another.is_some() && caller.scopes.grant(Scope::TokenAny);

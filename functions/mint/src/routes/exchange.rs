@@ -86,7 +86,7 @@ pub(super) struct Exchanged<'a> {
     access_token: &'a str,
     #[schema(example = "urn:flexgate:params:oauth:token-type:flex")]
     issued_token_type: &'static str,
-    /// Always `N_A`: a Flex token is no bearer token.
+    /// Always `N_A`: a Flex token is not a bearer token.
     #[schema(example = "N_A")]
     token_type: &'static str,
     /// The token's remaining lifetime in seconds.
@@ -187,7 +187,7 @@ async fn actor(app: &App, caller: &Caller, token: &SecretString, context: &Conte
     Err(refused(&act, problem::of(&error), &format!("the actor: {}", with_causes(&error))))
 }
 
-/// Verifies a token from the form. Returns the problem and the audit event's reason if the token is invalid. The
+/// Verifies a token from the form. If the token is invalid, returns the problem and the reason for the audit event. The
 /// problem has the code `invalid_request` (RFC 8693 §2.2.2).
 async fn verified(
     app: &App,
@@ -206,7 +206,7 @@ async fn verified(
     })
 }
 
-/// Returns the bearer token of an `Authorization` header that has been verified.
+/// Returns the bearer token from an `Authorization` header that has already been verified.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     Some(token.trim_start_matches(' '))

@@ -12,8 +12,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a minting function and creates the Flex user `ada`. Then a person mints, which binds the user to that person.
-/// Returns that person's token.
+/// Starts a minting function, creates the Flex user `ada`, and mints with a person's token, which binds the user to
+/// that person. Returns the person's token.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;

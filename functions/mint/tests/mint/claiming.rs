@@ -22,7 +22,7 @@ async fn gate(settings: Value, just_in_time: &str) -> Gate {
 }
 
 impl Gate {
-    /// Records the person as an active Flex user, as a statement of this source.
+    /// Records the person as an active Flex user, in a statement from this source.
     async fn stated(&self, source: Source, username: &str) -> Result<String, flexgate::users::ledger::LedgerError> {
         let user = DesiredUser {
             username: username.parse().unwrap(),
@@ -98,7 +98,7 @@ async fn m29_a_person_whose_user_is_still_to_be_made_is_not_taken_over() {
 async fn m29_a_user_of_the_scim_store_belongs_to_scim() {
     let gate = gate(json!({"may_claim": ["flex"]}), "off").await;
     let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    // An entry as Flexgate stored it before the people ledger existed.
+    // An entry in the form in which Flexgate stored it before the people ledger existed.
     let entry = Entry {
         id: sid.parse().unwrap(),
         current: sid.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Counts each mint's requests to Twilio and to the store, and tests that the cache of users is safe.
+//! Counts the requests that each mint sends to Twilio and to the store, and tests that the cache of users is safe.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
@@ -13,7 +13,7 @@ use time::Duration;
 
 use crate::gate::{Gate, Minted as _};
 
-/// Starts a minting function, mints once for ada, and clears the simulator's list of requests.
+/// Starts a minting function, mints once for ada, and clears the simulator's list of received requests.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
@@ -146,7 +146,7 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.world.calls("flex-api").await.len(), 2);
-    // Flexgate refuses if it may not give the new role, or if the caller requests roles without the new role.
+    // Flexgate refuses the mint if it may not give the new role, or if the caller requests roles without the new role.
     gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;
@@ -176,7 +176,8 @@ async fn returning(variables: &[(&str, &str)]) -> (Gate, String) {
 #[tokio::test]
 async fn who_returns_waits_for_one_round_trip() {
     let (gate, ada) = returning(&[("FLEXGATE_REQUEST_SECONDS", "2")]).await;
-    // Twilio does not answer the read of the user. Only a mint that does not wait for that answer reaches Twilio.
+    // Twilio never answers the request that reads the user. So the mint request reaches Twilio only if Flexgate does
+    // not wait for that answer.
     let fault = json!({"service": "flex-api", "path_contains": ada, "kind": "delay", "delay_ms": 600_000});
     gate.world.fault(&fault).await;
     gate.mint_as("ada").await.assert_problem(504, "timeout");

@@ -40,7 +40,7 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
-/// Asserts that the answer is this problem with this value of `error`.
+/// Asserts that the answer is this problem, and that its member `error` has this value.
 #[track_caller]
 fn refused(answer: &Reply, status: u16, code: &str, error: &str) {
     answer.assert_problem(status, code);
@@ -161,12 +161,12 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-service")));
     let answer = gate.mint(&service, json!({"username": "nobody"})).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (403, json!("sub-service")));
-    // The claim `act` of the service's own token already names another actor.
+    // The claim `act` in the service's own token already names another actor.
     let acting = json!({"scope": "flexgate.token.any", "preferred_username": null, "act": {"sub": "batch-7"}});
     let acting = gate.token_of("service", acting).await;
     let answer = gate.exchange(&acting, &[("username", "ada")]).await;
     assert_eq!((answer.status.as_u16(), act(&answer)), (200, json!("batch-7")));
-    // The request contains the person's token and the service's token.
+    // The request contains both the person's token and the service's token.
     let answer = gate.exchange(&person, &[("actor_token", &service), ("actor_token_type", JWT)]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-ada")));

@@ -90,8 +90,8 @@ impl Gate {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// Returns a person's token from the identity provider, with these changes to its claims. The members `header` and
-    /// `key` are those of the simulator's `POST /idp/__dev/token`.
+    /// Returns a person's token from the identity provider, with these changes to its claims. The changes may also
+    /// contain the members `header` and `key` of the simulator's `POST /idp/__dev/token`.
     pub async fn token_of(&self, username: &str, changes: Value) -> String {
         let mut claims = json!({
             "sub": format!("sub-{username}"), "preferred_username": username, "scope": "flexgate.token",

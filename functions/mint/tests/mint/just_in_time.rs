@@ -97,7 +97,8 @@ async fn a_synced_user_follows_the_claims() {
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
-    // A role from the Console remains. A role from the claims is removed when the claims no longer contain it.
+    // A role that was added in the Console stays. A role from the claims is removed once the claims no longer contain
+    // it.
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
     mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;

@@ -1,4 +1,4 @@
-//! Tests how the claims of tokens combine with other sources in the people ledger.
+//! Tests how token claims combine with statements from other sources in the people ledger.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -27,7 +27,7 @@ impl Gate {
         self.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await
     }
 
-    /// Writes the same statement to the ledger as a request to `/users` with these values.
+    /// Writes to the ledger the statement that a request to `/users` with these values would write.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
         let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -81,7 +81,7 @@ async fn a_role_goes_with_the_claims_that_gave_it_unless_another_source_gives_it
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
     assert_eq!(gate.mint_with("ada", json!({"roles": ["agent"]})).await["roles"], json!(["agent"]));
-    // For a person without roles, an issuer may omit the roles claim.
+    // An issuer may omit the roles claim for a person who has no roles.
     for none in [json!({}), json!({"roles": []}), json!({"roles": ["unknown"]})] {
         assert_eq!(gate.mint_with("ada", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
         assert_eq!(gate.mint_with("ada", none.clone()).await["roles"], json!(["agent"]), "the default, {none}");
@@ -184,7 +184,7 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
-    // The claims equal those in the ledger. The mint must still add the missing role.
+    // The ledger already contains these claims, but the mint must still add the missing role.
     gate.world.clock.advance(Duration::seconds(61));
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
@@ -241,7 +241,7 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // Without a name in the token, the name from the API applies. An unverified e-mail address is ignored.
+    // The token contains no name, so the name from the API applies. An unverified e-mail address is ignored.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));
@@ -290,8 +290,8 @@ async fn claims_of_a_new_owner_of_the_binding_replace_those_of_the_one_before() 
     let ada = gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
-    // This token is older than the previous owner's last token. Its claims apply nevertheless, because the two tokens
-    // belong to different people.
+    // This token is older than the previous owner's last token. Its claims still apply, because the two tokens belong
+    // to different people.
     let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;

@@ -1,4 +1,5 @@
-//! Tests users who are created just in time: the requests to Twilio, and attempts to take over existing users.
+//! Tests users who are created just in time: which requests reach Twilio, and how attempts to take over existing users
+//! fail.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
@@ -15,7 +16,7 @@ const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 
 impl Gate {
-    /// Returns the number of `Provision` requests since the simulator's list of requests was cleared.
+    /// Returns how many `Provision` requests the simulator has received since its list of requests was last cleared.
     async fn provisions(&self) -> usize {
         self.world.calls("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
@@ -29,13 +30,13 @@ impl Gate {
         Source::Claims(self.world.simulator.issuer().into())
     }
 
-    /// Makes Twilio's searches omit deactivated users. The real search's behaviour is unknown, so both cases need
-    /// tests.
+    /// Makes Twilio's searches omit deactivated users. Nobody knows whether the real search omits them, so both cases
+    /// need tests.
     async fn hide_deactivated(&self) {
         self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
-    /// Creates a user with a creation time one hour ago, and deactivates the user directly at Twilio. Returns the
+    /// Creates a user whose creation time is one hour ago, and deactivates the user directly at Twilio. Returns the
     /// user's SID.
     async fn leaver(&self, username: &str) -> String {
         self.world.shift_simulator(-3_600).await;
@@ -134,7 +135,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
     }
     assert_eq!(gate.provisions().await, 0);
-    // When the API reactivates ada, she does not get back the roles from her claims.
+    // When the API reactivates ada, she does not regain the roles that her claims gave her.
     gate.api_says("ada", Some(true), None).await;
     let ada = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
@@ -155,7 +156,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
 }
 
 impl Gate {
-    /// Makes Twilio create the user, but loses the answers to all three attempts of a request.
+    /// Makes Twilio create the user, but loses the answers to all three attempts at the request.
     async fn lose_answers(&self) {
         self.world
             .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
@@ -238,7 +239,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source reports a person as inactive before the person has a Flex user. No mint may then create a Flex user.
+        // A source reports a person as inactive before the person has a Flex user. After that, no mint may create one.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -1,4 +1,4 @@
-//! Tests callers who request more than they may have (M15 to M17 and M25 of the attack register).
+//! Tests callers who request more than they are allowed to have (M15 to M17 and M25 of the attack register).
 
 use serde_json::json;
 use time::Duration;
@@ -38,7 +38,7 @@ async fn m16_a_role_the_caller_lacks_is_refused() {
     }
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_minted(&ada);
 
-    // Twilio mints with all roles of a user. So Flexgate refuses a request for fewer roles.
+    // Twilio always mints with all of a user's roles. So Flexgate refuses a request for fewer roles.
     let grace = gate.world.at_twilio("grace", &["agent", "supervisor"]).await;
     let token = gate.token_of("grace", json!({"roles": ["agent", "supervisor"]})).await;
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_problem(403, "mint_refused");

@@ -49,7 +49,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     gate.world.write_secret("twilio.pending", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    // With the new credential, mints cause no rejected requests and no reads of the secret.
+    // Flexgate now has the new credential, so mints cause neither rejected requests nor reads of the secret.
     gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
@@ -70,7 +70,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
 async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
-        // Flexgate uses the pending secret, because the current secret is out of date.
+        // Flexgate uses the pending secret, because Twilio no longer accepts the credential in the current secret.
         gate.world.write_secret("twilio.pending", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
@@ -213,8 +213,8 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.world.write_secret("twilio", &document(&next));
-            // After a failure of every credential, Flexgate waits 5 seconds before it reads the secret again. Skip that
-            // time.
+            // After all credentials have failed, Flexgate waits 5 seconds before it reads the secret again. Skip this
+            // wait.
             gate.world.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

@@ -1,5 +1,4 @@
-//! Tests that nobody can mint with a token if an identity system has ended the person's sessions since the token was
-//! issued.
+//! Tests that nobody can mint with a token that was issued before an identity system ended the person's sessions.
 
 use flexgate::domain::{Identity, Username};
 use flexgate::store::EndingKey;
@@ -26,8 +25,8 @@ async fn g16_a_token_from_before_the_end_of_the_sessions_mints_nothing() {
         let old = [json!({ "iat": now - 10 }), json!({ "iat": at.unix_timestamp() }), json!({ "iat": null })];
         let fresh = gate.token_of("ada", json!({ "iat": at.unix_timestamp() + 1 })).await;
         for changes in &old {
-            // Each token was issued no later than the second in which the sessions end (`at`), or does not say when it
-            // was issued.
+            // The sessions end at `at`. Each of these tokens was issued in that second or before it, or does not say
+            // when it was issued.
             let token = gate.token_of("ada", changes.clone()).await;
             endings.record_ending(std::slice::from_ref(&key), at).await.unwrap();
             gate.world.forget_calls().await;

@@ -1,4 +1,4 @@
-//! Tests Twilio's unusual answers to mints (attacks M18 to M22 of the attack register).
+//! Tests mints that Twilio answers in an unusual way (attacks M18 to M22 of the attack register).
 
 use serde_json::{Value, json};
 

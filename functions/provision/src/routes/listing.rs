@@ -93,7 +93,7 @@ pub(crate) async fn list(
     Ok(axum::Json(Found { users, asked_for: None, hint: None, next_page_token: page.next_page_token }))
 }
 
-/// Returns a hint why there may be no user with this name. Queries are decoded like forms, so a plus sign becomes a
+/// Returns a hint about why no user may have this name. Query strings are decoded like forms, so a plus sign becomes a
 /// space.
 fn hint(username: &Username) -> &'static str {
     if username.as_str().contains(' ') {
@@ -103,7 +103,7 @@ fn hint(username: &Username) -> &'static str {
     }
 }
 
-/// Returns the problem for a page token that Twilio refuses. Flexgate cannot tell whether the token was ever valid.
+/// Returns the problem for a page token that Twilio refuses. Flexgate cannot know whether the token was ever valid.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }

@@ -242,8 +242,8 @@ pub(crate) async fn end_of_user(
     let reason = reason(&query)?;
     let sid = parse_sid(&sid)?;
     check(ACTION, &app, &caller, &sid, None, &context).await?;
-    // The record also ends what the list lacks: a login that has not come back yet, and the right to mint with a token
-    // that the caller already has.
+    // This record ends two more things that the list of sessions does not show: logins that the person has begun but
+    // not finished, and the right to mint with tokens that were issued before now.
     let recorded = app.session_endings.record_ending(&[EndingKey::FlexUser(sid.clone())], app.clock_rng.now()).await;
     recorded.map_err(|error| Problem::from(&error))?;
     let ended = app.provisioning.sessions().end_all_of(&sid).await.map_err(|error| Problem::from(&error))?;
@@ -251,8 +251,8 @@ pub(crate) async fn end_of_user(
     Ok(axum::Json(Ended { ended }))
 }
 
-/// Refuses a caller whose issuer may not use this user's username. Asks Twilio for the username only if the issuer is
-/// limited to certain usernames.
+/// Refuses a caller whose issuer may not use this user's username. Asks Twilio for the username only if the issuer may
+/// use only certain usernames.
 async fn check(
     action: &str,
     app: &App,

@@ -1,7 +1,8 @@
-//! Binds the SCIM client's users to the issuer whose tokens contain the `externalId` as the subject.
+//! Binds a user that a SCIM client writes to an identity: the issuer that the settings name, and the user's
+//! `externalId` as the subject.
 //!
-//! Another person with the same username cannot claim a bound user. The issuer's setting `scim_external_id` turns this
-//! on.
+//! Once a user is bound, another person with the same username cannot claim the user. The issuer's setting
+//! `scim_external_id` turns this on.
 
 use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 use flexgate::users::ledger::LedgerError;
@@ -12,8 +13,8 @@ use super::refusal::{self, Refusal};
 use super::users::Users;
 
 impl Users {
-    /// Returns the identity for the document's `externalId`, if an issuer uses it. Refuses an `externalId` that belongs
-    /// to another user, or is invalid for the issuer. `user` is `None` for a new user.
+    /// Returns the identity for the document's `externalId`, if an issuer's tokens use it. Refuses an `externalId` that
+    /// belongs to another user, or that the issuer could not use. `user` is `None` for a new user.
     async fn identity(&self, document: &Document, user: Option<&FlexUserSid>) -> Result<Option<Identity>, Refusal> {
         let Some(external_id) = document.get("externalId").and_then(Value::as_str) else { return Ok(None) };
         let identity = self.issuers.iter().find_map(|issuer| issuer.identity_of_external_id(external_id));

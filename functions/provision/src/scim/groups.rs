@@ -1,8 +1,8 @@
-//! SCIM groups. Flexgate stores all groups. The settings list which groups give a role.
+//! SCIM groups. Flexgate stores all groups. The settings say which groups give a role.
 //!
-//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: a few
-//! within the request, and many through jobs. A member's change is "announced" once the member is reconciled, or once a
-//! job for that is queued. If a write is interrupted, the next write does the missing part.
+//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: it
+//! reconciles a few members within the request, but queues jobs for many. A member's change is "announced" once the
+//! member is reconciled, or once a job that does so is queued. If a write is interrupted, the next write completes it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -233,7 +233,7 @@ impl Groups {
     }
 
     /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
-    /// until the member is reconciled or a job for that is queued.
+    /// until the member is reconciled, or until a job that does so is queued.
     async fn with_members(
         &self,
         mut group: Group,
@@ -253,8 +253,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // New members must exist at Twilio if the group gives a role. If there are many new members, the jobs that
-        // reconcile them check this later.
+        // If the group gives a role, its new members must exist at Twilio. If there are many new members, do not check
+        // this here: the jobs that reconcile them will.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -274,14 +274,14 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Jobs process a larger change one member at a time. A job that would remove the last administrator becomes
-            // a dead letter.
+            // Do not check a larger change, because jobs process it one member at a time. A job that would remove the
+            // last administrator becomes a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles the members whose change is not yet announced, or queues jobs for them. Then marks these changes as
+    /// Reconciles the members whose changes are not yet announced, or queues jobs for them. Then marks these changes as
     /// announced.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
@@ -322,8 +322,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Removes those users in `inactive` who have been deleted. A deletion ends the user's memberships, but cannot end
-    /// a membership that a write adds afterwards.
+    /// Removes from the group those users in `inactive` who were deleted. When a user is deleted, the user's
+    /// memberships end, but a concurrent write to the group may add a membership after that.
     async fn remove_deleted(&self, group: &mut Group, inactive: &[FlexUserSid]) -> Result<(), Refusal> {
         if inactive.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! Lists users. SCIM clients request pages by index, but Twilio only offers tokens for the next page.
 //!
-//! Flexgate stores each page token with the index of the page's first user. So a client that reads page by page makes
-//! Flexgate read Twilio's list only once. The total comes from a separate count with the largest pages. An interrupted
-//! count continues where it stopped.
+//! Flexgate stores each page token with the index of the page's first user. So if a client reads page by page, Flexgate
+//! reads Twilio's list only once. The total comes from a separate count, which reads the largest possible pages. An
+//! interrupted count continues where it stopped.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
@@ -18,8 +18,8 @@ use super::users::Users;
 /// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long the stored page tokens and the stored count are used. Creating or deleting a user through SCIM discards
-/// both.
+/// How long Flexgate uses the stored page tokens and the stored count. Creating or deleting a user through SCIM
+/// discards both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
 /// A request fetches another page from Twilio only if at least this much time is left.
@@ -155,8 +155,8 @@ impl Users {
         }
     }
 
-    /// Returns the users that SCIM shows. Omits users deleted through SCIM, and Flex users that a reactivation
-    /// replaced.
+    /// Returns the users that SCIM shows. Leaves out users that were deleted through SCIM, and Flex users that were
+    /// replaced when their person was reactivated.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -184,7 +184,7 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only an inactive user can be deleted or replaced.
+        // Only inactive users can have been deleted or replaced, so check only those.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -217,7 +217,7 @@ impl Users {
     }
 }
 
-/// Whether a reactivation replaced this Flex user by another one.
+/// Whether this Flex user was replaced by another one when the person was reactivated.
 fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
 }

@@ -1,6 +1,6 @@
-//! SCIM for Flex. Turns the writes of identity systems into changes of the people ledger and of Flex.
+//! SCIM for Flex. Turns what identity systems write into changes of the people ledger and of Flex.
 //!
-//! What a client writes about a user becomes a statement of the source SCIM in the ledger. The
+//! What a client writes about a user becomes a statement in the ledger, with SCIM as its source. The
 //! [`ScimStore`](flexgate::store::ScimStore) keeps the rest: `externalId`, the client's spelling of values, and groups.
 //! Every step is idempotent, so a client may retry a failed request.
 

@@ -22,7 +22,8 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// The ledger's data about the person. In a list of users, this field contains only the Flex user's own data.
+    /// What the ledger knows about the person. In a list of users, this field contains only the data from the Flex
+    /// user.
     pub(super) view: View,
 }
 
@@ -64,7 +65,7 @@ impl Person {
         self.view.person.as_ref()?.statements.get(&Source::Scim)
     }
 
-    /// Returns a value from SCIM's statement about an inactive person. Flex gets the value when the person becomes
+    /// Returns a value from SCIM's statement about an inactive person. Flex receives the value when the person becomes
     /// active again.
     fn pending<T>(&self, field: impl FnOnce(&Statement) -> Option<&Said<T>>) -> Option<&T> {
         let stated = self.statement().filter(|_| !self.view.active)?;
@@ -154,7 +155,8 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta imports only users who have a given and a family name. So a full name of one word becomes both.
+        // Okta imports only users who have a given name and a family name. So if the full name is one word, use it for
+        // both.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -218,8 +220,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name: `displayName`, `name.formatted`, given and family name, or the username, in this order. Every
-/// name in the document must be valid, even an unused one.
+/// Returns the full name: the first one present of `displayName`, `name.formatted`, the given and family name, and the
+/// username. Every name in the document must be valid, even a name that is not used.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -270,8 +272,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatte
     }
 }
 
-/// Returns the e-mail address: the primary one, the one of type `work`, or the first one. Without any, returns the
-/// username if it is an address.
+/// Returns the e-mail address: the primary one, else the one of type `work`, else the first one. If there is none,
+/// returns the username if it is an e-mail address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);

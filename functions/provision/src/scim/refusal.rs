@@ -20,7 +20,7 @@ pub enum Refusal {
     /// Another resource already has this value.
     #[error("{0}")]
     Uniqueness(String),
-    /// Finding all matches would take too long for one request.
+    /// It would take too long to find all matches within one request.
     #[error("Flexgate would have to read too many users. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.
@@ -29,8 +29,7 @@ pub enum Refusal {
     /// The resource changed after the client read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource. The duration is the longest time that the other request can still
-    /// take.
+    /// Another request is changing the resource. The duration says how long, at most, that request can still take.
     #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
     Busy(Duration),
     /// The settings do not allow this role.

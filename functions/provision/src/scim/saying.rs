@@ -1,4 +1,4 @@
-//! Types for a client's write about a user, and for the resulting statement to the ledger.
+//! Types for what a client writes about a user, and for the statement to the ledger that results.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -29,8 +29,8 @@ pub(super) struct Patched {
 }
 
 impl Written<'_> {
-    /// The fields that a patch sets, even if their values stay the same. Empty for a `PUT`, because a `PUT` repeats
-    /// every field.
+    /// The fields that a patch sets, even if their values stay the same. For a `PUT`, this is empty, because clients
+    /// repeat unchanged fields in a `PUT`.
     pub(super) fn fields(&self) -> &[&'static str] {
         match self {
             Self::Whole(_) => &[],
@@ -54,7 +54,7 @@ pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<
     if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
 }
 
-/// Returns the names of the statement's fields, as the ledger's `Report::blocked` spells them.
+/// Returns the names of the statement's fields, spelled as in the ledger's `Report::blocked`.
 pub(super) fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

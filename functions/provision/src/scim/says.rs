@@ -19,8 +19,8 @@ use super::saying::{Patched, Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// Returns SCIM's statement after a write that changes `before` to `after`. Leaves out values that SCIM has already
-    /// stated.
+    /// Returns SCIM's statement after a write that changes the document `before` to `after`. Leaves out values that
+    /// SCIM has already stated.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -65,21 +65,22 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// Returns `active` for the statement, or `None` if it is missing or changes nothing.
+    /// Returns `active` for the statement. Returns `None` if the document does not contain `active`, or if it changes
+    /// nothing.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
             Written::Changed(patched) => patched.active.is_some(),
         };
-        // Another source may prevent the effect of SCIM's earlier statement. Then make the statement again: the ledger
-        // refuses it, and the error names that source.
+        // Another source may keep SCIM's earlier statement from taking effect. In that case, repeat the statement. The
+        // ledger then refuses it, with an error that names the other source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives, and which earlier data stays valid. If this write removes roles
-    /// that were added by hand, those roles are no longer valid.
+    /// Returns the roles that the client itself gives, and which earlier data stays valid. Roles that were added by
+    /// hand are no longer valid if this write removes them.
     fn own_roles(
         &self,
         person: &Person,
@@ -88,8 +89,7 @@ impl Users {
         written: Written<'_>,
     ) -> Result<(RoleSet, Earlier), Refusal> {
         let own = person.own_roles();
-        // A role that the client's patch names counts as given by the client, even if the user already has the role
-        // from another source.
+        // If a patch names a role, the client gives that role, even if the user already has it from another source.
         let named: RoleSet = match written {
             Written::Changed(patched) => patched.roles.intersection(&self.policy.allowed_roles).copied().collect(),
             Written::Whole(_) => RoleSet::new(),
@@ -100,9 +100,9 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client may have read the user before Flexgate took a role back, so its document may still contain the
-            // role. If Flexgate is still about to take the role back, only the computed reason says so, and not the
-            // ledger's record.
+            // The client may have read the user before Flexgate took a role back. Its document then still contains the
+            // role. If Flexgate has not yet taken the role back in Flex, the ledger's record does not list the role as
+            // taken back, but the computed reason (`TakenBack`) shows it.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             let is_taken = |role: &Role| {
                 taken.is_some_and(|taken| taken.contains(role)) || person.reason(*role) == Some(&RoleReason::TakenBack)
@@ -118,7 +118,7 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // A role from SCIM replaces the default roles. Keep the default roles that the client's list still
+            // A role from SCIM replaces the default roles. So add those default roles that the client's list still
             // contains.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
@@ -128,7 +128,7 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// Returns what the operations of a patch contain. `before` is the user before the patch.
+    /// Returns what the operations of a patch set. `before` is the document before the patch.
     pub(super) fn patched(&self, before: &Document, operations: &[Operation], active: Option<bool>) -> Patched {
         let mut without_roles = before.clone();
         without_roles.remove("roles");
@@ -140,8 +140,8 @@ impl Users {
         Patched { active, roles, fields }
     }
 
-    /// Returns the default roles. SCIM's statement contains them if the client gives no role. Otherwise, a group's role
-    /// would replace the default roles.
+    /// Returns the default roles. SCIM states them if the client gives no role. If SCIM did not state them, a role from
+    /// a group would replace them.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
@@ -169,8 +169,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// Makes a statement that the person is inactive. If `withdraws` is true, also withdraws all earlier statements of
-    /// SCIM.
+    /// States in the ledger that the person is inactive. If `withdraws` is true, also withdraws everything that SCIM
+    /// has stated before.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,

@@ -14,10 +14,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every token, by which programs that search for leaked secrets recognise a token.
+/// The prefix of every token, so that programs that search for leaked secrets recognise a token.
 const PREFIX: &str = "fgscim_";
 
-/// The maximum number of valid tokens. A second one is valid while an administrator replaces the first.
+/// The maximum number of valid tokens. Two are valid while an administrator replaces one with the other.
 const MAX_LIVE: usize = 2;
 
 /// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with at most two tokens. Without a token,
@@ -79,7 +79,7 @@ impl TryFrom<Listed> for TokenHashes {
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// What the secret must contain so that the token is accepted: hashes, not the token itself.
+    /// What the secret must contain so that Flexgate accepts the token: the token's hash, not the token itself.
     pub hashes: TokenHashes,
 }
 
@@ -126,7 +126,7 @@ impl Tokens {
         self.0.id()
     }
 
-    /// Prefetches the hashes. After a failure, the first request reads them.
+    /// Prefetches the hashes. If this fails, the first request reads them.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.0.get(deadline).await;
     }

@@ -124,7 +124,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // The attempt changed nothing at Twilio, so the next attempt has nothing to resume.
+            // This attempt changed nothing at Twilio, so the next attempt has nothing to complete.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -151,7 +151,7 @@ impl Users {
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
-            // The user exists and is not deleted, so an earlier attempt created the user but did not finish.
+            // The user exists and is not deleted. So an earlier attempt created the user, but did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -390,8 +390,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // End this reservation when the ledger's lease ends. After a crash, both expire together, so a client that
-        // waits for `Retry-After` can then repeat the request.
+        // Let this reservation expire together with the ledger's lease. Then a client can repeat its request after a
+        // crash, once it has waited for `Retry-After`.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
@@ -400,7 +400,7 @@ impl Users {
     }
 }
 
-/// Whether a failed attempt may have changed something at Twilio. If so, the next attempt must resume it.
+/// Whether a failed attempt may have changed something at Twilio. If so, the next attempt must complete it.
 fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }

@@ -1,4 +1,4 @@
-//! Tests that a SCIM client's user is bound by its `externalId` (R31 and M29 of the attack register).
+//! Tests that the `externalId` binds a SCIM client's user to an identity (R31 and M29 of the attack register).
 
 use flexgate::domain::Identity;
 use serde_json::{Value, json};

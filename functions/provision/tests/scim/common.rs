@@ -1,4 +1,4 @@
-//! The SCIM function with a simulated Twilio, and functions for the tests.
+//! The SCIM function with a simulated Twilio, and helper functions for the tests.
 
 use axum::Router;
 use axum::body::Body;
@@ -77,7 +77,7 @@ impl Scim {
         Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
-    /// Returns the people ledger, so that a test can make statements of other sources.
+    /// Returns the people ledger, so that a test can add statements from other sources.
     pub fn ledger(&self) -> Ledger {
         self.world.ledger(&self.settings.owner)
     }
@@ -142,7 +142,8 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes the store fail when it records that a member's change is "announced", which means reconciled or queued.
+    /// Makes the store fail when it records that a member's change is "announced": that the member was reconciled, or
+    /// that a job to do so was queued.
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

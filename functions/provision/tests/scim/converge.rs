@@ -1,5 +1,5 @@
-//! Tests failures between the write to Twilio and the write to the store (case C16 of the attack register). A retry of
-//! the request must reach the right state.
+//! Tests failures between the write to Twilio and the write to the store (case C16 of the attack register). When the
+//! client retries the request, Flexgate must reach the right state.
 
 use serde_json::{Value, json};
 
@@ -55,8 +55,8 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // The first attempt fails at Twilio before any change, and the second after half of the change. The third fails in
-    // Flexgate's store, after Twilio has made the whole change.
+    // The first attempt fails at Twilio before it changes anything. The second attempt fails after half of the change.
+    // The third fails in Flexgate's store, after Twilio has made the whole change.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
@@ -146,7 +146,7 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // Only the last write fails: the one that records the member's change as done.
+    // Only the last write fails. It records that the member's change is done.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

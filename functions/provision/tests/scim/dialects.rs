@@ -1,13 +1,13 @@
-//! Replays the requests of identity systems: users, groups and patches in each system's own form.
+//! Replays the requests of identity systems: users, groups and patches, in the form in which each system sends them.
 //!
-//! A file in `tests/fixtures` names the identity system, the public page about its requests, and the steps. Some
-//! members of a step need an explanation:
+//! A file in `tests/fixtures` names the identity system, the public page that documents its requests, and the steps.
+//! Some members of a step need an explanation:
 //!
-//! * `save` gives a value of the response a name. Later steps use the value as `${name}`.
+//! * `save` gives a name to a value from the response. Later steps use the value as `${name}`.
 //! * `headers` replaces headers of the request. Null removes a header.
-//! * `expect` contains the expected status and values of the response and of Twilio's user, by JSON pointer. Null means
-//!   that the value is absent. `members` lists a group's members in any order. Twilio's user is the one in the
-//!   request's path, or the one last saved as `id`.
+//! * `expect` contains the expected status, and expected values in the response and in Twilio's user, by JSON pointer.
+//!   Null means that the value is absent. `members` lists a group's members in any order. Twilio's user is the one in
+//!   the request's path, or else the one that was last saved as `id`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::common::{Scim, scim_with};
 use crate::shapes;
 
-/// Defines a test for each fixture file, and the list of all files.
+/// Defines a test for each fixture file, and a list of all fixture files.
 macro_rules! fixtures {
     ($($name:ident)*) => {
         const FIXTURES: &[&str] = &[$(include_str!(concat!("../fixtures/", stringify!($name), ".json"))),*];
@@ -105,7 +105,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Replaces every `${name}` in the strings and keys of `value` by the saved value.
+/// Replaces every `${name}` in the strings and keys of `value` with the saved value.
 fn filled(value: &Value, saved: &Map<String, Value>) -> Value {
     let fill = |text: &str| {
         saved.iter().fold(text.to_owned(), |text, (name, value)| {

@@ -65,8 +65,8 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     let group = format!("/Groups/{}", group["id"].as_str().unwrap());
     scim.patch(&group, json!([{ "op": "add", "path": "members.display", "value": "x" }])).await.is(200);
-    // An unknown path is an error. Otherwise, a client with a misspelt path would believe that Flexgate made the
-    // change.
+    // Flexgate must refuse an unknown path. Otherwise, a client with a misspelt path would believe that Flexgate had
+    // made the change.
     for unknown in ["name.nick", "emails[type eq \"work\"].colour", "roles.colour", "colour"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": unknown, "value": "x" }])).await;
         refused.refused(400, "invalidPath");
@@ -160,7 +160,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A string with JSON but without a role is refused. The error quotes nothing from the string.
+    // Flexgate refuses a string that contains JSON but no role. The error quotes nothing from the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -320,7 +320,7 @@ async fn a_refused_request_is_noted_with_what_the_client_was_told() {
     );
     assert!(notes.iter().any(|note| &*note.reason == "Another user has this userName."));
     assert!(!format!("{notes:?}").contains("Secret Name") && !format!("{notes:?}").contains("ada@"));
-    // A failure to store the note does not change the answer.
+    // If Flexgate cannot store the note, the answer stays the same.
     scim.break_table("notes");
     scim.get("/Users/nobody").await.refused(404, "-");
 }

@@ -203,13 +203,13 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // The change would remove the role, so it is refused. The error names the field.
+    // Flexgate refuses the change, because it would remove the role. The error names the field.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
     let roles_too = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    // A repeated request is refused too, although the ledger already has the statement.
+    // Flexgate also refuses a repeated request, although the ledger already contains the statement.
     for _ in 0..2 {
         let refused = scim.patch(&path, roles_too.clone()).await;
         assert!(refused.body["detail"].as_str().unwrap().contains("roles"), "{}", refused.body);
@@ -318,7 +318,7 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     // The same `externalId` means the same person. So the other source's statement still makes the person inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different `externalId` means a different person. So Flexgate uses nothing that it knows about the earlier
+    // A different `externalId` means a different person. So Flexgate ignores everything that it knows about the earlier
     // person.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
@@ -336,7 +336,7 @@ async fn a_user_who_is_created_again_begins_with_the_defaults() {
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
-/// Stores the user as a member. A write to the group does this if it read the user before the user was deleted.
+/// Stores the user as a member, as a write to the group would do that read the user before the user was deleted.
 fn adds_late(scim: &Scim, group: &str, user: &str) {
     let group = group.trim_start_matches("/Groups/");
     scim.world.sql(&format!("INSERT INTO scim_members VALUES ('{group}', '{user}', 1, NULL)"));

@@ -1,4 +1,5 @@
-//! Regression tests for faults that random patches found: the answer was 200, but the resource did not show the result.
+//! Regression tests for faults that tests with random patches found: the answer was 200, but the resource did not show
+//! the result.
 
 use serde_json::{Value, json};
 

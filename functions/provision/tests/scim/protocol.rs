@@ -1,4 +1,5 @@
-//! Tests filters, paths and patches by themselves: limits, and rules that the tests of whole requests rarely reach.
+//! Tests filters, paths and patches in isolation: their limits, and rules that the tests of whole requests rarely
+//! reach.
 
 use flexgate::domain::Role;
 use flexgate_provision::protocol::{

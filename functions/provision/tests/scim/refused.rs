@@ -86,8 +86,8 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // The username of a user who was created outside SCIM is taken too. Twilio's search finds `grace`, because that
-    // name is all in lower case. Flexgate learns the name `Linus` by listing the users.
+    // The username of a user who was created outside SCIM is also taken. Twilio's search finds `grace`, because that
+    // name is all in lower case. Flexgate learns the spelling `Linus` when it lists the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await

@@ -12,7 +12,7 @@ pub fn of(step: &Value) -> String {
     format!("{request} {body}")
 }
 
-/// Replaces the variable parts of a string by `*`: saved values, quoted strings, numbers and ids.
+/// Replaces the variable parts of a string with `*`: saved values, quoted strings, numbers and ids.
 fn template(text: &str) -> String {
     let mut shape = String::new();
     let mut rest = text;
@@ -33,9 +33,9 @@ fn template(text: &str) -> String {
     shape
 }
 
-/// Returns the structure of a JSON value: an object's keys, a list's different structures, and the types of single
-/// values. A patch's operators and paths also belong to the structure. An empty string and a string that contains JSON
-/// are types of their own.
+/// Returns the structure of a JSON value: an object's keys, the different structures in a list, and the types of single
+/// values. A patch's operators and paths also belong to the structure. An empty string counts as a separate type, and
+/// so does a string that contains JSON.
 fn structure(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

@@ -220,7 +220,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     let shown = scim.get(&format!("/Users/{ada}")).await.is(200);
     assert_eq!(shown["groups"].as_array().unwrap().len(), 2);
-    // A change of another attribute keeps the role. Deactivation removes the role, and reactivation restores it.
+    // A change to another attribute keeps the role. Deactivation removes the role, and reactivation restores it.
     let user = format!("/Users/{ada}");
     scim.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
     for active in [false, true] {
@@ -305,7 +305,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // An unknown path stays unknown if it has a slash at the end.
+    // A slash at the end does not make an unknown path valid.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }
@@ -357,7 +357,7 @@ async fn r53_a_body_without_a_content_type_is_read_as_scim() {
     let mut request = scim.request("POST", "/Users", Some(&body));
     request.headers_mut().remove("content-type");
     scim.call(request).await.is(201);
-    // A form's content type, a content type that is not text, and two content types are refused.
+    // Flexgate refuses a form's content type, a content type that is not text, and two content types.
     let grace = json!({ "userName": "grace", "displayName": "Grace", "emails": ["grace@example.com"] });
     let other = |content_type: HeaderValue| {
         let mut request = scim.request("POST", "/Users", Some(&grace));

@@ -1,4 +1,4 @@
-//! Tests the errors after a failure of Twilio. Twilio's own text must never reach the caller.
+//! Tests the errors that callers get when Twilio fails. Twilio's own text must never reach the caller.
 
 use http::Method;
 use serde_json::{Value, json};

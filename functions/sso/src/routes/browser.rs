@@ -108,7 +108,7 @@ pub(crate) async fn login(
         return see_other(&location, []);
     }
     check_allowed(&app, profile, &context).await?;
-    // Replace a `return_to` on an unlisted origin instead of refusing the login.
+    // If `return_to` is on an unlisted origin, replace it instead of refusing the login.
     let destinations = app.sign_in.destinations();
     let wanted = query.once("return_to")?.and_then(|text| destinations.parse(text).ok());
     let return_to = wanted.as_ref().unwrap_or_else(|| destinations.default());
@@ -168,7 +168,7 @@ pub(crate) async fn callback(
     response
 }
 
-/// The problem of a failed callback. The response clears the cookie of the login `spent`.
+/// The problem with which a callback fails, and the login `spent`, whose cookie the response clears.
 struct Refusal {
     problem: Problem,
     spent: Option<LoginId>,
@@ -180,7 +180,7 @@ impl From<Problem> for Refusal {
     }
 }
 
-/// Answers a callback. Also returns the login whose cookie the response clears.
+/// Answers a callback. Also returns the login whose cookie the response must clear.
 async fn complete(
     app: &App,
     name: &str,
@@ -238,7 +238,7 @@ fn visitor(session_id: Option<&str>, headers: &HeaderMap, context: &Context) -> 
     }
 }
 
-/// Refuses a client who may not sign in now. The problem's page has a link to try again.
+/// Refuses a client who may not sign in at the moment. The problem's page has a link for trying again.
 async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Result<(), Problem> {
     let allowed = app.sign_in.check_allowed(&profile.name, context.client).await;
     allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))

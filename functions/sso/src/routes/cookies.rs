@@ -19,8 +19,8 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Returns the value of the session cookie. Returns `None` if there are two session cookies, because a browser stores
-/// only one `__Host-` cookie with the same name.
+/// Returns the value of the session cookie, or `None` if there are two session cookies. A browser stores only one
+/// `__Host-` cookie with the same name, so it would never send two.
 pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     let mut values = pairs(headers).filter(|(name, _)| *name == SESSION_COOKIE.as_bytes()).map(|(_, value)| value);
     match (values.next(), values.next()) {
@@ -36,8 +36,8 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
     for (name, value) in pairs(headers).take(MAX_COOKIES) {
         let number = name.strip_prefix(LOGIN_COOKIE.as_bytes()).and_then(|number| std::str::from_utf8(number).ok());
         let Some(id) = number.and_then(LoginId::parse) else { continue };
-        // A value that is not text cannot belong to a valid login. Keep the cookie nevertheless, to recognise a second
-        // cookie with the same name.
+        // A value that is not text cannot belong to a valid login. Keep the cookie anyway, to detect a second cookie
+        // with the same name.
         let sealed = std::str::from_utf8(value).unwrap_or_default();
         if cookies.iter().any(|cookie| cookie.id == id) {
             twice.push(id);
@@ -50,7 +50,7 @@ pub(crate) fn logins_of(headers: &HeaderMap) -> Vec<LoginCookie<'_>> {
 }
 
 /// Builds `Set-Cookie` for a login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends the
-/// browser back by a cross-site navigation.
+/// browser back with a cross-site navigation.
 pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
     set(&id.cookie_name(), value, LOGIN_LIFETIME)
 }

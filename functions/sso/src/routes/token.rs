@@ -31,7 +31,7 @@ struct SameSite {
     /// Always `1`: an HTML form cannot send this header.
     #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
     x_flexgate: String,
-    /// The page's origin, which browsers send by themselves: Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
+    /// The page's origin, which browsers send automatically: Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
     #[param(rename = "origin", example = "http://localhost:9000")]
     origin: String,
 }
@@ -102,7 +102,7 @@ pub(crate) async fn token(
     context: Context,
 ) -> Result<Response, Problem> {
     app.origins.require(&headers)?;
-    // A refusal does not clear the session cookie. Its answer could arrive after another tab has signed in, and would
+    // Do not clear the session cookie in a refusal. The refusal could arrive after another tab has signed in, and would
     // then clear the cookie of the new session.
     let session_id = cookies::session_of(&headers).ok_or_else(|| problem::of_session(&SessionError::Unknown))?;
     let signed_in = app.sign_in.token(session_id, context.client, context.deadline).await;

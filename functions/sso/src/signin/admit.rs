@@ -15,18 +15,19 @@ use super::pending::{MAX_PENDING, Pending, session_id};
 use super::tokens::Tokens;
 use super::{Fault, SSO_SETTINGS, SignIn};
 
-/// The time limit for Tokens/Info after an exchange. It is short, because the sign-in can succeed without the answer.
+/// The time limit for Tokens/Info after a code exchange. It is short, because the sign-in can succeed without
+/// Tokens/Info.
 const INFO_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How long a session still lasts after the same person has signed in again in the same browser.
+/// How long the earlier session still lasts after the same person has signed in again in the same browser.
 const REPLACED_LASTS: time::Duration = time::Duration::seconds(10);
 
 /// How a session begins.
 struct Beginning {
     /// When the login that led to the session began. The person authenticated after this time.
     at: OffsetDateTime,
-    /// The seat of the browser's previous session, if that session belongs to the same person and profile. A seat is
-    /// the series of one person's sessions in one browser.
+    /// The seat of the browser's previous session, if that session belongs to the same person and profile. A seat
+    /// stands for all sessions that one person has had in one browser, one after another.
     seat: Option<SessionKey>,
     origin: SessionOrigin,
 }
@@ -74,7 +75,7 @@ impl SignIn {
         Ok(Completed { location, session_id, login: login.id, flex_user_sid: info.flex_user_sid, lasts })
     }
 
-    /// Returns the browser's previous session, and the numbers of the logins that led to it.
+    /// Returns the browser's previous session, and the numbers of the logins that led to that session.
     async fn earlier(&self, key: Option<&SessionKey>, deadline: Deadline) -> Option<(Session, Vec<u64>)> {
         let session = self.parts.sessions.get(key?).await.ok()??;
         let keys = self.keys_for([session.sealed.as_str()], deadline).await.ok();
@@ -82,8 +83,8 @@ impl SignIn {
         Some((session, logins.unwrap_or_default()))
     }
 
-    /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because
-    /// the person may have authenticated before that, too.
+    /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because the
+    /// person may also have authenticated before that moment.
     async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
         let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
@@ -93,8 +94,8 @@ impl SignIn {
         Ok(login.begun_at)
     }
 
-    /// Ends the browser's previous session. If the session belongs to the same person, it lasts a few seconds longer,
-    /// because another tab may be using it.
+    /// Ends the browser's previous session. If it belongs to the same person, it lasts a few seconds longer, because
+    /// another tab may still be using it.
     async fn replace_session(&self, earlier: &Session, user: &FlexUserSid) {
         let sessions = &self.parts.sessions;
         let ended = if earlier.flex_user_sid == *user {
@@ -107,8 +108,9 @@ impl SignIn {
         }
     }
 
-    /// Returns the new token's details. Asks Tokens/Info only if the exchange lacks one of them. If Tokens/Info fails,
-    /// returns the exchange's details without the worker. If the two answers contradict each other, returns an error.
+    /// Returns the new token's details. Asks Tokens/Info only if the answer to the exchange lacks one of them. If
+    /// Tokens/Info fails, returns the details from the exchange, without the worker. If the two answers contradict each
+    /// other, returns an error.
     async fn information(&self, tokens: &SsoTokens, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let exchanged = &tokens.info;
         if exchanged.username.is_some() && exchanged.identity.is_some() && exchanged.worker_sid.is_some() {
@@ -225,11 +227,12 @@ impl SignIn {
             let newest = seats.newest(&session.flex_user_sid, &session.profile).await?;
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
-        // A seat is the series of one person's sessions in one browser. If the profile has no limit, record this seat
-        // only if the person's newest seat has a limit. That limit then no longer applies.
+        // A seat stands for all sessions that one person has had in one browser, one after another. A profile may allow
+        // each person only one seat. If this profile has no such limit, record this seat only if the person's newest
+        // seat was recorded under a limit, so that the old limit no longer applies.
         if policy.is_single || is_limited().await? {
-            // The browser gets this session's cookie only after this write. So if the person then signs in elsewhere,
-            // that later sign-in is also recorded later.
+            // The browser gets this session's cookie only after this write. So if the person signs in elsewhere after
+            // that, Flexgate records that sign-in later than this one.
             seats.take(&session, policy.is_single).await?;
         }
         Ok((session_id, lasts))

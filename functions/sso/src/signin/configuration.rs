@@ -1,4 +1,4 @@
-//! Caches each profile's active SSO configuration, as read from Twilio.
+//! Caches each profile's active SSO configuration, which Flexgate reads from Twilio.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -15,12 +15,12 @@ const FRESH: Duration = Duration::minutes(5);
 /// How long Flexgate uses a cached configuration while Twilio is not available.
 const STALE: Duration = Duration::hours(1);
 
-/// How long Flexgate remembers that Twilio has no active configuration. It is short, because somebody may be setting
-/// SSO up at this moment.
+/// How long Flexgate remembers that Twilio has no active configuration. The time is short, because somebody may be
+/// setting up SSO at this moment.
 const NONE_FRESH: Duration = Duration::seconds(10);
 /// After a failure, Flexgate serves a stale configuration for this long before it asks Twilio again.
 const PAUSE: Duration = Duration::seconds(5);
-/// The time limit for Twilio while there is a stale configuration to serve.
+/// The time limit for a request to Twilio while Flexgate has a stale configuration to serve.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// One profile and its configuration.

@@ -18,11 +18,11 @@ use super::pending::{LoginCookie, LoginKeys, MAX_PENDING, Pending, ReturnAddress
 use super::state::{self, LoginId, Returned};
 use super::{Fault, LOGIN_LIFETIME, ReturnTo, SignIn, Visitor};
 
-/// The maximum number of codes that Flexgate sends to Twilio for one login, if the callbacks do not contain the login's
-/// number.
+/// The maximum number of codes that Flexgate sends to Twilio for one login. This limit applies only to callbacks that
+/// do not contain the login's number.
 const UNNUMBERED_AT_MOST: u8 = 3;
 
-/// What the identity provider asks a person who is already signed in there.
+/// What the identity provider should ask a person who is already signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     /// To sign in again.
@@ -82,8 +82,8 @@ pub struct Completed {
 /// Why a callback fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// This browser has no pending login for the callback. The login may have expired, may be complete, or may belong
-    /// to another browser.
+    /// This browser has no pending login that matches the callback. The login may have expired, may be complete, or may
+    /// belong to another browser.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
     /// Twilio refuses the code for this login. The code may belong to another pending login of this browser.
@@ -105,7 +105,7 @@ pub enum CallbackError {
     Fault(#[from] Fault),
 }
 
-/// Which kind of error came instead of a code.
+/// Which kind of error the callback contained instead of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decline {
     /// `access_denied`: the person cancelled, or may not sign in. The error does not say which.
@@ -141,7 +141,7 @@ impl From<TwilioError> for CallbackError {
 #[derive(Debug)]
 pub struct Failed {
     pub error: CallbackError,
-    /// The login that has ended, if there is one. Its cookie is useless.
+    /// The login that has ended, if there is one. Its cookie is no longer of use.
     pub spent: Option<LoginId>,
 }
 
@@ -317,8 +317,8 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty(), visitor: Visitor::default() })
     }
 
-    /// Records the code and the login as used. Of several identical callbacks, only one gets `true` and sends the code
-    /// to Twilio.
+    /// Records that the code and the login are used. If several identical callbacks arrive, only one call returns
+    /// `true`, and only that callback sends the code to Twilio.
     ///
     /// A callback whose `state` lacks the login's number may be forged. Such a callback uses up only its own code, not
     /// the pending login. Flexgate accepts only a few of them for each login, because each sends a request to Twilio.

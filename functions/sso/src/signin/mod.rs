@@ -43,7 +43,7 @@ pub const SESSION_COOKIE: &str = "__Host-flexgate-session";
 /// The maximum duration of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 
-/// Why nobody may sign in or get a token with this profile from this client.
+/// Why this client cannot sign in or get a token with this profile, whoever the person is.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAllowed {
     /// An operator has stopped all sign-ins and tokens.

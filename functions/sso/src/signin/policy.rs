@@ -14,8 +14,8 @@ use time::Duration;
 pub const LONGEST: u32 = 7 * 86_400;
 /// The shortest session, in seconds.
 pub const SHORTEST: u32 = 300;
-/// The shortest idle limit, in seconds. It is longer than the interval at which active pages use their session, plus
-/// the possible delays.
+/// The shortest allowed idle limit, in seconds. It is longer than the interval at which active pages use their session,
+/// including possible delays.
 pub const SHORTEST_IDLE: u32 = 600;
 
 /// How long sessions live.
@@ -34,14 +34,14 @@ pub struct SessionPolicy {
     pub lifetimes: Lifetimes,
     /// Whether a new sign-in ends the person's other sessions of this profile.
     pub is_single: bool,
-    /// The maximum duration of sessions of people with certain roles. The roles are in lower case.
+    /// The maximum duration of a session for people with certain roles. The role names are in lower case.
     of_role: BTreeMap<String, Duration>,
     /// The networks from which people may sign in and use sessions. `None` allows all.
     networks: Option<Networks>,
 }
 
 impl SessionPolicy {
-    /// Returns the maximum duration of a session of a person with these roles.
+    /// Returns the maximum duration of a session for a person with these roles.
     #[must_use]
     pub fn lasts(&self, roles: &ObservedRoles) -> Duration {
         let of_roles = roles.names().into_iter().filter_map(|role| self.of_role.get(&role.to_lowercase()).copied());
@@ -97,7 +97,7 @@ fn seconds(number: u32) -> Duration {
     Duration::seconds(number.into())
 }
 
-/// `FLEXGATE_SESSION_POLICIES`: the limits that differ from the common ones, by profile.
+/// `FLEXGATE_SESSION_POLICIES`: by profile, the limits that differ from the general ones.
 #[derive(Debug, Clone, Default)]
 pub struct WrittenPolicies(BTreeMap<ProfileName, Written>);
 
@@ -123,7 +123,7 @@ fn networks<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<Networ
 }
 
 impl WrittenPolicies {
-    /// Returns a profile for which there are limits, but which does not exist in `profiles`.
+    /// Returns the name of a profile that has limits here but does not exist in `profiles`.
     #[must_use]
     pub fn unknown_profile(&self, profiles: &SsoProfiles) -> Option<&ProfileName> {
         self.0.keys().find(|name| profiles.get(name.as_str()).is_none())

@@ -31,7 +31,7 @@ pub struct Destinations {
 }
 
 impl Destinations {
-    /// Creates the list of Flexgate's own origin and other origins. The default address is `/` on Flexgate's own
+    /// Creates the list of origins: Flexgate's own origin and `others`. The default address is `/` on Flexgate's own
     /// origin.
     #[must_use]
     pub fn new(own: &Url, others: &[Url]) -> Self {
@@ -50,7 +50,7 @@ impl Destinations {
         &self.default
     }
 
-    /// Parses an untrusted `return_to` by the rules of browsers (WHATWG URL).
+    /// Parses an untrusted `return_to` according to the rules of browsers (WHATWG URL).
     ///
     /// Refuses an address on an unlisted origin. Also refuses ambiguous text: `//` at the start, control characters, a
     /// user name, and `\` or white space before the query.

@@ -72,7 +72,7 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
-    /// Reads the cookie keys before the first request. After a failure, the first request reads the keys.
+    /// Reads the cookie keys before the first request. If this fails, the first request reads the keys.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }
@@ -99,7 +99,7 @@ impl SignIn {
         &self.parts.destinations
     }
 
-    /// Checks that people may sign in and use their sessions with this profile, from this client.
+    /// Checks that this client may sign in with this profile, and may use sessions of this profile.
     pub async fn check_allowed(&self, profile: &ProfileName, client: Option<IpAddr>) -> Result<(), NotAllowed> {
         if self.parts.sign_in_state.get().await.map_err(Fault::from)?.locked_at.is_some() {
             return Err(NotAllowed::Locked);
@@ -130,7 +130,7 @@ impl SignIn {
         format!("{}/sso/{profile}/login", self.origin)
     }
 
-    /// Returns a key ring that contains the keys of all `sealed` values, if there is one. After a rotation, another
+    /// Returns a key ring that contains the keys of all `sealed` values, if possible. After a key rotation, another
     /// process may use a key that this process has not read yet.
     pub(super) async fn keys_for<'a>(
         &self,

@@ -21,8 +21,8 @@ use super::{Fault, NotAllowed, SSO_SETTINGS};
 
 /// Flexgate refreshes an access token that is valid for less than this time.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// The duration of a lease on a refresh. If the process with the lease crashes, no process can refresh the session
-/// until the lease ends.
+/// How long a process may hold the lease for refreshing a session. If that process crashes, no process can refresh the
+/// session until the lease ends.
 const LEASE: Duration = Duration::seconds(10);
 /// While one request refreshes a session, other requests read the session at this interval, for at most `LOOK_AT_MOST`.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
@@ -32,7 +32,7 @@ const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token that is valid for less than this time is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
-/// The time after a failed refresh in which no process tries again, because a second attempt would probably fail too.
+/// For this long after a failed refresh, no process tries again, because a second attempt would probably fail too.
 const PAUSE: Duration = Duration::seconds(10);
 /// The time limit of one refresh, including retries. It is shorter than the lease, so that two processes never refresh
 /// at once.
@@ -47,7 +47,7 @@ pub struct SignedIn {
     pub expires_at: OffsetDateTime,
     /// When the person signed in.
     pub began_at: OffsetDateTime,
-    /// When the session ends at the latest, even if it is used all the time.
+    /// When the session ends at the latest, even if it is in constant use.
     pub ends_at: OffsetDateTime,
     /// The identity in Twilio's other products.
     pub identity: Option<String>,
@@ -72,7 +72,7 @@ pub enum SessionError {
     /// The person has signed in again elsewhere, and the profile allows one sign-in at a time.
     #[error("the person has signed in elsewhere")]
     Elsewhere,
-    /// Nobody may use a session with this profile from this client.
+    /// This client may not use sessions of this profile.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
     /// Another process is still refreshing the session.
@@ -136,8 +136,8 @@ impl SignIn {
         }
     }
 
-    /// Whether the session exists and is the result of the login `login`. A session that replaced the result of this
-    /// login counts too. The check does not count as a use of the session.
+    /// Whether the session exists and began with the login `login`. Also true if the session replaced one that began
+    /// with this login. The check does not count as a use of the session.
     pub async fn has_finished(
         &self,
         unverified_session_id: &str,
@@ -165,15 +165,15 @@ impl SignIn {
         Ok(session)
     }
 
-    /// Returns an error if the session has ended. Removes the session then.
+    /// If the session has ended, removes it and returns an error.
     async fn check_live(&self, session: &Session) -> Result<(), SessionError> {
         let Some(ended) = self.ended(session).await? else { return Ok(()) };
         self.end_session(&session.key).await?;
         Err(SessionError::Ended(ended))
     }
 
-    /// Returns an error if the session has ended for a reason that only its tokens show. Shortens the session if its
-    /// person now has a role with a shorter shift.
+    /// Returns an error if the session has ended for a reason that only its tokens show. Shortens the session if the
+    /// person now has a role for which sessions may not last as long.
     async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
         let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
         session.ends_at = session.ends_at.min(session.created_at + lasts);
@@ -233,8 +233,9 @@ impl SignIn {
         }
     }
 
-    /// Refreshes the tokens while holding the lease that ends at `until`. After a failure, returns the old access token
-    /// if it is still valid. The session ends only if Twilio refuses to refresh and the old token has expired.
+    /// Refreshes the tokens. The caller holds the lease, which ends at `until`. If the refresh fails, returns the old
+    /// access token if it is still valid. The session ends only if Twilio refuses to refresh and the old token has
+    /// expired.
     async fn refresh(
         &self,
         session: Session,
@@ -282,8 +283,8 @@ impl SignIn {
         self.signed_in(session, next).map(Some)
     }
 
-    /// Returns the old tokens after a failed refresh, if they are still valid. Records the failure, so that requests in
-    /// the next seconds get these tokens at once.
+    /// Returns the old tokens after a failed refresh, if they are still valid. Records the failure, so that requests
+    /// during the next seconds get these tokens at once.
     async fn serve_the_good(
         &self,
         session: Session,
@@ -305,10 +306,10 @@ impl SignIn {
         Err(fault.into())
     }
 
-    /// Returns the old tokens after Twilio has refused to refresh them, if they are still valid. Otherwise, ends the
-    /// session. Records that a further refresh is useless.
+    /// Handles a refresh that Twilio has refused. If the old tokens are still valid, records that a further refresh is
+    /// useless, and returns the old tokens. Otherwise, ends the session.
     ///
-    /// Twilio also refuses a refresh token that it has already replaced, for example after a lost answer.
+    /// Twilio also refuses a refresh token that it has already replaced, for example because an answer was lost.
     async fn serve_the_last(
         &self,
         session: Session,
@@ -335,7 +336,7 @@ impl SignIn {
         Ok(self.parts.sessions.refreshed(&session.key, session.version, &sealed).await?)
     }
 
-    /// Records the use of the session. If that fails, the person gets their token nevertheless.
+    /// Records the use of the session. If that fails, the person still gets their token.
     async fn touch(&self, session: &Session, now: OffsetDateTime) {
         if now - session.used_at >= TOUCH_EVERY
             && let Err(error) = self.parts.sessions.touch(session, now).await

@@ -1,9 +1,9 @@
 //! The `state` parameter of a login. Flexgate sends it to Twilio, and Twilio returns it to the callback.
 //!
 //! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. Flexgate appends the login's number as
-//! white space: a space for each 0 bit and a tab for each 1 bit. Twilio might reject an additional member, but JSON
-//! parsers ignore white space there (RFC 8259, section 2). If Twilio removes the white space, Flexgate finds the login
-//! by its profile.
+//! white space: a space for each 0 bit and a tab for each 1 bit. Twilio might reject an additional JSON member, but
+//! JSON parsers ignore white space after the object (RFC 8259, section 2). If Twilio removes the white space, Flexgate
+//! uses the newest pending login of the profile.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl LoginId {
 pub(super) enum Returned {
     /// The `state` comes from Flexgate and contains a login's number.
     Login(LoginId),
-    /// The `state` contains the callback's redirect URL, but no login's number.
+    /// The `state` contains the callback's redirect URL, but no login number.
     Unnumbered,
     /// The `state` does not come from Flexgate.
     Foreign,

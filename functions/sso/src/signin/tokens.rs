@@ -1,8 +1,7 @@
-//! A session's tokens, as encrypted in the store.
+//! A session's tokens, as the store contains them: encrypted.
 //!
-//! Flexgate compresses the data before the encryption, because a write to DynamoDB costs more if it is larger. Two
-//! thirds of the data are Twilio's tokens in base64url. They shrink, because each of their characters carries only 6
-//! bits.
+//! Flexgate compresses the tokens before it encrypts them, because a larger write to DynamoDB costs more. Two thirds of
+//! the data are Twilio's tokens in base64url. They can be compressed, because each character carries only 6 bits.
 
 use std::io::{Read as _, Write as _};
 
@@ -43,7 +42,8 @@ pub(super) struct Tokens {
     /// The time of the last failed refresh, in Unix seconds. 0 if no refresh of these tokens has failed.
     #[serde(default)]
     pub(super) failed_at: i64,
-    /// The numbers of the logins that began this session and the sessions that it replaced, newest last.
+    /// The numbers of the logins that began this session and the sessions that it replaced: at most the last
+    /// `MAX_PENDING`, newest last.
     #[serde(default)]
     pub(super) logins: Vec<u64>,
 }
@@ -85,10 +85,10 @@ impl Tokens {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Whether these tokens, which a refresh of `before` returned, expire no later than `before`. If so, the session
-    /// has reached Twilio's maximum lifetime.
+    /// Whether these tokens expire no later than `before`, although Flexgate got them by refreshing `before`. If so,
+    /// the session has reached Twilio's maximum lifetime.
     ///
-    /// Returns false if both sets of tokens were obtained within `MOVES_WITHIN`.
+    /// Returns false if Flexgate obtained both sets of tokens within `MOVES_WITHIN`.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

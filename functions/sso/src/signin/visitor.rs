@@ -27,7 +27,7 @@ pub enum StoredAddress {
     Full,
 }
 
-/// The setting has neither of the allowed values.
+/// The setting's value is not one of the allowed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be network or full")]
 pub struct StoredAddressError;
@@ -55,8 +55,8 @@ impl StoredAddress {
     }
 }
 
-/// Returns the family of the browser that sends this `User-Agent`. Leaves out the version and the machine:
-/// administrators must be able to tell browsers apart, but not to recognise a person.
+/// Returns the family of the browser that sends this `User-Agent`. Leaves out the version and the machine, because
+/// administrators should be able to tell browsers apart, but not to recognise a person.
 #[must_use]
 pub fn browser_family(user_agent: &str) -> &'static str {
     // Most browsers also name older browsers in their `User-Agent`, for compatibility. So the more specific names come

@@ -12,8 +12,8 @@ use crate::{LOGIN, SESSION, at_callback, exchanges, fresh, login_line, logins, p
 async fn s04_one_second_past_its_age() {
     let (world, mut in_time, callback) = at_callback().await;
     world.clock.advance(Duration::seconds(600));
-    // A code is valid for only one minute. Set Twilio's clock back, so that the code is still valid after these ten
-    // minutes.
+    // Twilio's codes are valid for only one minute. Set Twilio's clock back, so that the code is still valid after ten
+    // minutes on Flexgate's clock.
     world.shift_simulator(-600).await;
     assert_eq!(in_time.get(&callback).await.status, 303);
 
@@ -125,7 +125,7 @@ async fn every_cookie_is_bound_to_the_host_and_out_of_a_scripts_reach() {
 #[tokio::test]
 async fn s28_no_cookie_and_no_header_grows_too_large() {
     let (_world, mut browser) = fresh().await;
-    // `long` is a `return_to` of the maximum length. `longer` is above the maximum, so Flexgate replaces it with `/`.
+    // `long` is a `return_to` of the maximum length. `longer` exceeds the maximum, so Flexgate replaces it with `/`.
     let long = format!("/{}", "x".repeat(2_047));
     let longer = format!("/{}", "%C3%A9".repeat(400));
     for path in [&long, &long, &long, &longer, &long, &long, &long, &long, &long, &long] {

@@ -65,7 +65,7 @@ pub async fn leaves(world: &World, username: &str, sid: Option<FlexUserSid>) {
     assert_eq!(platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
 }
 
-/// The ledger contains only the statement that the person has left, and no Flex user of the person.
+/// The ledger contains only the statement that the person has left. It does not contain the person's Flex user.
 #[tokio::test]
 async fn r92_a_running_session_of_a_leaver_is_not_refreshed() {
     let (world, mut browser) = signed_in().await;

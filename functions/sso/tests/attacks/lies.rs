@@ -83,7 +83,7 @@ async fn without_a_username_nobody_can_be_checked_and_nobody_is_signed_in() {
 #[tokio::test]
 async fn a_ledger_that_cannot_be_read_signs_nobody_in() {
     let (world, mut browser, callback) = at_callback().await;
-    // The start of the login needed the store. So make the store fail only now.
+    // Starting the login needed the store. So make the store fail only now.
     world.sql("ALTER TABLE person_pointers RENAME TO elsewhere");
     assert_eq!(browser.get(&callback).await.problem(), (503, "unavailable".into()));
     world.sql("ALTER TABLE elsewhere RENAME TO person_pointers");

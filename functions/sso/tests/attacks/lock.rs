@@ -87,7 +87,8 @@ async fn g17_a_session_that_the_list_lacks_is_refused_at_once_and_a_later_one_is
     store(&world).record_ending(std::slice::from_ref(&ada), at).await.unwrap();
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
-    // Endings have whole seconds, so a login of the same second may have begun before the ending.
+    // Flexgate records endings in whole seconds. So a login that began in the same second may have begun before the
+    // sessions ended, and is refused.
     assert_eq!(browser.sign_in(&world, "ada").await.problem(), (400, "login_invalid".into()));
     world.advance(Duration::SECOND).await;
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
@@ -160,7 +161,8 @@ async fn g17_an_ending_during_a_refresh_hands_out_no_new_token() {
         let refreshing = tokio::spawn(async move { asking.call("/sso/token").await });
         world.fault_met().await;
         end_now(&world, ends_all).await;
-        // A process reads the state of all sessions again after 30 seconds.
+        // A process caches for 30 seconds whether all sessions were ended. So wait until it reads this from the store
+        // again.
         world.advance(Duration::seconds(if ends_all { 30 } else { 0 })).await;
         assert_eq!(refreshing.await.unwrap().problem(), (401, "reauthenticate".into()), "all: {ends_all}");
         assert_eq!(browser.call("/sso/token").await.status, 401);

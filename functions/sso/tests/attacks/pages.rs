@@ -1,5 +1,5 @@
-//! Tests the error pages that agents see (case R91 of the attack register). The text is for agents. Details for
-//! administrators are folded away.
+//! Tests the error pages that agents see (case R91 of the attack register). The visible text is for agents. The details
+//! for administrators are collapsed at first.
 
 use flexgate_test_support::{Browser, Reply};
 
@@ -7,7 +7,7 @@ use crate::{at_callback, fresh, leaver, process_with, with_parameter};
 
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 
-/// Returns the part of the page that a person sees before they unfold the details, and the details.
+/// Returns two parts of the page: the part that a person sees before expanding the details, and the details.
 fn parts(reply: &Reply) -> (&str, &str) {
     assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
     let body = reply.text.split_once("</style>").unwrap().1;

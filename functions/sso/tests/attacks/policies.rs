@@ -26,7 +26,7 @@ fn elsewhere() -> (u16, String) {
 #[tokio::test]
 async fn g20_the_older_of_two_browsers_is_told_and_never_refreshes() {
     let (world, mut older, mut newer) = two_browsers(&SINGLE).await;
-    // Every request of the older browser gets this answer, and not only the first one.
+    // Every request from the older browser gets this answer, not only the first one.
     for _ in 0..3 {
         assert_eq!(older.call("/sso/token").await.problem(), elsewhere());
     }
@@ -141,7 +141,7 @@ async fn a_sign_in_without_a_limit_takes_an_earlier_limit_back() {
     assert_eq!(before.sign_in(&world, "ada").await.status, 303);
     let mut after = Browser::new(process_with(&world, &[]));
     assert_eq!(after.sign_in(&world, "ada").await.status, 303);
-    // The limit is switched on again. The last sign-in was without the limit, so neither session ends.
+    // The limit is switched on again. But the last sign-in happened without the limit, so neither session ends.
     for browser in [&before, &after] {
         assert_eq!(browser.at(process_with(&world, &SINGLE)).call("/sso/token").await.status, 200);
     }
@@ -182,7 +182,7 @@ async fn a_role_that_somebody_gets_later_shortens_the_shift_too() {
     let world = World::on_one_clock().await;
     let mut browser = Browser::new(process_with(&world, &[]));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
-    // The policy begins to apply later, and names the role in another case.
+    // The policy takes effect only after the sign-in, and spells the role in a different case.
     let policies = r#"{"default": {"role_seconds": {"Agent": 7200}}}"#;
     let mut later = browser.at(process_with(&world, &[("FLEXGATE_SESSION_POLICIES", policies)]));
     world.advance(Duration::minutes(119)).await;

@@ -1,5 +1,5 @@
-//! Tests what happens if processes and browsers disagree: key rotations, clocks that differ, clients that disconnect,
-//! and sessions that change while they are refreshed.
+//! Tests processes and browsers that disagree: key rotations, clocks that differ, clients that disconnect, and sessions
+//! that change while they are being refreshed.
 
 use std::time::Duration as StdDuration;
 

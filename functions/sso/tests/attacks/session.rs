@@ -139,8 +139,8 @@ async fn the_answer_says_when_the_person_signed_in_and_when_the_session_ends() {
 #[tokio::test]
 async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_ends_clearly() {
     let world = World::on_one_clock().await;
-    // Let Twilio accept the same refresh token again. If each refresh replaced the refresh token, a lost answer would
-    // end the session.
+    // Let Twilio accept the same refresh token more than once. If each refresh replaced the refresh token, a lost
+    // answer would end the session.
     world.switch(&json!({ "sso_max_lifetime_seconds": 8 * 3600, "refresh_rotates": false })).await;
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
     let mut browser = Browser::new(process_with(&world, &lifetimes));
@@ -192,7 +192,8 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // Each new token takes one refresh. One more refresh, at the end, succeeds but does not extend the session.
+    // Each new access token needs one successful refresh. One more refresh at the end may succeed without extending the
+    // session.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 

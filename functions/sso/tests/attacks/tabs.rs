@@ -10,8 +10,8 @@ use time::Duration;
 
 use crate::{SESSION, at_callback, exchanges, fresh, logins, process, signed_in, with_parameter};
 
-/// Begins `count` logins at once, like a browser that restores its tabs. No request has another login's cookie. Returns
-/// the callbacks in the order of the logins.
+/// Begins `count` logins at once, like a browser that restores its tabs. No request carries another login's cookie.
+/// Returns the callbacks in the order in which the logins began.
 async fn restored(world: &World, browser: &mut Browser, count: usize) -> Vec<String> {
     let before = browser.clone();
     let mut callbacks = Vec::new();
@@ -254,7 +254,7 @@ async fn r13_a_second_login_in_the_same_browser_ends_the_first_session() {
     assert_eq!(browser.sign_in(&world, "grace").await.status, 303);
     let refused = first.call("/sso/token").await;
     assert_eq!(refused.problem(), (401, "not_signed_in".into()));
-    // The answer may arrive after the new session's cookie, so it must not clear the cookie.
+    // This answer may arrive after the answer that sets the new session's cookie, so it must not clear the cookie.
     assert!(refused.set_cookies().is_empty());
     assert_eq!(browser.call("/sso/token").await.is(200)["username"], "grace");
 }

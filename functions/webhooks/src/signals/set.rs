@@ -19,7 +19,7 @@ pub(crate) enum Read {
     Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
-    /// Flexgate does not act on this type of event. The row exists if the event may matter to an administrator.
+    /// Flexgate does not act on this type of event. There is a row if the event may matter to an administrator.
     Ignored(String, Option<&'static Row>),
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateT
         }
         None => return Ok(Read::Ignored(kind.clone(), row)),
     };
-    // Drafts of the Shared Signals Framework had the subject in the event.
+    // Drafts of the Shared Signals Framework put the subject into the event.
     let identifier = token.claims.get("sub_id").or_else(|| event.get("subject")).ok_or(SubjectFault::Malformed)?;
     let person = subject::read(identifier, source.namespace())?;
     let at = event.get("event_timestamp").and_then(instant).or_else(|| token.claims.get("toe").and_then(instant));
@@ -78,8 +78,8 @@ fn default_meaning(short: &str) -> Option<SignalMeaning> {
     }
 }
 
-/// Whether the event takes something away. Some types can also report the opposite, for example that a device complies
-/// again.
+/// Whether the event takes something away. Some types can also report the opposite, for example that a device is
+/// compliant again.
 fn applies(short: &str, event: &Map<String, Value>) -> bool {
     let says = |name: &str, value: &str| event.get(name).and_then(Value::as_str) == Some(value);
     match short {

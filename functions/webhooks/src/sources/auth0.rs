@@ -1,5 +1,5 @@
-//! Auth0 event streams. A bearer token or HTTP Basic authenticates a delivery. The body is a `CloudEvent` with the
-//! whole user.
+//! Auth0 event streams. A delivery carries a bearer token or HTTP Basic credentials. The body is a `CloudEvent` that
+//! contains the whole user.
 
 use http::HeaderName;
 use serde_json::Value;

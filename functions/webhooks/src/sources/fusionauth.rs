@@ -45,7 +45,7 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the meaning of an event. With configured applications, only users who are registered in one of them
+    /// Returns the meaning of an event. If applications are configured, only users who are registered in one of them
     /// become Flex users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();

@@ -1,5 +1,5 @@
-//! Any other source with the signatures of Standard Webhooks. Only the configuration describes its payload and event
-//! types.
+//! Any other source that uses the signatures of Standard Webhooks. Only the configuration describes its payload and
+//! event types.
 
 use super::standard::Standard;
 use crate::settings::SourceSettings;

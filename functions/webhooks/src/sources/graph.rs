@@ -2,8 +2,8 @@
 //! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! Flexgate finds the Flex user by the binding that it recorded when it accepted a token of the person. So the source's
-//! `issuer` must be the issuer of the tenant.
+//! Flexgate finds the Flex user by a binding, which it recorded when it accepted one of the person's tokens. So the
+//! source's `issuer` must be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -58,14 +58,14 @@ impl Source for Graph {
                 }
             };
             let person = item.pointer("/resourceData/id").and_then(Value::as_str);
-            // A person's id is unique only within an Entra tenant.
+            // A person's id is unique only within one Entra tenant.
             let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
                 (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Use a random id if the item has none. Two changes of one person can look the same, so a digest of the
-                // content would not tell them apart.
+                // If the item has no id, use a random one. Two changes to the same person can look the same, so a
+                // digest of the content would not tell them apart.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,
@@ -74,7 +74,7 @@ impl Source for Graph {
                 directory: None,
                 profile: Ok(PersonProfile::default()),
             };
-            // `clientState` is the secret. Keep it out of dead letters.
+            // `clientState` is the secret, and must not get into dead letters.
             let mut said = item.clone();
             if let Some(members) = said.as_object_mut() {
                 members.remove("clientState");

@@ -42,7 +42,7 @@ impl Okta {
         }
     }
 
-    /// Returns the configured group or application of a membership event.
+    /// For a membership event, returns the group or application that is configured.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         self.configured(targets).filter(|_| kind.contains(".user_membership.")).map(str::to_owned)
     }
@@ -52,7 +52,7 @@ impl Okta {
         targets.iter().filter_map(|target| target["id"].as_str()).find(|id| self.members_of.contains(*id))
     }
 
-    /// Returns the meaning of an event. With configured groups or applications, only their members become Flex users.
+    /// Returns the meaning of an event. If groups or applications are configured, only their members become Flex users.
     /// Otherwise, everybody in the organisation does. A profile change never creates a Flex user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();

@@ -86,7 +86,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::Active, &["/data/active"]),
 ];
 
-/// Event types of a source, each with its meaning.
+/// A source's event types, each with its meaning.
 type Events = &'static [(&'static str, EventMeaning)];
 
 const EVENTS: Events = &[

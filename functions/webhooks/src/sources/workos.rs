@@ -52,7 +52,7 @@ impl WorkOs {
         }
     }
 
-    /// Returns the meaning of an event. With configured groups, only their members become Flex users. Otherwise,
+    /// Returns the meaning of an event. If groups are configured, only their members become Flex users. Otherwise,
     /// everybody in the directory does.
     fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();

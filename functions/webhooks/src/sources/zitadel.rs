@@ -1,7 +1,7 @@
-//! Zitadel actions (version 2, on events). A delivery contains one event. The time in the signature header is in
-//! seconds.
+//! Zitadel Actions (version 2), triggered by events. A delivery contains one event. The time in the signature header is
+//! in seconds.
 //!
-//! An event contains only the changed fields. So only an event with a new user's identity creates a Flex user.
+//! An event contains only the changed fields. So Flexgate can create a Flex user only from an event about a new user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,8 +26,8 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at"]),
     (ProfileField::Username, &["/event_payload/userName"]),
     (ProfileField::Email, &["/event_payload/email"]),
-    // Zitadel reports a new address and its verification in two events. So the first event's address counts as
-    // unverified.
+    // Zitadel reports a new address in one event, and its verification in a later one. So the address in the first
+    // event counts as unverified.
     (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
     (ProfileField::FullName, &["/event_payload/displayName"]),
     (ProfileField::GivenName, &["/event_payload/firstName"]),
@@ -98,7 +98,8 @@ fn unpacked(document: &Value) -> Value {
     document
 }
 
-/// Returns an id for the event, because Zitadel sends none. Aggregate id and sequence number identify an event.
+/// Returns an id for the event, because Zitadel sends none. The aggregate id and the sequence number together identify
+/// an event.
 fn id(document: &Value) -> Option<String> {
     let aggregate = document["aggregateID"].as_str()?;
     Some(format!("{aggregate}:{}", document["sequence"].as_u64()?))

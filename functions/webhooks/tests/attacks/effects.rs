@@ -194,7 +194,7 @@ async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_
     let answer = flexgate_apply::batch::handle(&app, batch(records()), time()).await;
     assert_eq!((answer.batch_item_failures.len(), hooks.user("ada").await.is_null()), (0, false), "the next works");
 
-    // A panic at the last allowed try makes the message a dead letter.
+    // A panic at the last allowed attempt makes the message a dead letter.
     flexgate_apply::batch::handle(&apply("1"), batch(vec![record("c", "3", &message("3", "alan"), 1)]), time()).await;
     assert!(hooks.dead().await.iter().any(|letter| letter.reason.contains("panicked")), "{:?}", hooks.dead().await);
 }
@@ -215,7 +215,7 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
     assert_ne!(hooks.user("grace").await, Value::Null);
-    // A failure at the last allowed try makes the message a dead letter.
+    // A failure at the last allowed attempt makes the message a dead letter.
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 0 })).await;
     let last = vec![record("a", "ada", &message("1", "ada"), 2)];
     assert_eq!(flexgate_apply::batch::handle(&app, batch(last), time()).await.batch_item_failures.len(), 0);
@@ -303,7 +303,8 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // Six minutes are longer than any pause between tries, and longer than the lease of a dead consumer.
+    // Six minutes are longer than any pause between attempts, and longer than a lease lasts after its consumer has
+    // died.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);

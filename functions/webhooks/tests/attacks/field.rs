@@ -281,7 +281,7 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // A sender without the secret can cause only a note about the refused delivery.
+    // A sender that does not know the secret can cause only one note, about the refused delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
@@ -322,7 +322,8 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
             ("workos".into(), "organization_membership.deleted".into(), 1),
         ]
     );
-    // A delivery within a minute of the last note makes no note of its own. The next note counts that delivery too.
+    // If a delivery comes within a minute of the last note, Flexgate stores no new note, but the next note counts the
+    // delivery too.
     hooks.world.advance(Duration::MINUTE).await;
     hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
     hooks.settle().await;

@@ -4,11 +4,11 @@ use flexgate::domain::Action;
 
 use super::*;
 
-/// For each type of event: the type, a value in the event that may change the meaning (such as a state or a group), and
-/// the expected action. `None` means that Flexgate ignores the event.
+/// One entry for each type of event: the type, a value in the event that may change the meaning (such as a state or a
+/// group), and the expected action. `None` means that Flexgate ignores the event.
 type Meanings<'a> = &'a [(&'a str, &'a str, Option<Action>)];
 
-/// Configures `source` and sends one event of each type, each about another person. Asserts that each event has the
+/// Configures `source` and sends one event for each entry, each about another person. Asserts that each event has the
 /// expected action.
 async fn check(
     source: &str,

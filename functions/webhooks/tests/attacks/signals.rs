@@ -210,8 +210,8 @@ async fn g07_a_token_sent_again_has_one_effect() {
     let new = hooks.begin("new", 0).await;
     assert_eq!(hooks.push(token).await.status, 202);
     hooks.settle().await;
-    // The queue remembers an event's id for a week. If the event comes again after that, it still ends only sessions
-    // that began before the event.
+    // The queue remembers an event's id for a week. If the event is delivered again after that, it still ends only
+    // sessions that began before the event.
     let message = json!({ "kind": "signal", "event": { "id": "one", "source": "signals", "action": "end_sessions",
         "occurred_at": "2020-01-01T00:00:00Z", "subject": { "id": "user_ada" } }, "people_of": "webhook:standard",
         "reason": "session-revoked" });
@@ -300,8 +300,8 @@ async fn g11_a_token_without_id_or_time_or_from_the_future_is_refused() {
     ] {
         hooks.refuses(&changes, "invalid_request").await;
     }
-    // An event may be dated in the future, for example because the transmitter's clock is fast. It must not end
-    // sessions that begin later than now.
+    // An event's time may be in the future, for example because the transmitter's clock is fast. Even so, the event
+    // must not end sessions that begin after it arrives.
     let ahead = json!({ format!("{CAEP}/session-revoked"): { "event_timestamp": hooks.now() + 86_400 } });
     assert_eq!(hooks.push(hooks.set(&json!({ "iat": hooks.now() + 60, "events": ahead })).await).await.status, 202);
     hooks.settle().await;

@@ -53,11 +53,11 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // The signature is valid, but Flexgate rejects an id with a full stop. The same signed bytes could also be another
-    // id, time and body.
+    // The signature is valid, but Flexgate rejects an id that contains a full stop. Split at another full stop, the
+    // same signed bytes would be a different id, time and body.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // Different white space in the JSON makes the signature invalid.
+    // Changed white space in the JSON makes the signature invalid.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

@@ -1,4 +1,4 @@
-//! The discovery endpoints. They tell clients what Flexgate's SCIM supports.
+//! The discovery endpoints. They tell clients which parts of SCIM Flexgate supports.
 
 use std::sync::Arc;
 

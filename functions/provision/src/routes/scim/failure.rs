@@ -21,8 +21,8 @@ impl Failure {
         Self(Problem::new(kinds::TOKEN_INVALID, detail))
     }
 
-    /// Returns the failure if the secret contains no token. The caller gets the same answer as with a wrong token, and
-    /// only the log contains the reason.
+    /// Returns the failure for a secret that contains no token. The caller gets the same answer as for a wrong token.
+    /// Only the log contains the reason.
     pub(super) fn no_token_is_valid(secret_id: &str) -> Self {
         Self(Self::unproven().0.noting(format_args!("the secret {secret_id} contains no token")))
     }

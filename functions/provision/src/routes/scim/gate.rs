@@ -35,8 +35,8 @@ pub(super) async fn gate(
         Ok(Verified::NoneIsValid) => (None, Failure::no_token_is_valid(scim.tokens.secret_id()).into_response()),
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
-    // For a malformed path, the extractor of path parameters answers with a problem document. Replace that answer with
-    // an error in SCIM's format.
+    // For a malformed path, the path extractor answers with a problem document. Replace that document with a SCIM
+    // error.
     if response.extensions_mut().remove::<Problem>().is_some() {
         response = Failure::unknown().into_response();
     }
@@ -69,8 +69,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. Otherwise, a client could put any
-/// text into a note by inventing a method.
+/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. Otherwise, a client could invent a
+/// method and so put any text into a note.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),

@@ -1,7 +1,7 @@
 //! The OpenAPI description of `/scim/v2`, generated from the schemas that Flexgate publishes at `/Schemas`.
 //!
-//! The described bodies are as lenient as Flexgate's parser. A client may send one value instead of a list, or a
-//! boolean as a string. Unknown attributes are ignored (RFC 7644 §3.3).
+//! The description of the bodies is as lenient as Flexgate's parser. A client may send one value instead of a list, or
+//! a boolean as a string. Unknown attributes are ignored (RFC 7644 §3.3).
 
 mod bodies;
 
@@ -28,8 +28,8 @@ use bodies::{shared_schemas, written_group, written_user};
 
 const MEDIA: &str = "application/scim+json";
 
-/// Mentions `If-Match` in an operation's text. A header parameter would need an example, but no example could be a
-/// resource's current version.
+/// Describes `If-Match` in an operation's text, and not as a header parameter. A header parameter would need an
+/// example, and no example could match a resource's current version.
 const IF_MATCH: &str = "Fails if `If-Match` names a version that is not current (`ETag`, `meta.version`).";
 
 /// Problems that any request may get.

@@ -44,7 +44,8 @@ impl Test {
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// Returns how to find the resources that may match. The caller must test each of them with [`Self::matches`].
+    /// Returns a way to find all resources that may match. The caller must still test each of them with
+    /// [`Self::matches`].
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {

@@ -1,7 +1,7 @@
 //! Parses filters (RFC 7644 §3.4.2.2, figure 1) and the paths of a `PATCH` (§3.5.2, figure 7).
 //!
-//! The crate `scim_v2` also has a parser. That crate needs regular expressions, and is twice as large as the rest of
-//! Flexgate's SCIM code. Tests compare both parsers.
+//! Flexgate does not use the parser of the crate `scim_v2`, because that crate needs regular expressions and is twice
+//! as large as the rest of Flexgate's SCIM code. But tests compare both parsers.
 
 use serde_json::Number;
 
@@ -260,8 +260,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` and the white space before it, if `word` comes next and has white space on both sides. Returns
-    /// whether it did.
+    /// If `word` comes next, with white space on both sides, consumes `word` and the white space before it. Returns
+    /// whether it consumed anything.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();

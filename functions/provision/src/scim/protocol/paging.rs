@@ -33,14 +33,14 @@ pub enum Paging {
     },
 }
 
-/// Where a page ended. A cursor needs no signature, because a client that changes it only gets another part of the same
-/// list.
+/// Where a page ended. A cursor needs no signature, because a client that changes it only gets another part of the list
+/// that it may read anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Twilio's token for the page with the next user. In a list of groups, this is the `id` of a group.
     #[serde(rename = "t")]
     pub token: String,
-    /// The number of users on that page that were already returned.
+    /// How many users on that page Flexgate has already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]

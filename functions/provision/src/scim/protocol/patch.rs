@@ -248,8 +248,8 @@ impl Schema {
     }
 }
 
-/// Returns the JSON members of a resource in the order in which they are applied. Keys with a dot, a URN or a filter
-/// add to the values of plain keys, so plain keys come first.
+/// Returns the JSON members of a resource in the order in which they must be applied. Keys with a dot, a URN or a
+/// filter add to the values of plain keys, so plain keys come first.
 fn in_order(resource: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut members: Vec<_> = resource.iter().collect();
     members.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
@@ -272,7 +272,7 @@ fn selected_by_key(
 ) -> Result<(), ProtocolError> {
     let name = key.split('[').next().unwrap_or_default().trim();
     match schema.key(name).0 {
-        // Ignore unknown and read-only attributes, as in a key without a filter.
+        // Ignore unknown and read-only attributes, just as for a key without a filter.
         ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
         ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
             if attribute.mutability == Mutability::ReadOnly =>

@@ -74,7 +74,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Applies a value without content, such as `{}`, `[{}]` or an object of nulls.
+    /// Applies a value that contains nothing, such as `{}`, `[{}]` or an object of nulls.
     fn nothing(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
         match container.get_mut(&self.attribute.name) {
             Some(Value::Object(present)) => {
@@ -89,7 +89,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Returns the error for an empty value in a list. Such a value could mean no value, or all values.
+    /// Returns the error for an empty value in a list. The client could mean no value, or all values.
     fn vague(&self, verb: &str) -> ProtocolError {
         let name = &self.attribute.name;
         ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))
@@ -191,7 +191,7 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra lists the members to remove in the operation's value. An empty list removes nobody.
+        // Entra puts the members to remove into the operation's value. An empty list removes nobody.
         let listed = match value.filter(|value| !value.is_null()) {
             Some(value) if self.attribute.multi_valued && !narrowed => Some(self.listed(value)?),
             _ => None,
@@ -355,7 +355,7 @@ fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
     }
 }
 
-/// Returns `value` as an object. First replaces a value of another type by an empty object.
+/// Returns `value` as an object. If the value has another type, first replaces it with an empty object.
 pub(super) fn object(value: &mut Value) -> &mut Document {
     if !value.is_object() {
         *value = Value::Object(Map::new());

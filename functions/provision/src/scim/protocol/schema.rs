@@ -1,8 +1,8 @@
 //! The supported SCIM attributes, and the normalization of their values.
 //!
-//! The case of names is ignored (RFC 7643 §2.1). Entra may send `"False"` for a boolean, or a number as a string, so
-//! values are converted to the attribute's type. Unknown attributes are dropped, because identity systems send many
-//! attributes that Flex cannot store.
+//! The case of attribute names is ignored (RFC 7643 §2.1). Entra may send `"False"` for a boolean, or a number as a
+//! string, so Flexgate converts each value to the attribute's type. It drops unknown attributes, because identity
+//! systems send many attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -60,7 +60,7 @@ pub enum Kind {
     Integer,
     /// A time as in RFC 3339.
     DateTime,
-    /// The URL or id of a resource of one of these types.
+    /// The value is the URL or the id of a resource of one of these types.
     Reference(&'static [&'static str]),
     /// Sub-attributes.
     Complex(Vec<Attribute>),

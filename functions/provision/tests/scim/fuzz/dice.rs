@@ -26,7 +26,7 @@ impl Dice {
         usize::try_from(self.0.next_u64() % u64::try_from(limit).unwrap()).unwrap()
     }
 
-    /// Returns true with a probability of `percent` in 100.
+    /// Returns true in `percent` of 100 cases on average.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

@@ -9,7 +9,7 @@ use super::dice::{Dice, Op};
 /// An e-mail address as a JSON object, with optional `value`, `type` and `primary`.
 type Email = Map<String, Value>;
 
-/// A filter that selects addresses. `wants` contains the members that a selected address must have.
+/// A filter that selects addresses. `wants` contains the members that an address must have to be selected.
 #[derive(Debug, Clone)]
 pub struct Selects {
     pub filter: String,
@@ -38,7 +38,7 @@ impl Selects {
     }
 }
 
-/// The model of a user's e-mail addresses. It applies each patch as RFC 7644 requires.
+/// The model of a user's e-mail addresses. The model applies each patch as RFC 7644 requires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emails(Vec<Email>);
 
@@ -81,7 +81,8 @@ impl Emails {
         self.change(|emails| {
             match op {
                 Op::Remove if value.is_null() => emails.clear(),
-                // Flexgate must refuse an empty value in a list to remove, because the value could mean all addresses.
+                // Flexgate must refuse a list of values to remove that contains an empty value, because the client
+                // could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
                 // Null removes all addresses. If there are addresses, a replace with only empty values is refused.
@@ -94,8 +95,8 @@ impl Emails {
         })
     }
 
-    /// Applies an operation to the selected addresses, or to one member of each. `by_key` means that the filter is in a
-    /// key of the value. A replace by key creates a missing address.
+    /// Applies an operation to the selected addresses, or to the member `sub` of each. With `by_key`, the filter is in
+    /// a key of the operation's value, and a replace that selects no address creates one.
     pub fn selected(
         &mut self,
         op: Op,

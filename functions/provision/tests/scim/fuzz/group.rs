@@ -25,7 +25,7 @@ impl Model {
         }
     }
 
-    /// Sets the name. A group cannot lack a name.
+    /// Sets the name. A group must have a name.
     pub fn display_name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         match value.as_str() {
             Some(name) if op != Op::Remove => {
@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether such a group can exist: the name is not the other group's ("Taken"), and all members are users. The test
-    /// calls this only after the last operation.
+    /// Whether such a group can exist: its name differs from the other group's ("Taken"), and all members are users.
+    /// The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
@@ -57,7 +57,7 @@ impl Model {
     /// Applies an operation to the whole list of members.
     pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         if value.is_null() {
-            // A remove without a value removes all members. So does null in any other operation.
+            // A remove without a value removes all members. Null in an add or a replace does so too.
             self.members.clear();
             return Ok(());
         }
@@ -78,8 +78,8 @@ impl Model {
         Ok(())
     }
 
-    /// Applies an operation to the members `names`, which a filter selects. An add or a replace puts `by` in their
-    /// place.
+    /// Applies an operation to the members `names`, which a filter selects. An add or a replace replaces these members
+    /// with `by`.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {

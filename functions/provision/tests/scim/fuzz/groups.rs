@@ -199,7 +199,7 @@ async fn a_patched_group_shows_what_was_asked_or_is_as_before() {
     assert!(accepted * 3 > REQUESTS, "only {accepted} of {REQUESTS} requests were accepted");
 }
 
-/// Returns all differences: between the model and the group, and between the group and the roles in Flex.
+/// Returns all differences between the model and the group, and between the group and the roles in Flex.
 fn differences(asked: &Model, group: &Value, users: &[String], at_twilio: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     let shown = Model::shown(group);

@@ -8,7 +8,7 @@ use super::emails::{Emails, Impossible};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const FLEX: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The attributes with a single string, as patch paths spell them.
+/// The attributes whose value is a single string, as patch paths spell them.
 pub const TEXTS: [&str; 6] =
     ["displayName", "name.formatted", "name.givenName", "name.familyName", "externalId", "locale"];
 
@@ -171,7 +171,7 @@ impl Model {
     }
 
     /// Returns the differences between the resource and Flex. For an inactive user, compares only `active`, because
-    /// Flex gets all other changes at the reactivation.
+    /// Flex receives all other changes only when the user is reactivated.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();

@@ -12,7 +12,7 @@ use crate::common::{Scim, scim};
 struct Asks {
     operations: Vec<Value>,
     model: Model,
-    /// Whether no resource can show the result, so that Flexgate must refuse the request.
+    /// True if no resource can show the result. Flexgate must then refuse the request.
     is_impossible: bool,
     /// The last `active` of the request.
     active: Option<bool>,

@@ -139,7 +139,7 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both parsers return the same result for a path, apart from the exceptions of [`agree`].
+/// Whether both parsers return the same result for a path, apart from the exceptions that [`agree`] describes.
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
