@@ -46,13 +46,13 @@ pub(crate) const STANDARD: &[Row] = &[
     row(
         &["organizationMembership.created", "organizationMembership.updated", "organizationMembership.deleted"],
         Ignored,
-        "Flexgate does not read organizations. Put roles into `public_metadata.roles`, and delete or ban who leaves",
+        "Flexgate does not read organizations. Put roles into `public_metadata.roles`, and delete or ban people who leave",
     ),
-    row(&["organization.deleted"], Ignored, "its members stay Flex users until they are deleted or banned"),
+    row(&["organization.deleted"], Ignored, "its members stay Flex users until you delete or ban them"),
     row(
         &["session.ended", "session.removed", "session.revoked"],
         Ignored,
-        "a session at Clerk is not a session of Flexgate. Delete or ban the user to end their access",
+        "a session at Clerk is not a session in Flexgate. Delete or ban the user to end their access",
     ),
 ];
 
@@ -88,28 +88,28 @@ pub(crate) const OKTA: &[Row] = &[
     row(
         &["group.lifecycle.delete", "application.lifecycle.deactivate", "application.lifecycle.delete"],
         EndsMembership,
-        "end this membership of everybody, if `members_of` contains the application or group",
+        "end everybody's membership, if `members_of` contains the application or group",
     ),
     row(
         &["application.lifecycle.activate"],
         Ignored,
-        "people who were assigned before come back with their next event. Assign them again, or use SCIM",
+        "people who were assigned before become active again only with their next event. Assign them again, or use SCIM",
     ),
     row(
         &["group.application_assignment.remove", "group.application_assignment.add"],
         Ignored,
-        "Okta reports each person of the group separately, as an application membership",
+        "Okta reports each person in the group separately, as an application membership",
     ),
     row(&["application.user_membership.change_username"], Ignored, "a Flex user keeps its username"),
     row(
         &["user.account.lock", "user.account.unlock"],
         Ignored,
-        "a lock after wrong passwords ends by itself. Suspend the user to end their access",
+        "a lock after wrong passwords ends automatically. Suspend the user to end their access",
     ),
     row(
         &["user.session.clear", "user.session.end"],
         Ignored,
-        "a session at Okta is not a session of Flexgate. Suspend or deactivate the user to end their access",
+        "a session at Okta is not a session in Flexgate. Suspend or deactivate the user to end their access",
     ),
 ];
 
@@ -127,14 +127,18 @@ pub(crate) const AUTH0: &[Row] = &[
             "organization.deleted",
         ],
         Ignored,
-        "Flexgate does not read organizations. Put roles into `app_metadata.roles`, and block who leaves",
+        "Flexgate does not read organizations. Put roles into `app_metadata.roles`, and block people who leave",
     ),
     row(
         &["group.member.added", "group.member.deleted", "group.role.assigned", "group.role.deleted", "group.deleted"],
         Ignored,
-        "Flexgate does not read groups of Auth0. Put roles into `app_metadata.roles`, and block who leaves",
+        "Flexgate does not read Auth0's groups. Put roles into `app_metadata.roles`, and block people who leave",
     ),
-    row(&["connection.deleted"], Ignored, "Auth0 deletes the users of the connection, each with an event of its own"),
+    row(
+        &["connection.deleted"],
+        Ignored,
+        "Auth0 deletes the users of the connection, and sends a separate event for each",
+    ),
 ];
 
 /// WorkOS (<https://workos.com/docs/events>).
@@ -152,23 +156,19 @@ pub(crate) const WORKOS: &[Row] = &[
         Person,
         "end this membership, if `members_of` contains the group; deactivate after the last one",
     ),
-    row(
-        &["dsync.group.deleted"],
-        EndsMembership,
-        "end this membership of everybody, if `members_of` contains the group",
-    ),
-    row(&["dsync.deleted", "dsync.deactivated"], EndsDirectory, "deactivate everybody of the directory"),
+    row(&["dsync.group.deleted"], EndsMembership, "end everybody's membership, if `members_of` contains the group"),
+    row(&["dsync.deleted", "dsync.deactivated"], EndsDirectory, "deactivate everybody in the directory"),
     row(
         &["user.deleted", "organization_membership.deleted", "organization_membership.updated", "organization.deleted"],
         Ignored,
-        "Flexgate reads directories, not the users and organizations of AuthKit",
+        "Flexgate reads directories, not AuthKit's users and organizations",
     ),
     row(
         &["connection.deactivated", "connection.deleted"],
         Ignored,
-        "who signs in through this connection stays a Flex user until the directory removes them",
+        "people who sign in through this connection stay Flex users until the directory removes them",
     ),
-    row(&["session.revoked"], Ignored, "a session at WorkOS is not a session of Flexgate"),
+    row(&["session.revoked"], Ignored, "a session at WorkOS is not a session in Flexgate"),
 ];
 
 /// FusionAuth (<https://fusionauth.io/docs/extend/events-and-webhooks/events/>).
@@ -178,7 +178,7 @@ pub(crate) const FUSIONAUTH: &[Row] = &[
         Person,
         "upsert; with `members_of`, refresh. Deactivate if `active` is false",
     ),
-    row(&["user.reactivate"], Person, "upsert; with `members_of`, only who has one of these registrations"),
+    row(&["user.reactivate"], Person, "upsert; with `members_of`, only people who have one of these registrations"),
     row(&["user.deactivate", "user.delete", "user.delete.complete"], Person, "deactivate"),
     row(
         &["user.registration.create", "user.registration.create.complete"],
@@ -209,13 +209,13 @@ pub(crate) const ZITADEL: &[Row] = &[
     row(&["user.human.added", "user.human.selfregistered", "user.reactivated", "user.unlocked"], Person, "upsert"),
     row(&["user.human.profile.changed", "user.human.email.changed"], Person, "refresh"),
     row(&["user.deactivated", "user.locked", "user.removed"], Person, "deactivate"),
-    row(&["org.removed", "org.deactivated"], EndsDirectory, "deactivate everybody of the organization"),
+    row(&["org.removed", "org.deactivated"], EndsDirectory, "deactivate everybody in the organization"),
     row(
         &["org.reactivated"],
         Ignored,
-        "nobody comes back by this event. Reactivate the people, or provision them again with `flexgate users import`",
+        "this event reactivates nobody. Reactivate the people, or provision them again with `flexgate users import`",
     ),
-    row(&["instance.removed"], Ignored, "remove the source: `flexgate users sources`"),
+    row(&["instance.removed"], Ignored, "remove the source. See `flexgate users sources`"),
     row(&["user.username.changed", "user.domain.claimed"], Ignored, "a Flex user keeps its username"),
     row(
         &[
@@ -238,12 +238,12 @@ pub(crate) const GRAPH: &[Row] = &[
     row(
         &["created", "updated"],
         Person,
-        "look the person up: deactivate if Graph shows no such user or a disabled one, else refresh. Without a credential for Graph, nothing",
+        "look the person up: deactivate if Graph shows no such user or a disabled one, otherwise refresh. Without a credential for Graph, do nothing",
     ),
-    row(&["deleted"], Person, "deactivate who is bound to the deleted account"),
-    row(&["subscriptionRemoved"], Ignored, "Graph sends nothing any more. Create the subscription again"),
-    row(&["reauthorizationRequired"], Ignored, "Graph soon sends nothing any more. Renew the subscription"),
-    row(&["missed"], Ignored, "Graph could not deliver everything. Check who has left in the meantime"),
+    row(&["deleted"], Person, "deactivate the user who is bound to the deleted account"),
+    row(&["subscriptionRemoved"], Ignored, "Graph no longer sends notifications. Create the subscription again"),
+    row(&["reauthorizationRequired"], Ignored, "Graph will soon stop sending notifications. Renew the subscription"),
+    row(&["missed"], Ignored, "Graph could not deliver everything. Check whether anybody has left in the meantime"),
 ];
 
 /// Security events of the Shared Signals Framework (<https://openid.net/specs/openid-caep-1_0-final.html>,
@@ -254,12 +254,12 @@ pub(crate) const SSF: &[Row] = &[
     row(
         &["https://schemas.openid.net/secevent/caep/event-type/credential-change"],
         Person,
-        "end the person's sessions if `change_type` is `revoke`; else nothing",
+        "end the person's sessions if `change_type` is `revoke`; otherwise do nothing",
     ),
     row(
         &["https://schemas.openid.net/secevent/caep/event-type/device-compliance-change"],
         Person,
-        "end the person's sessions if `current_status` is `not-compliant`; else nothing",
+        "end the person's sessions if `current_status` is `not-compliant`; otherwise do nothing",
     ),
     row(
         &[
@@ -282,7 +282,7 @@ pub(crate) const SSF: &[Row] = &[
     row(
         &["https://schemas.openid.net/secevent/ssf/event-type/stream-updated"],
         Ignored,
-        "the transmitter may have paused or disabled the stream. Check its status there",
+        "the transmitter may have paused or disabled the stream. Check the stream's status at the transmitter",
     ),
     row(
         &[
@@ -290,7 +290,7 @@ pub(crate) const SSF: &[Row] = &[
             "https://schemas.openid.net/secevent/risc/event-type/credential-compromise",
         ],
         Ignored,
-        "the person's sessions go on. To end them, add the type to `events`",
+        "the person's sessions continue. To end them, add the type to `events`",
     ),
     row(
         &[
