@@ -89,7 +89,7 @@ function fail(error, { title = error.title, detail, again = start, tone } = {}) 
     forget();
     show(ended ? "signed-out" : null);
   }
-  if (ended) title = elsewhere ? "You are working at another device" : "Your session has ended";
+  if (ended) title = elsewhere ? "You are working on another device" : "Your session has ended";
   element("failure-title").textContent = title ?? "Something went wrong on this page";
   const signInAgain = elsewhere ? "To work here instead, sign in again." : "Sign in again to go on with your shift.";
   detail ??= [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");

@@ -297,13 +297,13 @@ test("a session that was ended elsewhere is explained with code and request id, 
   });
 });
 
-test("a session that goes on at another device ends here with an explanation, and the page does not sign in by itself", bounded, async () => {
+test("a session that continues on another device ends here with an explanation, and the page does not sign in by itself", bounded, async () => {
   await inProfile({}, async ({ page }) => {
     await signInAs(page, gateway, "ada");
     const json = { code: "signed_in_elsewhere", title: "Signed in elsewhere", status: 401, request_id: "0".repeat(32) };
     await page.route("**/sso/token", (route) => route.fulfill({ status: 401, json }));
     await named(page, "Renew now").click();
-    await page.getByRole("heading", { name: "You are working at another device" }).waitFor();
+    await page.getByRole("heading", { name: "You are working on another device" }).waitFor();
     assert.deepEqual(await privateText(page), []);
     await named(page, "Sign in").waitFor();
     assert.equal(page.url(), `${gateway.url}/`);

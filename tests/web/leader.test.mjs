@@ -216,7 +216,7 @@ test("without Web Locks each tab renews for itself", bounded, async () => {
 test("signed_in_elsewhere reaches every tab once, and ends all keepers", bounded, async () => {
   const desk = await openTabs(3);
   try {
-    const body = { code: "signed_in_elsewhere", title: "You signed in at another device", status: 401, request_id: "0".repeat(32) };
+    const body = { code: "signed_in_elsewhere", title: "You signed in on another device", status: 401, request_id: "0".repeat(32) };
     const headers = { "access-control-allow-origin": pages.localhost, "access-control-allow-credentials": "true" };
     await desk.context.route("**/sso/token", (route) => route.fulfill({ status: 401, headers, json: body }));
     await untilAsked(desk);

@@ -168,7 +168,7 @@ test("of two browsers of one person, the older is told, and only the newer gets 
     assert.deepEqual([await statusOfToken(older), await statusOfToken(newer)], [401, 200]);
     await older.page.mouse.move(100, 100);
     await untilAsked(older.page, WHILE_WORKING);
-    await ended(older.page, "You are working at another device").waitFor();
+    await ended(older.page, "You are working on another device").waitFor();
     assert.equal(older.page.url(), `${gateway.url}/`, "the older page does not sign in by itself");
     await newer.page.mouse.move(100, 100);
     await untilAsked(newer.page, WHILE_WORKING);

@@ -60,7 +60,7 @@ impl Apply {
         self.batch_again(1, messages, deadline).await
     }
 
-    /// Like [`Apply::batch`], for messages that SQS has delivered `received` times.
+    /// Like [`Apply::batch`], but for messages that SQS has delivered `received` times.
     async fn batch_again(&self, received: u32, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
         let record = |(id, group, body): &(&str, &str, String)| {
             let mut message = SqsMessage::default();

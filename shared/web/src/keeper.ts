@@ -60,7 +60,7 @@ export interface KeeperEvents {
    * valid for more than 4.5 minutes, unless the page called `renew`.
    */
   trouble: Trouble;
-  /** The same person works at another device, and the gateway allows one. `ended` follows. */
+  /** The same person works on another device, and the gateway allows one. `ended` follows. */
   signed_in_elsewhere: FlexgateError;
   /**
    * The session is over. No event follows. The code is `reauthenticate`, `not_signed_in`, `signed_out`,

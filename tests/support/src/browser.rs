@@ -77,7 +77,7 @@ impl Browser {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    /// Sends a `POST` with the headers of Flexgate's own page: the origin and `x-flexgate`.
+    /// Sends a `POST` with the headers that a page on the gateway's own origin sends: `Origin` and `x-flexgate`.
     pub async fn call(&mut self, path: &str) -> Reply {
         let request = Request::post(path).header(ORIGIN, GATEWAY).header("x-flexgate", "1");
         self.send(request.body(Body::empty()).unwrap()).await

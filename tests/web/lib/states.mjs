@@ -122,7 +122,7 @@ const DESKTOP = {
   async "desktop-signed-in-elsewhere"({ page, gateway }) {
     await refuse(page, 401, "signed_in_elsewhere", "You have signed in elsewhere", "");
     await page.goto(gateway.url);
-    await shows(page, "You are working at another device");
+    await shows(page, "You are working on another device");
   },
   async "desktop-no-gateway"({ page, gateway }) {
     await refuse(page, 503, "unavailable", "A service that is needed is unavailable", "Try again in a minute.");

@@ -1,4 +1,4 @@
-//! Tests the URLs of a sign-in: its start, its end, and the links on error pages.
+//! Tests where a sign-in may start, where it sends the browser at the end, and where the links on error pages lead.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, Reply};

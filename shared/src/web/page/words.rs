@@ -33,7 +33,7 @@ const WORDS: [(&Kind, PageWords); 16] = [
     (kinds::NOT_SIGNED_IN, PageWords::calm("You are not signed in", "Please sign in to continue.")),
     (kinds::REAUTHENTICATE, PageWords::calm("Please sign in again", "Your session has ended.")),
     (kinds::SIGNED_IN_ELSEWHERE, PageWords::calm(
-        "You are working at another device",
+        "You are working on another device",
         "You have signed in somewhere else, and only one sign-in is possible at a time.",
     )),
     (kinds::SIGN_IN_LOCKED, PageWords::calm(
