@@ -214,12 +214,31 @@ impl File {
     fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
         let kept =
             if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
-        for mut read in reads {
-            read.run(&self.connection, true);
+        if writes.is_empty() || kept.is_err() {
+            self.read(&mut reads);
+        }
+        for read in reads {
             read.tell(&Ok(()));
         }
         for write in writes {
             write.tell(&kept);
+        }
+    }
+
+    /// Runs reads that no transaction has run yet. A read may consist of several queries, so it needs a transaction of
+    /// its own: without one, another process could write between two queries.
+    fn read(&self, reads: &mut [Box<dyn Job>]) {
+        let db = &self.connection;
+        if reads.is_empty() {
+            return;
+        }
+        let begun = plain(db, "BEGIN DEFERRED");
+        for read in reads {
+            read.run(db, true);
+        }
+        if begun.is_ok() && !db.is_autocommit() && plain(db, "COMMIT").is_err() {
+            // The transaction has written nothing, so nothing is lost.
+            let _ended = plain(db, "ROLLBACK");
         }
     }
 
@@ -369,6 +388,15 @@ mod tests {
         assert!(written.is_ok());
         assert_eq!(read, [1]);
         assert_eq!(numbers(&worker).await, [1, 2]);
+        // A read with several queries sees one state of the file, even if the other process writes between two of them.
+        let count = |db: &Connection| db.query_row("SELECT count(*) FROM numbers", [], |row| row.get::<_, i64>(0));
+        let twice = move |db: &Connection| {
+            let before = count(db)?;
+            other.execute("INSERT INTO numbers VALUES (3)", [])?;
+            Ok((before, count(db)?))
+        };
+        assert_eq!(worker.ask(Keep::Nothing, twice).await.unwrap(), (2, 2));
+        assert_eq!(numbers(&worker).await, [1, 2, 3]);
     }
 
     #[tokio::test]
