@@ -110,6 +110,18 @@ async fn g18_the_end_of_a_users_sessions_is_recorded_for_logins_that_have_not_co
 }
 
 #[tokio::test]
+async fn a_user_is_deactivated_even_if_the_sessions_cannot_be_ended() {
+    let directory = Directory::start().await;
+    let ada = directory.world.at_twilio("adele", &["agent"]).await;
+    let scope = "flexgate.users.write";
+    directory.world.sql("ALTER TABLE sessions RENAME TO gone");
+    call(&directory, scope, Method::DELETE, &format!("/users/{ada}")).await.is(503);
+    assert_eq!(directory.world.twilio_user("adele").await.unwrap()["deactivated"], true);
+    directory.world.sql("ALTER TABLE gone RENAME TO sessions");
+    assert_eq!(call(&directory, scope, Method::DELETE, &format!("/users/{ada}")).await.status, 204);
+}
+
+#[tokio::test]
 async fn g24_ids_that_are_none_reasons_that_are_too_long_and_pages_that_never_were() {
     let directory = Directory::start().await;
     let key = add(&directory.world, "cookie", &format!("FU{}", "1".repeat(32)), None).await;

@@ -1,6 +1,6 @@
 //! The limits of each profile's sessions: how long they last, from which networks, and how many a person may have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -151,7 +151,11 @@ impl FromStr for WrittenPolicies {
             };
             within("session_seconds", policy.session_seconds, SHORTEST)?;
             within("idle_seconds", policy.idle_seconds, SHORTEST_IDLE)?;
+            let mut roles = BTreeSet::new();
             for (role, limit) in &policy.role_seconds {
+                if !roles.insert(role.to_lowercase()) {
+                    return Err(format!("role_seconds of {name} names {role} twice"));
+                }
                 within(&format!("role_seconds.{role}"), Some(*limit), SHORTEST)?;
             }
             if policy.sessions_per_person.is_some_and(|number| number != 1) {
@@ -232,6 +236,7 @@ mod tests {
             r#"{"default": {"session_seconds": 604801}}"#,
             r#"{"default": {"role_seconds": {"agent": 10}}}"#,
             r#"{"default": {"sessions_per_person": 2}}"#,
+            r#"{"default": {"role_seconds": {"admin": 3600, "Admin": 7200}}}"#,
             r#"{"default": {"sessions_per_person": 0}}"#,
             r#"{"default": {"networks": []}}"#,
             r#"{"default": {"networks": [""]}}"#,

@@ -206,10 +206,7 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let settings = flexgate_apply::Settings::read(&mut reader);
     let app = flexgate_apply::App::new(&reader.finish(settings).unwrap(), &hooks.platform);
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
-    let records = vec![
-        record("a", "ada", &message("1", "ada"), 1),
-        record("b", "ada", &message("2", "ada"), 1),
-    ];
+    let records = vec![record("a", "ada", &message("1", "ada"), 1), record("b", "ada", &message("2", "ada"), 1)];
     let answer = flexgate_apply::batch::handle(&app, batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
