@@ -88,3 +88,24 @@ impl Recalled {
         self.seen.as_ref().filter(|(_, at)| (Duration::ZERO..SEEN).contains(&(now - *at))).map(|(user, _)| user)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_of_old_entries_makes_room_and_a_few_do_not() {
+        let users = RecentUsers::default();
+        let began = OffsetDateTime::UNIX_EPOCH;
+        let turn = async |number: usize, at: OffsetDateTime| {
+            let identity = Identity { issuer: "https://idp.example".into(), subject: number.to_string().into() };
+            let deadline = Deadline::after(std::time::Duration::from_secs(30));
+            drop(users.turn(&identity, at, deadline).await.unwrap());
+            users.0.lock().unwrap().len()
+        };
+        for number in 0..CROWD {
+            assert_eq!(turn(number, began).await, number + 1);
+        }
+        assert_eq!(turn(CROWD, began + SEEN).await, 1);
+    }
+}

@@ -42,6 +42,19 @@ async fn a_warm_mint_is_one_call_of_twilio() {
 }
 
 #[tokio::test]
+async fn a_mint_after_prewarming_fetches_neither_keys_nor_the_credential() {
+    let gate = Gate::start().await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let token = gate.token_of("ada", json!({})).await;
+    gate.world.forget_calls().await;
+    gate.prewarm().await;
+    assert_eq!((gate.secret_fetches(), gate.world.calls("idp").await.len()), (1, 2), "the metadata and the keys");
+    gate.world.forget_calls().await;
+    gate.mint(&token, json!({})).await.assert_minted(&ada);
+    assert_eq!((gate.secret_fetches(), gate.world.calls("idp").await.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn first_requests_share_every_fetch() {
     let gate = Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "100")]).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;

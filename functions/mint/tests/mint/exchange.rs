@@ -224,6 +224,18 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
 }
 
 #[tokio::test]
+async fn claims_are_not_blamed_for_a_failure_of_twilio() {
+    let gate = Gate::start().await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let token = gate.token_of("ada", json!({"name": ["canary"], "roles": ["Superviser"]})).await;
+    gate.world.fault(&json!({"service": "flex-api", "kind": "status", "status": 500, "times": 9})).await;
+    let answer = gate.mint(&token, json!({})).await;
+    answer.assert_problem(503, "unavailable");
+    let reason = answer.reason();
+    assert!(!reason.contains("cannot be used") && !reason.contains("Superviser"), "{reason}");
+}
+
+#[tokio::test]
 async fn r29_dropped_roles_are_explained() {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", "create-and-sync")]).await;
     let token = gate.token_of("ada", json!({"roles": ["SUPERVISOR", "Lead", "Admin"]})).await;

@@ -30,11 +30,19 @@ impl SecretSource for Counting {
     }
 }
 
+fn settings(world: &World, url: &str, variables: &[(&str, &str)]) -> Settings {
+    let variables = variables.iter().map(|(name, value)| (*name, value.replace("{issuer}", &world.simulator.issuer())));
+    let mut reader = world.reader().with([("FLEXGATE_PUBLIC_URL", url)]).with(variables);
+    let settings = Settings::read(&mut reader);
+    reader.finish(settings).unwrap()
+}
+
 pub struct Gate {
     pub world: World,
     pub url: String,
     pub platform: Platform,
     settings: Settings,
+    app: Arc<App>,
     fetches: Arc<AtomicUsize>,
 }
 
@@ -49,18 +57,20 @@ impl Gate {
         let world = World::on_one_clock().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let variables =
-            variables.iter().map(|(name, value)| (*name, value.replace("{issuer}", &world.simulator.issuer())));
-        let mut reader = world.reader().with([("FLEXGATE_PUBLIC_URL", url.as_str())]).with(variables);
-        let settings = Settings::read(&mut reader);
-        let settings = reader.finish(settings).unwrap();
+        let settings = settings(&world, &url, variables);
         let mut platform = world.platform(&settings.common);
         let fetches = Arc::new(AtomicUsize::new(0));
         platform.secrets = Arc::new(Counting(platform.secrets, fetches.clone()));
         let edge = Edge::new("mint", &settings.common, platform.clock_rng.clone());
-        let routes = edge.assemble(router(App::new(&settings, &platform)));
+        let app = App::new(&settings, &platform);
+        let routes = edge.assemble(router(app.clone()));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { world, url, platform, settings, fetches }
+        Self { world, url, platform, settings, app, fetches }
+    }
+
+    /// Prefetches what Lambda prefetches before the first request.
+    pub async fn prewarm(&self) {
+        self.app.prewarm(Deadline::after(Duration::from_secs(30))).await;
     }
 
     /// Returns the `Provisioning` of a second process that opens the same store file.
@@ -77,11 +87,20 @@ impl Gate {
 
     /// Starts a second process with its own memory and the same store file. Returns the URL of that process.
     pub async fn twin(&self) -> String {
+        self.twin_with(&self.settings).await
+    }
+
+    /// Like [`Gate::twin`], but with these variables instead of the variables of this `Gate`.
+    pub async fn twin_set_up_with(&self, variables: &[(&str, &str)]) -> String {
+        self.twin_with(&settings(&self.world, &self.url, variables)).await
+    }
+
+    async fn twin_with(&self, settings: &Settings) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
-        let edge = Edge::new("mint", &self.settings.common, platform.clock_rng.clone());
-        let routes = edge.assemble(router(App::new(&self.settings, &platform)));
+        let platform = Platform::new(&settings.common, self.platform.clock_rng.clone()).unwrap();
+        let edge = Edge::new("mint", &settings.common, platform.clock_rng.clone());
+        let routes = edge.assemble(router(App::new(settings, &platform)));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         url
     }

@@ -236,6 +236,35 @@ async fn where_users_do_not_follow_their_claims_those_they_were_made_by_are_kept
 }
 
 #[tokio::test]
+async fn without_just_in_time_claims_are_not_renewed() {
+    let gate = Gate::with(CREATE).await;
+    gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
+    let made = gate.person("ada").await.unwrap();
+    let off = gate.twin_set_up_with(&[]).await;
+    gate.world.advance(Duration::hours(30)).await;
+    let token = gate.token_of("ada", json!({"roles": ["supervisor"]})).await;
+    gate.send_to(&off, &[&format!("Bearer {token}")], "{}".to_owned()).await.is(201);
+    assert_eq!(gate.person("ada").await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn a_new_user_gets_the_other_roles_of_the_token_at_the_next_mint_that_asks_for_all() {
+    let gate = Gate::with(SYNC).await;
+    let token = gate.token_of("ada", json!({"roles": ["agent", "supervisor"]})).await;
+    let asked = json!({"roles": ["agent"]});
+    let minted = gate.mint(&token, asked.clone()).await.is(201);
+    assert_eq!(minted["token_info"]["roles"], json!(["agent"]));
+    let minted = gate.mint(&token, json!({})).await.is(201);
+    assert_eq!(minted["token_info"]["roles"], json!(["agent", "supervisor"]));
+    // A mint with fewer roles does not take roles away. Twilio's tokens always contain all roles, so it is refused.
+    gate.mint(&token, asked).await.assert_problem(403, "mint_refused");
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent", "supervisor"]));
+    gate.world.clock.advance(Duration::seconds(61));
+    gate.mint(&token, json!({"roles": ["agent"]})).await.assert_problem(403, "mint_refused");
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent", "supervisor"]));
+}
+
+#[tokio::test]
 async fn a_name_follows_the_source_that_comes_first() {
     let gate = Gate::with(SYNC).await;
     gate.api_says("ada", Some(true), None).await;

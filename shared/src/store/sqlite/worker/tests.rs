@@ -44,7 +44,7 @@ async fn what_fails_is_undone_alone() {
     let held = hold(&worker).await;
     let (one, failed, panicked, two, ()) =
         tokio::join!(insert(1), worker.ask(Keep::AtOnce, half), worker.ask(Keep::AtOnce, broken), insert(2), async {
-            drop(held)
+            drop(held);
         });
     assert!(one.is_ok() && two.is_ok());
     assert!(failed.is_err() && panicked.is_err());
