@@ -1,4 +1,4 @@
-//! Presets: how known issuers differ from a plain OIDC provider.
+//! Presets: the ways in which known issuers differ from a plain OIDC provider.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// The preset of an issuer. It determines default settings and additional rules.
+/// The preset of an issuer. It determines the issuer's default settings and additional rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -157,7 +157,7 @@ impl Provider {
         Self::Entra { tenant: tenant.into(), v1_issuer }
     }
 
-    /// Returns the issuer's second `iss` value, if there is one.
+    /// Returns the second value that the issuer uses as `iss`, if there is one.
     pub(super) fn other_spelling(&self) -> Option<&str> {
         match self {
             Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),

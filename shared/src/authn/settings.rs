@@ -89,9 +89,9 @@ pub struct IssuerSettings {
     /// Patterns for the usernames of this issuer's people: `["*@partner.example"]`. Default: all usernames. See
     /// [`UsernamePattern`].
     pub usernames: Option<Vec<String>>,
-    /// The unbound Flex users that this issuer may claim: `everybody`, or any of `flex` (users without any statement),
-    /// `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer,
-    /// otherwise nobody.
+    /// The Flex users that this issuer's people may claim, that is, mint for while the user is bound to no identity.
+    /// Either `everybody`, or any of `flex` (users about whom no source says anything), `scim`, `api`, `operator`,
+    /// `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer, otherwise nobody.
     pub may_claim: Option<Vec<String>>,
     /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, SCIM provisioning also
     /// binds the person's identity to the user. Default false.
@@ -103,8 +103,8 @@ pub struct IssuerSettings {
     pub hosted_domains: Vec<String>,
 }
 
-/// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names with dots between them
-/// (`realm_access.roles`). If the whole text is the name of a claim, that claim is used.
+/// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names joined with dots
+/// (`realm_access.roles`). If a claim has the whole text as its name, the path means that claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
@@ -174,7 +174,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Whether the settings allow the issuer to claim at least some unbound Flex users.
+    /// Whether the settings allow the issuer to claim at least some Flex users that are bound to no identity.
     #[must_use]
     pub fn may_claim_somebody(&self) -> bool {
         *self.limits.may_claim != MayClaim::default()

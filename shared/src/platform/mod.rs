@@ -22,7 +22,7 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 /// The services that a function uses. Building them does no network I/O.
 ///
 /// The store has one trait for each kind of data. Each function requests only the traits that it uses, so the linker
-/// leaves the other code out of the function's binary.
+/// leaves the code of the other traits out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.
@@ -72,7 +72,7 @@ ports! {
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;
-    /// Returns the counters for rate limits and for the attempts to apply a message from SQS.
+    /// Returns the counters. They count requests for rate limits, and the attempts to apply each message from SQS.
     counters: Counters;
     /// Returns the store of bindings between identities and Flex users.
     bindings: Bindings;
@@ -152,8 +152,8 @@ impl Platform {
         }
     }
 
-    /// Returns the receiving end of the queue. `None` if the store is DynamoDB, because SQS then delivers the
-    /// messages.
+    /// Returns the receiving end of the queue. `None` if the store is DynamoDB, because SQS delivers the messages in
+    /// that case.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {
@@ -163,7 +163,7 @@ impl Platform {
         }
     }
 
-    /// Returns the SQS queues. `None` if the store contains the queue itself.
+    /// Returns the SQS queues. `None` if the store itself contains the queue.
     #[must_use]
     pub fn sqs(&self) -> Option<SqsQueue> {
         match &self.store {

@@ -18,11 +18,12 @@ use crate::telemetry;
 const FRESH: Duration = Duration::seconds(300);
 /// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
-/// stale value, it returns the same error again if only an operator can fix the cause. Otherwise it fetches again.
+/// How long a failed fetch has an effect on [`CachedSecret::get`]. During this time, `get` returns a stale value
+/// without another fetch. If there is no stale value, `get` repeats the error if only an operator can fix its cause,
+/// and otherwise fetches again.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches caused by rejected credentials. Otherwise an attacker could cause a fetch with
-/// every bad token.
+/// The minimum time between two fetches caused by rejected credentials. Without this limit, an attacker could cause a
+/// fetch with every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
@@ -129,8 +130,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     /// Returns a value that `accepts` accepts, if the secret has such a value, and otherwise the newest value. If
-    /// `accepts` rejects the cached value, fetches the secret again, unless a rejection caused a fetch less than a
-    /// minute ago.
+    /// `accepts` rejects the cached value, this method fetches the secret again, but not within a minute of the last
+    /// fetch that a rejection caused.
     pub async fn get_accepted(
         &self,
         deadline: Deadline,
@@ -151,8 +152,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     /// Fetches the secret again after a client has presented a credential that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection caused a
-    /// fetch less than a minute ago. If the fetch fails, returns the cached value until that value is an hour old.
+    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection has caused a
+    /// fetch within the last minute. If the fetch fails, returns the cached value until that value is an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();

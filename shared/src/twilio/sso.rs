@@ -25,10 +25,10 @@ pub struct SsoConfiguration {
     /// The Flex instance.
     #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     pub instance_sid: InstanceSid,
-    /// The SSO profile, which Twilio here calls a connection.
+    /// The SSO profile. Twilio calls it a connection here.
     #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     pub connection_name: SsoProfileSid,
-    /// The client id. `state` contains it as the member `connection_name`.
+    /// The client id. The login's `state` contains it in the member `connection_name`.
     pub client_id: String,
     /// Always true: Flexgate uses only active configurations.
     pub active: bool,
@@ -57,7 +57,7 @@ pub struct Authorization<'a> {
 pub struct SsoTokens {
     /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// The refresh token, which may be valid only once. Flexgate sends it only to Twilio.
+    /// The refresh token. It may be valid only once. Flexgate sends it only to Twilio.
     pub refresh_token: SecretString,
     /// Twilio's information about the access token.
     pub info: TokenInfo,
@@ -122,8 +122,8 @@ impl Sso {
         url
     }
 
-    /// Exchanges the code for tokens. The code is valid only once, so the request is retried only if Twilio has not
-    /// processed it.
+    /// Exchanges the code for tokens. The code is valid only once, so Flexgate retries the request only if Twilio has
+    /// not processed it.
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -142,8 +142,8 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be valid only once, so the request is retried only if Twilio has not
-    /// processed it.
+    /// Refreshes the tokens. The refresh token may be valid only once, so Flexgate retries the request only if Twilio
+    /// has not processed it.
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,

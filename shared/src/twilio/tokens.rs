@@ -12,7 +12,7 @@ use super::{Flex, Sso, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
 
-/// What Twilio says about a token. Flexgate has checked that the token is for the configured account and instance.
+/// What Twilio says about a token. Flexgate has checked that the token belongs to the configured account and instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TokenInfo {
     /// The account.
@@ -84,8 +84,8 @@ pub struct MintedToken {
 }
 
 impl Flex {
-    /// Mints a token for a user, without a refresh token. If Twilio's answer is lost, mints another token. This is
-    /// safe, because nobody has received the lost token.
+    /// Mints a token for a user, without a refresh token. If Twilio's answer is lost, this method mints another token.
+    /// That is safe, because nobody has received the lost one.
     pub async fn mint(
         &self,
         user: &FlexUserSid,

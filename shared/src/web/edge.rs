@@ -155,8 +155,8 @@ impl Edge {
         response
     }
 
-    /// Renders a problem: as an HTML page if the request accepts HTML, otherwise as a problem document. Keeps the
-    /// cookies and the `allow` header of `from`.
+    /// Renders a problem. The result is an HTML page if the request accepts HTML, and otherwise a problem document. It
+    /// keeps the cookies and the `allow` header of `from`.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {

@@ -1,6 +1,7 @@
 //! The shared parts of the OpenAPI document: problem documents, the bearer token, and the header `x-request-id`.
 //!
-//! For each route, the code lists the possible problems. The document's statuses and examples come from that list.
+//! The code of each route lists the route's possible problems. The statuses and examples in the document come from that
+//! list.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Gives the response with this method, path and status an OpenAPI link, which leads to the operation `operation_id`.
-/// The value of each parameter is a runtime expression.
+/// Adds an OpenAPI link to the response with this method, path and status. The link leads to the operation
+/// `operation_id`. The value of each parameter is a runtime expression.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),
