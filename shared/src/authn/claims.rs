@@ -1,7 +1,7 @@
 //! Checks the claims of a token with a verified signature, and reads the caller from them.
 //!
-//! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid.
-//! A claim with the value null is never seen here, because the parser of the token has removed it.
+//! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid. The
+//! parser has already removed all claims with the value null.
 
 use std::cell::RefCell;
 use std::ptr;
@@ -110,11 +110,11 @@ pub(super) fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDate
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) without its fraction. Returns `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2), and drops its fraction. Returns `None` if the claim is absent.
 pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // Rust prints floats without an exponent, so `1e300` becomes a number with too many digits for an `i64`. Negative
-    // values are refused, even `-0.5`, whose whole part is zero.
+    // Rust prints floats without an exponent. So `1e300` becomes a number with too many digits for an `i64`, and is
+    // refused. Negative values are refused too, even `-0.5`, whose whole part is zero.
     let whole = |float: f64| float.is_sign_positive().then(|| float.trunc().to_string().parse().ok()).flatten();
     let seconds = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     seconds

@@ -92,7 +92,7 @@ pub enum TokenFault {
     /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
-    /// A claim that the issuer's settings name has the wrong type.
+    /// A claim that is named in the issuer's settings has the wrong type.
     #[error("the claim {claim}, which the setting {setting} names, is malformed")]
     Setting {
         /// The setting that names the claim.
@@ -100,14 +100,14 @@ pub enum TokenFault {
         /// The claim's name.
         claim: Box<str>,
     },
-    /// A security event token has `exp`. RFC 8417 §2.2 advises against that claim, and the Shared Signals Framework
-    /// forbids it.
+    /// A security event token contains `exp`. RFC 8417 §2.2 advises against that claim, and the Shared Signals
+    /// Framework forbids it.
     #[error("the claim {0} is not allowed in this token")]
     Forbidden(&'static str),
-    /// `exp` is in the past by at least [`LEEWAY`](super::LEEWAY).
+    /// The time in `exp` passed at least [`LEEWAY`](super::LEEWAY) ago.
     #[error("the claim exp has passed")]
     Expired,
-    /// `nbf` or `iat` is in the future by more than [`LEEWAY`](super::LEEWAY).
+    /// The time in `nbf` or `iat` is more than [`LEEWAY`](super::LEEWAY) in the future.
     #[error("the claim {0} lies in the future")]
     Early(&'static str),
     /// The token is for another audience. The audience is in the claim `aud`, or for Cognito in `client_id`.

@@ -145,7 +145,7 @@ impl Keys {
         }
     }
 
-    /// Makes these the keys of a transmitter (an identity system that sends signals). If no URL of the keys is
+    /// Makes these the keys of a transmitter (an identity system that sends signals). If no URL for the keys is
     /// configured, Flexgate reads it from `metadata`.
     pub(super) fn of_transmitter(self, metadata: Metadata) -> Self {
         Self { metadata, doubt: Doubt::Postpone, ..self }

@@ -76,7 +76,7 @@ impl Verifier {
         fetches.join_all().await;
     }
 
-    /// Fetches each issuer's keys. Returns each issuer's name, with the reason if the fetch failed.
+    /// Fetches each issuer's keys. Returns each issuer's name and, if its keys could not be fetched, the reason.
     pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
         let mut found = Vec::new();
         for (issuer, keys) in &self.issuers {

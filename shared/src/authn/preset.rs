@@ -19,8 +19,8 @@ pub enum Preset {
     #[default]
     Generic,
     /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0` or the tenant's v1
-    /// issuer. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An e-mail address is
-    /// verified only if `xms_edov` is true.
+    /// issuer. The claim `tid` must be the tenant's id. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
+    /// e-mail address counts as verified only if `xms_edov` is true.
     Entra,
     /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. A person's subject
     /// is `uid`, because the login in `sub` may change. A service's subject is `sub`.
@@ -210,7 +210,7 @@ impl Provider {
         }
     }
 
-    /// Applies this provider's rules, and returns the subject. The caller has already checked `sub`.
+    /// Applies this provider's rules, and returns the subject. The calling function has already checked `sub`.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

@@ -52,7 +52,8 @@ impl CallerSettings {
 pub struct IssuerSettings {
     /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The audiences of Flexgate. A token's `aud` must contain one of them. For Cognito, they are client ids.
+    /// The audiences that stand for Flexgate. A token's `aud` must contain one of them. For Cognito, these are client
+    /// ids.
     pub audiences: Vec<String>,
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
@@ -72,12 +73,13 @@ pub struct IssuerSettings {
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username`, unless the *preset* sets another claim.
     pub username_claim: Option<String>,
-    /// Instead of `username_claim`: a template with claims, such as `{tid}.{oid}` or `{sub}@example.com`.
+    /// A template that builds the username from claims, such as `{tid}.{oid}` or `{sub}@example.com`. It replaces
+    /// `username_claim`.
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
     /// The claim that is true if the e-mail address is verified. Unverified addresses are ignored. Default
-    /// `email_verified` (*preset*).
+    /// `email_verified`, unless the *preset* sets another claim.
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,
@@ -246,7 +248,8 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    // By default, a single issuer may claim every unbound Flex user. With several issuers, none of them may claim any.
+    // The default depends on the number of issuers. A single issuer may claim every Flex user that is bound to no
+    // identity. If there are several issuers, none of them may claim any user.
     let default = if good.len() == 1 { MayClaim::Everybody } else { MayClaim::default() };
     for issuer in &mut good {
         issuer.limits.may_claim = Arc::new(issuer.may_claim.take().unwrap_or_else(|| default.clone()));

@@ -29,8 +29,8 @@ const VERSION: &str = "v1";
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Returns the data to authenticate. Each part is prefixed with its length, so that `["ab", "c"]` and `["a",
-    /// "bc"]` give different data.
+    /// Returns the data that AES-GCM authenticates together with the value. The length of each part precedes the part,
+    /// so that `["ab", "c"]` and `["a", "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -68,8 +68,8 @@ pub enum KeyRingError {
     Name,
 }
 
-/// The keys. Their document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`. Each
-/// key has 32 random bytes.
+/// The ring of keys. Its document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`.
+/// Each key has 32 random bytes.
 ///
 /// Secrets Manager can generate only text. So the document may contain `"generated": "<43 or more letters and
 /// digits>"`. The SHA-256 of that text is a key with the name `generated`.
@@ -112,10 +112,10 @@ struct Document {
     generated: Option<SecretString>,
 }
 
-/// The name of the key that is derived from the generated text.
+/// The name of the key that is derived from the text in the member `generated`.
 const GENERATED: &str = "generated";
 
-/// The minimum length of the generated text: 43 random letters and digits have 256 bits of entropy.
+/// The minimum length of that text. 43 random letters and digits have 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {

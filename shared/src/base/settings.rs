@@ -46,10 +46,10 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Renamed variables: the old name, which Flexgate still reads, and the new name.
+/// Renamed variables. Each has its old name, which Flexgate still reads, and its new name.
 const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
 
-/// The variables, and the mistakes found so far.
+/// The environment variables, and the mistakes found in them so far.
 #[derive(Debug)]
 pub struct Reader {
     variables: BTreeMap<String, String>,

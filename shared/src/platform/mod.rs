@@ -68,7 +68,7 @@ ports! {
     session_list: SessionList;
     /// Returns the sign-in switch, with which operators end all sessions or stop all sign-ins.
     sign_in_switch: SignInSwitch;
-    /// Returns the store that makes sure that an action is done only once.
+    /// Returns the store with which code makes sure that an action happens only once.
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;
@@ -88,7 +88,7 @@ ports! {
     deactivations: Deactivations;
     /// Returns a view of the ledger that shows only people's usernames and Flex users.
     who_is_who: WhoIsWho;
-    /// Returns the notes about refused requests and ignored events.
+    /// Returns the store of notes about requests that Flexgate refused and events that it ignored.
     notes: Notes;
     /// Returns the username index, which finds Flex users by username, regardless of case.
     usernames: UsernameIndex;

@@ -83,8 +83,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
-    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. If a secret was set within the
-    /// last hour and is now unset, that is an error, because somebody may have made a mistake.
+    /// blank or `null`. In this case, the value is `T::default()`, without an error or an alarm. There is one
+    /// exception: if the secret had a value within the last hour, being unset is an error, because somebody may have
+    /// removed the value by mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where

@@ -28,8 +28,8 @@ impl Service {
     }
 }
 
-/// The addresses of Twilio's services. They are either Twilio's own hosts in a region, or one address with a separate
-/// path for each service, such as the simulator's.
+/// The addresses of Twilio's services. They are either Twilio's own hosts in a region, or one address (such as the
+/// simulator's) with a separate path for each service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 

@@ -53,10 +53,10 @@ pub enum TwilioError {
     /// The credential lacks a permission (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio limits the rate of requests, even after retries (429).
+    /// Twilio answered 429 (too many requests), even after retries.
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
-    /// Twilio fails, even after retries (5xx).
+    /// Twilio failed temporarily (usually with status 5xx), even after retries.
     #[error("Twilio is failing ({0})")]
     Failing(ApiError),
     /// Twilio cannot be reached.
@@ -88,7 +88,7 @@ impl TwilioError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // These problems usually last longer than a network failure.
+            // These problems usually last longer than a network failure, so the caller should wait longer.
             Self::CredentialRejected(_) | Self::Secret(_) | Self::Intercepted(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,

@@ -3,7 +3,8 @@
 //! [`Flex`] has the account's credential. It provisions and finds users, and mints tokens. [`Sso`] has no credential.
 //! It exchanges codes, and refreshes and checks tokens. The sign-in function uses only [`Sso`].
 //!
-//! `docs/architecture.md` describes the v4 endpoints. Every field of an answer is optional until it is checked.
+//! `docs/architecture.md` describes the endpoints of the Flex API's version 4. Until Flexgate has checked an answer, it
+//! treats every field of the answer as optional.
 
 mod authorized;
 mod endpoints;

@@ -191,7 +191,8 @@ impl Flex {
     }
 }
 
-/// Returns the page token from `next_page_url`. The URL itself may belong to another host, so it is not used.
+/// Returns the page token from `next_page_url`. Flexgate does not use the URL itself, because it may belong to another
+/// host.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

@@ -1,4 +1,5 @@
-//! Reads request bodies. A JSON object may have at most 64 KiB. One response reports all mistakes in it together.
+//! Reads request bodies. A JSON object may have at most 64 KiB. If it has several mistakes, one response lists all of
+//! them.
 
 use std::error::Error;
 use std::fmt::Display;

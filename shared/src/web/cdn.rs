@@ -1,8 +1,8 @@
 //! Refuses requests that did not come through the CDN.
 //!
-//! A CDN can stop floods only if nobody reaches Flexgate without it. So the CDN adds a secret header to every request,
-//! and Flexgate compares the SHA-256 of the header with a setting. The hash may be public: nobody can guess a random
-//! secret from it. A second header contains the client's address.
+//! A CDN can stop floods only if nobody reaches Flexgate without it. So the CDN adds a header with a secret to every
+//! request, and Flexgate compares the SHA-256 of the secret with a setting. The hash may be public, because nobody can
+//! guess a random secret from it. A second header contains the client's address.
 
 use std::str::FromStr;
 

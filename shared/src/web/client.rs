@@ -241,7 +241,8 @@ mod tests {
             settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines)).unwrap().to_string()
         };
         assert_eq!(client("0", &["192.0.2.1, 198.51.100.7"]), "198.51.100.7");
-        // With a CDN in front of API Gateway, the entry before API Gateway's own is the client.
+        // A CDN is in front of API Gateway. API Gateway appends the CDN's address, and the entry before that is the
+        // client.
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1, 198.51.100.7"]), "192.0.2.1");
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("1", &["198.51.100.7"]), "198.51.100.7");

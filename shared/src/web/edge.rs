@@ -29,8 +29,8 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function, which is the layer around all its routes: the function's name, and the settings for all
-/// routes.
+/// The edge of one function: the layer around all its routes. It contains the function's name and the settings that
+/// apply to all routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,

@@ -91,9 +91,9 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space except control characters, for a character class of a regular expression.
+/// White space except control characters, written for use in a character class of a regular expression.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space, for a character class of a regular expression.
+/// All white space, written for use in a character class of a regular expression.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// Characters that are not allowed in a name: control, bidirectional-formatting and zero-width characters.
 pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
