@@ -61,8 +61,8 @@ impl Preset {
         }
     }
 
-    /// Returns the provider with this preset's rules. If the issuer's settings do not fit the preset, adds a fault and
-    /// returns `None`.
+    /// Returns the provider with this preset's rules. If the issuer's settings do not fit the preset, adds the mistake
+    /// to `faults` and returns `None`.
     pub(super) fn provider(
         self,
         issuer: &str,

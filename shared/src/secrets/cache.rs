@@ -18,9 +18,8 @@ use crate::telemetry;
 const FRESH: Duration = Duration::seconds(300);
 /// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
-/// How long a failed fetch has an effect on [`CachedSecret::get`]. During this time, `get` returns a stale value
-/// without another fetch. If there is no stale value, `get` repeats the error if only an operator can fix its cause,
-/// and otherwise fetches again.
+/// For this long after a failed fetch, [`CachedSecret::get`] does not fetch again if it can return a stale value, or if
+/// only an operator can fix the error. In the second case, it returns the same error again.
 const PAUSE: Duration = Duration::seconds(5);
 /// The minimum time between two fetches caused by rejected credentials. Without this limit, an attacker could cause a
 /// fetch with every bad token.

@@ -101,7 +101,7 @@ impl Flex {
     }
 
     /// Returns the user with this username, ignoring case, as SCIM requires. If several users differ only in case,
-    /// prefers the exact match. Without an exact match, returns [`TwilioError::Ambiguous`].
+    /// returns the exact match, or [`TwilioError::Ambiguous`] if there is none.
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
