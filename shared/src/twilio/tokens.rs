@@ -12,7 +12,7 @@ use super::{Flex, Sso, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
 
-/// What Twilio says about a token. Flexgate has checked that the token belongs to the configured account and instance.
+/// What Twilio says about a token. Flexgate has checked that the token is for the configured account and instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TokenInfo {
     /// The account.
