@@ -1,7 +1,8 @@
 //! The library that all Flexgate functions share.
 //!
-//! The functions use these modules, and these modules use the crate [`domain`]. That crate contains the rules, and
-//! cannot use any of these modules. `docs/architecture.md` gives an overview.
+//! The functions use these modules, and these modules use the crate [`domain`]. That crate contains the rules that need
+//! no I/O, such as which roles a person has. It cannot use any of these modules. `docs/architecture.md` gives an
+//! overview.
 
 pub mod authn;
 pub mod base;

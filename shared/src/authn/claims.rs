@@ -1,7 +1,7 @@
 //! Checks the claims of a token with a verified signature, and reads the caller from them.
 //!
-//! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid.
-//! Claims with the value null have already been removed.
+//! Only the claims in [`RELIED_UPON_CLAIMS`], and those that the issuer's settings name, can make a token invalid. The
+//! parser has already removed all claims with the value null.
 
 use std::cell::RefCell;
 use std::ptr;
@@ -17,7 +17,7 @@ use crate::domain::{Caller, Email, FullName, Identity, Role, RoleSet, Scopes, Un
 
 type Claims = Map<String, Value>;
 
-/// The maximum difference between an issuer's clock and Flexgate's clock, for `exp`, `nbf` and `iat`.
+/// When Flexgate checks `exp`, `nbf` and `iat`, it tolerates this difference between the issuer's clock and its own.
 pub const LEEWAY: Duration = Duration::seconds(60);
 
 /// The claims that can make a token invalid, in addition to those that the issuer's settings name. `docs/issuers.md`
@@ -110,11 +110,11 @@ pub(super) fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDate
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) without its fraction. Returns `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2), and drops its fraction. Returns `None` if the claim is absent.
 pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // Rust prints floats without an exponent, so `1e300` becomes a number with too many digits for an `i64`. Negative
-    // values are refused, even `-0.5`, whose whole part is zero.
+    // Rust prints floats without an exponent. So `1e300` becomes a number with too many digits for an `i64`, and is
+    // refused. Negative values are refused too, even `-0.5`, whose whole part is zero.
     let whole = |float: f64| float.is_sign_positive().then(|| float.trunc().to_string().parse().ok()).flatten();
     let seconds = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     seconds
@@ -130,8 +130,8 @@ pub(super) fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) 
     if ours { Ok(()) } else { Err(TokenFault::Audience(name)) }
 }
 
-/// Returns the strings in a claim that is a string or an array of strings. Leaves out nulls. Returns `None` for any
-/// other value.
+/// Returns the strings in a claim that is a string or an array of strings, without nulls. Returns `None` if the claim
+/// contains anything else.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),
@@ -154,8 +154,8 @@ fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Res
     }
 }
 
-/// Whether the token omits this claim because of its size, as Entra does for a person in many groups (a distributed
-/// claim of OIDC Core §5.6.2, or the claim `hasgroups`).
+/// Whether the issuer left out this claim because the token would have become too large. Entra does this for a person
+/// in many groups, and says so with a distributed claim (OIDC Core §5.6.2) or with the claim `hasgroups`.
 fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     let root = path.root(claims);
     let elsewhere =
@@ -172,8 +172,8 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     let path = &issuer.scope_claim;
     let mut named = names("scope_claim", path, claims)?;
     let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
-    // `scope` and `scp` are strings with several scopes (RFC 6749 §3.3). If the scopes come from another claim through
-    // a map, a string may be the name of one group.
+    // In `scope` and `scp`, a string is a list of scopes (RFC 6749 §3.3). In any other claim that is read through a
+    // map, a string may instead be the name of a single group, which can contain spaces.
     let is_list = issuer.scope_map.is_none() || path.is("scope") || path.is("scp");
     if is_one_string(path, claims) {
         named = named.into_iter().flat_map(|text| pieces(text, char::is_whitespace, is_known, is_list)).collect();
@@ -185,9 +185,9 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Splits a string into names, unless the whole string is a known name. If the string may be a single name (`is_list`
-/// is false), splits it only if each piece is a known name. Otherwise, somebody could name a group `x,supervisor` to
-/// get the role `supervisor`.
+/// Splits a string into names, unless the whole string is a known name. If `is_list` is false, the string may be a
+/// single name. In this case, the function splits it only if each piece is a known name. Otherwise, somebody could get
+/// the role `supervisor` by naming a group `x,supervisor`.
 fn pieces(
     text: &str,
     is_separator: impl Fn(char) -> bool,
@@ -217,8 +217,7 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the e-mail address if the issuer has verified it. Without verification, anybody could enter somebody else's
-/// address.
+/// Returns the e-mail address if the issuer has verified it. An unverified address may belong to somebody else.
 fn verified_email(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Email> {
     let email = parsed(&issuer.email_claim, claims, unused)?;
     if issuer.email_verified_claim.find(claims).is_some_and(is_true) {
@@ -238,8 +237,8 @@ fn full_name(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Fu
     })
 }
 
-/// Builds the username from its template. The template can use the e-mail address only if it is verified. Otherwise
-/// somebody could take over another person's username (CVE-2023-3128).
+/// Builds the username from its template. An e-mail address may become part of the username only if the issuer has
+/// verified the address. Otherwise, somebody could take over another person's username (CVE-2023-3128).
 ///
 /// Does not trim the value, because `ada` and `ada ` may be two accounts at the issuer.
 fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, unused: &mut Unused) -> Option<Username> {
@@ -252,7 +251,8 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, un
             notes.borrow_mut().push((name.to_owned(), missing));
             return None;
         };
-        // Two paths may be different spellings of the same claim, so compare where in the token each value is.
+        // Two paths may be different spellings of the same claim. So compare the values' places in the token, not the
+        // paths.
         let is_configured =
             issuer.email_claim.find(claims).is_some_and(|email| found.is_some_and(|found| ptr::eq(found, email)));
         let is_email = is_configured || path.ends_with("email");
@@ -273,7 +273,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, un
     username
 }
 
-/// Returns the subject of the actor, if there is one (RFC 8693 §4.1). Ignores a malformed claim.
+/// Returns the subject of the actor (`act`, RFC 8693 §4.1), if the token names one. Ignores a malformed claim.
 fn acts(claims: &Claims) -> Option<Box<str>> {
     let sub = claims.get("act")?.get("sub")?.as_str()?;
     is_subject(sub).then(|| sub.into())
@@ -283,7 +283,8 @@ fn is_subject(sub: &str) -> bool {
     !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.contains(char::is_control)
 }
 
-/// Reads and trims a claim that only describes the caller, such as the full name. Returns `None` for an unusable value.
+/// Reads and trims a claim that only describes the caller, such as the full name. Returns `None` if the value is
+/// unusable.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims, unused: &mut Unused) -> Option<T> {
     let Some(value) = path.find(claims) else {
         unused.claim(path.as_str(), Why::Missing);

@@ -7,7 +7,7 @@ use crate::base::strict_json::StrictJsonError;
 /// The maximum size of a token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// The reason for refusing a caller. Only the log contains the reason, not the HTTP response.
+/// Why Flexgate refuses a caller. The log contains the reason, but the HTTP response does not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
     /// 501: the settings contain no issuer.
@@ -80,7 +80,7 @@ pub enum TokenFault {
     /// The issuer has no usable key with the header's `kid`.
     #[error("the issuer has no key of the name in the header's kid")]
     KeyUnknown,
-    /// The issuer's key is not for the algorithm in the header's `alg`.
+    /// The issuer's key is for an algorithm other than the header's `alg`.
     #[error("the issuer's key is for another algorithm than the header's alg")]
     KeyAlgorithm,
     /// The signature does not match the key.
@@ -92,7 +92,7 @@ pub enum TokenFault {
     /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
-    /// A claim that the issuer's settings name has the wrong type.
+    /// A claim that is named in the issuer's settings has the wrong type.
     #[error("the claim {claim}, which the setting {setting} names, is malformed")]
     Setting {
         /// The setting that names the claim.
@@ -100,16 +100,17 @@ pub enum TokenFault {
         /// The claim's name.
         claim: Box<str>,
     },
-    /// A security event token has `exp`, which RFC 8417 §2.2 advises against and the Shared Signals Framework forbids.
+    /// A security event token contains `exp`. RFC 8417 §2.2 advises against that claim, and the Shared Signals
+    /// Framework forbids it.
     #[error("the claim {0} is not allowed in this token")]
     Forbidden(&'static str),
-    /// `exp` is in the past by at least [`LEEWAY`](super::LEEWAY).
+    /// The time in `exp` passed at least [`LEEWAY`](super::LEEWAY) ago.
     #[error("the claim exp has passed")]
     Expired,
-    /// `nbf` or `iat` is in the future by more than [`LEEWAY`](super::LEEWAY).
+    /// The time in `nbf` or `iat` is more than [`LEEWAY`](super::LEEWAY) in the future.
     #[error("the claim {0} lies in the future")]
     Early(&'static str),
-    /// The token is for another audience. The claim is `aud`, or `client_id` for Cognito.
+    /// The token is for another audience. The audience is in the claim `aud`, or for Cognito in `client_id`.
     #[error("the claim {0} names another audience")]
     Audience(&'static str),
     /// The token is an ID token, but the settings allow only access tokens.
@@ -121,8 +122,8 @@ pub enum TokenFault {
     /// The token is bound to a key (`cnf`; RFC 9449, RFC 8705). Flexgate cannot check that the sender has this key.
     #[error("the claim cnf binds the token to a key")]
     Bound,
-    /// The token omits a claim because of its size (Entra's groups overage). So Flexgate does not know the person's
-    /// groups.
+    /// The issuer left out a claim because the token would have become too large (Entra does this for a person in many
+    /// groups). So Flexgate does not know the person's groups.
     #[error("the claim {0} is left out of the token")]
     LeftOut(Box<str>),
     /// Entra: `tid` is not the configured tenant.

@@ -1,7 +1,7 @@
 //! Caches an issuer's keys, and decides when to fetch them again.
 //!
-//! A request fetches keys that are too old. Concurrent requests wait for this fetch. There is no background refresh,
-//! because Lambda freezes the process between requests.
+//! If the cached keys are too old, the next request that needs them fetches new ones, and concurrent requests wait for
+//! this fetch. There is no background refresh, because Lambda freezes the process between requests.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -23,20 +23,19 @@ use crate::base::outbound::{self, Deadline, HttpClient, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// The minimum and the maximum time for which fetched keys are fresh. Between these limits, the issuer's `max-age`
-/// applies.
+/// How long fetched keys are fresh: as long as the issuer's `max-age` says, but at least `MIN_FRESH` and at most
+/// `MAX_FRESH`.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long Flexgate uses stale keys while it cannot reach the issuer.
+/// While Flexgate cannot reach the issuer, it uses stale keys for this long.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// The minimum time between two fetches caused by tokens with unknown keys or bad signatures. Anybody can send such a
-/// token.
+/// The minimum time between two fetches caused by tokens with unknown keys or bad signatures. Anybody can send such
+/// tokens, and must not be able to make Flexgate fetch the keys again and again.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// The pause after a failed fetch. `PAUSE_COLD` applies if Flexgate has never fetched keys from this issuer, and
-/// `PAUSE_STALE` if it has old keys.
+/// The pause after a failed fetch: `PAUSE_COLD` if no keys are cached, and `PAUSE_STALE` if stale keys are cached.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
@@ -55,12 +54,13 @@ pub(super) enum Metadata {
     SharedSignals,
 }
 
-/// The verdict on a token that the cached keys do not verify, while newer keys cannot be fetched.
+/// What happens to a token if the cached keys do not verify it and Flexgate cannot fetch newer keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
-    /// The token is invalid. A caller can present it again, or get another token.
+    /// The token counts as invalid. This is right for a caller, who can present the token again or get another one.
     Refuse,
-    /// The keys are unavailable. A transmitter never sends a refused token again, so its signal would be lost.
+    /// The keys count as unavailable. This is right for a transmitter (an identity system that sends signals): it never
+    /// sends a refused token again, so a refusal would lose the signal.
     Postpone,
 }
 
@@ -88,7 +88,7 @@ struct State {
 }
 
 impl State {
-    /// How long Flexgate must not fetch the keys, because of the last attempt. `None` if it may fetch them now.
+    /// How long Flexgate must still wait before it may fetch the keys again. `None` if it may fetch them now.
     fn pause(&self, now: OffsetDateTime) -> Option<Duration> {
         let (since, pause) = match &self.cached {
             None => (self.failed_at, PAUSE_COLD),
@@ -103,7 +103,7 @@ impl State {
 struct Cached {
     keys: Arc<KeySet>,
     fresh_until: OffsetDateTime,
-    /// The number of the fetch, from `State::fetches`.
+    /// Which fetch returned the keys: the value of `State::fetches` when that fetch began.
     fetch: u64,
 }
 
@@ -145,7 +145,8 @@ impl Keys {
         }
     }
 
-    /// Makes these the keys of a transmitter, which are found through this document.
+    /// Makes these the keys of a transmitter (an identity system that sends signals). If no URL for the keys is
+    /// configured, Flexgate reads it from `metadata`.
     pub(super) fn of_transmitter(self, metadata: Metadata) -> Self {
         Self { metadata, doubt: Doubt::Postpone, ..self }
     }
@@ -186,7 +187,8 @@ impl Keys {
     }
 
     /// Checks the token with the cached keys, which may be stale for less than `MAX_STALE`. `arrival` is the number of
-    /// fetches that had begun when the token arrived. Only a later fetch shows that the issuer has no key for the token.
+    /// fetches that had begun when the token arrived. Only a fetch that began later can show that the issuer has no key
+    /// for the token.
     fn judge<T>(&self, token: &UnverifiedToken<'_, T>, arrival: u64) -> Result<(), CallerError> {
         let (now, state) = (self.clock_rng.now(), self.state());
         let unavailable =
@@ -199,7 +201,7 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys if none are cached. A failure does not start the pause between fetches, so the first caller's
+    /// Fetches the keys if none are cached. A failure here does not start the pause between fetches, so the first
     /// request can fetch the keys at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
@@ -215,7 +217,7 @@ impl Keys {
         self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)
     }
 
-    /// Fetches the keys, unless the last attempt is too recent. Returns whether Flexgate fetched the keys.
+    /// Fetches the keys, unless the last attempt was too recent. Returns whether Flexgate has fetched the keys.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
@@ -225,7 +227,8 @@ impl Keys {
         let fetch = state.fetches + 1;
         self.update(|state| state.fetches = fetch);
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Record the fetch before it begins. Otherwise a caller could bypass the limit by disconnecting early.
+            // Record the fetch before it begins. Otherwise a caller who disconnects early could cause a fetch with
+            // every request.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;

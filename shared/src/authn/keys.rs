@@ -11,8 +11,8 @@ use crate::base::jws;
 /// The allowed lengths of an RSA modulus, in bits. Shorter keys are too weak. Longer keys make verification too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Returns the algorithm with this name, if it is allowed (RFC 7518, RFC 8037). Symmetric algorithms are not allowed,
-/// because anybody could then sign with the published key.
+/// Returns the algorithm with this name, if it is allowed (RFC 7518, RFC 8037). No symmetric algorithm is allowed,
+/// because the published key could then also create signatures.
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),
@@ -112,8 +112,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
     let n = without_leading_zeros(n);
     let e = without_leading_zeros(e);
     let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
-    // With an exponent of 1, anybody can forge a signature: the padded digest of a message is a valid signature of that
-    // message.
+    // With an exponent of 1, anybody can forge a signature: the padded digest of a message is itself a valid signature.
     let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
     (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
@@ -135,8 +134,8 @@ fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     (!SMALL_ORDER.contains(&y)).then(|| DecodingKey::from_ed_der(x))
 }
 
-/// The y coordinates of the Ed25519 points whose order divides 8, little-endian, without the sign bit of x. The
-/// non-canonical encodings p and p + 1 are included.
+/// The y coordinates of the Ed25519 points whose order divides 8, as little-endian bytes without the sign bit of x. The
+/// list includes p and p + 1 (p is 2^255 - 19), which are non-canonical encodings of 0 and 1.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     near_p(1, 0, 0),
@@ -153,7 +152,7 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     near_p(0xee, 0xff, 0x7f),
 ];
 
-/// Returns 32 bytes: `first`, then 30 times `middle`, then `last`.
+/// Returns 32 bytes: `first`, then 30 times `middle`, then `last`. The small numbers and those near p have this form.
 const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;

@@ -3,9 +3,11 @@
 //! [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the audience is Flexgate, and if
 //! the token is valid now. [`LEEWAY`] is the tolerated difference between clocks.
 //!
-//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable. It
-//! fetches them again for a token that they do not verify, at most once a minute. Until then, such a caller is refused,
-//! but a transmitter's signal is postponed: see [`Transmitter::verify`].
+//! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable.
+//! If the cached keys do not verify a token, Flexgate fetches the keys again, but at most once a minute. If it may not
+//! fetch them yet, it refuses the caller. A signal from an identity system is only postponed in this case: see
+//! [`Transmitter::verify`].
+//!
 //! The rules follow RFC 8725. A variable whose value is not verified has a name that begins with `unverified_`.
 
 mod claims;
@@ -40,7 +42,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. A process needs only one verifier, because it caches the issuers' keys.
+/// Verifies callers. All requests of a process should share one verifier, because it caches the issuers' keys.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
@@ -74,7 +76,7 @@ impl Verifier {
         fetches.join_all().await;
     }
 
-    /// Fetches each issuer's keys. Returns each issuer's name, with the reason if the fetch failed.
+    /// Fetches each issuer's keys. Returns each issuer's name and, if its keys could not be fetched, the reason.
     pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
         let mut found = Vec::new();
         for (issuer, keys) in &self.issuers {
@@ -97,7 +99,7 @@ impl Verifier {
             return Err(CallerError::NotConfigured);
         }
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compare the issuers' names byte for byte, because normalisation could make two issuers equal.
+        // Compare the issuers' names byte for byte, because normalisation could make the names of two issuers equal.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers

@@ -1,4 +1,4 @@
-//! Presets: how known issuers differ from a plain OIDC provider.
+//! Presets: the ways in which known issuers differ from a plain OIDC provider.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// The preset of an issuer. It determines default settings and additional rules.
+/// The preset of an issuer. It determines the issuer's default settings and additional rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -19,8 +19,8 @@ pub enum Preset {
     #[default]
     Generic,
     /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0` or the tenant's v1
-    /// issuer. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An e-mail address is
-    /// verified only if `xms_edov` is true.
+    /// issuer. The claim `tid` must be the tenant's id. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
+    /// e-mail address counts as verified only if `xms_edov` is true.
     Entra,
     /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. A person's subject
     /// is `uid`, because the login in `sub` may change. A service's subject is `sub`.
@@ -61,8 +61,8 @@ impl Preset {
         }
     }
 
-    /// Returns the provider with this preset's rules. If the issuer's settings do not fit the preset, adds a fault and
-    /// returns `None`.
+    /// Returns the provider with this preset's rules. If the issuer's settings do not fit the preset, adds the mistake
+    /// to `faults` and returns `None`.
     pub(super) fn provider(
         self,
         issuer: &str,
@@ -157,7 +157,7 @@ impl Provider {
         Self::Entra { tenant: tenant.into(), v1_issuer }
     }
 
-    /// Returns the issuer's second `iss` value, if there is one.
+    /// Returns the second value that the issuer uses as `iss`, if there is one.
     pub(super) fn other_spelling(&self) -> Option<&str> {
         match self {
             Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),
@@ -210,7 +210,7 @@ impl Provider {
         }
     }
 
-    /// Applies this provider's rules, and returns the subject. The caller has already checked `sub`.
+    /// Applies this provider's rules, and returns the subject. The calling function has already checked `sub`.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

@@ -52,7 +52,8 @@ impl CallerSettings {
 pub struct IssuerSettings {
     /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The audiences of Flexgate. A token's `aud` must contain one of them. For Cognito, they are client ids.
+    /// The audiences that stand for Flexgate. A token's `aud` must contain one of them. For Cognito, these are client
+    /// ids.
     pub audiences: Vec<String>,
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
@@ -72,12 +73,13 @@ pub struct IssuerSettings {
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username`, unless the *preset* sets another claim.
     pub username_claim: Option<String>,
-    /// Instead of `username_claim`: a template with claims, such as `{tid}.{oid}` or `{sub}@example.com`.
+    /// A template that builds the username from claims, such as `{tid}.{oid}` or `{sub}@example.com`. It replaces
+    /// `username_claim`.
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
     /// The claim that is true if the e-mail address is verified. Unverified addresses are ignored. Default
-    /// `email_verified` (*preset*).
+    /// `email_verified`, unless the *preset* sets another claim.
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,
@@ -89,9 +91,9 @@ pub struct IssuerSettings {
     /// Patterns for the usernames of this issuer's people: `["*@partner.example"]`. Default: all usernames. See
     /// [`UsernamePattern`].
     pub usernames: Option<Vec<String>>,
-    /// The unbound Flex users that this issuer may claim: `everybody`, or any of `flex` (users without any statement),
-    /// `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer,
-    /// otherwise nobody.
+    /// The Flex users that this issuer's people may claim, that is, mint for while the user is bound to no identity.
+    /// Either `everybody`, or any of `flex` (users about whom no source says anything), `scim`, `api`, `operator`,
+    /// `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer, otherwise nobody.
     pub may_claim: Option<Vec<String>>,
     /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, SCIM provisioning also
     /// binds the person's identity to the user. Default false.
@@ -103,8 +105,8 @@ pub struct IssuerSettings {
     pub hosted_domains: Vec<String>,
 }
 
-/// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names with dots between them
-/// (`realm_access.roles`). If the whole text is the name of a claim, that claim is used.
+/// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names joined with dots
+/// (`realm_access.roles`). If a claim has the whole text as its name, the path means that claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
@@ -174,7 +176,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Whether the settings allow the issuer to claim at least some unbound Flex users.
+    /// Whether the settings allow the issuer to claim at least some Flex users that are bound to no identity.
     #[must_use]
     pub fn may_claim_somebody(&self) -> bool {
         *self.limits.may_claim != MayClaim::default()
@@ -246,7 +248,8 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    // By default, a single issuer may claim every unbound Flex user. With several issuers, none of them may claim any.
+    // The default depends on the number of issuers. A single issuer may claim every Flex user that is bound to no
+    // identity. If there are several issuers, none of them may claim any user.
     let default = if good.len() == 1 { MayClaim::Everybody } else { MayClaim::default() };
     for issuer in &mut good {
         issuer.limits.may_claim = Arc::new(issuer.may_claim.take().unwrap_or_else(|| default.clone()));

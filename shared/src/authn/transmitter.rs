@@ -1,8 +1,8 @@
 //! Verifies the tokens with which an identity system sends signals: security event tokens (RFC 8417), and the tokens of
 //! Global Token Revocation, which Okta calls Universal Logout.
 //!
-//! The rules for keys and algorithms are the same as for callers' tokens. But the `typ` differs. So a signal's token is
-//! never accepted as a caller's token, and a caller's token is never accepted here.
+//! The rules for keys and algorithms are the same as for callers' tokens. But the required `typ` is different. So
+//! Flexgate never accepts a signal's token as a caller's token, or a caller's token as a signal's.
 
 use std::fmt;
 
@@ -73,8 +73,8 @@ pub struct SignalClaims {
 }
 
 impl Transmitter {
-    /// Checks the URL of a server from which Flexgate would fetch documents. The error message completes a sentence
-    /// that begins with the name of the setting.
+    /// Checks the URL of a server from which Flexgate will fetch documents. The error message continues a sentence that
+    /// begins with the name of the setting.
     pub fn check_address(text: &str) -> Result<(), &'static str> {
         web_address(text).map(drop)
     }
@@ -108,9 +108,9 @@ impl Transmitter {
 
     /// Verifies a token and returns its claims.
     ///
-    /// A transmitter does not send a refused token again, and the signal is then lost. So a missing key or a wrong
-    /// signature makes the token invalid only if Flexgate has fetched the keys since the token arrived. Otherwise, the
-    /// keys are unavailable, and the error says when Flexgate may fetch them again.
+    /// A transmitter never sends a refused token again, so a wrong refusal would lose the signal. If the cached keys do
+    /// not verify the token, Flexgate therefore refuses it only if it has fetched the keys since the token arrived.
+    /// Otherwise, the error says that the keys are unavailable, and when Flexgate may fetch them again.
     pub async fn verify(&self, unverified_token: &str, deadline: Deadline) -> Result<SignalClaims, CallerError> {
         let token = UnverifiedToken::of_type(unverified_token, self.token.typ())?;
         if token.unverified_issuer()? != &*self.issuer {

@@ -56,8 +56,8 @@ impl ClockRng {
         random(self.rng.as_ref())
     }
 
-    /// Returns a random duration that is more than zero and at most `most` (full jitter). Random pauses prevent many
-    /// failed requests from being retried at the same moment.
+    /// Returns a random duration that is more than zero and at most `most` (full jitter). Random pauses prevent clients
+    /// whose requests failed together from all retrying at the same moment.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
@@ -83,7 +83,7 @@ pub struct SystemRng;
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // Without random bytes, an attacker could guess every key and secret, so the request must fail.
+        // The request must fail, because without random bytes an attacker could guess every key and secret.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }

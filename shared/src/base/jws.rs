@@ -1,7 +1,7 @@
 //! Checks signatures (JWS, RFC 7515) with *ring*.
 //!
-//! Flexgate uses the crate `jsonwebtoken` only for its types of keys and algorithms. That crate's own signature checks
-//! need a crypto provider, which Flexgate does not include.
+//! Flexgate uses only the types for keys and algorithms from the crate `jsonwebtoken`. That crate's own signature
+//! checks need a crypto provider, which Flexgate does not include.
 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::hmac;
@@ -37,7 +37,7 @@ fn by(algorithm: &'static dyn VerificationAlgorithm, key: &DecodingKey, message:
     key.try_get_as_bytes().is_ok_and(|key| UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok())
 }
 
-/// Checks an RSA signature. A key from a JWK is given as modulus and exponent, and a key from a PEM file as DER.
+/// Checks an RSA signature. A key from a JWK consists of a modulus and an exponent, and a key from a PEM file is DER.
 fn by_rsa(parameters: &'static RsaParameters, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {

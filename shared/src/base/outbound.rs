@@ -1,8 +1,9 @@
 //! Outbound HTTP. Every request to an upstream service goes through [`send`], with a client from [`http_client`]. In
 //! the simulation tests (`tests/simulation`), a client from [`HttpClient::in_process`] replaces the network.
 //!
-//! The client never follows redirects, trusts the public root certificates that are compiled into this program, and
-//! connects within two seconds. `send` stops at the deadline, and refuses a body that is larger than its caller allows.
+//! The client never follows redirects. It trusts the public root certificates that are compiled into this program, and
+//! gives up a connection attempt after two seconds. `send` stops at the deadline, and refuses a body that is larger
+//! than its caller allows.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::telemetry;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an unused connection may stay in the pool. Twilio and the issuers close idle connections after about a
-/// minute. Flexgate closes them earlier, so it seldom sends a request on a connection that the server has closed.
+/// minute. Flexgate closes them earlier, so it seldom sends a request on a connection that the server has already
+/// closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The time by which an answer must arrive.
@@ -78,7 +80,7 @@ enum Way {
     InProcess(Arc<dyn Transport>),
 }
 
-/// Answers requests within this process, instead of the network.
+/// Answers requests within this process, in place of the network.
 #[cfg(feature = "simulation")]
 #[async_trait::async_trait]
 pub trait Transport: std::fmt::Debug + Send + Sync {
@@ -131,7 +133,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer. The error never contains the URL, because a URL may contain a person's name.
+/// Why Flexgate got no answer. The error never contains the URL, because a URL may contain a person's name.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Connecting failed. Nothing was sent, so a retry is safe.

@@ -1,8 +1,8 @@
-//! Encrypts cookies and stored tokens, so that nobody else can read or change them. An encrypted value is called
+//! Encrypts cookies and stored tokens, so that only Flexgate can read or change them. An encrypted value is called
 //! sealed.
 //!
-//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values. Every key in the ring can
-//! open the values that it sealed.
+//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values. Every key in the ring can open
+//! the values that it sealed.
 //!
 //! Each value is sealed for one [`Purpose`]. So if somebody copies a sealed value to another cookie, host, profile or
 //! session, Flexgate cannot open it there.
@@ -24,13 +24,13 @@ use crate::base::clock_rng::{Rng, random};
 const VERSION: &str = "v1";
 
 /// The purpose of a sealed value, such as a cookie or a session. The purpose is authenticated but not stored in the
-/// value, so opening the value needs the same purpose again.
+/// value. So the value opens only if the caller names the same purpose again.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Returns the data to authenticate. Each part is prefixed with its length, so that `["ab", "c"]` and `["a",
-    /// "bc"]` give different data.
+    /// Returns the data that AES-GCM authenticates together with the value. The length of each part precedes the part,
+    /// so that `["ab", "c"]` and `["a", "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -41,9 +41,9 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value could not be opened. Either it was changed, it was sealed for another purpose, its key was removed,
-/// or it was never sealed. The error does not say which, so that an attacker learns nothing. A failure to seal a value
-/// also gives this error.
+/// A sealed value could not be opened: it was changed, it was sealed for another purpose, its key was removed, or it
+/// was never sealed. The error does not say which, so that an attacker learns nothing. A failure to seal a value also
+/// gives this error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
@@ -68,8 +68,8 @@ pub enum KeyRingError {
     Name,
 }
 
-/// The keys. Their document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`. Each
-/// key has 32 random bytes.
+/// The ring of keys. Its document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`.
+/// Each key has 32 random bytes.
 ///
 /// Secrets Manager can generate only text. So the document may contain `"generated": "<43 or more letters and
 /// digits>"`. The SHA-256 of that text is a key with the name `generated`.
@@ -88,7 +88,7 @@ struct Key {
 impl Key {
     fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
         let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
-        // AES-GCM uses the same key. The salt makes the derived bytes independent of that use.
+        // AES-GCM uses the same key. The salt makes the derived bytes independent of the key's use in AES-GCM.
         let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
         Ok(Self { seals: LessSafeKey::new(seals), derives })
     }
@@ -112,10 +112,10 @@ struct Document {
     generated: Option<SecretString>,
 }
 
-/// The name of the key that is derived from the generated text.
+/// The name of the key that is derived from the text in the member `generated`.
 const GENERATED: &str = "generated";
 
-/// The minimum length of the generated text: 43 random letters and digits have 256 bits of entropy.
+/// The minimum length of that text. 43 random letters and digits have 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {

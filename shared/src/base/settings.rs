@@ -1,4 +1,4 @@
-//! Reads environment variables. Collects the mistakes in them, so that an operator sees all mistakes at once.
+//! Reads environment variables, and collects all mistakes in them, so that an operator sees the mistakes together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,8 +36,8 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Prints the same text as `Display`. Rust prints an error of `main` with `Debug`, and an operator must be able to
-/// read it.
+/// Prints the same text as `Display`. If `main` returns an error, Rust prints it with `Debug`, and an operator must be
+/// able to read it.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -46,10 +46,10 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Renamed variables: the old name, which Flexgate still reads, and the new name.
+/// Renamed variables. Each has its old name, which Flexgate still reads, and its new name.
 const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
 
-/// The variables, and the mistakes found so far.
+/// The environment variables, and the mistakes found in them so far.
 #[derive(Debug)]
 pub struct Reader {
     variables: BTreeMap<String, String>,
@@ -79,7 +79,7 @@ impl Reader {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// Returns the variable's text, even if the variable is set only under its old name. An empty variable counts as
+    /// Returns the variable's text. If the variable was renamed, its old name also counts. An empty variable counts as
     /// not set.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
@@ -88,8 +88,8 @@ impl Reader {
         set(variable).or_else(old)
     }
 
-    /// Returns the old and the new name of each renamed variable that is still set under its old name. The caller can
-    /// then log a warning.
+    /// Returns the old and the new name of each renamed variable that is still set under its old name, so that the
+    /// caller can log a warning.
     #[must_use]
     pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()

@@ -1,6 +1,6 @@
 //! Parses JSON from outside, and refuses documents that two parsers could read differently.
 //!
-//! If an object has two members of the same name, some parsers use the first one and some the last one. So Flexgate
+//! If an object has two members with the same name, some parsers use the first member and others the last. So Flexgate
 //! refuses such a document. It also refuses deeply nested documents. An error never contains text from the document.
 
 use std::cell::Cell;
@@ -54,8 +54,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
         })
 }
 
-/// Why this parser refused a document that `serde_json` would accept. A serde error can contain only text, so the
-/// reason is stored outside that error.
+/// Why this parser refused a document that `serde_json` would accept. A serde error can contain only text, so this
+/// value is stored separately.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Duplicate,

@@ -63,8 +63,8 @@ impl Aws {
         self.config.get_or_init(|| load(self.http_client(), self.timeouts())).await
     }
 
-    /// Returns the HTTP client as the type that the SDK expects. The timeout of one attempt is the `read_timeout` in
-    /// the configuration of the AWS client.
+    /// Returns the HTTP client in the form that the SDK expects. The client takes the timeout for one attempt from the
+    /// `read_timeout` of the SDK's configuration.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let http = self.http.clone();
@@ -81,7 +81,7 @@ impl Aws {
     }
 }
 
-/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the metadata of the
+/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the metadata service of the
 /// container or the machine.
 #[cfg(feature = "local")]
 async fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> SdkConfig {
@@ -89,8 +89,8 @@ async fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> SdkConfig {
     loader.retry_config(retries()).timeout_config(timeouts).load().await
 }
 
-/// Reads the configuration from the environment, where Lambda puts the credentials and the region. The SDK's code for
-/// other places, such as profiles, would add a tenth to the size of a function's binary.
+/// Reads the configuration from the environment, where Lambda puts the credentials and the region. The SDK could also
+/// read other places, such as profiles, but that code would make a function's binary a tenth larger.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);

@@ -24,7 +24,7 @@ const LONGEST_RUN: Duration = Duration::from_mins(15);
 /// The largest response that Lambda accepts, in bytes.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// Serves `router` as a Lambda function until Lambda ends the process. A request's deadline is a little before the
+/// Serves `router` as a Lambda function until Lambda ends the process. Each request has a deadline shortly before the
 /// end of its invocation, so that Flexgate can still answer 504.
 pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
@@ -34,8 +34,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// A response whose body already has the type that Lambda expects. `lambda_http` would decode any other body by its
-/// character set, and the character tables for this would add 0.1 MB to each function.
+/// A response whose body already has the type that Lambda expects. `lambda_http` would convert any other body with the
+/// character set that the response names. The tables for these conversions would add 0.1 MB to each function.
 struct Converted(Response<Body>);
 
 impl lambda_http::IntoResponse for Converted {
@@ -77,8 +77,8 @@ fn peer(request: &Request) -> Option<Peer> {
     Peer::of_api_gateway(context.http.source_ip.as_deref()?)
 }
 
-/// Returns a deadline a little before `ends`, so that there is time to send the answer. Lambda ends the invocation at
-/// `ends`.
+/// Returns the deadline of an invocation that Lambda ends at `ends`. The deadline is a little earlier, so that there is
+/// time to send the answer.
 ///
 /// Returns `None` if `ends` is too long ago to be real. For example, cargo-lambda sends a time in 1970.
 #[must_use]

@@ -22,7 +22,7 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 /// The services that a function uses. Building them does no network I/O.
 ///
 /// The store has one trait for each kind of data. Each function requests only the traits that it uses, so the linker
-/// leaves the other code out of the function's binary.
+/// leaves the code of the other traits out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.
@@ -68,11 +68,11 @@ ports! {
     session_list: SessionList;
     /// Returns the sign-in switch, with which operators end all sessions or stop all sign-ins.
     sign_in_switch: SignInSwitch;
-    /// Returns the store that makes sure that an action is done only once.
+    /// Returns the store with which code makes sure that an action happens only once.
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;
-    /// Returns the counters for rate limits and for the attempts to apply a message from SQS.
+    /// Returns the counters. They count requests for rate limits, and the attempts to apply each message from SQS.
     counters: Counters;
     /// Returns the store of bindings between identities and Flex users.
     bindings: Bindings;
@@ -88,7 +88,7 @@ ports! {
     deactivations: Deactivations;
     /// Returns a view of the ledger that shows only people's usernames and Flex users.
     who_is_who: WhoIsWho;
-    /// Returns the notes about refused requests and ignored events.
+    /// Returns the store of notes about requests that Flexgate refused and events that it ignored.
     notes: Notes;
     /// Returns the username index, which finds Flex users by username, regardless of case.
     usernames: UsernameIndex;
@@ -152,8 +152,8 @@ impl Platform {
         }
     }
 
-    /// Returns the receiving end of the queue. `None` if the store is DynamoDB, because SQS then delivers the
-    /// messages.
+    /// Returns the receiving end of the queue. `None` if the store is DynamoDB, because SQS delivers the messages in
+    /// that case.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {
@@ -163,7 +163,7 @@ impl Platform {
         }
     }
 
-    /// Returns the SQS queues. `None` if the store contains the queue itself.
+    /// Returns the SQS queues. `None` if the store itself contains the queue.
     #[must_use]
     pub fn sqs(&self) -> Option<SqsQueue> {
         match &self.store {

@@ -27,7 +27,8 @@ pub struct Common {
     pub public_url: Url,
     /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, separated by commas.
     pub allowed_origins: Vec<Url>,
-    /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how Flexgate finds the address of a client.
+    /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how Flexgate finds a client's address, and whose failed
+    /// requests it does not limit.
     pub clients: ClientSettings,
     /// `FLEXGATE_CDN_SECRET_SHA256`: whether every request must come through the CDN.
     pub cdn: CdnSettings,
@@ -41,7 +42,7 @@ pub struct Common {
     pub queues: Queues,
     /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if Lambda sets no deadline.
     pub request_time: std::time::Duration,
-    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may prefetch at its start.
+    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may spend on prefetching when it starts.
     pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, in PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -109,7 +110,7 @@ impl Common {
     }
 }
 
-/// Checks that `url` is an origin: https, or http on the local machine, and nothing but a host and a port.
+/// Checks that `url` is an origin: https (or http on the local machine), a host, perhaps a port, and nothing else.
 fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
     let safe = match url.scheme() {
         "https" => true,

@@ -18,11 +18,11 @@ use crate::telemetry;
 const FRESH: Duration = Duration::seconds(300);
 /// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch. Without a
-/// stale value, it returns the same error again if only an operator can fix the cause. Otherwise it fetches again.
+/// For this long after a failed fetch, [`CachedSecret::get`] does not fetch again if it can return a stale value, or if
+/// only an operator can fix the error. In the second case, it returns the same error again.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two fetches caused by rejected credentials. Otherwise an attacker could cause a fetch with
-/// every bad token.
+/// The minimum time between two fetches caused by rejected credentials. Without this limit, an attacker could cause a
+/// fetch with every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
@@ -82,8 +82,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
-    /// blank or `null`. The value is then `T::default()`, without an error or an alarm. If a secret was set within the
-    /// last hour and is now unset, that is an error, because somebody may have made a mistake.
+    /// blank or `null`. In this case, the value is `T::default()`, without an error or an alarm. There is one
+    /// exception: if the secret had a value within the last hour, being unset is an error, because somebody may have
+    /// removed the value by mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where
@@ -129,8 +130,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 
     /// Returns a value that `accepts` accepts, if the secret has such a value, and otherwise the newest value. If
-    /// `accepts` rejects the cached value, fetches the secret again, unless a rejection caused a fetch less than a
-    /// minute ago.
+    /// `accepts` rejects the cached value, this method fetches the secret again, but not within a minute of the last
+    /// fetch that a rejection caused.
     pub async fn get_accepted(
         &self,
         deadline: Deadline,
@@ -151,8 +152,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     /// Fetches the secret again after a client has presented a credential that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection caused a
-    /// fetch less than a minute ago. If the fetch fails, returns the cached value until that value is an hour old.
+    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection has caused a
+    /// fetch within the last minute. If the fetch fails, returns the cached value until that value is an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();

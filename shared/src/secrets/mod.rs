@@ -1,7 +1,7 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! [`CachedSecret`] keeps a value for five minutes, and returns it for up to an hour while the source fails. Some
-//! secrets may be unset, for example in a new deployment. The cache then keeps a default value in the same way.
+//! [`CachedSecret`] keeps a value for five minutes, and for up to an hour while the source fails. Some secrets may be
+//! unset, for example in a new deployment. For such a secret, the cache keeps a default value in the same way.
 //! [`TwilioCredentials`] handles the rotation of Twilio's credential. No error and no `Debug` output contains a
 //! secret's value.
 
@@ -86,7 +86,7 @@ pub enum SecretError {
         /// The mistake in the document. The text can contain the name of an unknown field, but no secret value.
         reason: String,
     },
-    /// The deadline passed while the request waited for another request's fetch of the secret.
+    /// The deadline passed while this request waited for another request to fetch the secret.
     #[error("the secret {id} was not read in time")]
     Timeout {
         /// The name of the secret.

@@ -97,7 +97,7 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // This lock lets only one search run at a time. So fifty rejections at once cause only one search.
+    // This lock lets only one search run at a time, so fifty simultaneous rejections cause a single search.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -158,8 +158,8 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that
-    /// Twilio has rejected. The search returns that version only if it is current again and there is no other
+    /// Searches for a credential other than `rejected`. If Twilio has already rejected another version of the secret,
+    /// `rejected_before` names it. The search returns that version only if it is current and there is no third
     /// credential.
     async fn search(
         &self,
@@ -187,7 +187,8 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads, so that the pending version is the current version now.
+        // The rotation may have ended between the two reads. In that case, the pending version has become the current
+        // one.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }

@@ -2,8 +2,8 @@
 
 use super::{meter, metered, trace, traced};
 
-/// Runs `work` to its end, even if the client disconnects and the caller of this function is dropped. Upstream calls
-/// that `work` makes count towards the current request.
+/// Runs `work` to its end, even if the client disconnects and the caller of this function is dropped. The upstream
+/// calls in `work` are counted for the current request.
 pub async fn detached<F>(work: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,

@@ -29,7 +29,7 @@ pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
         .await
 }
 
-/// Runs one upstream call, and counts it towards the current request, if there is one.
+/// Runs one upstream call. If there is a current request, counts the call for it.
 pub async fn upstream<F: Future>(call: F) -> F::Output {
     let began = Instant::now();
     let output = call.await;
@@ -37,7 +37,7 @@ pub async fn upstream<F: Future>(call: F) -> F::Output {
     output
 }
 
-/// Adds the calls that another task made to those of the current request.
+/// Adds the upstream calls of another task to those of the current request.
 pub(super) fn add(more: Meter) {
     let _outside_a_request = METER.try_with(|cell| {
         let meter = cell.get();

@@ -1,7 +1,7 @@
 //! Metrics in the embedded metric format of `CloudWatch`. Flexgate prints lines on standard output, and `CloudWatch`
 //! extracts the metrics from them.
 //!
-//! Metrics for alarms have no dimension, so that one alarm covers every function. Other metrics have dimensions such
+//! Metrics for alarms have no dimensions, so that one alarm covers every function. Other metrics have dimensions such
 //! as the function or the outcome. A dimension never contains data about a person.
 
 use std::io::Write as _;
@@ -44,7 +44,7 @@ pub fn dead_letter() {
 }
 
 /// Reports the age of a message that could not be applied at this attempt. SQS's own metric for the oldest message is
-/// not enough, because it leaves out messages that fail again and again.
+/// not enough, because it leaves out messages that have failed several times.
 pub fn try_failed(age: std::time::Duration) {
     write(&[Group { dimensions: &[], metrics: &[("failing_for", "Seconds", age.as_secs_f64())] }]);
 }

@@ -11,7 +11,7 @@ use crate::base::clock_rng::ClockRng;
 pub struct RequestId(String);
 
 impl RequestId {
-    /// Makes a random id. Work that no request causes, such as a job, also gets an id of its own.
+    /// Makes a random id. Work that does not belong to a request, such as a job, also gets an id.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))

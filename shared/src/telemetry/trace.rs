@@ -1,4 +1,4 @@
-//! The AWS X-Ray trace of the current request, which Flexgate sends to upstream services.
+//! The AWS X-Ray trace of the current request. Flexgate sends it to upstream services.
 
 use std::future::Future;
 
@@ -15,7 +15,7 @@ tokio::task_local! {
     static TRACE: Trace;
 }
 
-/// A trace from Lambda's runtime API. Flexgate never uses a trace from a header of the caller's request.
+/// A trace from Lambda's runtime API. Flexgate ignores a trace in the headers of the caller's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(HeaderValue);
 

@@ -10,11 +10,11 @@ use crate::base::outbound::{Answer, Deadline};
 use crate::telemetry;
 
 impl Flex {
-    /// Sends a request with the account's credential. If Twilio rejects that credential, retries with other credentials
-    /// from a rotation.
+    /// Sends a request with the account's credential. If Twilio rejects that credential, which can happen during a
+    /// rotation, retries with another version of the credential's secret.
     pub(super) async fn send(&self, request: TwilioRequest, deadline: Deadline) -> Result<Answer, TwilioError> {
         let mut credential = self.credentials.current(deadline).await?;
-        // Retry with at most two other credentials.
+        // Retry with at most two other versions.
         let mut left = 2;
         loop {
             if credential.account_sid != self.account {

@@ -28,8 +28,8 @@ impl Service {
     }
 }
 
-/// The addresses of Twilio's services: Twilio's own hosts in a region, or one address with a separate path for each
-/// service. The simulator has one address.
+/// The addresses of Twilio's services. They are either Twilio's own hosts in a region, or one address (such as the
+/// simulator's) with a separate path for each service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 
@@ -73,7 +73,7 @@ impl Endpoints {
         Ok(Self(Base::Twilio { region }))
     }
 
-    /// Returns one address for all services. The first path segment is the service's name.
+    /// Returns endpoints that use one address for all services. The first path segment is the service's name.
     pub fn at(address: &str) -> Result<Self, EndpointsError> {
         let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
         let acceptable = match url.scheme() {

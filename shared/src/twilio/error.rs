@@ -1,4 +1,4 @@
-//! The errors of requests to Twilio. Failures that callers handle differently are different variants.
+//! The errors of requests to Twilio. Failures that callers must handle differently have different variants.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request, and no other error of this type applies. If the request was an exchange or a
-    /// refresh, the code or the refresh token is invalid.
+    /// Twilio refused the request, and no other variant describes why. If the request was an exchange or a refresh, the
+    /// code or the refresh token is invalid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
     /// A proxy or a firewall, not Twilio, refused the request.
@@ -53,10 +53,10 @@ pub enum TwilioError {
     /// The credential lacks a permission (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio limits the rate of requests, even after retries (429).
+    /// Twilio answered 429 (too many requests), even after retries.
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
-    /// Twilio fails, even after retries (5xx).
+    /// Twilio failed temporarily (usually with status 5xx), even after retries.
     #[error("Twilio is failing ({0})")]
     Failing(ApiError),
     /// Twilio cannot be reached.
@@ -88,7 +88,7 @@ impl TwilioError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // These problems usually last longer than a network failure.
+            // These problems usually last longer than a network failure, so the caller should wait longer.
             Self::CredentialRejected(_) | Self::Secret(_) | Self::Intercepted(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,
@@ -98,9 +98,9 @@ impl TwilioError {
 
 /// Returns Twilio's error code if Twilio itself wrote the refusal. Returns `None` if a proxy or a firewall wrote it.
 ///
-/// Both of Twilio's error formats have `code` and `status`: Twilio's own format (`code`, `message`, `status`), and RFC
-/// 9457 (`code`, `title`, `status`). Twilio's codes have five digits, except 8001. In error documents from proxies,
-/// `code` is an HTTP status, a number of another length, or text.
+/// Twilio has two error formats: its own (`code`, `message`, `status`), and RFC 9457 (`code`, `title`, `status`). Both
+/// have `code` and `status`. Twilio's codes have five digits, except 8001. In error documents from proxies, `code` is
+/// an HTTP status, a number of another length, or text.
 fn code_of_twilio(answer: &Answer) -> Option<u32> {
     let body: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
     let code = match body.get("code")? {
@@ -112,7 +112,7 @@ fn code_of_twilio(answer: &Answer) -> Option<u32> {
     Some(code).filter(|code| same_status && matches!(code, 8_001 | 10_000..=99_999))
 }
 
-/// Converts an answer with an error status to an error. Distinguishes Twilio's refusals from those of proxies.
+/// Converts an answer with an error status to an error. Distinguishes a refusal by Twilio from a refusal by a proxy.
 pub(super) fn refusal(answer: &Answer) -> TwilioError {
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("twilio-request-id")
@@ -138,8 +138,8 @@ pub(super) fn refusal(answer: &Answer) -> TwilioError {
 const NOT_PROCESSED: u32 = 45780;
 
 impl TwilioError {
-    /// Whether Twilio has certainly not processed the request. Flexgate can then send it again, even with a code that
-    /// is valid only once.
+    /// Whether it is certain that Twilio has not processed the request. If so, Flexgate can send the request again,
+    /// even with a code that is valid only once.
     pub(super) fn was_not_processed(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,

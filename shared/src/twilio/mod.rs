@@ -3,7 +3,8 @@
 //! [`Flex`] has the account's credential. It provisions and finds users, and mints tokens. [`Sso`] has no credential.
 //! It exchanges codes, and refreshes and checks tokens. The sign-in function uses only [`Sso`].
 //!
-//! `docs/architecture.md` describes the v4 endpoints. Every field of an answer is optional until it is checked.
+//! `docs/architecture.md` describes the endpoints of the Flex API's version 4. Until Flexgate has checked an answer, it
+//! treats every field of the answer as optional.
 
 mod authorized;
 mod endpoints;
@@ -58,15 +59,15 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// Turns off retries. Use this for a caller that limits its own request rate, and must therefore see every refusal.
+    /// Turns off retries. A caller that limits its own request rate uses this, because it must see every refusal.
     #[must_use]
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
     }
 
-    /// Reads the credential in advance, so that the first call need not wait. If this fails, the first call tries
-    /// again.
+    /// Reads the credential in advance, so that the first call need not wait. If the credential cannot be read, the
+    /// first call tries again.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }

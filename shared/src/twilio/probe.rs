@@ -24,7 +24,7 @@ pub enum RedirectUrl {
 }
 
 impl Sso {
-    /// Checks whether Twilio accepts `redirect_url`, by beginning a sign-in that is never completed.
+    /// Checks whether Twilio accepts `redirect_url`. To find out, Flexgate begins a sign-in that it never completes.
     pub async fn probe_redirect_url(
         &self,
         configuration: &SsoConfiguration,
@@ -54,7 +54,8 @@ impl Sso {
         })
     }
 
-    /// Returns the time at Twilio from an answer's `Date` header, in whole seconds. Returns `None` without the header.
+    /// Returns Twilio's current time in whole seconds, from the `Date` header of an answer. Returns `None` without the
+    /// header.
     pub async fn probe_time(&self, deadline: Deadline) -> Result<Option<OffsetDateTime>, TwilioError> {
         let url = self.sender.url(Service::Services, &["v1", "Flex", "Authentication", "Config"]);
         let answer = self.sender.look(url, deadline).await?;

@@ -1,6 +1,6 @@
 //! Maps an error from Twilio to a problem document.
 //!
-//! The caller never gets Twilio's status 401, nor any text from Twilio.
+//! The caller never gets Twilio's status 401 or any text from Twilio.
 
 use super::TwilioError;
 use crate::web::{Kind, Problem, kinds};

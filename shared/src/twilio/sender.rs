@@ -15,7 +15,7 @@ use crate::base::outbound::{self, Answer, Deadline, HttpClient};
 /// The maximum size of an answer, in bytes. A page of 1,000 users has a few hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// The time limit of one attempt. It is short enough for another attempt if a connection hangs.
+/// The time limit of one attempt. It is so short that there is time for another attempt if a connection hangs.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Which failures allow a retry.
@@ -150,8 +150,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
-    /// Returns the pause before a retry: the time that Twilio requests, or else a random time (full jitter). The
-    /// maximum is 0.2 s before the first retry, and doubles with each further retry.
+    /// Returns the pause before a retry. If Twilio requests a time, the pause is that time. Otherwise it is random
+    /// (full jitter), and at most 0.2 s before the first retry. This maximum doubles with each further retry.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after

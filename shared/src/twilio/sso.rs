@@ -57,7 +57,7 @@ pub struct Authorization<'a> {
 pub struct SsoTokens {
     /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// The refresh token, which may be valid only once. Flexgate sends it only to Twilio.
+    /// The refresh token. It may be valid only once. Flexgate sends it only to Twilio.
     pub refresh_token: SecretString,
     /// Twilio's information about the access token.
     pub info: TokenInfo,
@@ -122,8 +122,8 @@ impl Sso {
         url
     }
 
-    /// Exchanges the code for tokens. The code is valid only once, so the request is retried only if Twilio has not
-    /// processed it.
+    /// Exchanges the code for tokens. The code is valid only once, so Flexgate retries the request only if Twilio has
+    /// not processed it.
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -142,8 +142,8 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be valid only once, so the request is retried only if Twilio has not
-    /// processed it.
+    /// Refreshes the tokens. The refresh token may be valid only once, so Flexgate retries the request only if Twilio
+    /// has not processed it.
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,

@@ -84,8 +84,8 @@ pub struct MintedToken {
 }
 
 impl Flex {
-    /// Mints a token for a user, without a refresh token. If Twilio's answer is lost, mints another token. This is
-    /// safe, because nobody has received the lost token.
+    /// Mints a token for a user, without a refresh token. If Twilio's answer is lost, this method mints another token.
+    /// That is safe, because nobody has received the lost one.
     pub async fn mint(
         &self,
         user: &FlexUserSid,

@@ -12,7 +12,7 @@ use super::{Flex, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
 
-/// The time limit of one attempt to provision. It is longer than the default, because Twilio also creates a worker.
+/// The time limit of one provisioning attempt. It is longer than the default, because Twilio also creates a worker.
 const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
 
 /// A page of users.
@@ -24,7 +24,7 @@ pub struct UserPage {
     pub next_page_token: Option<String>,
 }
 
-/// The changes that [`Flex::update`] makes. `None` leaves the user's field unchanged.
+/// The changes that [`Flex::update`] makes. A field with the value `None` keeps its old value.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserUpdate<'a> {
     /// The e-mail address.
@@ -55,8 +55,8 @@ struct InstanceConfiguration {
 }
 
 impl Flex {
-    /// Creates the user, or updates the user with the same username. Twilio has no request that only creates. The
-    /// request is idempotent.
+    /// Creates the user, or updates the user with the same username, because Twilio has no request that only creates
+    /// users. The request is idempotent.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -100,7 +100,8 @@ impl Flex {
         }
     }
 
-    /// Returns the user with this username, ignoring case, as SCIM requires. Prefers an exact match.
+    /// Returns the user with this username, ignoring case, as SCIM requires. If several users differ only in case,
+    /// returns the exact match, or [`TwilioError::Ambiguous`] if there is none.
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
@@ -190,7 +191,8 @@ impl Flex {
     }
 }
 
-/// Returns the page token from `next_page_url`. The URL itself may belong to another host, so it is not used.
+/// Returns the page token from `next_page_url`. Flexgate does not use the URL itself, because it may belong to another
+/// host.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

@@ -82,7 +82,7 @@ pub(super) struct Meta {
     pub(super) next_page_url: Option<String>,
 }
 
-/// A token's details from mint, exchange, refresh and Tokens/Info.
+/// A token's details, as in Twilio's answers to mint, exchange, refresh and Tokens/Info.
 #[derive(Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) account_sid: Option<String>,

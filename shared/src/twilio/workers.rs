@@ -19,12 +19,12 @@ pub struct WorkerPage {
     pub next_page_token: Option<String>,
 }
 
-/// A worker, with the time of the worker's last change of activity.
+/// A worker, and when the worker's activity last changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerStatus {
     /// The worker.
     pub sid: WorkerSid,
-    /// The time of the last change. `None` if Twilio's answer contains no valid time.
+    /// When the activity last changed. `None` if Twilio's answer contains no valid time.
     pub status_changed: Option<OffsetDateTime>,
 }
 

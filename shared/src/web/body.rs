@@ -1,4 +1,5 @@
-//! Reads request bodies. A JSON object may have at most 64 KiB. All mistakes in it are reported together.
+//! Reads request bodies. A JSON object may have at most 64 KiB. If it has several mistakes, one response lists all of
+//! them.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -18,8 +19,8 @@ use crate::base::strict_json;
 /// The maximum size of a body for [`Fields::read`], in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The fields of a JSON body. Each reading method removes one field, and records the mistake if the field is wrong.
-/// [`Fields::finish`] reports all mistakes. A field that no method has read is a mistake.
+/// The fields of a JSON body. Each reading method removes one field, and records a mistake if the field is wrong.
+/// [`Fields::finish`] reports all mistakes. A field that no method has read also counts as a mistake.
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,

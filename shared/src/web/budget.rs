@@ -1,13 +1,14 @@
 //! A budget of failed requests for each client. The budgets protect Twilio, the signature checks and the log from
 //! floods.
 //!
-//! Only failed requests use up a budget. An unanswered request also counts as failed. A client whose budget is empty
-//! gets status 429. The budget refills at a constant rate.
+//! Only failed requests use up a budget. A request that ends without an answer also counts as failed. A client whose
+//! budget is empty gets status 429. The budget refills at a constant rate.
 //!
-//! Each client has several budgets ([`Lane`]), so that one program's failures do not block everybody at the same
-//! address.
+//! Many people may share one address, and Flexgate knows a client only by its address. So each client has a separate
+//! budget for each group of routes ([`Lane`]). For example, a program with a wrong token cannot block the sign-ins at
+//! its address.
 //!
-//! SCIM and webhooks have no budget, because all customers of an identity provider share its addresses.
+//! SCIM and webhooks have no budget, because all customers of an identity provider share the provider's addresses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ use crate::telemetry::RequestId;
 const BURST: f64 = 300.0;
 /// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
-/// The maximum number of requests of one client that are in progress. If less than half of the client's budget is left,
-/// the maximum is the number of failed requests that are left in the budget.
+/// The maximum number of requests in progress for one budget. If less than half of the budget is left, the maximum is
+/// the number of failed requests that are still left in it.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
@@ -37,10 +38,10 @@ const TIDY_PAUSE: i64 = 60_000;
 /// millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
-/// The group of routes to which a budget applies.
+/// A group of routes with a common budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// The login and callback routes, requested by a browser that opens a page.
+    /// Login and callback, requested by a browser that opens a page.
     Browser,
     /// Login and callback, requested by anything other than a browser that opens a page.
     SignIn,
@@ -78,13 +79,13 @@ impl Lane {
         }
     }
 
-    /// Whether an answer uses up the budget. A refusal of an authenticated person does not. Otherwise a mistake in the
-    /// settings could lock out a whole office.
+    /// Whether the answer counts as a failure and uses up the budget. A refusal of an authenticated person does not
+    /// count, because otherwise a mistake in the settings could lock out a whole office.
     fn is_failure(self, status: StatusCode, kind: Option<&Kind>) -> bool {
         match self {
             Self::Mint => {
-                // A token exchange (RFC 8693) whose token is not valid gets status 400 instead of 401, so check the
-                // kind of problem too.
+                // A token exchange (RFC 8693) with an invalid token gets status 400 instead of 401. So the status alone
+                // is not enough, and the kind of problem counts too.
                 let unproven = [kinds::EXCHANGE_INVALID, kinds::TOO_LARGE, kinds::BODY_MALFORMED];
                 status == StatusCode::UNAUTHORIZED || kind.is_some_and(|kind| unproven.contains(&kind))
             }
@@ -117,7 +118,7 @@ struct Budget {
 
 impl Budget {
     fn settle(&mut self, now: i64) {
-        // The clock may have been set back. The budget then gets no refill.
+        // If the clock has been set back, the budget gets no refill.
         let millis = u32::try_from(now - self.at).unwrap_or(if now > self.at { u32::MAX } else { 0 });
         self.left = (self.left + f64::from(millis) / 1_000.0 * REFILL).min(BURST);
         self.at = now;
@@ -226,8 +227,8 @@ impl Drop for Ticket<'_> {
 }
 
 impl Table {
-    /// Finds or creates a budget. Returns `None` if there are too many budgets already. The client is then admitted
-    /// without a budget.
+    /// Finds or creates a budget. Returns `None` if there are already too many budgets. In that case, the client is
+    /// admitted without a budget.
     fn entry(&mut self, account: Account, now: i64) -> Option<&mut Budget> {
         let since_tidied = now - self.tidied_at;
         let is_due = !(0..TIDY_PAUSE).contains(&since_tidied);
@@ -246,7 +247,8 @@ impl Table {
     }
 
     /// Removes full, unused budgets. If there are still too many, removes one eighth of all budgets: those with the
-    /// fewest failures. So an attacker with many addresses does not displace the clients with the most failures.
+    /// fewest failures. So the budgets of the clients with the most failures stay, even if an attacker uses many
+    /// addresses.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

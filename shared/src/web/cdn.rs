@@ -1,8 +1,8 @@
 //! Refuses requests that did not come through the CDN.
 //!
-//! A CDN can stop floods only if nobody reaches Flexgate without it. So the CDN adds a secret header to every request,
-//! and Flexgate compares the SHA-256 of the header with a setting. The hash may be public: nobody can guess a random
-//! secret from it. A second header contains the client's address.
+//! A CDN can stop floods only if nobody reaches Flexgate without it. So the CDN adds a header with a secret to every
+//! request, and Flexgate compares the SHA-256 of the secret with a setting. The hash may be public, because nobody can
+//! guess a random secret from it. A second header contains the client's address.
 
 use std::str::FromStr;
 
@@ -21,7 +21,7 @@ const X_FLEXGATE_CLIENT: HeaderName = HeaderName::from_static("x-flexgate-client
 /// The maximum number of hashes. Two are enough to replace a secret.
 const MOST_SECRETS: usize = 4;
 
-/// The settings that decide which requests are refused because they did not come through the CDN.
+/// The settings for refusing requests that did not come through the CDN.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CdnSettings {
     /// `FLEXGATE_CDN_SECRET_SHA256`: the hashes of the secrets that the CDN may send. Without hashes, Flexgate does not
@@ -64,8 +64,8 @@ impl CdnSettings {
         }
         let mut named = headers.get_all(X_FLEXGATE_CLIENT).iter();
         let (client, more) = (named.next()?, named.next());
-        // The CDN replaces this header if the client sends it. If there are two headers, one of them may come from the
-        // client, so use neither.
+        // The CDN replaces this header if the client sends it. If there are two such headers, the client may have sent
+        // one of them, so use neither.
         if more.is_some() { None } else { Peer::of_cdn(client.to_str().ok()?) }
     }
 }
@@ -124,7 +124,7 @@ mod tests {
             for refused in [&[][..], &["abd"], &["ab"], &[""], &["abcä"], &[ABC]] {
                 assert!(!settings.accepts(&headers(refused)), "{refused:?}");
             }
-            // A client's own header, beside the CDN's.
+            // The client has sent a guess in this header, and the CDN has added the secret.
             assert!(settings.accepts(&headers(&["guess", "abc"])));
         }
     }

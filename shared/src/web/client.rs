@@ -17,8 +17,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The maximum value of `FLEXGATE_TRUSTED_PROXIES`.
 const MOST_PROXIES: usize = 10;
 
-/// The other end of a request's connection, stored in the request's extensions. Without it, the client's address is
-/// unknown.
+/// The other end of a request's connection. The server stores it in the request's extensions. Without it, Flexgate does
+/// not know the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
@@ -145,8 +145,8 @@ impl ClientSettings {
         (!self.trusted_networks.contain(address)).then(|| ClientNetwork::of(address))
     }
 
-    /// Returns the client's address: the entry of `X-Forwarded-For` from the outermost trusted proxy, or else the
-    /// connection's address.
+    /// Returns the client's address: the entry that the outermost trusted proxy has appended to `X-Forwarded-For`, or
+    /// else the connection's address.
     pub(super) fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         if peer.source == PeerSource::Cdn {
             return peer.address;
@@ -241,7 +241,8 @@ mod tests {
             settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines)).unwrap().to_string()
         };
         assert_eq!(client("0", &["192.0.2.1, 198.51.100.7"]), "198.51.100.7");
-        // A CDN in front of API Gateway.
+        // A CDN is in front of API Gateway. API Gateway appends the CDN's address, and the entry before that is the
+        // client.
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1, 198.51.100.7"]), "192.0.2.1");
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("1", &["198.51.100.7"]), "198.51.100.7");

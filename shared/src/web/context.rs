@@ -21,8 +21,8 @@ pub struct Context {
     pub client: Option<IpAddr>,
 }
 
-/// Reads the context that [`super::Edge::assemble`] adds to each request. A route outside an edge gets a deadline that
-/// has expired, so that the first test of the route fails.
+/// Reads the context that the layer around all routes ([`super::Edge`]) adds to each request. A route without this
+/// layer gets a deadline that has already expired, so that the first test of the route fails.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

@@ -1,6 +1,7 @@
-//! Cross-origin requests. Only pages of listed origins can read answers and send credentials.
+//! Cross-origin requests. Only pages with a listed origin can read answers and send credentials.
 //!
-//! The CORS layer of `tower-http` is not used, because it reveals the allowed methods and headers to every origin.
+//! Flexgate does not use the CORS layer of `tower-http`, because that layer reveals the allowed methods and headers to
+//! every origin.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -29,16 +30,16 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Whether the request comes from a page of another site with an unlisted origin, for example from a script or a
-    /// frame in that page. A navigation of the whole page, such as the callback, does not count.
+    /// Whether a page of another site sent the request, for example from a script or a frame, and that page's origin is
+    /// not listed. If the browser navigates a whole tab to this address, as at the callback, the result is false.
     pub(super) fn are_foreign_to(&self, headers: &HeaderMap) -> bool {
         let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
         let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document");
         is_embedded && self.listed(headers).is_none()
     }
 
-    /// Refuses requests from other sites (CSRF). A request must have exactly one origin, which must be listed, and the
-    /// header `x-flexgate: 1`, which HTML forms cannot send. `sec-fetch-site` must not be `cross-site`.
+    /// Refuses requests from other sites (CSRF). A request must have exactly one origin, which must be listed. It must
+    /// also have the header `x-flexgate: 1`, which HTML forms cannot send. `sec-fetch-site` must not be `cross-site`.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
         let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
@@ -52,7 +53,8 @@ impl Origins {
         ))
     }
 
-    /// Whether this is a CORS preflight request. The edge answers preflight requests, so no route receives them.
+    /// Whether this is a CORS preflight request. The edge (the layer around all routes) answers preflight requests
+    /// itself, so no route receives them.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }

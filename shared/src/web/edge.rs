@@ -29,8 +29,8 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function, which is the layer around all its routes: the function's name, and the settings for all
-/// routes.
+/// The edge of one function: the layer around all its routes. It contains the function's name and the settings that
+/// apply to all routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -155,8 +155,8 @@ impl Edge {
         response
     }
 
-    /// Renders a problem: as an HTML page if the request accepts HTML, otherwise as a problem document. Keeps the
-    /// cookies and the `allow` header of `from`.
+    /// Renders a problem. The result is an HTML page if the request accepts HTML, and otherwise a problem document. It
+    /// keeps the cookies and the `allow` header of `from`.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {

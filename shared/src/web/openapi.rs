@@ -1,6 +1,7 @@
 //! The shared parts of the OpenAPI document: problem documents, the bearer token, and the header `x-request-id`.
 //!
-//! For each route, the code lists the possible problems. The document's statuses and examples come from that list.
+//! The code of each route lists the route's possible problems. The statuses and examples in the document come from that
+//! list.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Gives the response with this method, path and status an OpenAPI link, which leads to the operation `operation_id`.
-/// The value of each parameter is a runtime expression.
+/// Adds an OpenAPI link to the response with this method, path and status. The link leads to the operation
+/// `operation_id`. The value of each parameter is a runtime expression.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),
@@ -90,9 +91,9 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space except control characters, for a character class of a regular expression.
+/// White space except control characters, written for use in a character class of a regular expression.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space, for a character class of a regular expression.
+/// All white space, written for use in a character class of a regular expression.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// Characters that are not allowed in a name: control, bidirectional-formatting and zero-width characters.
 pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";

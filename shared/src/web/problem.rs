@@ -250,7 +250,7 @@ impl Problem {
         self
     }
 
-    /// Adds the member `error` of RFC 6749 §5.2, unless the problem already has one.
+    /// Adds the member `error` from RFC 6749 §5.2, unless the problem already has one.
     #[must_use]
     pub fn or_oauth_error(mut self, error: &'static str) -> Self {
         self.0.oauth_error.get_or_insert(error);
@@ -278,8 +278,8 @@ impl Problem {
         self
     }
 
-    /// Replaces the text of the HTML page, for a case that the text for the problem's kind does not fit. A problem
-    /// document does not contain this text.
+    /// Replaces the text of the HTML page if the text for the problem's kind does not fit this case. A problem document
+    /// does not contain this text.
     #[must_use]
     pub fn worded(mut self, words: &'static PageWords) -> Self {
         self.0.words = Some(words);

@@ -1,4 +1,4 @@
-//! Reads query strings. Refuses a repeated parameter.
+//! Reads query strings. Refuses repeated parameters.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;

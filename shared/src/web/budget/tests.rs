@@ -104,7 +104,7 @@ fn r75_a_shift_that_signs_in_while_twilio_is_slow_is_not_refused() {
     for number in 0..42 * 60 {
         under_way.push_back(admit(&budgets, office).unwrap());
         clock.advance(Span::milliseconds(24));
-        // Each answer takes ten seconds. Every tenth request fails.
+        // Each answer takes ten seconds, in which 420 requests arrive. Every tenth request fails.
         if under_way.len() > 420 {
             let status = if number % 10 == 0 { REFUSED } else { StatusCode::SEE_OTHER };
             under_way.pop_front().unwrap().answered(status, None);
@@ -135,9 +135,9 @@ fn an_attacker_with_many_addresses_neither_fills_the_memory_nor_hides_one_that_f
         }
         assert!(budgets.table.lock().unwrap().budgets.len() <= MOST_BUDGETS);
     }
-    // Two seconds have passed.
+    // Two seconds have passed, so the budget allows at most ten more failures.
     assert!(fails(&budgets, loud, 1_000) <= 10);
-    // A minute later, all other budgets are removed.
+    // A minute later, the next request starts a clean-up. It removes all other budgets, because they are full again.
     clock.advance(Span::minutes(1));
     fails(&budgets, loud, 1);
     assert_eq!(budgets.table.lock().unwrap().budgets.len(), 1);
@@ -158,7 +158,7 @@ fn one_line_a_minute_counts_the_refused_requests() {
     let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let counts: Vec<u64> = lines.iter().map(|line| line["refused"].as_u64().unwrap()).collect();
-    // Four lines are expected: one for the first refusal, one after each of two minutes, and one after the flood.
+    // Four lines are expected: one for the first refusal, two during the two minutes of the flood, and one afterwards.
     assert_eq!(counts.len(), 4, "{text}");
     assert_eq!(counts[0], 1);
     // 500 requests are sent in each of 121 seconds. The budget admits 300 of them at first, and 5 more in each of the

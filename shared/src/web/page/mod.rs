@@ -60,8 +60,8 @@ fn brand(settings: &PageSettings) -> String {
     }
 }
 
-/// Returns a sentence that says how long the person should wait. Returns an empty string if loading the page again does
-/// not help, or if the problem does not say how long.
+/// Returns a sentence that says how long the person should wait. Returns an empty string if the problem does not say
+/// how long, or if it does not help to load the page again.
 fn wait(problem: &Problem, words: &PageWords) -> String {
     match problem.wait_seconds() {
         Some(1) if words.can_reload => " Try again in a second.".to_owned(),
@@ -70,8 +70,8 @@ fn wait(problem: &Problem, words: &PageWords) -> String {
     }
 }
 
-/// Returns the links: the problem's own link, or else a link that loads the page again if that may help. The help link,
-/// if configured, follows.
+/// Returns the links. The first is the problem's own link or, if it may help, a link that loads the page again. The
+/// help link, if configured, follows.
 fn actions(problem: &Problem, words: &PageWords, settings: &PageSettings) -> String {
     let mut links = String::new();
     if let Some(link) = &problem.parts().link {
