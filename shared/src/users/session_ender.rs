@@ -18,7 +18,7 @@ pub struct SessionEnder {
 }
 
 impl SessionEnder {
-    /// Makes the ender of a platform.
+    /// Makes an ender that uses the stores of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform) -> Self {
         Self { endings: platform.session_endings(), sessions: platform.sessions() }

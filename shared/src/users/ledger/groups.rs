@@ -202,7 +202,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // The reconciliation stores this role later, together with the other roles that Flexgate gave.
+        // Count the role from the group that the person left as given. The reconciliation stores it later, together
+        // with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }

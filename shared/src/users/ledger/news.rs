@@ -82,8 +82,8 @@ impl News {
     }
 }
 
-/// Returns the person with the new statement merged in. Leaves out what belongs to the previous owner of the Flex
-/// user according to `news.earlier`.
+/// Returns the person with the new statement merged in. Also records which earlier roles the person must lose according
+/// to `news.earlier`.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();

@@ -210,8 +210,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns true if it said that the person is inactive. An
-    /// operator's statement then keeps the person inactive.
+    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, an
+    /// operator's statement keeps the person inactive, and this function returns true.
     async fn withdraw_from(
         &self,
         id: PersonId,
