@@ -11,7 +11,7 @@ use super::Note;
 /// The minimum time between two stored notes with the same content.
 const BETWEEN: Duration = Duration::MINUTE;
 
-/// The maximum number of different notes in one minute. Further notes in this minute are not stored.
+/// The maximum number of different notes that are stored within one minute. Further notes are dropped.
 const MOST: usize = 256;
 
 /// When a note was last stored, and how many equal notes have not been stored since.
