@@ -3,8 +3,8 @@
 //! that Flexgate queues for itself).
 //!
 //! The queue stores a message before it acknowledges it, accepts an event only once, and delivers the messages about
-//! one subject in order. (On SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the
-//! deduplication id.)
+//! one subject (such as a person) in order. (On SQS FIFO, [`Message::group`] is the message group id and
+//! [`Message::key`] the deduplication id.)
 //!
 //! The queue has two lanes, one for events and one for bulk jobs. Neither lane waits for the other.
 

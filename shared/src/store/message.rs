@@ -69,7 +69,7 @@ pub enum Message {
     Note(Note),
     /// A job that reconciles one person with the ledger.
     Reconcile {
-        /// The SID of the person's current Flex user, or of an earlier one. So it can be the person's SCIM `id`.
+        /// The SID of the person's current Flex user, or of an earlier one. The person's SCIM `id` is such a SID too.
         user: FlexUserSid,
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal data.
         /// The queue accepts only one job for each cause and user.

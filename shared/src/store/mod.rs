@@ -68,8 +68,8 @@ pub enum StoreError {
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length, so `["ab", "c"]` and `["a",
-/// "bc"]` have different fingerprints.
+/// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length. So two lists of parts have
+/// different fingerprints even if their parts, put together, are the same string.
 pub(crate) fn fingerprint(parts: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {

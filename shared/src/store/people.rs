@@ -34,8 +34,8 @@ pub enum PersonKey {
 pub enum Written {
     /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// Nothing was written: another writer has changed the person, or the username, the Flex user or the subject
-    /// belongs to another person.
+    /// Nothing was written. Either another writer has changed the person, or somebody else has the username, the Flex
+    /// user or the subject.
     Moved,
 }
 
@@ -49,8 +49,8 @@ pub struct Stating<'a> {
     pub statement: &'a Statement,
     /// The source's own id for the person. `None` if the source has no such id.
     pub subject: Option<&'a SubjectId>,
-    /// The new record of what Flexgate has given the person. `None` if the record does not change. It is written
-    /// together with the statement, so that a crash cannot lose roles that Flexgate must remove.
+    /// The new record of what Flexgate has given the person. `None` if the record does not change. The record and the
+    /// statement are written together. So a crash cannot make Flexgate forget a role that it must remove later.
     pub given: Option<&'a Given>,
 }
 

@@ -146,8 +146,9 @@ impl ListedSession {
     }
 }
 
-/// A position in the list of all sessions: directly after the session with this user and key. As text: `<Flex user
-/// SID>.<session key>`.
+/// A position in the list of all sessions: directly after the session with this user and key.
+///
+/// As text: `<Flex user SID>.<session key>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPosition {
     /// The user of the session before this position.

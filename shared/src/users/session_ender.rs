@@ -1,7 +1,7 @@
 //! Ends a person's sessions when their identity system requests it.
 //!
-//! Only sessions that began at the event's time or earlier end. So a person who has signed in again keeps the new
-//! session, even if the event arrives late or twice.
+//! Sessions that began after the event's time continue. So a person who has signed in again keeps the new session, even
+//! if the event arrives late or twice.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Implements [`OnceOnly`], which lets only one caller perform an action, in DynamoDB. Each claimed action is one item.
-//! A claim succeeds if the action has no unexpired item, or if that item belongs to the same holder.
+//! Implements [`OnceOnly`] in DynamoDB, so that only one caller performs an action. Each claimed action is one item. A
+//! claim succeeds if the action has no unexpired item, or if that item belongs to the same holder.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

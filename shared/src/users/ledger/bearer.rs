@@ -36,8 +36,9 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. `person`
-    /// is the user's entry in the ledger, and `found` is the user in Flex, to whom no identity is bound.
+    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user, which
+    /// means to bind one of the issuer's identities to this user. `person` is the user's entry in the ledger, and
+    /// `found` is the user in Flex, to whom no identity is bound.
     pub(super) async fn refuse_unclaimable(
         &self,
         claims: &TokenClaims,

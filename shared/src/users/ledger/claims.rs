@@ -109,8 +109,8 @@ impl TokenClaims {
         }
     }
 
-    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are
-    /// about another subject, these claims replace them. The caller must then have checked that the person now
+    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are about
+    /// another subject, these claims replace them. In this case, the caller must first check that the person now
     /// belongs to the new subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);

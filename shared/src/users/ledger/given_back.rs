@@ -87,7 +87,7 @@ impl Ledger {
     }
 }
 
-/// Whether a mint has asked Twilio to create the person's user without getting an answer.
+/// Whether a mint has asked Twilio to create the person's user and has got no answer.
 pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }

@@ -90,8 +90,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // Flexgate handles the requests from any other source one after another. So a new statement is always later
-        // than the earlier statements of its source.
+        // Webhook events and tokens can arrive out of order. Flexgate handles the requests from every other source one
+        // after another, so a new statement is always later than the earlier statements of its source.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);

@@ -34,8 +34,9 @@ pub struct SourceCount {
 /// The changes that the withdrawal of a source's statements causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
-    /// of people for whom it was completed, including those whom an earlier call left unfinished.
+    /// From [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. From
+    /// [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal, including
+    /// people for whom an earlier call began it.
     pub people: usize,
     /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
