@@ -233,8 +233,7 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these messages, and this function has no permission to send to the bulk
-            // queue.
+            // The Lambda function `webhooks` sends these messages. It has no permission to send to the bulk queue.
             Self::Event(_)
             | Self::Signal { .. }
             | Self::Unreadable { .. }

@@ -25,7 +25,7 @@ pub(super) enum Keep {
     AtOnce,
 }
 
-/// A job on the connection, with any type of result.
+/// A job that runs on the connection. This trait hides the type of the job's result.
 trait Job: Send {
     /// Runs the job, unless it has run already. Returns whether it succeeded. A transaction is committed only if at
     /// least one of its jobs succeeds.
@@ -204,7 +204,7 @@ impl File {
                 };
                 group.push(job);
             }
-            // Reads and writes with [`Keep::Soon`] share a transaction, because neither waits for an fsync.
+            // Reads share a transaction with the writes that have [`Keep::Soon`], because neither of them waits for an fsync.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }

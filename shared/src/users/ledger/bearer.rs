@@ -15,8 +15,9 @@ pub(super) struct Claimant {
 }
 
 impl Ledger {
-    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If the ledger does not know the
-    /// Flex user, tries the issuer's id, and accepts only a person without a Flex user.
+    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If `key` is a Flex user whom the
+    /// ledger does not know, looks for the issuer's id for the bearer instead, and accepts only a person without a Flex
+    /// user.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
