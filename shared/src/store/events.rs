@@ -106,7 +106,8 @@ pub trait EventHistory: std::fmt::Debug + Send + Sync {
 pub struct DeadLetter {
     /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is not a valid message.
     pub key: String,
-    /// The source of the message, or `flexgate` for a job. Empty if the body is not a valid message.
+    /// The source of the message, or `flexgate` for a job that comes from no source. Empty if the body is not a valid
+    /// message.
     pub source: String,
     /// The source's id for the event. For a job, a description of the job. Empty if the body is not a valid message.
     pub event_id: String,

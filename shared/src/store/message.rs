@@ -10,7 +10,7 @@ use super::{Note, fingerprint};
 use crate::domain::ledger::{PersonId, Source};
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
-/// The source name in the jobs that Flexgate makes itself.
+/// The source name in the jobs that come from no source: [`Message::Reconcile`] and [`Message::FanOut`].
 const OWN: &str = "flexgate";
 
 /// A message in the queue, stored as JSON.
@@ -169,7 +169,7 @@ impl Message {
         members.chunks(PART).enumerate().map(job).collect()
     }
 
-    /// Returns the source of the message, or `flexgate` for one of Flexgate's own jobs.
+    /// Returns the source of the message, or `flexgate` for a job that comes from no source.
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
