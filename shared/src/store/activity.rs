@@ -1,5 +1,5 @@
-//! Notes about refused requests and ignored events, kept for a week. They show an administrator why something did not
-//! happen.
+//! Notes about refused requests and ignored events, kept for a week. They show an administrator why a change at the
+//! identity system had no effect in Flex.
 
 use std::fmt;
 
@@ -63,8 +63,8 @@ impl Note {
         }
     }
 
-    /// Returns the key under which the note is stored. Notes of the same day that differ only in their time have the
-    /// same key, so the store counts them in one note.
+    /// Returns the key under which the note is stored. Notes from the same day that differ only in their time have the
+    /// same key. The store keeps them as one note with a counter.
     pub(super) fn key(&self) -> String {
         let external_id = self.external_id.as_deref().unwrap_or_default();
         let noted = if self.noted == Noted::Refused { "refused" } else { "ignored" };
@@ -80,8 +80,8 @@ impl Note {
 /// The maximum time that a request waits for its note to be stored.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
-/// Waits for `storing`, but only for a short time. A failure is only logged, and does not change the answer to the
-/// request.
+/// Waits for `storing`, which stores a note, but only for a short time. A failure is only logged, and does not change
+/// the answer to the request.
 pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>>) {
     match tokio::time::timeout(WAIT, storing).await {
         Ok(Ok(_)) => {}
@@ -90,7 +90,7 @@ pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>
     }
 }
 
-/// The notes of the last [`NOTES_KEPT`].
+/// The notes from the last seven days ([`NOTES_KEPT`]).
 #[async_trait]
 pub trait Notes: fmt::Debug + Send + Sync {
     /// Stores a note. If the store already has an equal note for that day, adds the note's `times` to the counter of

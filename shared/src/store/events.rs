@@ -1,8 +1,10 @@
-//! The queue of identity events and jobs, its dead letters, and the events that versions before 0.2.0 recorded.
+//! The queue, its dead letters (messages that could not be applied), and the events that versions before 0.2.0
+//! recorded. The queue contains identity events (changes to people that a webhook source has reported) and jobs (work
+//! that Flexgate queues for itself).
 //!
 //! The queue stores a message before it acknowledges it, accepts an event only once, and delivers the messages about
-//! one subject in order. (On SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the
-//! deduplication id.)
+//! one subject (such as a person) in order. (On SQS FIFO, [`Message::group`] is the message group id and
+//! [`Message::key`] the deduplication id.)
 //!
 //! The queue has two lanes, one for events and one for bulk jobs. Neither lane waits for the other.
 
@@ -39,8 +41,8 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
 
     /// Takes at most `limit` messages from a lane, each about a different subject, and leases them until `until`.
     ///
-    /// The caller must record each outcome with `settle` before that time, or the message can be taken again. The
-    /// next message about the same subject waits for the outcome.
+    /// The caller must record the outcome of each message with `settle` before that time. Otherwise the message can be
+    /// taken again. The next message about the same subject waits for the outcome.
     async fn take(
         &self,
         lane: Lane,
@@ -90,8 +92,9 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the events that versions before 0.2.0 recorded, which had no people ledger. Flexgate needs them for an event
-/// about somebody who is not in the ledger yet.
+/// Reads the events that versions before 0.2.0 recorded. These versions had no people ledger. When an event is about
+/// somebody who is not in the ledger yet, Flexgate compares it with the recorded events, so that an old event does not
+/// undo a newer one.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// Returns the recorded events about the subject.
@@ -103,7 +106,8 @@ pub trait EventHistory: std::fmt::Debug + Send + Sync {
 pub struct DeadLetter {
     /// The key of the dead letter: [`Message::key`], or a digest of the body if the body is not a valid message.
     pub key: String,
-    /// The source of the message, or `flexgate` for a job. Empty if the body is not a valid message.
+    /// The source of the message, or `flexgate` for a job that comes from no source. Empty if the body is not a valid
+    /// message.
     pub source: String,
     /// The source's id for the event. For a job, a description of the job. Empty if the body is not a valid message.
     pub event_id: String,

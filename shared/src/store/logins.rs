@@ -1,4 +1,4 @@
-//! The store's part of pending logins.
+//! The store's part of a pending login: the address to which the browser returns.
 
 use std::fmt;
 

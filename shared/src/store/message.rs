@@ -10,7 +10,7 @@ use super::{Note, fingerprint};
 use crate::domain::ledger::{PersonId, Source};
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
-/// The source of a job that Flexgate makes itself.
+/// The source name in the jobs that come from no source: [`Message::Reconcile`] and [`Message::FanOut`].
 const OWN: &str = "flexgate";
 
 /// A message in the queue, stored as JSON.
@@ -42,7 +42,8 @@ pub enum Message {
         occurred_at: OffsetDateTime,
         /// The group, application or directory that has ended.
         ended: Ended,
-        /// The last person whom the previous job handled. This job continues after that person.
+        /// The last person whom the previous job handled. This job continues after that person. `None` for the first
+        /// job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
@@ -68,7 +69,7 @@ pub enum Message {
     Note(Note),
     /// A job that reconciles one person with the ledger.
     Reconcile {
-        /// The SID of the person's current Flex user or of an earlier one. The SCIM `id` is such a SID.
+        /// The SID of the person's current Flex user, or of an earlier one. The person's SCIM `id` is such a SID too.
         user: FlexUserSid,
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal data.
         /// The queue accepts only one job for each cause and user.
@@ -77,8 +78,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job that handles a change that affects many members of a SCIM group. It queues a [`Message::Reconcile`] for
-    /// each of them.
+    /// A job for a change to a SCIM group that affects many members. It queues a [`Message::Reconcile`] for each
+    /// affected member.
     FanOut {
         /// The group's SCIM `id`.
         group: String,
@@ -112,8 +113,8 @@ impl Ended {
     }
 }
 
-/// A role from a SCIM group that a person has left. Flexgate treats the role as one that it gave, even if no
-/// statement mentions it. Otherwise it could not remove the role.
+/// A role from a SCIM group that a person has left. Flexgate removes only roles that it gave. So it treats this role as
+/// one that it gave, even if no statement mentions the role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
@@ -152,7 +153,7 @@ impl Lane {
 }
 
 impl Message {
-    /// The names in JSON of all kinds of message that this version can read.
+    /// The JSON names of all kinds of messages that this version can read.
     pub const KINDS: [&str; 8] =
         ["event", "signal", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
 
@@ -168,7 +169,7 @@ impl Message {
         members.chunks(PART).enumerate().map(job).collect()
     }
 
-    /// Returns the source of the message, or `flexgate` for one of Flexgate's own jobs.
+    /// Returns the source of the message, or `flexgate` for a job that comes from no source.
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
@@ -232,8 +233,7 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these messages, and this function has no permission to send to the bulk
-            // queue.
+            // The Lambda function `webhooks` sends these messages. It has no permission to send to the bulk queue.
             Self::Event(_)
             | Self::Signal { .. }
             | Self::Unreadable { .. }
@@ -340,8 +340,8 @@ mod tests {
             let document = serde_json::to_value(&message).unwrap();
             assert_eq!(serde_json::from_value::<Message>(document).unwrap(), message);
         }
-        // A follow-up job continues where the previous job stopped. The function that sends it may use the bulk queue.
-        // Its key differs from the first job's key.
+        // A follow-up job continues where the previous job stopped. The function `apply` sends it, and may use the bulk
+        // queue. The key of a follow-up job differs from the first job's key.
         let [_, first] = of_webhooks(None);
         let [_, next] = of_webhooks(Some(PersonId::of([7; 16])));
         assert_eq!(next.lane(), Lane::Bulk);

@@ -1,9 +1,9 @@
-//! The store: data that Flexgate must remember and that Twilio cannot store, such as sessions, bindings and the
-//! people ledger.
+//! The store: data that Flexgate must remember and that Twilio cannot store, such as sessions, bindings (which person
+//! has which Flex user) and the people ledger (what each source says about each person).
 //!
 //! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. Both
-//! implementations pass the same tests (`tests/store.rs`). If several processes write the same version of a record at
-//! the same time, only one of them succeeds.
+//! implementations pass the same tests (`tests/store.rs`). Many records have a version. If several processes read the
+//! same version of such a record and then write it, only the first write succeeds.
 
 mod activity;
 mod dynamodb;
@@ -56,7 +56,8 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity};
 
-/// The store failed. The write may or may not have taken effect, so the caller must allow for both cases.
+/// The store failed. If the call was a write, the write may or may not have taken effect, and the caller must allow for
+/// both cases.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is full, or stayed locked for too long.
@@ -67,7 +68,8 @@ pub enum StoreError {
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length.
+/// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length. So two lists of parts have
+/// different fingerprints even if their parts, put together, are the same string.
 pub(crate) fn fingerprint(parts: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -96,9 +98,9 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<bool, StoreError>;
 
-    /// Claims the action `what` of the kind `kind` for a holder, whom the texts in `holder` identify. Returns true if
-    /// the action is unclaimed, or claimed for this holder. So the holder can repeat the call after a failure. Returns
-    /// false if the action is claimed for another holder, or without a holder, at least until `until`.
+    /// Claims the action `what` of the kind `kind` for the holder whom the strings in `holder` identify. Returns true
+    /// if the action is unclaimed, or already claimed for this holder. So the holder can repeat the call after a
+    /// failure. Returns false for everybody else, at least until `until`.
     ///
     /// The store contains only a hash of the holder.
     async fn claim_for(
@@ -111,19 +113,19 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// Returns what the store keeps of a claim's holder. The marks of one holder in several claims differ, so nobody can
-/// tell from the store which claims have the same holder.
+/// Returns the digest that the store keeps with a claim, to recognise the claim's holder. The digest also depends on
+/// the claimed action, so nobody can see in the store which claims have the same holder.
 fn holder_mark(kind: &str, what: &str, holder: &[&str]) -> String {
     let parts: Vec<&str> = [kind, what].into_iter().chain(holder.iter().copied()).collect();
     fingerprint(&parts)
 }
 
-/// The result of a count within a time span.
+/// A counter after an increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// The number of counts, including this one.
+    /// The number of increments in the current time span, including this one.
     pub times: u32,
-    /// When the time span ends. After that, counting restarts at one.
+    /// When the time span ends. The next increment after that time restarts the counter at one.
     pub until: OffsetDateTime,
 }
 
@@ -133,8 +135,8 @@ pub trait Counters: fmt::Debug + Send + Sync {
     /// Increments the counter of the kind `kind` that `what` identifies, and returns the new number. Concurrent callers
     /// get different numbers.
     ///
-    /// The first count begins a time span of the length `span`. The first count after the end of a time span begins a
-    /// new one.
+    /// The first increment begins a time span of the length `span`. The first increment after the end of that time span
+    /// restarts the counter at one, and begins a new time span.
     async fn count(
         &self,
         kind: &str,
@@ -158,8 +160,9 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Bindings of identities to Flex users. An identity has at most one user, and a user at most one identity. So nobody
-/// gets another person's user through a changed e-mail address or a reused username.
+/// Bindings of identities (an issuer of tokens, and its id for a person) to Flex users. An identity has at most one
+/// user, and a user at most one identity. So nobody gets another person's user through a changed e-mail address or a
+/// reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
     /// Returns the Flex user bound to the identity.

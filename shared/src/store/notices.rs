@@ -1,5 +1,5 @@
-//! Limits how often equal notes are stored. Otherwise, anybody who sends bad requests could cause many writes to the
-//! store.
+//! Limits how often equal notes are stored. A note shows administrators that Flexgate refused a request or ignored an
+//! event. Without this limit, anybody who sends bad requests could cause many writes to the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,19 +11,21 @@ use super::Note;
 /// The minimum time between two stored notes with the same content.
 const BETWEEN: Duration = Duration::MINUTE;
 
-/// The maximum number of different notes that are counted at the same time.
+/// The maximum number of different notes that are stored within one minute. Further notes are dropped.
 const MOST: usize = 256;
 
-/// When a note was last stored, and how many equal notes were not stored since.
+/// When a note was last stored, and how many equal notes have not been stored since.
 type LastSent = (OffsetDateTime, u32);
 
-/// When each recent note was last stored. The key consists of the source, route, code and reason.
+/// When each recent note was last stored. The key consists of the source, route, code and reason. Notes with the same
+/// key count as equal.
 #[derive(Debug, Default)]
 pub struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 
 impl Notices {
-    /// Returns the note to store, or `None` if an equal note was stored less than a minute ago. The counter of a
-    /// returned note includes the equal notes that were not stored.
+    /// Returns the note to store. Returns `None` if an equal note was stored less than a minute ago, or if too many
+    /// different notes were stored in the last minute. The counter of a returned note includes the earlier equal notes
+    /// that were not stored.
     #[must_use]
     pub fn due(&self, note: Note) -> Option<Note> {
         let note = note.shortened();

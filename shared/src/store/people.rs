@@ -1,7 +1,8 @@
-//! Storage of the people ledger.
+//! Storage for the people ledger: what each source (SCIM, a webhook, `/users`, …) says about each person.
 //!
-//! A person is stored as a head, one statement for each source, and pointers. The head contains the person's own data.
-//! A pointer leads to the head from the username, a Flex SID, or a source's own id for the person.
+//! A person is stored as a head, statements and pointers. The head contains the person's own data. A statement contains
+//! everything that one source says about the person. A pointer leads to the head from the username, a Flex SID, or a
+//! source's own id for the person.
 //!
 //! The head has a version, and a write succeeds only if the version has not changed. The key of a statement begins
 //! with the kind of its source, so a function's IAM role can be limited to certain sources.
@@ -33,8 +34,8 @@ pub enum PersonKey {
 pub enum Written {
     /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// Nothing was written: another writer has changed the person, or the username, the Flex user or the subject
-    /// belongs to another person.
+    /// Nothing was written. Either another writer has changed the person, or somebody else has the username, the Flex
+    /// user or the subject.
     Moved,
 }
 
@@ -48,8 +49,8 @@ pub struct Stating<'a> {
     pub statement: &'a Statement,
     /// The source's own id for the person. `None` if the source has no such id.
     pub subject: Option<&'a SubjectId>,
-    /// The new record of what Flexgate has given the person. `None` if the record does not change. It is written
-    /// together with the statement, so that a crash cannot lose roles that Flexgate must remove.
+    /// The new record of what Flexgate has given the person. `None` if the record does not change. The record and the
+    /// statement are written together. So a crash cannot make Flexgate forget a role that it must remove later.
     pub given: Option<&'a Given>,
 }
 
@@ -70,8 +71,8 @@ pub struct Noting<'a> {
 pub enum PersonLease {
     /// This process may reconcile the person, and until the lease ends, no other process may.
     Granted {
-        /// Whether an earlier holder has not released the lease, so that its last request may still arrive at Twilio.
-        /// Also true if a holder requests its own lease again.
+        /// True if the previous holder did not release the lease. That holder's last request may still arrive at
+        /// Twilio. Also true if a holder requests its own lease again.
         taken_over: bool,
     },
     /// Another process holds the lease until this time.
@@ -93,11 +94,11 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Returns at most `limit` people after the id `after`, in the order of their ids.
     async fn page(&self, after: Option<PersonId>, limit: u32) -> Result<Vec<Person>, StoreError>;
 
-    /// Stores a new person (`version` 0), with statements and subjects.
+    /// Stores a new person (`version` 0), with statements and subjects (the sources' own ids for the person).
     ///
-    /// With `instead_of`, the new person takes over that person's username, and the Flex user and subjects that both
-    /// have in common. The same transaction marks `instead_of` as superseded, and removes the Flex user from that
-    /// person's entry.
+    /// With `instead_of`, the new person takes over the username of the person `instead_of`, and the Flex user and the
+    /// subjects that the two people have in common. The same transaction marks `instead_of` as superseded, and removes
+    /// the Flex user from that person's entry.
     ///
     /// Returns [`Written::Moved`] if the username, the Flex user or a subject belongs to somebody else, or if
     /// `instead_of` has another version now. For example, that person may have become active again.
@@ -149,7 +150,7 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// The user whom a key of the ledger identifies.
+/// The username and Flex user of a person in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownUser {
     /// The person's username, as Flex spells it.

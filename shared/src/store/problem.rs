@@ -1,4 +1,4 @@
-//! The problem that a caller sees when the store fails.
+//! The problem document that a client gets when the store fails.
 
 use std::time::Duration;
 

@@ -98,8 +98,7 @@ pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
     /// A random number that identifies the process that does the work (the holder). The holder's right to do the work
-    /// is limited in time. Once it has expired, another process can become the holder, and the former holder can no
-    /// longer finish the work.
+    /// expires. If another process then becomes the holder, the former holder can no longer finish the work.
     pub holder: u128,
 }
 
@@ -191,8 +190,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores a page mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users Flex had when a run last read all of them. Returns `None` if this number is unknown or
-    /// too old.
+    /// Returns how many users Flex had when Flexgate last read the whole list. Returns `None` if this number is unknown
+    /// or too old.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::{StoreError, fingerprint};
 use crate::domain::{FlexUserSid, ProfileName};
 
-/// The longest life of a session.
+/// The maximum lifetime of a session.
 pub(super) const LONGEST: Duration = Duration::days(7);
 
 /// The key of a stored session: the SHA-256 of the session's identifier in the cookie. So nobody can compute the cookie
@@ -61,7 +61,7 @@ pub struct SessionOrigin {
     pub network: Option<String>,
     /// The family of the browser.
     pub browser: Option<String>,
-    /// The idle limit at the sign-in.
+    /// How long the session may be unused, according to the settings at the sign-in.
     pub idle: Option<Duration>,
 }
 
@@ -146,10 +146,12 @@ impl ListedSession {
     }
 }
 
-/// A position in the list of all sessions, which is sorted by user and key. As text: `<Flex user SID>.<session key>`.
+/// A position in the list of all sessions: directly after the session with this user and key.
+///
+/// As text: `<Flex user SID>.<session key>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPosition {
-    /// The user of the last session before this position.
+    /// The user of the session before this position.
     pub user: FlexUserSid,
     /// The key of the session before this position.
     pub key: SessionKey,
@@ -173,7 +175,7 @@ impl FromStr for SessionPosition {
 /// A page of the list of sessions.
 #[derive(Debug, Clone, Default)]
 pub struct SessionPage {
-    /// The sessions. Some pages are empty although more follow.
+    /// The sessions. A page can be empty even if more pages follow.
     pub sessions: Vec<ListedSession>,
     /// Where the next page begins. `None` on the last page.
     pub next: Option<SessionPosition>,
@@ -260,7 +262,7 @@ pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns all sessions of a Flex user, oldest first.
     async fn of_user(&self, user: &FlexUserSid, now: OffsetDateTime) -> Result<Vec<ListedSession>, StoreError>;
 
-    /// Returns one page of all sessions, in no particular order, beginning at `after`. With DynamoDB, sessions that
-    /// version 0.2.0 stored are not in the list.
+    /// Returns one page of all sessions, beginning at `after`. The order depends on the store. With DynamoDB, sessions
+    /// that version 0.2.0 stored are not in the list.
     async fn page(&self, after: Option<&SessionPosition>, now: OffsetDateTime) -> Result<SessionPage, StoreError>;
 }

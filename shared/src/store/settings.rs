@@ -37,7 +37,7 @@ impl FromStr for StoreAt {
 pub struct Queues {
     /// `FLEXGATE_QUEUE`: the queue for identity events.
     pub events: Option<String>,
-    /// `FLEXGATE_BULK_QUEUE`: the queue for jobs.
+    /// `FLEXGATE_BULK_QUEUE`: the queue for bulk jobs, such as reconciling each member of a SCIM group.
     pub bulk: Option<String>,
 }
 

@@ -12,12 +12,12 @@ use crate::base::clock_rng::Clock;
 /// How long a process uses the sign-in state that it has read, before it reads the state again.
 const CACHED: Duration = Duration::seconds(30);
 
-/// Whether people may sign in.
+/// The state of the sign-in switch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SignInState {
-    /// The time since which nobody may sign in or get a token. `None` if sign-ins are allowed.
+    /// Since when nobody may sign in or get a token. `None` if sign-ins are allowed.
     pub locked_at: Option<OffsetDateTime>,
-    /// Sessions that began at this time or earlier have ended.
+    /// Sessions that began at this time or earlier have ended. `None` if no operator has ended all sessions.
     pub ended_at: Option<OffsetDateTime>,
 }
 
@@ -57,8 +57,8 @@ impl CachedSignInState {
         Self { switch, clock, read: Mutex::default() }
     }
 
-    /// Returns the state, at most 30 seconds old. If the state is older and the store fails, returns an error.
-    /// Otherwise, while the store fails, people could sign in although an operator has stopped sign-ins.
+    /// Returns the state, at most 30 seconds old. Returns an error if the cached state is older and the store fails. An
+    /// older state could let people sign in although an operator has stopped sign-ins.
     pub async fn get(&self) -> Result<SignInState, StoreError> {
         let now = self.clock.now();
         let cached = *self.read.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! The queue on AWS, which consists of one SQS FIFO queue for each lane.
 //!
-//! SQS accepts ten messages at a time. If SQS fails between two batches, the sender can safely send all messages
-//! again, because a message's key is its deduplication id.
+//! SQS accepts ten messages at a time. If SQS fails between two batches, the sender can safely send all messages again.
+//! SQS ignores those that it already has, because a message's key is its deduplication id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// Makes SQS deliver messages from one queue again, each after its own pause. A message is identified by its
-    /// receipt handle. `arn` is the queue's ARN from the Lambda event that contained the messages.
+    /// Makes SQS deliver messages from one queue again. `messages` contains each message's receipt handle and the pause
+    /// before its delivery. `arn` is the queue's ARN from the Lambda event that contained the messages.
     pub async fn redeliver(&self, arn: &str, messages: &[(String, Duration)]) -> Result<(), StoreError> {
         let is_at = |lane: &Lane| {
             let name = arn.rsplit(':').next().filter(|name| !name.is_empty());

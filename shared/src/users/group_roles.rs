@@ -27,16 +27,17 @@ impl GroupRoles {
 
     /// Returns the members whom a change to the group affects: those who joined or left, and those whose role from the
     /// group changed. Leaves out members who have already been reconciled since the change, or whose reconciliation is
-    /// queued. The change is "unannounced" to the members that this function returns.
+    /// queued. The code calls the returned members "unannounced".
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// Returns the group with another name. If the new name gives another role, the change affects all members.
+    /// Returns the group with another name. If the new name gives another role, all members count as affected by the
+    /// change.
     ///
-    /// This includes a member whose last reconciliation (`announced`) already gave the role that belongs to the new
-    /// name. Since then, an unfinished reconciliation may have given that member the role that belongs to the old name.
+    /// This includes a member whose recorded role (`announced`) is already the new one. Since that record was written,
+    /// an unfinished reconciliation may have given this member the role for the old name.
     #[must_use]
     pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
         let (before, after) = (self.of(&group.display_name), self.of(&display_name));
@@ -47,8 +48,8 @@ impl GroupRoles {
         Group { display_name, ..group }
     }
 
-    /// Returns the group as it must be stored once every affected member has been reconciled, or has a job queued for
-    /// it. Members who have left are removed.
+    /// Returns the group as it must be stored once every affected member has been reconciled, or once jobs for this are
+    /// queued. Members who have left are removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);
@@ -114,7 +115,8 @@ mod tests {
         assert_eq!(open(&group), group.members[1..].iter().map(|member| member.user.clone()).collect::<Vec<_>>());
         let announced = roles.announced(group.clone());
         assert_eq!((open(&announced).len(), announced.members.len()), (0, 3));
-        // Member 2 may have been reconciled already.
+        // Member 2 counts as affected too, because an unfinished reconciliation may have given them the role for the
+        // old name.
         assert_eq!(open(&roles.renamed(group, "Crew".to_owned())).len(), 5);
         assert_eq!(open(&roles.renamed(announced.clone(), "LEADS".to_owned())).len(), 0);
         // The group gets its old name back before any member is reconciled. All members count as affected.

@@ -1,4 +1,5 @@
-//! Flex users: the people ledger, which decides who has access with which roles, and the code that updates Flex.
+//! Flex users: the people ledger, which decides who has access to Flex and which roles they have, and the code that
+//! updates the users in Flex.
 
 mod group_roles;
 pub mod ledger;

@@ -38,7 +38,7 @@ impl FoundPeople {
 }
 
 impl PeopleFinder {
-    /// Makes the finder of a platform.
+    /// Makes a finder that uses the stores of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform) -> Self {
         Self { who_is_who: platform.who_is_who(), bindings: platform.bindings(), usernames: platform.usernames() }

@@ -61,8 +61,8 @@ impl Provisioning {
         self.flex.prewarm(deadline).await;
     }
 
-    /// Ends the user's sessions before slower requests take the user's access away. The caller sends those requests
-    /// even if this fails or takes too long, and ends the sessions again afterwards.
+    /// Ends the user's sessions before the slower requests that take the user's access away. The caller sends these
+    /// requests even if this call fails or takes too long, and ends the sessions again afterwards.
     pub async fn end_sessions_early(&self, user: &FlexUserSid) {
         match tokio::time::timeout(EARLY_END, self.sessions.end_all_of(user)).await {
             Ok(Ok(_)) => {}
@@ -73,9 +73,9 @@ impl Provisioning {
 
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
-    /// The sessions end before and after the call to Twilio, because the call can fail, and because somebody can sign
-    /// in during the call. The binding ends last, because minting relies on this: a binding that exists later was
-    /// made after the deactivation.
+    /// The sessions end before the call to Twilio, because the call can fail. They end again after the call, because
+    /// somebody can sign in during the call. The binding ends last. Minting relies on this order: if it finds a binding
+    /// later, that binding was made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.end_sessions_early(user).await;
         self.flex.deprovision(user, deadline).await?;

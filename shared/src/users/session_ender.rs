@@ -1,7 +1,7 @@
 //! Ends a person's sessions when their identity system requests it.
 //!
-//! Only sessions that began at the event's time or earlier end. So a person who has signed in again keeps the new
-//! session, even if the event arrives late or twice.
+//! Sessions that began after the event's time continue. So a person who has signed in again keeps the new session, even
+//! if the event arrives late or twice.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct SessionEnder {
 }
 
 impl SessionEnder {
-    /// Makes the ender of a platform.
+    /// Makes an ender that uses the stores of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform) -> Self {
         Self { endings: platform.session_endings(), sessions: platform.sessions() }

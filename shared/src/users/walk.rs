@@ -1,4 +1,4 @@
-//! Reads all Flex users page by page. Also completes users from lists and searches, which can lack fields.
+//! Reads all Flex users page by page. Also adds the fields that Twilio left out when it listed or found a user.
 
 use std::collections::BTreeSet;
 

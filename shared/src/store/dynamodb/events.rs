@@ -104,7 +104,7 @@ impl DeadLetters for DynamoStore {
         // places. In the opposite order, a crash would lose the message.
         self.queue.revive(&letter(&item)?, now).await?;
         // The message may have become a dead letter again since the read, with a new number. So remove the letter only
-        // if it still has the number that was read. Letters of version 0.2.0 have no number.
+        // if it still has the number that was read. Letters from version 0.2.0 have no number.
         let request = self.client().await.delete_item().table_name(&*self.table);
         let request = request.key(PK, s(DEAD_LETTERS)).key(SK, s(letter_sk(key)));
         let request = match item.get(NUMBER) {

@@ -8,8 +8,8 @@
 //! has changed the item. So the code must recognise its own first attempt: by the stored content, by the holder of the
 //! lease, or by a [`request_number`] in the item.
 //!
-//! The table has no secondary index. If an item must also be found by another key, the same transaction writes a second
-//! item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
+//! The table has no secondary index. If Flexgate must also find an item by another key, the same transaction writes a
+//! second item under that key. Attribute names contain an underscore, to avoid DynamoDB's reserved words.
 
 mod activity;
 mod bindings;
@@ -121,7 +121,7 @@ impl DynamoStore {
         self.batch_of(keys, None).await
     }
 
-    /// Like [`Self::batch`], but reads only the attributes `shown`, separated by commas.
+    /// Like [`Self::batch`], but reads only the attributes that `shown` names, separated by commas. `None` reads all.
     async fn batch_of(&self, keys: BTreeSet<(String, String)>, shown: Option<&str>) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
         let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
@@ -156,7 +156,7 @@ impl DynamoStore {
         Ok(request.return_values(ReturnValue::AllOld).send().await.map_err(unavailable)?.attributes)
     }
 
-    /// Writes all items or none.
+    /// Writes all items or none, in one attempt.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
         Ok(match self.attempt(writes).await? {
             Attempt::Written => Transacted::Yes,
@@ -199,15 +199,15 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds a transaction's write of `item`. The transaction fails if `condition` is not met.
+    /// Builds the part of a transaction that writes `item`. The transaction fails if `condition` is not met.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Builds a transaction's removal of an item. With `only_if`, the transaction fails unless the attribute has this
-    /// value.
+    /// Builds the part of a transaction that removes an item. With `only_if`, the transaction fails unless the
+    /// attribute has this value.
     fn delete(
         &self,
         pk: &str,

@@ -1,5 +1,5 @@
-//! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item. A claim succeeds only if there is no unexpired
-//! item for the action.
+//! Implements [`OnceOnly`] in DynamoDB, so that only one caller performs an action. Each claimed action is one item. A
+//! claim succeeds if the action has no unexpired item, or if that item belongs to the same holder.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -2,13 +2,14 @@
 //!
 //! A person has several items:
 //! * the head, with the person's own data and a version;
-//! * one statement for each source. Its partition key begins with the kind of the source, so that an IAM role can be
-//!   limited to certain kinds of source (`dynamodb:LeadingKeys`);
+//! * one statement for each source, with everything that the source says about the person. Its partition key begins
+//!   with the kind of the source, so that an IAM role can be limited to certain kinds of source
+//!   (`dynamodb:LeadingKeys`);
 //! * pointers, which lead to the person's id from the username, from each Flex user, and from each source's id for the
 //!   person.
 //!
 //! A write succeeds only if the version in the head has not changed. So that people can be listed, their ids are also
-//! stored under sixteen partition keys, one for each possible first digit.
+//! stored under sixteen partition keys, one for each possible first digit of an id.
 
 mod items;
 
@@ -29,8 +30,8 @@ use crate::store::people::{
     Deactivations, KnownUser, Noting, People, PersonKey, PersonLease, Stating, WhoIsWho, Written,
 };
 
-/// The sort key of a statement about a subject for whom the ledger has no person yet. The partition key is that of the
-/// pointer, the item that later leads from the subject to the person.
+/// The sort key of a statement about a subject for whom the ledger has no person yet. The item has the same partition
+/// key as the pointer that later leads from the subject to the person.
 const UNATTACHED: &str = "unattached";
 
 #[async_trait]

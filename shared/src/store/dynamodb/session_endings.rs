@@ -1,4 +1,5 @@
-//! The record in DynamoDB of when a person's sessions ended: one item for each [`EndingKey`].
+//! The record in DynamoDB of when a person's sessions ended: one item for each [`EndingKey`] (Flex user, username or
+//! identity).
 
 use async_trait::async_trait;
 use futures_util::future;

@@ -1,7 +1,7 @@
 //! The list of sessions in DynamoDB, for administrators.
 //!
-//! The list contains only the keys of sessions. A batch request then reads the sessions themselves, without their
-//! tokens. Sessions that have ended are left out.
+//! The list contains only the keys of sessions. With these keys, a batch request reads the sessions themselves, without
+//! their tokens. Sessions that have ended are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

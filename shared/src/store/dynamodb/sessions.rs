@@ -4,10 +4,10 @@
 //! * the session itself, with the encrypted tokens;
 //! * an entry in the list of all sessions. The list is sorted by user, so Flexgate can find and end all sessions of a
 //!   user;
-//! * an item called the use, with the time of the last use and the lease. It is a separate item because it is written
-//!   often: DynamoDB charges for a write by the size of the item, and the tokens are large. Until the session is used
-//!   for the first time, Flexgate takes the time of the last use from the session item. The use may remain after its
-//!   session has ended.
+//! * an item called the use, with the time of the last use and the lease (the right of one process to refresh the
+//!   tokens). It is a separate item because it is written often: DynamoDB charges for a write by the size of the item,
+//!   and the tokens are large. Until the session is used for the first time, Flexgate takes the time of the last use
+//!   from the session item. The use may remain after its session has ended.
 //!
 //! The entry is written before the session, so every session has an entry. Only the table's TTL removes entries, so an
 //! entry can remain after its session has ended. This is necessary: if the answer to the write of a session is lost,
@@ -34,7 +34,7 @@ pub(super) const SESSION: &str = "session";
 /// The sort key of the use (time of the last use, and lease). It begins with the sort key of the session, so that one
 /// query reads both items.
 pub(super) const USE: &str = "session_use";
-/// The prefix of a session's partition key. Also the prefix of the sort keys of version 0.2.0's session marks
+/// The prefix of a session's partition key. The session marks of version 0.2.0 have the same prefix in their sort keys
 /// ([`old_marks_pk`]).
 pub(super) const PREFIX: &str = "session#";
 
@@ -77,8 +77,8 @@ pub(super) fn list_pk(partition: usize) -> String {
     format!("session_list#{partition}")
 }
 
-/// Returns the number of the list's partition that contains a user's sessions. It depends on the last character of the
-/// SID.
+/// Returns the number of the list's partition that contains a user's sessions. The number depends on the last character
+/// of the SID.
 pub(super) fn list_partition(user: &FlexUserSid) -> usize {
     let last = user.as_str().bytes().last().unwrap_or_default();
     usize::from(last) % LIST_PARTITIONS
@@ -149,9 +149,9 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
-    /// Requests the lease, and then reads the session and the use. So the version that it checks was read after the
-    /// lease was granted. A lost answer to the write does not matter, because the use contains the number of the
-    /// request that got the lease.
+    /// Requests the lease, and then reads the session and the use (the item with the lease). So this function checks
+    /// the version that the session has after the lease was granted. A lost answer to the request does not matter,
+    /// because the use contains the number of the request that got the lease.
     async fn lease(
         &self,
         key: &SessionKey,

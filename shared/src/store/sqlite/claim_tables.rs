@@ -10,8 +10,8 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
 ";
 
-/// Creates a missing table. Adds the column `holder`, which the stores of version 0.2.0 lack. It is null in a claim
-/// without a holder.
+/// Creates the table if it is missing. Adds the column `holder`, which the stores of version 0.2.0 lack. The column is
+/// null in a claim without a holder.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

@@ -15,10 +15,11 @@ use crate::store::StoreError;
 /// Injects faults into a store's jobs.
 #[async_trait]
 pub trait StoreFaults: fmt::Debug + Send + Sync {
-    /// Called before a job. An error is the job's result, and the job does not run.
+    /// Called before a job. If this call returns an error, the job does not run, and the error is its result.
     async fn before(&self, writes: bool) -> std::result::Result<(), StoreError>;
 
-    /// Called after a job that succeeded. An error replaces the job's result, as if the answer were lost.
+    /// Called after a job that succeeded. If this call returns an error, the error replaces the job's result, as if the
+    /// answer were lost.
     async fn after(&self, writes: bool) -> std::result::Result<(), StoreError>;
 }
 
@@ -41,7 +42,8 @@ impl Database {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns every stored text, ordered by table and row. The simulation tests check that no secret is among them.
+    /// Returns every stored string and blob as text, ordered by table and row. The simulation tests check that no
+    /// secret is among them.
     pub fn texts(&self) -> std::result::Result<Vec<String>, StoreError> {
         let connection = self.connection();
         let read = || -> Result<Vec<String>> {
@@ -66,7 +68,7 @@ impl Database {
     }
 }
 
-/// The database, with one process's faults.
+/// The database, and the faults that one simulated process meets.
 #[derive(Debug)]
 pub(super) struct Inline {
     database: Database,

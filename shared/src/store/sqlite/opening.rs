@@ -14,7 +14,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 128;
 
 /// Tables with small rows are WITHOUT ROWID. Tables with large rows are not, because the inner pages of a WITHOUT ROWID
-/// table contain whole rows. With large rows, its B-tree would become deep and slow.
+/// table contain whole rows. With large rows, the B-tree of such a table would become deep and slow.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS return_addresses (
     login         TEXT NOT NULL PRIMARY KEY,

@@ -1,7 +1,8 @@
 //! The people ledger's tables.
 
-/// The rows of people and statements are large, so their tables have a rowid. The rows of pointers, which lead from a
-/// username or another key to a person, are small. The comment on the schema in `opening.rs` gives the reason.
+/// The tables of people and statements have a rowid, because their rows are large. The table of pointers, which lead
+/// from a username or another key to a person, is WITHOUT ROWID, because its rows are small. The comment on `SCHEMA` in
+/// `opening.rs` explains this rule.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS people (
     id            TEXT NOT NULL PRIMARY KEY,

@@ -206,7 +206,7 @@ impl ScimStore for SqliteStore {
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
         self.write(move |db| {
-            // Increment the group's version. A concurrent write of the group then fails, and cannot put the user back
+            // Increment the group's version. So a concurrent write of the group fails, and cannot put the user back
             // into the group.
             let moved = "UPDATE scim_groups SET version = version + 1
                          WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";

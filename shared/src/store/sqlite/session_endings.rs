@@ -1,4 +1,5 @@
-//! The endings of sessions in SQLite.
+//! The record in SQLite of when a person's sessions ended: one row for each [`EndingKey`] (Flex user, username or
+//! identity).
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};

@@ -1,4 +1,4 @@
-//! The switch for sign-in in SQLite.
+//! The sign-in switch in SQLite, which is one row.
 
 use async_trait::async_trait;
 use rusqlite::Row;

@@ -1,7 +1,7 @@
 //! The tables of the username index.
 
-/// There is no index on `seen_at`. Every sweep rewrites every row, and only one query per sweep searches by this
-/// column.
+/// The column `seen_at` has no index. An index would cost more than it saves: every sweep (a run that reads all Flex
+/// users) changes this column in every row, and only one query per sweep searches by it.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS seen_users (
     username_key  TEXT NOT NULL,

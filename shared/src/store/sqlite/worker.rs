@@ -1,7 +1,8 @@
 //! The thread that owns the SQLite connection.
 //!
-//! All waiting jobs share one transaction, so sixteen writes need one fsync instead of sixteen. A caller gets its
-//! answer once its write is as durable as requested. If a job fails, only its own changes are rolled back.
+//! Waiting writes with the same durability share one transaction, so sixteen writes need one fsync instead of sixteen.
+//! A caller gets its answer once its write is as durable as requested. If a job fails, only its own changes are rolled
+//! back.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use super::values::failure;
 use crate::store::StoreError;
 
-/// How durable a job's writes must be before the caller gets an answer. Writes with [`Keep::Soon`] survive the end of
+/// How durable a job's writes must be before the caller gets an answer. Writes with [`Keep::Soon`] survive a crash of
 /// the process, but not always a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -24,7 +25,7 @@ pub(super) enum Keep {
     AtOnce,
 }
 
-/// A job on the connection, with any type of result.
+/// A job that runs on the connection. This trait hides the type of the job's result.
 trait Job: Send {
     /// Runs the job, unless it has run already. Returns whether it succeeded. A transaction is committed only if at
     /// least one of its jobs succeeds.
@@ -203,7 +204,7 @@ impl File {
                 };
                 group.push(job);
             }
-            // Reads and writes with [`Keep::Soon`] share a transaction, because neither waits for an fsync.
+            // Reads share a transaction with the writes that have [`Keep::Soon`], because neither of them waits for an fsync.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }
@@ -225,8 +226,8 @@ impl File {
         }
     }
 
-    /// Runs reads that no transaction has run yet. A read may consist of several queries, so it needs a transaction of
-    /// its own: without one, another process could write between two queries.
+    /// Runs the reads that have not run together with writes. A read may consist of several queries. Without a
+    /// transaction, another process could write between two queries.
     fn read(&self, reads: &mut [Box<dyn Job>]) {
         let db = &self.connection;
         if reads.is_empty() {

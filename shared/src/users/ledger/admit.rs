@@ -189,7 +189,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // Store the roles that Flexgate gives before the request to Twilio. Otherwise a crash could lose them.
+        // Before the request to Twilio, store which roles Flexgate gives. Otherwise a crash could lose this record.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,

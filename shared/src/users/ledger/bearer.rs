@@ -15,8 +15,9 @@ pub(super) struct Claimant {
 }
 
 impl Ledger {
-    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If the ledger does not know the
-    /// Flex user, tries the issuer's id, and accepts only a person without a Flex user.
+    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If `key` is a Flex user whom the
+    /// ledger does not know, looks for the issuer's id for the bearer instead, and accepts only a person without a Flex
+    /// user.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -36,8 +37,9 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. `person`
-    /// is the user's entry in the ledger, and `found` is the user in Flex, to whom no identity is bound.
+    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user, which
+    /// means to bind one of the issuer's identities to this user. `person` is the user's entry in the ledger, and
+    /// `found` is the user in Flex, to whom no identity is bound.
     pub(super) async fn refuse_unclaimable(
         &self,
         claims: &TokenClaims,

@@ -63,8 +63,8 @@ impl TokenClaims {
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // If the issuer's clock is fast, the time of issue can be in the future. The bearer's next tokens could then
-        // look older than this one.
+        // If the issuer's clock is fast, the time of issue can be in the future. In this case, use the current time.
+        // Otherwise the bearer's next tokens could look older than this one.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         // Include role names that Flexgate does not know, so that `explain` shows them.
         let unknown = caller.unused.role_names().filter(|name| Role::in_any_case(name).is_none()).map(Box::from);
@@ -96,8 +96,8 @@ impl TokenClaims {
     /// Whether these claims must be stored. `stated` is the stored statement from earlier tokens of the same subject.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
-        // Issue times are whole seconds, so two tokens can have the same issue time. The one that arrives later then
-        // wins.
+        // Issue times are whole seconds, so two tokens can have the same issue time. Of these two, the token that
+        // arrives later wins.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
@@ -109,8 +109,8 @@ impl TokenClaims {
         }
     }
 
-    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are
-    /// about another subject, these claims replace them. The caller must then have checked that the person now
+    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are about
+    /// another subject, these claims replace them. In this case, the caller must first check that the person now
     /// belongs to the new subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);
@@ -147,7 +147,8 @@ impl Ledger {
     /// Updates the Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning
     /// allows. A deactivated user is returned unchanged, because claims never reactivate anybody.
     ///
-    /// In the mode `create`, this only prevents the expiry of the claims with which the user was created.
+    /// In the mode `create`, this only renews the claims with which the user was created, so that they do not expire.
+    /// If they have expired already, this updates the user as in the mode `create-and-sync`.
     ///
     /// Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive.
     pub async fn follow(
@@ -302,9 +303,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, and renews the claims with which the user was created. So these claims do not
-    /// expire while the bearer mints. Returns `None` if they have expired already; the caller must then store the new
-    /// claims.
+    /// Returns the user unchanged, and renews the claims with which the user was created. So these claims do not expire
+    /// as long as the bearer mints. Returns `None` if they have expired already. In this case, the caller must store
+    /// the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,

@@ -103,8 +103,8 @@ fn gone(ended: &Ended, moment: &Moment) -> Statement {
 }
 
 /// If the statement's directory has ended, also sets `active` and all earlier memberships to false. They stay false
-/// even if the source names another directory later. An older version of Flexgate, which ignores directories, then
-/// treats the person as inactive too.
+/// even if the source names another directory later. So an older version of Flexgate, which ignores directories, also
+/// treats the person as inactive.
 fn end_with_directory(statement: &mut Statement) {
     let Some(Said { moment, value: None }) = &statement.directory else { return };
     let said = statement.memberships.values_mut().chain(statement.active.as_mut());

@@ -7,8 +7,8 @@ use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If a request
-/// to Twilio fails, the statement can be stored already.
+/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If a request to
+/// Twilio fails, the statement may already be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The username belongs to somebody else, or may belong to somebody else.

@@ -199,8 +199,8 @@ fn is_taking_over(person: &Person, news: &News) -> bool {
         && person.inactive_by().next().is_none()
 }
 
-/// Computes the plan. Returns an error if Twilio did not send all fields of the user, because a missing field is not
-/// an empty field. A deactivation needs no fields and is planned in any case.
+/// Computes the plan. Returns an error if Twilio did not send all fields of the user, because a missing field must not
+/// count as an empty one. A deactivation needs no fields and is planned in any case.
 pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
     if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
         return Err(TwilioError::Malformed("the user is not described in full").into());

@@ -1,7 +1,7 @@
 //! Undoes a mint that has reactivated somebody else's user.
 //!
-//! Twilio's create request also updates an existing user, possibly an old one whom no search had shown. The dates in
-//! Twilio's answer reveal such a user.
+//! If a user with the username already exists, Twilio's create request updates and reactivates that user. This can be
+//! an old user whom no search had shown. The dates in Twilio's answer reveal such a user.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -87,13 +87,13 @@ impl Ledger {
     }
 }
 
-/// Whether a mint has asked Twilio to create the person's user without getting an answer.
+/// Whether a mint has asked Twilio to create the person's user and has got no answer.
 pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether Twilio's dates show that the user existed before `since`. A request after `since` has provisioned the
-/// user.
+/// Whether Twilio's dates show that the user existed before `since`, the time at which Flexgate first asked Twilio to
+/// create the user.
 ///
 /// The first test compares the creation date with `since`, and tolerates [`CLOCKS`], because the two clocks may
 /// differ.

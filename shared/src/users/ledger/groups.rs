@@ -181,7 +181,7 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // If a SCIM request writes the entry first, this write fails. The next reconciliation then tries again.
+        // If a SCIM request writes the entry first, this write fails, and the next reconciliation tries again.
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
@@ -202,7 +202,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // The reconciliation stores this role later, together with the other roles that Flexgate gave.
+        // Count the role from the group that the person left as given. The reconciliation stores it later, together
+        // with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }

@@ -1,4 +1,5 @@
-//! Runs the people ledger: checks and stores what a source says about a person, and then updates Flex.
+//! Runs the people ledger: checks and stores what a source (SCIM, a webhook, `/users`, …) says about a person, and then
+//! updates Flex.
 //!
 //! These steps run in this order, while the process holds the lease on the person:
 //! 1. Read the user from Flex once.
@@ -65,8 +66,8 @@ pub struct Report {
     pub known_as: Option<Username>,
     /// Why the person is active or inactive and has each role. `None` if Flexgate did not compute this.
     pub explanation: Option<Explanation>,
-    /// The fields that Flexgate did not change. A request with these fields would also remove a role that Flexgate
-    /// cannot give.
+    /// The fields that Flexgate did not change, although they differ. A request that changes them would also remove a
+    /// role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 

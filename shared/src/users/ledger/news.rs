@@ -82,16 +82,16 @@ impl News {
     }
 }
 
-/// Returns the person with the new statement merged in. Leaves out what belongs to the previous owner of the Flex
-/// user according to `news.earlier`.
+/// Returns the person with the new statement merged in. Also records which earlier roles the person must lose according
+/// to `news.earlier`.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // Flexgate handles the requests from any other source one after another. So a new statement is always later
-        // than the earlier statements of its source.
+        // Webhook events and tokens can arrive out of order. Flexgate handles the requests from every other source one
+        // after another, so a new statement is always later than the earlier statements of its source.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);

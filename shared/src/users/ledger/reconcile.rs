@@ -14,8 +14,8 @@ use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
 use crate::users::in_full;
 
-/// How long a lease lasts after its holder's deadline: the maximum duration of one request to Twilio. The next holder
-/// must not begin while a late request of the previous holder can still arrive.
+/// How long a lease lasts after its holder's deadline. This is longer than any request to Twilio can take. The next
+/// holder must not begin while a late request of the previous holder can still arrive.
 pub const AFTERMATH: Duration = Duration::from_secs(7);
 
 /// How long to wait for a lease that another process holds.
@@ -64,9 +64,9 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. Otherwise another process has
-    /// changed the person, and may rely on this process to reconcile the change. So this function then reconciles the
-    /// person again before it releases the lease.
+    /// Releases the lease if the person still has the version that was reconciled. If the version is another one,
+    /// another process has changed the person, and may rely on this process to reconcile the change. So this function
+    /// reconciles the person again before it releases the lease.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -184,7 +184,7 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // The takeover is finished, so nothing in the Flex user belongs to the previous owner any longer.
+        // The takeover is finished, so all data in the Flex user now belongs to the new owner.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }

@@ -34,8 +34,9 @@ pub struct SourceCount {
 /// The changes that the withdrawal of a source's statements causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
-    /// of people for whom it was completed, including those whom an earlier call left unfinished.
+    /// From [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. From
+    /// [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal, including
+    /// people for whom an earlier call began it.
     pub people: usize,
     /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
@@ -210,8 +211,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns true if it said that the person is inactive. An
-    /// operator's statement then keeps the person inactive.
+    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, an
+    /// operator's statement keeps the person inactive, and this function returns true.
     async fn withdraw_from(
         &self,
         id: PersonId,

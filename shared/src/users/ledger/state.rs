@@ -211,8 +211,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access again after the new owner was stored, because a mint may have bound the
-    /// previous owner in between. A mint after this point finds the new owner in the ledger ([`Ledger::confirm`]).
+    /// Ends the previous owner's access again after the new owner was stored. In the meantime, a mint may have bound
+    /// the previous owner to the Flex user again. A mint after this point finds the new owner in the ledger
+    /// ([`Ledger::confirm`]).
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;

@@ -52,8 +52,8 @@ pub struct SweepOptions<'a> {
     /// The maximum number of people who may lose a role or access through the sweep. `None` means 20, or 5 % of all
     /// users if that is more.
     pub limit: Option<usize>,
-    /// The minimum age of an orphan that the sweep deactivates. People in the ledger and administrators are exempt.
-    /// `None` means that the sweep deactivates no orphans.
+    /// The minimum age of an orphan (an active user about whom no source says anything) that the sweep deactivates.
+    /// People in the ledger and administrators are exempt. `None` means that the sweep deactivates no orphans.
     pub orphans_after: Option<Duration>,
     /// How long a worker must have had the same activity before the sweep reports the user as idle. `None` skips this
     /// check and its requests to `TaskRouter`.
@@ -115,9 +115,10 @@ pub enum SweepError {
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
-    /// The orphans whom the ledger does not know.
+    /// The orphans (active users about whom no source says anything) who are not in the ledger at all.
     strangers: Vec<FlexUser>,
-    /// Active users with the username of a person for whom the ledger records a different Flex user.
+    /// Active users with the username of a person for whom the ledger records a different Flex user, each with this
+    /// person.
     returned: Vec<(FlexUser, Person)>,
 }
 

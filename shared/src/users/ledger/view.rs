@@ -12,7 +12,7 @@ use crate::store::scim::{Entry, Membership};
 pub struct View {
     /// Whether the person should be active.
     pub active: bool,
-    /// The roles. `None` if Twilio did not send the user's roles.
+    /// The roles that the person should have. `None` if Twilio did not send the user's roles.
     pub roles: Option<ObservedRoles>,
     /// The person in the ledger. `None` if no source has said anything about them.
     pub person: Option<Person>,

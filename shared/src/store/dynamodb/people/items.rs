@@ -1,4 +1,4 @@
-//! The DynamoDB items of a person, and the writes that change them in a transaction.
+//! The DynamoDB items of a person, and the parts of transactions that change these items.
 
 use std::collections::BTreeMap;
 
@@ -151,8 +151,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds a transaction's update of a person's head item, which increments the version and sets the values. The
-    /// transaction fails unless the person still has version `version`.
+    /// Builds the part of a transaction that updates a person's head item: it increments the version and sets the
+    /// values. The transaction fails unless the person still has version `version`.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -174,7 +174,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds a transaction's writes that record that `new` has taken over the username of `old`. `old` loses the
+    /// Builds the parts of a transaction that record that `new` has taken over the username of `old`. `old` loses the
     /// Flex user, and all subjects that now belong to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
@@ -188,8 +188,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails unless the
-    /// item still leads to `from`. If `from` is `None`, the transaction fails if the item exists.
+    /// Builds the part of a transaction that makes a pointer item lead to the person `to`. The transaction fails unless
+    /// the item still leads to `from`. If `from` is `None`, the transaction fails if the item exists.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -206,7 +206,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails if the
+    /// Builds the part of a transaction that makes a pointer item lead to the person `to`. The transaction fails if the
     /// item leads to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()

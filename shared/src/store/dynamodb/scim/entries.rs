@@ -16,7 +16,7 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The sort key of the item with the entry. Its partition key contains the entry's `id`.
+/// The sort key of the item with the entry. The item's partition key contains the entry's `id`.
 pub(super) const ENTRY: &str = "entry";
 /// The prefix of the sort key of a pointer: an item that leads from a username or an `externalId` to an entry. The
 /// entry's `id` follows the prefix.

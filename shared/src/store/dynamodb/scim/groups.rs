@@ -4,9 +4,9 @@
 //! One transaction writes the head and the changed buckets. The head records the version of each bucket. So a reader
 //! notices if another process writes the group between the reads of the head and the buckets.
 //!
-//! Each user has one more item, called the mark, which lists the user's groups. When a user joins a group, the mark is
-//! written before the group. Nothing is ever removed from a mark. It may therefore list groups that the user has left,
-//! and readers check each group.
+//! Each member has one more item, called the mark, which lists the member's groups. When a user joins a group, the mark
+//! is written before the group. Nothing is ever removed from a mark. It may therefore list groups that the user has
+//! left, and readers check each group.
 
 use std::collections::{BTreeMap, BTreeSet};
 

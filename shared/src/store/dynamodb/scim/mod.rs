@@ -1,4 +1,5 @@
-//! The SCIM store in DynamoDB: [`entries`], [`groups`], records of work, and page marks.
+//! The SCIM store in DynamoDB: [`entries`], [`groups`], page marks, and records of work that only one process may do at
+//! a time.
 //!
 //! A page mark contains Twilio's token for the page of users that begins at a certain index. The key of a page mark
 //! contains a generation number. Incrementing this number invalidates all existing page marks.
@@ -20,15 +21,14 @@ use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, Sc
 use crate::store::{StoreError, fingerprint};
 
 /// Returns the name as it appears in the keys of version 0.2.0, which did not apply Unicode composition. Returns `None`
-/// if the current keys contain the same name.
+/// if the name is the same in the keys of this version.
 fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
 
 /// The sort key of the record of a piece of work.
 const WORK: &str = "work";
-/// The partition key of the item that contains the number of users, and the generation number of the stored page
-/// tokens.
+/// The partition key of the item that contains the number of users, and the generation number of the page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
@@ -169,7 +169,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Read only two items. The first one is nearly always a stored page token that has not expired.
+                // Read only two items. The first one is nearly always a page mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -230,8 +230,8 @@ impl DynamoStore {
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// Builds a transaction's removal of the record of a piece of work. The transaction fails if another process has
-    /// begun that work.
+    /// Builds the part of a transaction that removes the record of a piece of work. The transaction fails if another
+    /// process has begun that work.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
