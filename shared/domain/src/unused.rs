@@ -56,7 +56,7 @@ impl Unused {
         (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")))
     }
 
-    /// Whether everything was usable.
+    /// Whether Flexgate could use every claim and role in the token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.roles.is_empty()

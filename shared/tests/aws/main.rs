@@ -352,7 +352,7 @@ async fn a_history_that_an_earlier_version_wrote_is_read() {
     let moment = r#"{"at":"1767258000000000000","deactivates":true,"id":"m3"}"#;
     let written = format!(r#"{{"profile":null,"status":{moment},"user":"{user}"}}"#);
     let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    // The key contains the SHA-256 of the source's name and the subject's id. The length of each comes before it.
+    // The key contains the SHA-256 of the source's name and the subject's id, each preceded by its length.
     let pk = "1AgK4cvzZpkJTZ0iyea_csSwolnikIeBN-HcSt0r4Nw";
     let item = client.put_item().table_name(&table).item("pk", text(&format!("subject#{pk}")));
     item.item("sk", text("history")).item("history_text", text(&written)).send().await.unwrap();

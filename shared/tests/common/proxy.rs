@@ -74,7 +74,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::None;
     }
 
-    /// Whether the proxy has lost the answer.
+    /// Whether the proxy has lost the answer that the last call of [`Self::lose_answer_to`] names.
     pub fn has_lost_it(&self) -> bool {
         *self.lose.lock().unwrap() == Lose::None
     }
