@@ -13,7 +13,7 @@ const bounded = { timeout: 240_000 };
 const PATIENCE = 60_000;
 /** The gateway refreshes a token that is valid for less than five minutes, so each request gets a new token. */
 const LIFETIME = 280;
-/** The time after which a page renews such a token, in milliseconds. */
+/** How long a page waits before it renews a token with this lifetime, in milliseconds. */
 const DUE = LIFETIME * 500;
 
 let pages;

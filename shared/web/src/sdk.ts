@@ -77,7 +77,8 @@ function listenersOf(client: FlexClient): Listener[] | null {
     const { retrieveInstanceOf } = context as { retrieveInstanceOf?: (name: string, Missing: new () => object) => object };
     if (typeof retrieveInstanceOf !== "function") return;
     listeners = [];
-    // If the context has no emitter yet, it calls this constructor to create one. The exception prevents the creation.
+    // If the context has no emitter yet, it calls this constructor to create one. By throwing, the constructor prevents
+    // that.
     const Missing = class {
       constructor() {
         throw new RangeError();

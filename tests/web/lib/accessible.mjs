@@ -1,4 +1,4 @@
-// Looks for what axe-core does not find: the keyboard, reduced motion, and forced colours.
+// Finds faults that axe-core does not find, in the use of the keyboard, reduced motion and forced colours.
 
 const STOPS = "a[href], button:not(:disabled), input:not([type=hidden]):not(:disabled), summary";
 
