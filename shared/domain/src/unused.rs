@@ -24,7 +24,7 @@ pub enum Why {
     Missing,
     /// The issuer has not verified the e-mail address.
     Unverified,
-    /// The claim is not text, or does not have the necessary form.
+    /// The claim is not a string, or does not have the required form.
     Unusable,
 }
 

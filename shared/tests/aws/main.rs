@@ -141,8 +141,8 @@ async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_a
     assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
 }
 
-/// In this test, one session has no entry in the list of sessions, but only a mark. The mark is the item in which
-/// version 0.2.0 recorded that the session belongs to the user.
+/// Version 0.2.0 recorded in a separate item, the mark, that a session belongs to a user. In this test, one session has
+/// only such a mark, and no entry in the list of sessions.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;

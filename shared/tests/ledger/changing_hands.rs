@@ -33,7 +33,7 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint bound an identity before the takeover. Only now does it check the ledger for a
+    // The previous owner's mint bound an identity before the takeover. Only now does the mint check the ledger for a
     // takeover.
     let caller = Caller {
         identity: of("old"),

@@ -98,8 +98,8 @@ export class FlexgateStore {
   readonly current = (): FlexgateState => this.state;
 
   /**
-   * Starts to keep the session. The returned function stops it again, after a short delay: React's StrictMode stops and
-   * restarts every component at once, and this must not end the session.
+   * Starts to keep the session. The returned function ends that after a short delay, because React's StrictMode stops
+   * and restarts every component at once, which must not end the session.
    */
   readonly start = (): (() => void) => {
     this.#users += 1;

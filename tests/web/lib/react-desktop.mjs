@@ -1,4 +1,4 @@
-// Serves examples/react with the real SDK. pack.test.mjs builds the same files with Vite, as an adopter does.
+// Serves examples/react with the real SDK. pack.test.mjs builds the same files with Vite, as users of the package do.
 
 import { createServer } from "node:http";
 import { createRequire } from "node:module";

@@ -192,8 +192,8 @@ impl Statement {
     }
 
     /// Moves the statement to just after `earlier`, unless it is already later. Use this for a source that waits for
-    /// each answer before it sends its next request. Without it, a machine of Flexgate with a slow clock could make a
-    /// new request look older than the previous one.
+    /// each answer before it sends its next request. Otherwise, a Flexgate machine with a slow clock could make a new
+    /// request look older than the previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
