@@ -63,7 +63,7 @@ impl Unused {
     }
 }
 
-/// Makes a name safe for the log: shortens it, and replaces unusual characters.
+/// Makes a name safe for the log: shortens it, omits everything after an `@`, and replaces unusual characters.
 fn readable(name: &str) -> Box<str> {
     let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let end = |rest: &str| if rest.len() < name.len() { "@..." } else { "" };

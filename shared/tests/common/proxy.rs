@@ -64,7 +64,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::To(text);
     }
 
-    /// From now on, loses every answer whose number is a multiple of `every`: breaks the connection instead.
+    /// From now on, loses every answer whose number is a multiple of `every`, by breaking the connection.
     pub fn lose_every(&self, every: u32) {
         *self.lose.lock().unwrap() = Lose::Every { every, so_far: 0 };
     }

@@ -1,4 +1,4 @@
-/** The timeout of requests to the gateway and of calls of the SDK, in milliseconds. */
+/** The timeout of requests to the gateway and of calls to the SDK, in milliseconds. */
 export const PATIENCE = 15_000;
 /** The delay in milliseconds, and the number of further attempts, if a part of the SDK is not ready for a token. */
 const AGAIN_AFTER = 5_000;
