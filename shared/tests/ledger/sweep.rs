@@ -1,4 +1,5 @@
-//! Tests the sweep: which differences it finds, which repairs it queues, and when it changes nothing.
+//! Tests the sweep, which compares all Flex users with the ledger: which differences it finds, which repairs it queues,
+//! and when it changes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

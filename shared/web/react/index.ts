@@ -41,7 +41,7 @@ export type FlexgateHook = FlexgateState & {
   signOut(): Promise<void>;
   /** Renews the token now. Resolves with null if nobody is signed in. Rejects if the renewal fails. */
   renew(): Promise<Session | null>;
-  /** Asks the gateway again who is signed in, for example after `failed`. */
+  /** Asks the gateway again who is signed in, for example in the state `failed`. */
   reload(): Promise<void>;
   /** Creates the SDK's client again after `useFlexClient` has failed. */
   retryClient(): void;
