@@ -127,7 +127,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// Returns the piece of work `work`. `holder` is the number of the process that does the work.
+/// Returns a piece of work that only one process at a time may do. `holder` is the number of that process.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }

@@ -1,4 +1,4 @@
-//! Tests the cache of secrets: how long values stay fresh, that many readers share one fetch, and that older values are
+//! Tests the cache of secrets. Values stay fresh for a limited time, many readers share one fetch, and older values are
 //! served while the source is down.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]

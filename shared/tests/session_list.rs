@@ -1,5 +1,5 @@
-//! Tests the list of sessions, the record of each person's newest sign-in, the endings of sessions, and the sign-in
-//! switch, in SQLite and in DynamoDB.
+//! Tests the list of sessions, the record of each person's newest sign-in, how sessions end, and the switch with which
+//! operators stop all sign-ins, in SQLite and in DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]

@@ -22,7 +22,7 @@ afterEach(() => {
   computer.restore();
 });
 
-/** Starts a signed-in page. The token is valid for `lifetime`. The session ends after `idle` without use. */
+/** Starts a signed-in page. The token is valid for `lifetime`. If nobody uses the session for `idle`, it ends. */
 async function signedIn({ lifetime = HOUR, idle = SHORTEST_IDLE, ...options } = {}) {
   const gateway = mockGateway(computer.now, { lifetime, idle });
   const gate = createFlexgate({ baseUrl: "https://gate.example", fetch: async () => gateway.answer() });

@@ -36,7 +36,7 @@ const sessionOf = async (context) => (await context.cookies(gateway.url)).find((
 /** Waits for an error page with this code. The code is in the details, which are collapsed. */
 const shows = (page, code) => page.locator(`dd:text-is("${code}")`).waitFor({ state: "attached" });
 
-/** Returns a page of another site. Browsers treat 127.0.0.1 and localhost as different sites. */
+/** Returns the URL of a page on another site. Browsers treat 127.0.0.1 and localhost as different sites. */
 const foreign = () => `${gateway.simulator.replace("localhost", "127.0.0.1")}/__sim`;
 
 test("s01_a_callback_in_a_browser_that_began_nothing", bounded, async () => {

@@ -43,7 +43,7 @@ async function activityIs(page, name) {
   await page.locator(`#worker-state:text-is("${name}")`).waitFor();
 }
 
-/** Returns the signed-in person's data that is still in the page. */
+/** Returns which names and SID prefixes of the signed-in person the page still contains. */
 async function privateText(page) {
   const text = await page.evaluate(() => document.documentElement.outerHTML);
   return ["ada", "Ada", "Lovelace", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
@@ -242,7 +242,7 @@ test("another person's token, after a sign-in in another tab, does not reach thi
     await other.goto(`${gateway.url}/sso/default/login`);
     await other.locator('button[value="linus"]').click();
     await other.locator('#username:text-is("linus")').waitFor({ state: "attached" });
-    // The other tab tells this one.
+    // The other tab sends its new session to this tab, whose keeper then ends.
     await page.locator("#failure-code:text-is('another_user')").waitFor({ state: "attached" });
     assert.deepEqual(await privateText(page), []);
     await named(page, "Continue as them").click();
@@ -322,7 +322,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     assert.match(await page.locator("#time-note").textContent(), /^Renewing your sign-in again/);
     assert.ok(await page.getByRole("heading", { name: "Ada Lovelace" }).isVisible());
     await context.setOffline(false);
-    // The page retries by itself.
+    // The page retries without a click.
     await page.locator("#failure").waitFor({ state: "hidden" });
     await page.locator("#offline").waitFor({ state: "hidden" });
   });

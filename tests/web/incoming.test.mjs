@@ -91,14 +91,14 @@ async function workerRequests() {
 }
 
 test("a call stays on hold while the token is renewed, and goes on with the new token", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five minutes. These tokens are, so each request gets a
-  // new token.
+  // The gateway refreshes a token that is valid for less than five minutes. The tokens in this test are valid for less,
+  // so each request gets a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: TTL });
   await onDesk("ada", async ({ page, tokens }) => {
     const { call, look } = await heldCall(page);
     const old = tokens.at(-1);
 
-    // Half of the token's lifetime passes, so the page renews the token. In all this time, the SDK receives no message
+    // Half of the token's lifetime passes, so the page renews the token. During this time, the SDK receives no message
     // on its websocket, so it also reconnects.
     await gateway.control("/__sim/clock", { offset_seconds: TTL / 2 });
     const connectedAgain = page.waitForResponse((response) => response.request().postData()?.includes("/Reservations"));

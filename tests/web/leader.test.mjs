@@ -11,9 +11,12 @@ import { servePages } from "./lib/pages.mjs";
 const bounded = { timeout: 240_000 };
 /** The longest wait for a condition, in milliseconds. */
 const PATIENCE = 60_000;
-/** The gateway refreshes a token that is valid for less than five minutes, so each request gets a new token. */
+/**
+ * The lifetime of tokens, in seconds. The gateway refreshes a token that is valid for less than five minutes, so each
+ * request gets a new token.
+ */
 const LIFETIME = 280;
-/** The time after which a page renews such a token, in milliseconds. */
+/** How long a page waits before it renews a token with this lifetime, in milliseconds. */
 const DUE = LIFETIME * 500;
 
 let pages;
@@ -100,7 +103,10 @@ async function allHave(desk, token) {
   }
 }
 
-/** Advances the time of all tabs until the token must be renewed and a tab has requested one. Returns this tab. */
+/**
+ * Advances the time of all tabs until the token must be renewed and one tab has requested a new token. Returns that
+ * tab.
+ */
 async function untilAsked(desk) {
   await secondPasses();
   const known = await asksOf(desk);

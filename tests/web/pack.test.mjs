@@ -15,7 +15,10 @@ import { repository, startGateway } from "./lib/gateway.mjs";
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-/** Serves the built page at a free port. `folder()` is read at each request, because the build needs the gateway's URL. */
+/**
+ * Serves the built page from `folder()` at a free port. The server starts before the build, because the gateway needs
+ * the server's URL, and the build needs the gateway's.
+ */
 async function serveBuilt(folder) {
   const server = createServer((request, response) => {
     const name = new URL(request.url, "http://page").pathname;
@@ -45,7 +48,7 @@ test("the packed package builds, type-checks and signs in in a Vite project outs
     manifest.dependencies["@flexgate/web"] = `file:flexgate-web-${version}.tgz`;
     writeFileSync(path.join(project, "package.json"), JSON.stringify(manifest));
     run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    // The other entries resolve and type-check too.
+    // The package's other entry points must resolve and type-check too.
     const check = 'import type { TestGateway } from "@flexgate/web/testing";\nexport const url = (gateway: TestGateway): string => gateway.url;\n';
     writeFileSync(path.join(project, "src/testing.check.ts"), check);
     run("node", ["--input-type=module", "--eval", 'import { openSignedIn } from "@flexgate/web/testing"; if (!openSignedIn) process.exit(1);']);

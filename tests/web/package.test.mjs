@@ -53,7 +53,7 @@ test("the committed build is the build of the source", { timeout: 60_000 }, () =
 test("docs/web-api is what npm run docs makes, and everything that the package exports is documented", { timeout: 60_000 }, () => {
   const fresh = mkdtempSync(path.join(tmpdir(), "flexgate-docs-"));
   try {
-    // Fails if something has no comment.
+    // This command fails if an exported type or function has no comment.
     execFileSync("npm", ["run", "--silent", "docs", "--", "--out", fresh], { cwd: folder, stdio: "inherit" });
     const read = (where) => readdirSync(where).sort().map((name) => [name, readFileSync(path.join(where, name), "utf8")]);
     assert.deepEqual(read(path.join(repository, "docs/web-api")), read(fresh), "run npm run docs in shared/web");

@@ -1,5 +1,5 @@
-// Tests @flexgate/web/react in Chromium, with React 18 and 19, in StrictMode of React's development build. In this mode,
-// React starts and stops every component twice.
+// Tests @flexgate/web/react in Chromium, with React 18 and 19, in StrictMode of React's development build. In this
+// mode, React starts every component, stops it and starts it again.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";

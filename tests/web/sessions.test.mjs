@@ -1,5 +1,5 @@
-// Tests in Chromium what a page shows if its session ends elsewhere: by a security event of the company's identity
-// system, and by a sign-in in another browser. Playwright mocks the page's clocks and timers.
+// Tests in Chromium what a page shows if its session ends because of a security event from the company's identity
+// system, or because of a sign-in in another browser. Playwright mocks the page's clocks and timers.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -101,7 +101,9 @@ async function until(condition, what) {
   }
 }
 
-/** Waits for the next second. Times are whole seconds, and an event ends only sessions from earlier seconds. */
+/**
+ * Waits for the next second. Times are whole seconds, and an event also ends sessions that began in the event's second.
+ */
 const secondPasses = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 
 /** Advances the page's time by this many milliseconds. The page requests a token at the end of that time, and not before. */

@@ -73,7 +73,8 @@ test("R14 a page on another origin of the gateway's site works", bounded, async 
   await inBrowser({}, async (page) => {
     await page.goto(frontEnd(pages.localhost));
     assert.equal(await asks(page), "ada");
-    // The page may read the header `Date` of the gateway's answers, so a wrong clock on the computer does no harm.
+    // The gateway lets the page read the header `Date` of its answers. So the page works even if the computer's clock
+    // is wrong.
     const left = await page.evaluate(async () => {
       const now = Date.now;
       Date.now = () => now() - 7_200_000;

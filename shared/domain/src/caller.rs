@@ -104,15 +104,16 @@ pub struct Caller {
     pub identity: Identity,
     /// The Flexgate scopes in the caller's token.
     pub scopes: Scopes,
-    /// The Flex username that the settings derive from the token's claims. A service has no username.
+    /// The Flex username that Flexgate derives from the token's claims, as the settings describe. A service has no
+    /// username.
     pub username: Option<Username>,
     /// The caller's e-mail address. `None` unless the issuer states that it has verified the address.
     pub verified_email: Option<Email>,
     /// The caller's full name.
     pub full_name: Option<FullName>,
-    /// The Flex roles that the settings derive from the token's claims. Can be empty.
+    /// The Flex roles that Flexgate derives from the token's claims, as the settings describe. Can be empty.
     pub roles: RoleSet,
-    /// The subject of the party that acts on behalf of `subject`: the `sub` in the claim `act` (RFC 8693 §4.1). `None`
+    /// The subject of the party that acts on the caller's behalf: the `sub` in the claim `act` (RFC 8693 §4.1). `None`
     /// if the token has no such claim.
     pub acts: Option<Box<str>>,
     /// The parts of the token that Flexgate could not use.
@@ -128,9 +129,10 @@ pub struct Caller {
 /// The limits that the settings place on an issuer, in addition to the rules for each token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuerLimits {
-    /// The usernames that the issuer's tokens may contain. An empty list allows all usernames.
+    /// Patterns for the usernames that the issuer's tokens may contain. An empty list allows all usernames.
     pub usernames: Arc<[UsernamePattern]>,
-    /// The Flex users that this issuer may claim while no identity is bound to them.
+    /// The Flex users that the issuer's callers may claim at their first mint. Nobody can claim a user to whom an
+    /// identity is bound already.
     pub may_claim: Arc<MayClaim>,
 }
 

@@ -1,4 +1,4 @@
-//! Events about people from an identity system.
+//! Events that an identity system sends about people.
 //!
 //! An identity system can deliver the same event several times, and can deliver events in any order. So each event has
 //! a [`Moment`], and Flexgate orders events by their moments instead of by their arrival.
@@ -95,7 +95,7 @@ impl From<u128> for EventId {
 /// The person whom an event describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// The source's id of the person.
+    /// The source's id for the person.
     pub id: SubjectId,
     /// The issuer whose tokens contain `id` in the claim `sub`. `None` if the settings name no such issuer for the
     /// source.
@@ -155,7 +155,7 @@ pub struct PersonProfile {
 /// One event about one person. Flexgate has verified that its source sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityEvent {
-    /// The source's id of the event.
+    /// The source's id for the event.
     pub id: EventId,
     /// The source that sent the event.
     pub source: SourceName,
@@ -189,8 +189,8 @@ impl IdentityEvent {
     }
 }
 
-/// Orders events by time. If two events have the same time, a deactivation comes after all other events, and otherwise
-/// the event ids determine the order.
+/// An event's position in the order of events. Events are ordered by time. Among events with the same time,
+/// deactivations come last, and the event ids determine the rest of the order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When the event happened.

@@ -12,7 +12,7 @@ pub struct TokenTtl(u32);
 pub struct TtlError;
 
 impl TokenTtl {
-    /// 60 seconds. With a shorter lifetime, a front end could not get a new token before the old one expires.
+    /// 60 seconds. With a shorter lifetime, a front end might not get a new token before the old one expires.
     pub const MIN_SECONDS: u32 = 60;
     /// One day, which is Twilio's maximum for other access tokens. Twilio documents no maximum for Flex tokens.
     pub const MAX_SECONDS: u32 = 86_400;

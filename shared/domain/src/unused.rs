@@ -24,7 +24,7 @@ pub enum Why {
     Missing,
     /// The issuer has not verified the e-mail address.
     Unverified,
-    /// The claim is not text, or does not have the necessary form.
+    /// The claim is not a string, or does not have the required form.
     Unusable,
 }
 
@@ -56,14 +56,14 @@ impl Unused {
         (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")))
     }
 
-    /// Whether everything was usable.
+    /// Whether Flexgate could use every claim and role in the token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.roles.is_empty()
     }
 }
 
-/// Makes a name safe for the log: shortens it, and replaces unusual characters.
+/// Makes a name safe for the log: shortens it, omits everything after an `@`, and replaces unusual characters.
 fn readable(name: &str) -> Box<str> {
     let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let end = |rest: &str| if rest.len() < name.len() { "@..." } else { "" };

@@ -222,7 +222,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // If there is a scope map, a group does not give a scope just because it has the scope's name.
+    // If there is a scope map, a group whose name is the name of a scope does not give that scope.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

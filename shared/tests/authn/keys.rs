@@ -94,7 +94,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// Anybody can forge signatures for these keys.
+/// Anybody can forge signatures for the weak keys in this test.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;

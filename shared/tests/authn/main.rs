@@ -1,7 +1,7 @@
 //! Tests the verification of callers through the public API. The issuer and the clock are simulated, but the signatures
 //! are real.
 //!
-//! A test's name begins with an id of the attack register, if there is one.
+//! If a test covers an entry in `docs/attack-register.md`, the test's name begins with the entry's id.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

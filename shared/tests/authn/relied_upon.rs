@@ -1,5 +1,4 @@
-//! Tests that Flexgate ignores all claims and header parameters except those that it relies on, which `docs/issuers.md`
-//! lists.
+//! Tests that Flexgate ignores all claims and header parameters except those that `docs/issuers.md` lists.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -1,5 +1,6 @@
-//! Tests the keys of transmitters (attack G12 of the attack register). A transmitter does not send a refused signal
-//! again, so Flexgate must not refuse a signal because of keys that may be outdated.
+//! Tests the keys of transmitters, the systems that send signed security events (attack G12 of the attack register). A
+//! transmitter does not send a refused event again, so Flexgate must not refuse an event because of keys that may be
+//! outdated.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -29,7 +30,7 @@ impl Signals {
         Self { idp, transmitter: Arc::new(transmitter) }
     }
 
-    /// Starts with the key `k1` in the cache.
+    /// Returns a transmitter whose key `k1` Flexgate has already fetched.
     async fn warm() -> Self {
         let signals = Self::new().await;
         signals.transmitter.prewarm(soon()).await;
@@ -45,7 +46,8 @@ impl Signals {
         self.transmitter.verify(token, soon()).await.map(drop)
     }
 
-    /// Starts the pause between two fetches for unknown keys, as anybody can.
+    /// Sends a token with an unknown key, as anybody can. This starts the pause before the next fetch for an unknown
+    /// key.
     async fn send_nonsense(&self) {
         assert_eq!(self.verify(&self.token(&es256(), &json!("nonsense"))).await, Err(TokenFault::KeyUnknown.into()));
     }
@@ -76,7 +78,7 @@ async fn g12_a_new_key_is_not_unknown_while_the_keys_cannot_be_fetched() {
 async fn g12_whatever_newer_keys_could_verify_waits_for_them() {
     let next = es256();
     for (before, kid, after) in [
-        // An added key, a key replaced under its name, an added key without a name, and another algorithm.
+        // In each case, the issuer adds a key, replaces a key, or changes the algorithm. Some tokens name no key.
         (json!([ES256.jwk("k1")]), json!("k2"), json!([ES256.jwk("k1"), next.jwk("k2")])),
         (json!([ES256.jwk("k1")]), json!("k1"), json!([next.jwk("k1")])),
         (json!([ES256.jwk("k1"), ES384.jwk("k2")]), json!(null), json!([next.jwk("k1")])),
@@ -132,7 +134,8 @@ async fn g12_keys_that_were_fetched_for_the_token_refuse_it() {
     }
 }
 
-/// The fetch that another token caused may have read the keys before the issuer published the new one.
+/// Another token can cause a fetch of the keys. That fetch may have read the keys before the issuer published the new
+/// key.
 #[tokio::test]
 async fn g12_a_fetch_that_began_before_a_token_arrived_does_not_refuse_it() {
     let signals = Signals::warm().await;

@@ -141,8 +141,8 @@ async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_a
     assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
 }
 
-/// In this test, one session has no entry in the list of sessions, but only a mark. The mark is the item in which
-/// version 0.2.0 recorded that the session belongs to the user.
+/// Version 0.2.0 recorded in a separate item, the mark, that a session belongs to a user. In this test, one session has
+/// only such a mark, and no entry in the list of sessions.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
@@ -352,7 +352,7 @@ async fn a_history_that_an_earlier_version_wrote_is_read() {
     let moment = r#"{"at":"1767258000000000000","deactivates":true,"id":"m3"}"#;
     let written = format!(r#"{{"profile":null,"status":{moment},"user":"{user}"}}"#);
     let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    // The key contains the SHA-256 of the source's name and the subject's id. The length of each comes before it.
+    // The key contains the SHA-256 of the source's name and the subject's id, each preceded by its length.
     let pk = "1AgK4cvzZpkJTZ0iyea_csSwolnikIeBN-HcSt0r4Nw";
     let item = client.put_item().table_name(&table).item("pk", text(&format!("subject#{pk}")));
     item.item("sk", text("history")).item("history_text", text(&written)).send().await.unwrap();

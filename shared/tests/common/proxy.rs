@@ -64,7 +64,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::To(text);
     }
 
-    /// From now on, breaks the connection instead of returning every answer whose number is a multiple of `every`.
+    /// From now on, loses every answer whose number is a multiple of `every`, by breaking the connection.
     pub fn lose_every(&self, every: u32) {
         *self.lose.lock().unwrap() = Lose::Every { every, so_far: 0 };
     }
@@ -74,7 +74,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::None;
     }
 
-    /// Whether the proxy has lost the answer.
+    /// Whether the proxy has lost the answer that the last call of [`Self::lose_answer_to`] names.
     pub fn has_lost_it(&self) -> bool {
         *self.lose.lock().unwrap() == Lose::None
     }

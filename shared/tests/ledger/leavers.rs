@@ -209,7 +209,8 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first answer is for the request that reads the SID in the ledger. The second is for the search by username.
+    // The first answer is for the request that reads the user by the SID in the ledger. The second answer is for the
+    // search by username.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();

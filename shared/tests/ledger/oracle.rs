@@ -110,7 +110,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // If a statement only changes a profile, Flexgate does not look for a person with its username.
+            // If a statement only changes a profile, Flexgate does not look for a person with the statement's username.
             return;
         }
         if who.is_webhook() {
@@ -126,7 +126,7 @@ impl Oracle {
         }
     }
 
-    /// A token has no effect if a source says "inactive". Otherwise, the person gets a Flex user, and the role that the
+    /// A token has no effect if a source says "inactive". Otherwise, the person gets a Flex user and the role that the
     /// token gives.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
@@ -140,8 +140,8 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether a statement from `who` may give access. It may not if another source says "inactive". The exception is a
-    /// webhook source that has made a statement before.
+    /// Whether a statement from `who` may give access. While another source says "inactive", only a webhook source that
+    /// has made a statement before may give access.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

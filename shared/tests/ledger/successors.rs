@@ -62,7 +62,7 @@ impl Fixture {
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
         assert_eq!(self.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
-        // The next reconciliation must not restore anything of the previous owner either.
+        // The next reconciliation must not restore anything that belonged to the previous owner either.
         let key = PersonKey::Username(ada().key());
         let person = self.platform.people().person(&key).await.unwrap().unwrap();
         self.ledger.reconcile(person.id, deadline()).await.unwrap();

@@ -1,4 +1,5 @@
-//! Tests the sweep: which differences it finds, which repairs it queues, and when it changes nothing.
+//! Tests the sweep, which compares all Flex users with the ledger: which differences it finds, which repairs it queues,
+//! and when it changes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,7 +71,7 @@ impl Fixture {
     }
 }
 
-/// Whether the store has its own queue. On AWS, it has none, because SQS delivers the messages there.
+/// Whether the store has its own queue. On AWS, the store has none, because SQS delivers the messages.
 pub fn has_a_queue(fixture: &Fixture) -> bool {
     fixture.platform.inbox().is_some()
 }
@@ -234,7 +235,7 @@ async fn orphans_are_deactivated_only_where_that_is_configured() {
     let queue = fixture.platform.queue();
     let of = |queue, days| SweepOptions { queue, orphans_after: Some(Duration::days(days)), ..SweepOptions::default() };
     let sweep = async |options| fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap();
-    // At first, no orphan is old enough to be deactivated.
+    // At first, no orphan (a user about whom no source has said anything) is old enough to be deactivated.
     let swept = sweep(of(Some(queue.as_ref()), 1)).await;
     assert_eq!((swept.orphans.len(), swept.orphans_due, swept.queued), (2, 0, 0));
     // A dry run writes nothing.
@@ -269,14 +270,14 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
-    // The sweep asks TaskRouter only when it looks for idle users, so a fault of TaskRouter has no effect here.
+    // The sweep asks TaskRouter only when it looks for idle users, so a failure of TaskRouter has no effect here.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     fixture.world.control("faults", &twilio).await;
     assert_eq!(fixture.dry_run().await.idle, []);
     // Leavers are deactivated even if TaskRouter fails.
     fixture.at_twilio("leaver", &["agent"]).await;
     let queue = fixture.platform.queue();
-    // The store has no queue of its own on AWS, because SQS delivers the messages there.
+    // On AWS, the store has no queue of its own, because SQS delivers the messages.
     let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&fixture));
     let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
     assert!(matches!(fixture.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));

@@ -58,7 +58,7 @@ pub fn is_linearizable<M: Model>(history: &History<M>, is_dynamodb: bool) -> boo
             continue;
         }
         let waiting = || history.iter().enumerate().filter(|(index, _)| performed & (1 << index) == 0);
-        // If an operation was called after the first return of another one, it cannot come before that other operation.
+        // An operation cannot come next if it was called after another waiting operation returned.
         let first_return = waiting().filter_map(|(_, event)| event.returned.as_ref().map(|(at, _)| *at)).min();
         for (index, event) in waiting().filter(|(_, event)| first_return.is_none_or(|at| event.called < at)) {
             let (next, expected) = M::apply(&state, &event.op);

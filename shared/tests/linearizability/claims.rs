@@ -1,4 +1,5 @@
-//! Once-only claims and bindings.
+//! Tests that two kinds of operation are linearizable: claiming an action, which succeeds only once, and binding an
+//! identity to a Flex user.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl Subject for Claims {
     }
 }
 
-/// Several clients claim two actions for two holders, or without a holder.
+/// Several clients claim two actions, each claim either for one of two holders or without a holder.
 pub struct ClaimsForHolders;
 
 /// Claims an action. The holder is 0 or 1, or `None` without a holder.
@@ -93,7 +94,7 @@ impl Subject for ClaimsForHolders {
     }
 }
 
-/// Two identities and two Flex users.
+/// Several clients bind and unbind two identities and two Flex users.
 pub struct BindingsOfTwo;
 
 #[derive(Debug, Clone, Copy)]

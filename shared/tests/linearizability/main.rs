@@ -108,9 +108,9 @@ async fn sessions_and_their_leases_are_linearizable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn seats_are_linearizable() {
     let stores = stores().await;
-    // If the answer to a sign-in's write is lost, the SDK writes again. The second write may overwrite another sign-in
-    // that was recorded in between. Then one operation has changed the seat twice, and the history is not linearizable.
-    // So this test loses no answers. docs/testing.md lists this as a known exception.
+    // This test loses no answers. If the answer to the write of a sign-in is lost, the SDK writes again, and may
+    // overwrite another sign-in that was recorded in between. One operation has then changed the record twice, so the
+    // history is not linearizable. docs/testing.md lists this known exception.
     stores.lose_no_answers();
     check::<seats::SeatsOfOne>(&stores).await;
 }

@@ -16,7 +16,7 @@ pub struct OnePerson;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Read,
-    /// The statement names the number.
+    /// Stores a statement that contains the number `unique`.
     State {
         version: u64,
         unique: u32,

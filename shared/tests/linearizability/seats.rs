@@ -1,4 +1,5 @@
-//! Tests that the record of each person's newest sign-in with a profile is linearizable.
+//! Tests that the operations on the record of each person's newest sign-in with a profile are linearizable. The record
+//! names the browser (the seat) of that sign-in.
 
 use async_trait::async_trait;
 use flexgate::store::{Seat, Session, SessionKey, SessionOrigin, StoreError};

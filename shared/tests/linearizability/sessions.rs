@@ -164,7 +164,8 @@ impl Subject for OneSession {
                 Answer::Lease(Sessions::lease(store, &key, version, asked(late), until).await?)
             }
             Op::Release { version, unique } => {
-                // The holder knows whether it asked late.
+                // A real holder knows when its lease ends. This operation does not know whether the lease was requested
+                // late, so it releases both leases that are possible.
                 for late in [false, true] {
                     Sessions::release(store, &key, version, until(unique, late)).await?;
                 }

@@ -1,6 +1,6 @@
 /**
- * Flexgate for React 18 and 19. `FlexgateProvider` keeps the session, `useFlexgate` shows it, and `useFlexClient` makes
- * the client of the Flex SDK. Import it from `@flexgate/web/react`.
+ * Flexgate for React 18 and 19. `FlexgateProvider` keeps the session, `useFlexgate` returns it, and `useFlexClient`
+ * makes the client of the Flex SDK. Import them from `@flexgate/web/react`.
  *
  * @module react
  */
@@ -30,15 +30,18 @@ export interface FlexgateProviderProps extends FlexgateOptions {
   children?: ReactNode;
 }
 
-/** The session, and functions that act on the session. React sees the same functions on every render. */
+/** The session, and functions that act on the session. The functions are the same on every render. */
 export type FlexgateHook = FlexgateState & {
-  /** Leaves the page for the sign-in, and comes back. */
+  /** Leaves the page for the sign-in. Afterwards the browser comes back. */
   signIn(options?: SignInOptions): void;
-  /** Ends the session in every tab. Rejects with a `FlexgateError`, and the session may then go on. */
+  /**
+   * Ends the session in every tab. If that fails, rejects with a `FlexgateError`. The person may then still be
+   * signed in.
+   */
   signOut(): Promise<void>;
   /** Renews the token now. Resolves with null if nobody is signed in. Rejects if the renewal fails. */
   renew(): Promise<Session | null>;
-  /** Asks the gateway again who is signed in, for example after `failed`. */
+  /** Asks the gateway again who is signed in, for example in the state `failed`. */
   reload(): Promise<void>;
   /** Creates the SDK's client again after `useFlexClient` has failed. */
   retryClient(): void;
@@ -47,7 +50,7 @@ export type FlexgateHook = FlexgateState & {
 const Context = createContext<FlexgateStore | null>(null);
 
 /**
- * Keeps the session for everything within. The options of the first render count.
+ * Provides the session to all components inside it. Later renders can change `isActive`, but no other option.
  *
  * @param props - Where the gateway is, and the part of the page that uses the session.
  */
@@ -69,8 +72,8 @@ function useStore(): FlexgateStore {
 }
 
 /**
- * Returns the session and what to do with it. Renders again when the session changes. Throws without a
- * `FlexgateProvider`.
+ * Returns the session, and functions that act on it. The component renders again when the session changes. Throws
+ * outside a `FlexgateProvider`.
  */
 export function useFlexgate(): FlexgateHook {
   const store = useStore();
@@ -88,9 +91,9 @@ export function useFlexgate(): FlexgateHook {
 }
 
 /**
- * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client, and throws if it
- * fails, for an error boundary. The page has one client, which gets each new token, and is destroyed when the session
- * ends.
+ * Returns the SDK's client, or null if nobody is signed in. Suspends while `create` makes the client. If `create`
+ * fails, throws its error, which an error boundary can show. The page has one client. That client gets each new token,
+ * and is destroyed when the session ends.
  *
  * @param create - Makes a client with this token, usually with the SDK's `createClient`.
  */

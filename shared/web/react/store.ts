@@ -1,38 +1,40 @@
 import { createFlexgate, type FlexClient, type Flexgate, FlexgateError, type FlexgateOptions, type Keeper, type Session } from "../src/index.js";
 
-/** The page has not heard from the gateway yet. */
+/** The gateway has not told the page yet whether somebody is signed in. */
 export interface CheckingState {
-  /** Tells the states apart. */
+  /** Identifies this state. */
   status: "checking";
   /** Not known yet. */
   session: null;
-  /** None. */
+  /** There is no error. */
   error: null;
 }
 
 /** Somebody is signed in. */
 export interface SignedInState {
-  /** Tells the states apart. */
+  /** Identifies this state. */
   status: "signed_in";
   /** The newest session. */
   session: Session;
-  /** Why the last renewal failed, or null. It will be retried. */
+  /** Why the last renewal failed, or null if it succeeded. A failed renewal is retried. */
   error: Error | null;
 }
 
 /** Nobody is signed in. */
 export interface SignedOutState {
-  /** Tells the states apart. */
+  /** Identifies this state. */
   status: "signed_out";
-  /** None. */
+  /** There is no session. */
   session: null;
-  /** Why a session has ended, for example `reauthenticate` or `signed_in_elsewhere`, or null. */
+  /**
+   * Why the session ended, for example `reauthenticate` or `signed_in_elsewhere`. Null if there is no reason to show.
+   */
   error: FlexgateError | null;
 }
 
-/** The gateway refused or did not answer, so the page does not know whether somebody is signed in. */
+/** The gateway refused the request or did not answer, so the page does not know whether somebody is signed in. */
 export interface FailedState {
-  /** Tells the states apart. */
+  /** Identifies this state. */
   status: "failed";
   /** Not known. */
   session: null;
@@ -61,7 +63,7 @@ export interface Pending<Client> {
 const OVER = new Set(["not_signed_in", "reauthenticate", "signed_out", "signed_in_elsewhere", "another_user"]);
 const CHECKING: FlexgateState = { status: "checking", session: null, error: null };
 
-/** Holds the session of a page. It stays the same when components are removed and created again. */
+/** Holds the session of a page. The store stays the same when components are removed and created again. */
 export class FlexgateStore {
   state = CHECKING;
   #gate: Flexgate | null = null;
@@ -96,8 +98,8 @@ export class FlexgateStore {
   readonly current = (): FlexgateState => this.state;
 
   /**
-   * Starts to keep the session. The returned function stops it again, after a short delay: React's StrictMode stops and
-   * restarts every component at once, and this must not end the session.
+   * Starts to keep the session. The returned function ends that after a short delay, because React's StrictMode stops
+   * and restarts every component at once, which must not end the session.
    */
   readonly start = (): (() => void) => {
     this.#users += 1;

@@ -10,8 +10,8 @@ const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
 
 /**
- * A time on both clocks. The steady clock (`performance.now()`) cannot be set, but may stop while the machine sleeps.
- * The wall clock (`Date.now()`) continues during sleep, but can be set.
+ * The same moment on both clocks. The steady clock (`performance.now()`) cannot be set, but may stop while the machine
+ * sleeps. The wall clock (`Date.now()`) continues during sleep, but can be set.
  */
 export interface Instant {
   steady: number;
@@ -39,8 +39,8 @@ export function askedAt(session: Session | null): Instant | undefined {
 
 /**
  * Returns the milliseconds until the token expires, even if this machine's clock has been set back. The number is
- * negative if the token has expired. For a copy of a session, calculates the time from this machine's clock and
- * `clock_offset`.
+ * negative if the token has expired. For a copy of a session, only this machine's clock and `clock_offset` are known,
+ * so a change of the clock makes the number wrong.
  */
 export function timeLeft(session: Session): number {
   const known = lifetimes.get(session);

@@ -2,7 +2,7 @@
 export interface Failure {
   /** Identifies the kind of failure, such as `unreachable`. */
   code: string;
-  /** The HTTP status. 0 by default: there was no answer. */
+  /** The HTTP status. The default, 0, means that there was no answer. */
   status?: number;
   /** One sentence about the kind of failure, without a full stop. */
   title: string;
@@ -12,24 +12,27 @@ export interface Failure {
   requestId?: string | null;
   /** The delay before the next attempt that the gateway requested, in milliseconds. */
   retryAfter?: number | null;
-  /** The error behind this one. */
+  /** The error that caused this one. */
   cause?: unknown;
 }
 
 /**
- * A refusal or a failure. The message is the title and the detail.
+ * A refusal by the gateway, or a failure. The message consists of the title and the detail.
  *
- * | `code` of the package's own | meaning |
+ * | `code` that only the package uses | meaning |
  * |---|---|
  * | `unreachable` | the request failed, or there was no answer within 15 seconds |
- * | `answer_unusable` | the answer is not the gateway's, for example a proxy's page |
+ * | `answer_unusable` | the answer did not come from the gateway, but for example from a proxy |
  * | `another_user` | somebody else signed in in another tab |
  * | `activity_not_set` | `signOut` ended the session, but could not set the worker's activity |
  * | `signed_out` | somebody signed out in another tab |
  * | `stopped` | the keeper has been stopped, or has ended |
  */
 export class FlexgateError extends Error {
-  /** One of the gateway's codes (docs/status-codes.md), or one of those above. Codes never change between versions. */
+  /**
+   * One of the gateway's codes (docs/status-codes.md), or a code from the table above. Codes never change between
+   * versions.
+   */
   readonly code: string;
   /** The HTTP status, or 0 if there was no answer. */
   readonly status: number;
@@ -58,7 +61,7 @@ export class FlexgateError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may succeed later: no answer, or status 429 or 500 to 599. */
+  /** Whether the same request may succeed later: there was no answer, or the status was 429 or at least 500. */
   get temporary(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

@@ -9,7 +9,10 @@ import { tellTabs } from "./tabs.js";
 export interface SignInOptions {
   /** A path on the gateway's origin, or a URL on an allowed origin. By default, `signIn` uses the current page. */
   returnTo?: string | undefined;
-  /** Asks the identity provider to let the person choose another account, or to ask for the password again. */
+  /**
+   * `select_account` asks the identity provider to let the person choose an account. `login` asks it to request the
+   * password again.
+   */
   prompt?: "login" | "select_account" | undefined;
 }
 
@@ -27,10 +30,10 @@ export interface FlexgateOptions {
 export interface Flexgate {
   /** Returns the URL that starts a sign-in, for a link or a new window. */
   signInUrl(options?: SignInOptions): string;
-  /** Navigates to the sign-in. Afterwards the browser returns to `returnTo`, by default the current page. */
+  /** Opens the sign-in in this tab. Afterwards the browser returns to `returnTo`, by default the current page. */
   signIn(options?: SignInOptions): void;
   /**
-   * Asks the gateway who is signed in. Resolves with null if nobody is, and rejects with a `FlexgateError` if the gateway
+   * Asks the gateway who is signed in. Resolves with null if nobody is. Rejects with a `FlexgateError` if the gateway
    * refuses for another reason, or does not answer within 15 seconds.
    */
   session(): Promise<Session | null>;
@@ -38,23 +41,23 @@ export interface Flexgate {
    * Ends the session in every tab. In each of them, the keeper (see `keepFresh`) emits `ended` with the code
    * `signed_out`. The page must discard its token, because the token stays valid until it expires.
    *
-   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`, and
-   * rejects pending reservations, so that no task goes to somebody who has left. If that fails, the session ends
-   * nevertheless, and `signOut` then rejects with the code `activity_not_set`. With any other code, the session may go
-   * on.
+   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`,
+   * and rejects pending reservations, so that no task goes to somebody who has left. If that fails, `signOut` still
+   * ends the session, but rejects with the code `activity_not_set`. After a rejection with any other code, the person
+   * may still be signed in.
    */
   signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
   /**
-   * Keeps the token of `client` valid. `client` comes from the SDK's `createClient`, or is null for a page that creates
-   * its client later (`attach`).
+   * Keeps the token of `client` valid. `client` comes from the SDK's `createClient`. If the page creates its client
+   * later, pass null here, and pass the client to the keeper's `attach`.
    */
   keepFresh(client: FlexClient | null, options?: KeepFreshOptions): Keeper;
 }
 
 /**
  * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page has another origin than the
- * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin. Throws a `TypeError` where there is neither a
- * `baseUrl` nor a location, such as in Node.
+ * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin. Outside a page, for example in Node, there is no
+ * default for `baseUrl`, and the function throws a `TypeError` without it.
  *
  * @param options - Where the gateway is, and how to reach it.
  */

@@ -1,6 +1,6 @@
 /**
  * Flexgate for front ends: signs in, gets the Flex token, keeps the token valid in every part of the Flex SDK and in
- * every tab, signs out.
+ * every tab, and signs out.
  *
  * It has no dependencies and stores nothing. It works in browsers and in Node 20. Import it from `@flexgate/web`.
  *

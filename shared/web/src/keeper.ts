@@ -27,7 +27,7 @@ const GRACE = 4_000;
 /** Browser events that show that somebody uses the page. */
 const INPUTS = ["keydown", "pointerdown", "pointermove", "wheel"];
 
-/** How `keepFresh` works. */
+/** Options of `keepFresh`. */
 export interface KeepFreshOptions {
   /** The session to begin with. Without it, `keepFresh` asks the gateway at once. */
   from?: Session | null | undefined;
@@ -37,21 +37,21 @@ export interface KeepFreshOptions {
    */
   isActive?: (() => boolean) | undefined;
   /**
-   * Whether to give each new token to the SDK's worker and workspace too, which connects both to TaskRouter. Used only
-   * if the SDK is not version 3.x. True by default.
+   * Whether to connect the SDK's worker and workspace to TaskRouter, in order to give them each new token. Used only if
+   * the SDK is not version 3.x. True by default.
    */
   taskRouter?: boolean | undefined;
 }
 
 /** A renewal that failed and will be retried. */
 export interface Trouble {
-  /** Why it failed. A `FlexgateError`, unless a part of the SDK failed. */
+  /** Why the renewal failed. A `FlexgateError`, unless a part of the SDK failed. */
   error: Error;
   /** The time until the next attempt, in milliseconds. */
   retryIn: number;
 }
 
-/** The events of a keeper, each with what its listeners get. */
+/** The events of a keeper, and what each event passes to its listeners. */
 export interface KeeperEvents {
   /** There is a new token, or a renewal has succeeded after a failure. The client already has the token. */
   renewed: Session;
@@ -60,11 +60,14 @@ export interface KeeperEvents {
    * valid for more than 4.5 minutes, unless the page called `renew`.
    */
   trouble: Trouble;
-  /** The same person works on another device, and the gateway allows one. `ended` follows. */
+  /**
+   * The same person has signed in from another browser, and the profile allows only one sign-in at a time. `ended`
+   * follows.
+   */
   signed_in_elsewhere: FlexgateError;
   /**
-   * The session is over. No event follows. The code is `reauthenticate`, `not_signed_in`, `signed_out`,
-   * `signed_in_elsewhere`, `sign_in_locked`, `another_user`, or that of another refusal.
+   * The session is over, and no other event follows. The error's code is `reauthenticate`, `not_signed_in`,
+   * `signed_out`, `signed_in_elsewhere`, `sign_in_locked`, `another_user`, or that of another refusal.
    */
   ended: FlexgateError;
 }
@@ -74,13 +77,13 @@ export interface Keeper {
   /** Calls the listener for each event of this name. The returned function removes the listener. */
   on<Name extends keyof KeeperEvents>(name: Name, listener: (event: KeeperEvents[Name]) => void): () => void;
   /**
-   * Renews now, or waits for the renewal that is in progress. If it fails, rejects with the error, after the event
-   * `trouble` or `ended`. After the keeper has stopped, rejects with the code `stopped`.
+   * Renews now, or waits for the renewal that is in progress. If the renewal fails, emits `trouble` or `ended`, and
+   * then rejects with the error. After the keeper has stopped, rejects with the code `stopped`.
    */
   renew(): Promise<Session>;
   /** Stops renewing. No event follows. */
   stop(): void;
-  /** Sets the client, for a page that creates it later. */
+  /** Sets the client, if the page did not pass one to `keepFresh`. */
   attach(client: FlexClient): void;
   /** The newest session, or null before the first answer. */
   readonly session: Session | null;

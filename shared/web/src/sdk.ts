@@ -1,4 +1,4 @@
-/** The timeout of requests to the gateway and of calls of the SDK, in milliseconds. */
+/** The timeout of requests to the gateway and of calls to the SDK, in milliseconds. */
 export const PATIENCE = 15_000;
 /** The delay in milliseconds, and the number of further attempts, if a part of the SDK is not ready for a token. */
 const AGAIN_AFTER = 5_000;
@@ -77,7 +77,8 @@ function listenersOf(client: FlexClient): Listener[] | null {
     const { retrieveInstanceOf } = context as { retrieveInstanceOf?: (name: string, Missing: new () => object) => object };
     if (typeof retrieveInstanceOf !== "function") return;
     listeners = [];
-    // If the context has no emitter yet, it calls this constructor to create one. The exception prevents the creation.
+    // If the context has no emitter yet, it calls this constructor to create one. By throwing, the constructor prevents
+    // that.
     const Missing = class {
       constructor() {
         throw new RangeError();

@@ -1,4 +1,4 @@
-/** Who is signed in, and their token: the answer of `POST /sso/token`. Instants are texts in RFC 3339, in UTC. */
+/** Who is signed in, and their token: the answer of `POST /sso/token`. Times are strings in RFC 3339 format, in UTC. */
 export interface Session {
   /** The Flex token, for the SDK's `createClient`. Only Twilio can read it. Keep it in memory only. */
   access_token: string;
@@ -8,7 +8,7 @@ export interface Session {
   signed_in_at: string;
   /** When the session ends at the latest. */
   session_ends_at: string;
-  /** The identity at Twilio, such as `ada_40example_2Ecom`. */
+  /** The person's identity at Twilio, such as `ada_40example_2Ecom`. */
   identity: string | null;
   /** The Flex username. */
   username: string | null;
@@ -24,6 +24,6 @@ export interface Session {
   instance_sid: string;
   /** The SSO profile: `JQ` and 32 hex digits. */
   sso_profile_sid: string;
-  /** Milliseconds that this machine's clock is behind the gateway's; 0 if unknown. */
+  /** How many milliseconds this machine's clock is behind the gateway's. 0 if the difference is unknown. */
   clock_offset: number;
 }

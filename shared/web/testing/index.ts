@@ -52,7 +52,7 @@ export interface TestGateway {
   readonly simulator: string;
   /** The port at which the simulator speaks TLS for `*.twilio.com`. */
   readonly tlsPort: number;
-  /** The file with the certificate authority of that port, for `NODE_EXTRA_CA_CERTS`. */
+  /** The file with the certificate authority of the TLS port. Pass it to Node in `NODE_EXTRA_CA_CERTS`. */
   readonly authority: string;
   /** The program's output so far. */
   output(): string;
@@ -73,8 +73,8 @@ export interface TestGateway {
 }
 
 /**
- * Starts `flexgate serve` with free ports and a temporary data folder. Rejects with the program's output if it does not
- * answer within 20 seconds.
+ * Starts `flexgate serve` with free ports and a temporary data folder. If the program does not answer within 20
+ * seconds, rejects with its output.
  *
  * @param options - The program, its settings and its folder.
  */
@@ -171,7 +171,7 @@ export interface LaunchOptions {
 
 /** How to start Flexgate and the browser, and where to sign in. */
 export interface OpenOptions extends StartOptions {
-  /** Where the browser is afterwards: a path on the gateway's origin, or a URL on an allowed origin. */
+  /** Where the browser goes after the sign-in: a path on the gateway's origin, or a URL on an allowed origin. */
   returnTo?: string;
   /** The SSO profile. `default` by default. */
   profile?: string;
@@ -192,8 +192,8 @@ export interface SignedIn<Page, Browser> {
 }
 
 /**
- * Starts Flexgate and Chromium, and opens a page at which `username` is signed in, in one call. If a step fails, ends
- * everything that has started, and rejects.
+ * Starts Flexgate and Chromium, and opens a page at which `username` is signed in. If a step fails, stops everything
+ * that has started, and rejects.
  *
  * @param chromium - Playwright's `chromium`.
  * @param username - One of the simulated people, such as `ada`.

@@ -1,8 +1,8 @@
-// Looks for what axe-core does not find: the keyboard, reduced motion, and forced colours.
+// Finds faults that axe-core does not find, in the use of the keyboard, reduced motion and forced colours.
 
 const STOPS = "a[href], button:not(:disabled), input:not([type=hidden]):not(:disabled), summary";
 
-/** Moves the focus with Tab. Returns the elements that the focus does not reach, and those that do not show it. */
+/** Moves the focus with Tab. Returns the elements that the focus does not reach, and those that show no focus. */
 async function keyboardFaults(page) {
   const stops = await page.evaluate((selector) => {
     const visible = [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility());

@@ -1,4 +1,4 @@
-// Serves examples/react with the real SDK. pack.test.mjs builds the same files with Vite, as an adopter does.
+// Serves examples/react with the real SDK. pack.test.mjs builds the same files with Vite, as users of the package do.
 
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -8,7 +8,10 @@ import { repository } from "./gateway.mjs";
 
 const { build } = createRequire(path.join(repository, "shared/web/package.json"))("esbuild");
 
-/** Starts a server at a free port. `bundle(url)` builds the page for the gateway at `url`, and must come first. */
+/**
+ * Starts a server at a free port. Before you open the page, call `bundle(url)`, which builds it for the gateway at
+ * `url`.
+ */
 export async function serveReactDesktop() {
   let files = {};
   const server = createServer((request, response) => {
@@ -42,7 +45,7 @@ async function bundle(gateway) {
     alias: {
       "@flexgate/web/react": path.join(repository, "shared/web/react/index.ts"),
       "@flexgate/web/design.css": path.join(repository, "shared/web/design.css"),
-      // The file that Vite takes.
+      // Vite resolves the SDK to the same file.
       "@twilio/flex-sdk": path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/esm/index.js"),
       "react": path.join(react, "react"),
       "react-dom": path.join(react, "react-dom"),

@@ -16,8 +16,8 @@ const NOW = Date.parse("2026-03-12T10:30:00Z");
 const REQUEST_ID = "0123456789abcdef0123456789abcdef";
 
 /**
- * Freezes the page's date, and shifts the gateway's times to it, so that a picture shows the same times on each day. The
- * shift began `shift` minutes ago. `change` replaces members of the gateway's answer.
+ * Freezes the page's date, and moves the gateway's times to that date, so that a picture shows the same times every
+ * day. The person began to work `shift` minutes ago. `change` replaces members of the gateway's answer.
  */
 export async function freezeTime(page, { shift = 134, change = {} } = {}) {
   await page.clock.setFixedTime(NOW);

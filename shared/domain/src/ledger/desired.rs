@@ -24,7 +24,7 @@ pub struct Occasion<'a> {
     /// The current time.
     pub now: OffsetDateTime,
     /// The issuer of the token with which the person is minting now. `None` outside a mint. Claims add a role only
-    /// during a mint with a token of the same issuer.
+    /// during a mint with a token from the same issuer.
     pub minting_for: Option<&'a str>,
     /// How long the claims of a token remain valid after the token was issued.
     pub claims_last: Duration,

@@ -30,8 +30,8 @@ pub enum RoleReason {
         /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role. Default roles apply only if no source names an allowed role, and if the person
-    /// has no role that was set by hand or that Flexgate cannot give.
+    /// The person has this default role. Default roles apply only if no source names an allowed role, and the person
+    /// has no role in Flex that was set by hand or that Flexgate cannot give.
     Default,
     /// The person has the role in Flex, and Flexgate never gave it.
     MadeByHand,

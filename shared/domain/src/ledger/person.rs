@@ -99,7 +99,8 @@ pub struct Given {
     /// A user who was created earlier belongs to somebody else.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
-    /// How often Flexgate has repaired this person's Flex user so far. A new statement from a source resets the count.
+    /// How often Flexgate has undone changes that somebody else made to this person's Flex user. A new statement from a
+    /// source resets the count.
     #[serde(skip_serializing_if = "Repairs::is_none")]
     pub repairs: Repairs,
 }

@@ -12,8 +12,8 @@ pub struct Plan {
     pub step: Step,
     /// The locale to set with a separate request, after the request in [`Plan::step`]. `Some("")` removes the locale.
     pub locale: Option<Box<str>>,
-    /// The names of fields that stay unchanged, although they differ. Changing them needs a provisioning request, and
-    /// this request would remove a role that Flexgate cannot give.
+    /// The names of fields that differ from the desired state but stay unchanged. Changing them would need a
+    /// provisioning request, which would also remove a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 
@@ -43,7 +43,7 @@ pub enum PlanRefused {
 
 impl Desired {
     /// Plans the requests that bring the Flex user with this username to the desired state. `observed` is `None` if
-    /// there is no such user. Otherwise it must have all fields ([`FlexUser::is_complete`]).
+    /// there is no such user. Otherwise the observed user must have all fields ([`FlexUser::is_complete`]).
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,9 +89,9 @@ impl Desired {
         Ok(plan)
     }
 
-    /// Returns the attributes to send. Flex never removes an attribute, so if no source states an earlier attribute any
-    /// longer, Flexgate sends that attribute with an empty value. Flexgate sends no empty values for a reactivated
-    /// user, because Twilio creates a new worker for that user.
+    /// Returns the attributes to send. Flex never removes an attribute. So if no source still states an attribute that
+    /// Flexgate sent earlier, Flexgate sends it again with an empty value. For a reactivated user, Twilio creates a new
+    /// worker without attributes, so Flexgate sends no empty values.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();

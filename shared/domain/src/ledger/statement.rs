@@ -39,7 +39,7 @@ pub struct Statement {
     /// source's groups and applications then decide whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
-    /// Whether the person is a member of each group or application. The key is the source's id of the group or
+    /// Whether the person is a member of each group or application. The key is the source's id for the group or
     /// application. An ended membership stays as `false`, so that a late event about its beginning has no effect.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memberships: BTreeMap<Box<str>, Said<bool>>,
@@ -87,7 +87,7 @@ impl Said<bool> {
     }
 }
 
-/// Keeps the larger value. `None` is the smallest.
+/// Sets `ours` to the larger of the two values. `None` is the smallest value.
 fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
     if theirs > *ours {
         *ours = theirs;
@@ -157,8 +157,7 @@ impl Statement {
     /// Whether the source says that the person is active. `None` if it says neither "active" nor "inactive".
     ///
     /// * If the directory no longer exists, the person is inactive.
-    /// * Otherwise, after an explicit "inactive", the person is inactive until the source says "active", or until
-    ///   [`Self::restored`] is later than the "inactive".
+    /// * Otherwise, if the source said "inactive" last, the person is inactive, unless [`Self::restored`] is later.
     /// * Otherwise, if the source has named memberships, the person is active while at least one of them lasts.
     /// * Otherwise, an explicit "active" decides.
     #[must_use]
@@ -193,8 +192,8 @@ impl Statement {
     }
 
     /// Moves the statement to just after `earlier`, unless it is already later. Use this for a source that waits for
-    /// each answer before it sends its next request. Otherwise, if one machine's clock is slow, a new request could
-    /// look older than the previous one.
+    /// each answer before it sends its next request. Otherwise, a Flexgate machine with a slow clock could make a new
+    /// request look older than the previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
@@ -251,8 +250,8 @@ impl Statement {
 
 impl Moment {
     /// Returns the time that Flexgate records for a message: the time that the source states, but never later than the
-    /// time of receipt. Otherwise, if the source's clock was fast for one message, the source's next messages could
-    /// look older than that one.
+    /// time of receipt. Without this limit, if the source's clock was fast for one message, the source's next messages
+    /// could look older than that one.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

@@ -128,8 +128,8 @@ pub enum NotAdmitted {
 }
 
 impl Policy {
-    /// Decides whether `caller` may mint the token in `asked`. The token's lifetime is the shortest of three: the
-    /// requested lifetime, the policy's maximum, and the remaining lifetime of the caller's own token.
+    /// Decides whether `caller` may mint the token that `asked` requests. The token's lifetime is the shortest of
+    /// three: the requested lifetime, the policy's maximum, and the remaining lifetime of the caller's own token.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);
         if !any && !caller.scopes.grant(Scope::Token) {

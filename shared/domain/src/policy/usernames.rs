@@ -1,4 +1,4 @@
-//! Patterns with `*` for the usernames of an issuer.
+//! Patterns with `*` for the usernames that an issuer's tokens may contain.
 
 use std::fmt;
 use std::str::FromStr;

@@ -51,7 +51,7 @@ fn a_user_follows_the_claims_and_is_never_demoted_by_accident() {
     assert_eq!(roles, [Role::Agent, Role::Supervisor].into());
     assert_eq!(follows(claims(&["agent"]), &flex_user(&["agent"])), Step::Nothing);
 
-    // The user keeps a role that Flexgate may not give, whatever the claims say.
+    // Claims that name a forbidden role change nothing, whether or not the user has the role.
     assert_eq!(follows(claims(&["admin"]), &flex_user(&["admin"])), Step::Nothing);
     assert_eq!(follows(claims(&["admin"]), &flex_user(&["agent"])), Step::Nothing);
     let blocked = plan(claims(&["agent"]), &flex_user(&["supervisor", "wfo.full_access"])).unwrap();
