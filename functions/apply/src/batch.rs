@@ -38,10 +38,10 @@ type Group = VecDeque<SqsMessage>;
 /// Handles a batch and returns the failed messages. Handles the messages within a group one after another, and several
 /// groups at the same time.
 ///
-/// If a message fails, the later messages of its group are returned as failed too, so that the group stays in order.
-/// The function has not attempted these later messages. It also returns the messages for which no time was left. SQS
-/// makes all returned messages visible again immediately. It still delivers them in order, because a message in flight
-/// blocks the later messages of its group.
+/// If a message fails, this function also returns the later messages of its group, without attempting them, so that the
+/// group stays in order. In addition, it returns the messages for which no time was left. The failed message becomes
+/// visible in SQS after its pause, and all other returned messages become visible at once. SQS still delivers them in
+/// order, because a message that is not visible yet blocks the later messages of its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     // If a message ends the process, SQS delivers the whole batch again, but only after minutes, and every message that

@@ -1,6 +1,7 @@
-//! Turns identity events into statements for the people ledger.
+//! Turns identity events into statements for the people ledger, which stores what each source says about a person.
 //!
-//! The ledger decides how the Flex user must change, and ignores an event that it has already applied.
+//! From these statements, the ledger decides how the Flex user must change. It ignores an event that it has already
+//! applied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Applies security signals: ends sessions, deactivates people whose accounts were disabled, and reverses such
-//! deactivations.
+//! Applies security signals from identity providers: ends sessions, deactivates people whose accounts were disabled,
+//! and reverses such deactivations.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::Source;
@@ -38,8 +38,8 @@ impl Signals {
 
     /// Applies the signal. Ends the sessions first, because ending a session needs no request to Twilio.
     ///
-    /// The statement for the ledger has no subject. The sender may use several identifiers for one person, and the
-    /// ledger would treat each identifier as a separate person.
+    /// The statement for the ledger does not contain the sender's identifier for the person (`subject`). The sender may
+    /// use several identifiers for one person, and the ledger would treat each identifier as a separate person.
     pub(crate) async fn apply(
         &self,
         event: &IdentityEvent,

@@ -170,9 +170,9 @@ impl Minting {
         }
     }
 
-    /// Whether another process has changed the user's roles since this process cached the user. The minted token's
-    /// roles then differ from the cached roles. This matters only if the user's roles must follow the caller's claims:
-    /// Flexgate has compared the claims only with the cache, so it must now compare them with the ledger.
+    /// Whether to compare the caller's claims with the ledger, because another process has changed the user's roles
+    /// since this process cached the user. In that case, the minted token has a role that the cached user lacks. This
+    /// matters only if the user's roles must follow the claims, which Flexgate has so far compared only with the cache.
     fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
         grant.just_in_time == JustInTime::CreateAndSync
             && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)
@@ -186,7 +186,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
-        // By now, the username may belong to another person.
+        // Read the binding again, because the username may belong to another person by now.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;

@@ -74,8 +74,8 @@ impl Recalled {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }
 
-    /// Caches the user and the token's claims. `at` is when Flexgate sent the request to Twilio, not when the answer
-    /// came.
+    /// Caches the user and the token's claims. `at` is the time at which Flexgate sent the request to Twilio, not the
+    /// time of the answer.
     pub(super) fn note(&mut self, user: FlexUser, claims: TokenClaims, at: OffsetDateTime) {
         *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }

@@ -43,8 +43,8 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // Cache the roles that the new user got, and that the ledger contains. The next mint compares its claims
-            // with the cached claims, and so finds no difference.
+            // The ledger contains only the roles that the new user got, which may be fewer than the caller's. Cache the
+            // same roles, so that the next mint notices that its claims contain more.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
         // Read the user again, because the cache may contain only users that Flexgate has read after binding them.

@@ -141,7 +141,7 @@ impl From<TwilioError> for CallbackError {
 #[derive(Debug)]
 pub struct Failed {
     pub error: CallbackError,
-    /// The login that has ended, if there is one. Its cookie is no longer of use.
+    /// The login that this callback ended, if there is one. The response must clear the login's cookie.
     pub spent: Option<LoginId>,
 }
 
@@ -247,8 +247,8 @@ impl SignIn {
         }
     }
 
-    /// Returns the failure for a callback that contains an error instead of a code. `Declined` requires a pending
-    /// login, because anybody can write an error into the URL.
+    /// Returns the failure for a callback that contains an error instead of a code. The failure is `Declined` only if
+    /// the callback belongs to a pending login, because anybody can write an error into the URL.
     pub async fn declined(
         &self,
         profile: &SsoProfile,

@@ -32,7 +32,7 @@ pub struct Lifetimes {
 pub struct SessionPolicy {
     /// The lifetimes of a session.
     pub lifetimes: Lifetimes,
-    /// Whether a new sign-in ends the person's other sessions of this profile.
+    /// Whether a new sign-in ends the person's sessions with this profile in other browsers.
     pub is_single: bool,
     /// The maximum duration of a session for people with certain roles. The role names are in lower case.
     of_role: BTreeMap<String, Duration>,
@@ -97,7 +97,7 @@ fn seconds(number: u32) -> Duration {
     Duration::seconds(number.into())
 }
 
-/// `FLEXGATE_SESSION_POLICIES`: by profile, the limits that differ from the general ones.
+/// `FLEXGATE_SESSION_POLICIES`: for each profile, the limits that differ from the general ones.
 #[derive(Debug, Clone, Default)]
 pub struct WrittenPolicies(BTreeMap<ProfileName, Written>);
 

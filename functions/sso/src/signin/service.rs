@@ -31,9 +31,9 @@ pub struct SignInParts {
     pub destinations: Destinations,
     /// The limits of each profile's sessions.
     pub policies: SessionPolicies,
-    /// What is stored of a client's address.
+    /// Which part of the client's IP address Flexgate stores.
     pub stored_address: StoredAddress,
-    /// The client of Twilio's SSO, without a credential.
+    /// The client for Twilio's SSO. It has no credential.
     pub sso: Sso,
     pub keys: CachedSecret<KeyRing>,
     pub sessions: Arc<dyn Sessions>,
