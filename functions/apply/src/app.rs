@@ -44,7 +44,7 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// Whether this version of Flexgate does not know the message's kind, because a newer version sent the message.
+/// Whether a newer version of Flexgate has sent the message. True if this version does not know the message's kind.
 fn is_newer(body: &str) -> bool {
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
@@ -144,8 +144,8 @@ impl App {
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
-            // During a deployment, a newer version of Flexgate may have sent the message. Try again later, because the
-            // newer version may then receive it.
+            // During a deployment, a newer version of Flexgate may have sent the message. Try again later, so that the
+            // newer version can receive the message.
             let reason =
                 if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
             if is_newer(body) && attempts < self.tries.limit {

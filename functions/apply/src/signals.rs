@@ -24,8 +24,8 @@ pub(crate) struct Signals {
 pub(crate) struct Signalled {
     /// The sessions that ended, with their Flex users.
     pub(crate) ended: Vec<(FlexUserSid, SessionKey)>,
-    /// Whether Flexgate knows the person. If not, Flexgate records under the signal's username or identity that the
-    /// sessions have ended.
+    /// Whether Flexgate knows the person. If not, Flexgate records the end of the sessions under the username or the
+    /// identity in the signal.
     pub(crate) is_known: bool,
     /// The change to the person's access. `None` for a signal that only ends sessions.
     pub(crate) applied: Option<Applied>,

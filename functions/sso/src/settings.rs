@@ -72,8 +72,8 @@ impl SignInSettings {
     }
 }
 
-/// How often an open page reports activity, in seconds. `REPORT_EVERY` in shared/web/src/keeper.ts is the same time in
-/// milliseconds.
+/// How often an open page reports activity, in seconds. `REPORT_EVERY` in shared/web/src/keeper.ts must be the same
+/// time in milliseconds.
 const PAGES_REPORT_EVERY: u32 = 240;
 
 fn policies(reader: &mut Reader, profiles: Option<&SsoProfiles>) -> Option<SessionPolicies> {

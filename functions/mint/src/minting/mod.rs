@@ -170,9 +170,10 @@ impl Minting {
         }
     }
 
-    /// Whether to compare the caller's claims with the ledger, because another process has changed the user's roles
-    /// since this process cached the user. In that case, the minted token has a role that the cached user lacks. This
-    /// matters only if the user's roles must follow the claims, which Flexgate has so far compared only with the cache.
+    /// Whether another process has given the user a role since this process cached the user. The minted token shows
+    /// this, because it has a role that the cached user lacks. In that case, Flexgate must compare the caller's claims
+    /// with the ledger, because so far it has compared them only with the cache. Always false if the user's roles need
+    /// not follow the claims.
     fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
         grant.just_in_time == JustInTime::CreateAndSync
             && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)

@@ -47,7 +47,7 @@ impl Minting {
             // same roles, so that the next mint notices that its claims contain more.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again, because the cache may contain only users that Flexgate has read after binding them.
+        // Read the user again, because the cache must contain only users that Flexgate has read after binding them.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {

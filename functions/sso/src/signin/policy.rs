@@ -1,4 +1,5 @@
-//! The limits of each profile's sessions: how long they last, from which networks, and how many a person may have.
+//! The limits of each profile's sessions: how long sessions last, from which networks people may use them, and how many
+//! a person may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -63,7 +64,7 @@ pub struct SessionPolicies {
 }
 
 impl SessionPolicies {
-    /// Creates the policies: these lifetimes for every profile, except where `written` sets other limits.
+    /// Creates the policies. Every profile gets these lifetimes, except where `written` sets other limits.
     #[must_use]
     pub fn new(lifetimes: Lifetimes, written: WrittenPolicies) -> Self {
         let common = SessionPolicy { lifetimes, is_single: false, of_role: BTreeMap::new(), networks: None };

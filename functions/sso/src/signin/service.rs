@@ -72,7 +72,7 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
-    /// Reads the cookie keys before the first request. If this fails, the first request reads the keys.
+    /// Reads the cookie keys before the first request. If this fails, the first request tries again.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }

@@ -172,8 +172,8 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Applies the limits that depend on the session's tokens. If the tokens contain a role for which sessions last
-    /// less long, shortens the session. If the session has ended, removes it and returns an error.
+    /// Applies the limits that depend on the session's tokens. Shortens the session if the tokens contain a role with a
+    /// shorter maximum duration. If the session has ended, removes it and returns an error.
     async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
         let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
         session.ends_at = session.ends_at.min(session.created_at + lasts);
