@@ -44,7 +44,7 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// True if this version of Flexgate does not know the message's kind. Then a newer version must have sent the message.
+/// Whether a newer version of Flexgate has sent the message. True if this version does not know the message's kind.
 fn is_newer(body: &str) -> bool {
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
@@ -90,7 +90,7 @@ pub enum Handled {
 }
 
 impl App {
-    /// Builds the function on a platform.
+    /// Builds the function with the services of `platform`.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
@@ -120,9 +120,9 @@ impl App {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Returns a random pause to make after a failed attempt, so that messages that failed together do not retry
-    /// together. `attempts` says which attempt failed, counting from 1. The longest possible pause doubles with each
-    /// attempt, up to [`LONGEST_PAUSE`].
+    /// Returns how long to wait after a failed attempt. `attempts` says which attempt failed, counting from 1. The
+    /// longest possible pause doubles with each attempt, up to [`LONGEST_PAUSE`]. The pause is random, so that messages
+    /// that failed together are not all attempted again at once.
     pub(crate) fn pause(&self, attempts: u32) -> Duration {
         let span = Duration::from_secs(1 << attempts.min(10)).min(LONGEST_PAUSE);
         span / 4 + self.clock_rng.jitter(span * 3 / 4)
@@ -132,8 +132,8 @@ impl App {
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         // Box the future, because it is large and a batch creates many.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // If handling the message panics, only this attempt at this message fails. The next attempt completes any
-        // half-done change.
+        // If the handling of a message panics, only this attempt fails, and the other messages of the batch go on. The
+        // next attempt completes any half-done change.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
@@ -144,7 +144,8 @@ impl App {
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
-            // A newer version of Flexgate may have sent the message during a deployment.
+            // During a deployment, a newer version of Flexgate may have sent the message. Try again later, so that the
+            // newer version can receive the message.
             let reason =
                 if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
             if is_newer(body) && attempts < self.tries.limit {

@@ -20,7 +20,7 @@ use crate::app::{App, Handled};
 /// Flexgate starts to handle another message only if at least this much time is left.
 const WORTH_TRYING: Duration = Duration::from_secs(3);
 
-/// The time limit for reading from the store how often a message was attempted.
+/// The time limit for finding out from the store how many times a message has been attempted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time reserved for the work after a failed attempt: counting the attempt in the store, and changing the
@@ -38,15 +38,15 @@ type Group = VecDeque<SqsMessage>;
 /// Handles a batch and returns the failed messages. Handles the messages within a group one after another, and several
 /// groups at the same time.
 ///
-/// If a message fails, the later messages of its group are returned as failed too, so that the group stays in order.
-/// The function has not attempted these later messages. It also returns the messages for which no time was left. SQS
-/// makes all returned messages visible again immediately. It still delivers them in order, because a message in flight
-/// blocks the later messages of its group.
+/// If a message fails, this function also returns the later messages of its group, without attempting them, so that the
+/// group stays in order. In addition, it returns the messages for which no time was left. The failed message becomes
+/// visible in SQS after its pause, and all other returned messages become visible at once. SQS still delivers them in
+/// order, because a message that is not visible yet blocks the later messages of its group.
 /// <https://repost.aws/knowledge-center/sqs-fifo-messages-not-returned>
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
-    // If a message ends the process, SQS delivers the whole batch again, but only after minutes, and every message that
-    // was in progress has used up one attempt. A message that was delivered before may have ended the process, and may
-    // do so again. So handle the groups of such messages after all other groups, and one at a time.
+    // If a message ends the process, SQS delivers the whole batch again, but only minutes later. By then, every message
+    // that was in progress has used up one attempt. A message that was delivered before may have ended the process, and
+    // may do so again. So handle the groups of such messages after all other groups, and one at a time.
     let (again, fresh): (Vec<_>, Vec<_>) =
         groups(event.records).into_iter().partition(|group| group.iter().any(|message| received(message) > 1));
     let mut response = SqsBatchResponse::default();

@@ -1,6 +1,7 @@
-//! Turns identity events into statements for the people ledger.
+//! Turns identity events into statements for the people ledger, which stores what each source says about a person.
 //!
-//! The ledger decides how the Flex user must change, and ignores an event that it has already applied.
+//! From these statements, the ledger decides how the Flex user must change. It ignores an event that it has already
+//! applied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub(crate) struct Applied {
     pub(crate) user: Option<FlexUserSid>,
     /// The roles that the event named but Flexgate did not give to the user.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that Flexgate left unchanged, because a change would remove a role that Flexgate cannot give back.
+    /// Fields that Flexgate left unchanged. A request to Twilio with these fields would also remove a role that
+    /// Flexgate cannot give.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -107,7 +109,7 @@ impl EventApplier {
         }
     }
 
-    /// Applies the deletion of a group or a directory to one of its people.
+    /// Applies the deletion of a group or a directory to one person who belonged to it.
     pub(crate) async fn end(
         &self,
         event: &IdentityEvent,

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// An access token is renewed this long before it expires.
+/// Flexgate renews an access token this long before the token expires.
 const RENEWED_BEFORE: Duration = Duration::from_mins(5);
 
 /// The user properties that Flexgate requests from Graph.
@@ -140,7 +140,7 @@ impl Graph {
 
     /// Adds the person's current profile from Graph to the event. A disabled or deleted account makes the event a
     /// deactivation. An enabled account ends an earlier deactivation. Returns the event unchanged if the person belongs
-    /// to another tenant.
+    /// to another tenant, or if the subject is not a valid id.
     pub(crate) async fn described(
         &self,
         event: &IdentityEvent,
@@ -163,7 +163,7 @@ impl Graph {
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }
-        // Graph's answer is newer than the notification.
+        // Graph's answer is newer than the notification, so give the event the current time.
         let event = IdentityEvent { occurred_at: self.clock_rng.now(), ..event.clone() };
         match answer.status {
             StatusCode::OK => {

@@ -1,4 +1,5 @@
-//! Runs jobs. A job reconciles one person, or queues a job for each of many people.
+//! Runs queued jobs. A job updates one person's Flex user to match the people ledger, or queues a job for each of many
+//! people.
 //!
 //! A job reads the current data when it runs. So a job may safely run twice, late, or after a job that was queued
 //! later.

@@ -15,7 +15,7 @@ use crate::signals::Signalled;
 /// The maximum lifetime of an access token from Twilio's SSO.
 const LONGEST_TOKEN: Duration = Duration::HOUR;
 
-/// One try of a message.
+/// One attempt to handle a message.
 pub(crate) struct Try<'m> {
     request_id: RequestId,
     message: &'m Message,
@@ -87,7 +87,8 @@ impl<'m> Try<'m> {
             .write(&self.request_id, Decision::Allowed);
     }
 
-    /// Records that a person was reconciled. `report` is `None` if the ledger does not know the Flex user.
+    /// Records the outcome of a job that updates one Flex user to match the ledger. `report` is `None` if the ledger
+    /// does not know the Flex user.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());

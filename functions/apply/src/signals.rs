@@ -1,5 +1,5 @@
-//! Applies security signals: ends sessions, deactivates people whose accounts were disabled, and reverses such
-//! deactivations.
+//! Applies security signals from identity providers: ends sessions, deactivates people whose accounts were disabled,
+//! and reverses such deactivations.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::Source;
@@ -24,8 +24,8 @@ pub(crate) struct Signals {
 pub(crate) struct Signalled {
     /// The sessions that ended, with their Flex users.
     pub(crate) ended: Vec<(FlexUserSid, SessionKey)>,
-    /// Whether Flexgate knows the person. If not, Flexgate records under the signal's username or identity that the
-    /// sessions have ended.
+    /// Whether Flexgate knows the person. If not, Flexgate records the end of the sessions under the username or the
+    /// identity in the signal.
     pub(crate) is_known: bool,
     /// The change to the person's access. `None` for a signal that only ends sessions.
     pub(crate) applied: Option<Applied>,
@@ -38,8 +38,8 @@ impl Signals {
 
     /// Applies the signal. Ends the sessions first, because ending a session needs no request to Twilio.
     ///
-    /// The statement for the ledger has no subject. The sender may use several identifiers for one person, and the
-    /// ledger would treat each identifier as a separate person.
+    /// The statement for the ledger does not contain the sender's identifier for the person (`subject`). The sender may
+    /// use several identifiers for one person, and the ledger would treat each identifier as a separate person.
     pub(crate) async fn apply(
         &self,
         event: &IdentityEvent,

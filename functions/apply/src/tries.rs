@@ -32,8 +32,8 @@ pub(crate) struct Tries {
 impl Tries {
     /// Returns which attempt begins now, counting from 1. `received` is the number of deliveries.
     ///
-    /// If the store is unavailable, the message cannot be applied either. In that case, this returns the number of
-    /// deliveries, but a number below the limit, so that an outage of the store causes no dead letters.
+    /// If the store is unavailable, the message cannot be applied either. In that case, returns the number of
+    /// deliveries, but at most one less than the limit, so that an outage of the store causes no dead letters.
     pub(crate) async fn begin(&self, id: &str, received: u32) -> u32 {
         if received <= 1 {
             return 1;

@@ -203,7 +203,7 @@ async fn r65_nobody_else_is_looked_up() {
         format!("{TENANT}:.."),
         format!("{TENANT}:a/b?c"),
         format!("{TENANT}:"),
-        // A person who is no Flex user.
+        // A person who is not a Flex user.
         format!("{TENANT}:bbbbbbbb-0000-4000-8000-000000000002"),
     ]
     .iter()
@@ -226,7 +226,7 @@ async fn r65_a_token_is_used_only_for_the_tenant_that_it_is_for() {
     let credential = json!({ "tenant_id": other, "client_id": "app-2", "client_secret": "canary-secret" });
     tenant.world.write_secret("graph", &credential);
     tenant.world.advance(time::Duration::minutes(6)).await;
-    // A person from another tenant. The ledger already knows this person.
+    // This event tells the ledger about Grace, who belongs to the other tenant. So Flexgate looks her up afterwards.
     let at = tenant.world.clock_rng().now() - time::Duration::minutes(30);
     let grace = json!({
         "kind": "event", "id": "grace", "source": "graph", "action": "upsert", "subject": { "id": subject },

@@ -1,4 +1,4 @@
-//! Wires the function's parts together.
+//! Builds the minting function from its settings and the platform's services.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the function on a platform.
+    /// Builds the function with the services of `platform`.
     #[must_use]
     pub fn new(settings: &OwnerSettings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));

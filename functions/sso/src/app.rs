@@ -1,4 +1,4 @@
-//! Wires the function's parts together.
+//! Builds the sign-in function from its settings and the platform's services.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::signin::{SignIn, SignInParts};
 #[derive(Debug)]
 pub struct App {
     pub(crate) sign_in: Arc<SignIn>,
-    /// Validates tokens from hosted Flex (Option 2).
+    /// Validates tokens from hosted Flex, for `POST /sso/validate`.
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
-    /// Whether all requests come through the CDN, and so are addressed to the public URL.
+    /// Whether every request comes through the CDN. If so, the browser has sent it to the public URL.
     pub(crate) behind_cdn: bool,
 }
 
 impl App {
-    /// Builds the function on a platform.
+    /// Builds the function with the services of `platform`.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let Settings { common, sign_in } = settings;

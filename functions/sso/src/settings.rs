@@ -72,7 +72,8 @@ impl SignInSettings {
     }
 }
 
-/// The same as `REPORT_EVERY` in shared/web/src/keeper.ts, but in seconds.
+/// How often an open page reports activity, in seconds. `REPORT_EVERY` in shared/web/src/keeper.ts must be the same
+/// time in milliseconds.
 const PAGES_REPORT_EVERY: u32 = 240;
 
 fn policies(reader: &mut Reader, profiles: Option<&SsoProfiles>) -> Option<SessionPolicies> {

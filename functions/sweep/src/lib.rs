@@ -65,7 +65,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the function on a platform.
+    /// Builds the function with the services of `platform`.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Self {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
@@ -74,7 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs and returns the counts. An error makes the invocation fail, which raises an alarm.
+    /// Runs one sweep, whose requests to Twilio must end before `deadline`. Logs and returns the counts. If the sweep
+    /// fails, the invocation fails too, which raises an alarm.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());

@@ -1,4 +1,4 @@
-//! For a caller who is already bound, reads the Flex user and mints the token at the same time.
+//! Saves time for a caller who is already bound to a Flex user: reads the user and mints the token at the same time.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::MintGrant;

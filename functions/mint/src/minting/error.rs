@@ -55,8 +55,8 @@ pub enum MintError {
     /// when it was issued.
     #[error("the person was signed out after the token was issued")]
     SignedOut,
-    /// Another request is changing the person in the people ledger. The duration says for how long, at most, that
-    /// request can still hold the person.
+    /// Another request is changing the person in the people ledger. The duration is the longest time for which that
+    /// request can still lock the person.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// The Flex user is bound to another identity, or the caller's identity is bound to another Flex user.

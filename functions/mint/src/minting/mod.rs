@@ -170,9 +170,10 @@ impl Minting {
         }
     }
 
-    /// Whether another process has changed the user's roles since this process cached the user. The minted token's
-    /// roles then differ from the cached roles. This matters only if the user's roles must follow the caller's claims:
-    /// Flexgate has compared the claims only with the cache, so it must now compare them with the ledger.
+    /// Whether another process has given the user a role since this process cached the user. The minted token shows
+    /// this, because it has a role that the cached user lacks. In that case, Flexgate must compare the caller's claims
+    /// with the ledger, because so far it has compared them only with the cache. Always false if the user's roles need
+    /// not follow the claims.
     fn follows_others(&self, grant: &MintGrant, token: &MintedToken, user: &FlexUser) -> bool {
         grant.just_in_time == JustInTime::CreateAndSync
             && check::check(&token.info, user, grant.ttl, self.clock_rng.now()) == Err(WrongToken::Roles)
@@ -186,7 +187,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
-        // By now, the username may belong to another person.
+        // Read the binding again, because the username may belong to another person by now.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;

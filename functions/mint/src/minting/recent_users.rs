@@ -1,8 +1,8 @@
 //! Caches the Flex users that this process has read recently, so that the next mint need not read them from Twilio.
 //!
-//! Every mint reads the binding from the store, and uses the cached user only if the caller's identity is bound to that
-//! user. When a user is deprovisioned, the binding is removed. Before Flexgate binds the user again, it reads the user
-//! from Twilio, and so notices that the user is deactivated.
+//! Every mint reads from the store to which Flex user the caller's identity is bound, and uses the cached user only if
+//! it is that user. When Flexgate deprovisions a user, it removes the binding, so no mint uses the cached user. Before
+//! Flexgate binds the user again, it reads the user from Twilio, and so notices that the user is deactivated.
 //!
 //! If somebody deactivates a user in the Flex Console, the person can still get tokens for up to a minute, unless
 //! Twilio refuses.
@@ -74,8 +74,8 @@ impl Recalled {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }
 
-    /// Caches the user and the token's claims. `at` is when Flexgate sent the request to Twilio, not when the answer
-    /// came.
+    /// Caches the user and the token's claims. `at` is the time at which Flexgate sent the request to Twilio, not the
+    /// time of the answer.
     pub(super) fn note(&mut self, user: FlexUser, claims: TokenClaims, at: OffsetDateTime) {
         *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }

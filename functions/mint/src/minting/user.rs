@@ -43,11 +43,11 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // Cache the roles that the new user got, and that the ledger contains. The next mint compares its claims
-            // with the cached claims, and so finds no difference.
+            // The ledger contains only the roles that the new user got, which may be fewer than the caller's. Cache the
+            // same roles, so that the next mint notices that its claims contain more.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again, because the cache may contain only users that Flexgate has read after binding them.
+        // Read the user again, because the cache must contain only users that Flexgate has read after binding them.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {

@@ -53,8 +53,8 @@ fn with_note(reason: &dyn Display, note: Option<String>) -> String {
     }
 }
 
-/// The actor of a mint (RFC 8693 §4.1): the subject of the service that acts for somebody else. `None` if no service
-/// does.
+/// The actor of a mint (RFC 8693 §4.1): the subject of the service that acts for another person. `None` if no service
+/// acts for anybody.
 #[derive(Debug, Clone)]
 pub(super) struct Act(pub(super) Option<Box<str>>);
 

@@ -11,7 +11,7 @@ use axum::routing::post;
 
 use crate::app::App;
 
-/// The routes, without the `Edge` layers.
+/// Returns the function's routes. The caller adds the `Edge` layers, which are the same for all functions.
 pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/token", post(token::mint)).with_state(app)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gate::{Gate, Minted as _};
 
-/// Returns the settings of two issuers. The first is the simulated issuer, with these settings added.
+/// Returns the settings of two issuers. The first is the simulated issuer, to which this function adds `settings`.
 fn two_issuers(settings: &Value) -> String {
     let mut ours = json!({"issuer": "{issuer}", "audiences": ["flexgate"], "roles_claim": "roles"});
     for (name, value) in settings.as_object().unwrap() {
@@ -98,7 +98,7 @@ async fn m29_a_person_whose_user_is_still_to_be_made_is_not_taken_over() {
 async fn m29_a_user_of_the_scim_store_belongs_to_scim() {
     let gate = gate(json!({"may_claim": ["flex"]}), "off").await;
     let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    // An entry in the form in which Flexgate stored it before the people ledger existed.
+    // A SCIM user in the form in which Flexgate stored it before the people ledger existed.
     let entry = Entry {
         id: sid.parse().unwrap(),
         current: sid.parse().unwrap(),

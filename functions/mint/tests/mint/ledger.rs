@@ -56,7 +56,7 @@ impl Gate {
     }
 }
 
-/// The simulation found this, with seed 155.
+/// The tests with the simulated world found this fault, with seed 155 (docs/testing.md).
 #[tokio::test]
 async fn a_role_that_another_process_gave_goes_with_the_next_claims_although_this_process_has_seen_them_before() {
     let gate = Gate::with(SYNC).await;

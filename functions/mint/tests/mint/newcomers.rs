@@ -105,8 +105,8 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // Neither a search nor a binding shows that the username is in use. Flexgate still refuses another person with this
-    // username.
+    // Neither Twilio's search nor a binding shows that the username is in use, but Flexgate's index of usernames does.
+    // So Flexgate refuses another person with this username.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -239,7 +239,8 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source reports a person as inactive before the person has a Flex user. After that, no mint may create one.
+        // A source reports a person as inactive before the person has a Flex user. After that, no mint may create the
+        // user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

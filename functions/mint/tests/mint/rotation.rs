@@ -103,7 +103,7 @@ async fn m21_without_a_good_credential_it_is_503_and_never_the_callers_401() {
 async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     let (gate, ada) = with_ada().await;
     gate.world.write_secret("twilio.pending", &document("not-yet"));
-    // Twilio rejects the valid credential once.
+    // Twilio rejects the valid credential once. So Flexgate tries the pending credential, which is not valid yet.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
         .await;
     for _ in 0..3 {

@@ -45,7 +45,8 @@ struct Login {
     prompt: Option<String>,
 }
 
-/// The query parameter of a login after its redirect to the public URL. It prevents a second redirect.
+/// The query parameter that Flexgate adds when it redirects a login to the public URL. Flexgate does not redirect a
+/// login that already has this parameter.
 const REDIRECTED: &str = "redirected";
 
 /// Shows the active authentication configuration
@@ -168,7 +169,7 @@ pub(crate) async fn callback(
     response
 }
 
-/// The problem with which a callback fails, and the login `spent`, whose cookie the response clears.
+/// A refused callback. `problem` is the answer, and `spent` is the login whose cookie the answer clears.
 struct Refusal {
     problem: Problem,
     spent: Option<LoginId>,
@@ -238,7 +239,7 @@ fn visitor(session_id: Option<&str>, headers: &HeaderMap, context: &Context) -> 
     }
 }
 
-/// Refuses a client who may not sign in at the moment. The problem's page has a link for trying again.
+/// Refuses a client that may not sign in now. The error page has a link with which the person can try again.
 async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Result<(), Problem> {
     let allowed = app.sign_in.check_allowed(&profile.name, context.client).await;
     allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))
@@ -278,7 +279,8 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     })
 }
 
-/// Redirects with status 303. The browser's next request has no body, and its `Referer` does not contain the code.
+/// Redirects with status 303. The browser follows with a GET without a body, and its `Referer` does not contain the
+/// code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

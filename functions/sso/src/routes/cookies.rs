@@ -56,8 +56,8 @@ pub(crate) fn login(id: LoginId, value: Option<&str>) -> Option<HeaderValue> {
 }
 
 /// Builds `Set-Cookie` for the session cookie, with its lifetime. `None` clears the cookie. `SameSite` is `Lax`, so
-/// that the callback gets the browser's earlier session. Routes that use a session require `POST`, the header
-/// `x-flexgate` and an allowed origin.
+/// that the browser also sends the cookie after the redirect from Twilio to the callback. To protect against requests
+/// from other sites, routes that use a session require `POST`, the header `x-flexgate` and an allowed origin.
 pub(crate) fn session(value: Option<(&str, Duration)>) -> Option<HeaderValue> {
     let (value, lifetime) = value.unzip();
     set(SESSION_COOKIE, value, lifetime.unwrap_or_default())

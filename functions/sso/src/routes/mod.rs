@@ -12,7 +12,7 @@ use flexgate::web::refuse_method;
 
 use crate::app::App;
 
-/// The routes, without the `Edge` layers.
+/// Returns the function's routes. The caller adds the `Edge` layers, which are the same for all functions.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         // Refuse HEAD, because a HEAD request would begin a login that nobody wants.

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::problem;
 use crate::signin::SessionError;
 
-/// The maximum length of a token, in bytes. A Flex token has about 1.8 KB.
+/// The maximum length of a token, in bytes. A Flex token is about 1.8 KB long.
 const MAX_TOKEN: usize = 8_192;
 
 /// The header that only a page on an allowed origin can send.

@@ -46,7 +46,7 @@ impl SignIn {
         let sso = &self.parts.sso;
         let exchanged = sso.exchange(&profile.sid, unverified_code, &login.code_verifier, &login.nonce, deadline).await;
         let tokens = exchanged.map_err(|error| match error {
-            // The SSO settings in the Console are wrong. The code itself may be valid.
+            // The SSO settings in the Console are wrong. The code itself may be valid, so do not report it as rejected.
             TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. }) => error.into(),
             TwilioError::Refused(_) | TwilioError::NotFound(_) if found.has_others => CallbackError::Mixed(error),
             TwilioError::Refused(_) | TwilioError::NotFound(_) => CallbackError::Rejected(error),
@@ -179,7 +179,7 @@ impl SignIn {
         }
     }
 
-    /// Describes how a session begins, for administrators.
+    /// Returns what administrators can see about how a session began.
     fn origin(&self, found: &Found, info: &TokenInfo) -> SessionOrigin {
         let visitor = &found.visitor;
         SessionOrigin {
@@ -228,11 +228,12 @@ impl SignIn {
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
         // A seat stands for all sessions that one person has had in one browser, one after another. A profile may allow
-        // each person only one seat. If this profile has no such limit, record this seat only if the person's newest
-        // seat was recorded under a limit, so that the old limit no longer applies.
+        // each person only one seat. If this profile has no such limit, record this seat only if the newest recorded
+        // seat dates from a time when the profile had the limit. Otherwise, that record would end this session if an
+        // operator set the limit again.
         if policy.is_single || is_limited().await? {
-            // The browser gets this session's cookie only after this write. So if the person signs in elsewhere after
-            // that, Flexgate records that sign-in later than this one.
+            // The browser gets this session's cookie only after this write. So if the person later signs in elsewhere,
+            // Flexgate records that sign-in after this one, and it counts as the newest.
             seats.take(&session, policy.is_single).await?;
         }
         Ok((session_id, lasts))

@@ -98,7 +98,7 @@ pub enum CallbackError {
     /// A source has reported the person as inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
-    /// The login began before the person's sessions, or all sessions, were ended.
+    /// The login began before the person's sessions were ended, or before all sessions were ended.
     #[error("the login began before the person was signed out everywhere")]
     SignedOut,
     #[error("sign-in is not possible")]
@@ -141,7 +141,7 @@ impl From<TwilioError> for CallbackError {
 #[derive(Debug)]
 pub struct Failed {
     pub error: CallbackError,
-    /// The login that has ended, if there is one. Its cookie is no longer of use.
+    /// The login that this callback ended, if there is one. The response must clear the login's cookie.
     pub spent: Option<LoginId>,
 }
 
@@ -247,8 +247,8 @@ impl SignIn {
         }
     }
 
-    /// Returns the failure for a callback that contains an error instead of a code. `Declined` requires a pending
-    /// login, because anybody can write an error into the URL.
+    /// Returns the failure for a callback that contains an error instead of a code. The failure is `Declined` only if
+    /// the callback belongs to a pending login, because anybody can write an error into the URL.
     pub async fn declined(
         &self,
         profile: &SsoProfile,
@@ -296,7 +296,7 @@ impl SignIn {
         let mut logins: Vec<Pending> = cookies.iter().filter_map(open).collect();
         let (index, is_numbered) = match state::read(unverified_state, &self.redirect_url(&profile.name)) {
             Returned::Login(id) => {
-                // Keep a cookie that this process cannot decrypt, because another process may have its key.
+                // Keep a cookie that this process cannot decrypt, because another process may have the key.
                 let is_expired = |cookie: &LoginCookie<'_>| cookie.id == id && keys.open(*cookie).is_ok();
                 let spent = cookies.iter().any(is_expired).then_some(id);
                 (logins.iter().position(|login| login.id == id).ok_or_else(|| none(spent))?, true)

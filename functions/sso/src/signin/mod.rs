@@ -1,7 +1,7 @@
 //! Sign-in through SSO, and sessions.
 //!
-//! An encrypted cookie ties a login to the browser that began it. The login's PKCE verifier and nonce are derived from
-//! the login's number. Twilio's `state` alone does not prove which browser began the login.
+//! An encrypted cookie ties a login to the browser that began it, because Twilio's `state` alone does not prove which
+//! browser that was. The login's PKCE verifier and nonce are derived from the login's number.
 //!
 //! The store contains the sessions, with encrypted tokens. The browser gets only a session's random identifier.
 

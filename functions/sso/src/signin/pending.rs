@@ -1,8 +1,8 @@
 //! Pending logins. Each login has a separate encrypted cookie, so that several tabs can sign in at once.
 //!
-//! The cookie contains the time at which the login began and, if it is short enough, the return address. The login's
-//! secrets are derived from the login's number. A cookie has at most 150 bytes, because API Gateway allows only 10,240
-//! bytes of headers.
+//! The cookie contains the time at which the login began, and the return address if it is short enough. The login's
+//! secrets are derived from the login's number. A cookie is at most 150 bytes, because API Gateway allows only 10,240
+//! bytes for all headers of a request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -93,8 +93,8 @@ impl LoginKeys<'_> {
         self.login(cookie.id, cookie.sealed, begun_at.map_err(|_| OpenError)?, return_to)
     }
 
-    /// Derives the login's secrets. As in Twilio's SDK, the verifier has 48 bytes and the nonce has 24 bytes, in
-    /// base64url.
+    /// Derives the login's secrets. As in Twilio's SDK, the verifier is 48 bytes and the nonce is 24 bytes, each
+    /// encoded in base64url.
     fn login(
         self,
         id: LoginId,

@@ -1,4 +1,5 @@
-//! The limits of each profile's sessions: how long they last, from which networks, and how many a person may have.
+//! The limits of each profile's sessions: how long sessions last, from which networks people may use them, and how many
+//! a person may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ pub struct Lifetimes {
 pub struct SessionPolicy {
     /// The lifetimes of a session.
     pub lifetimes: Lifetimes,
-    /// Whether a new sign-in ends the person's other sessions of this profile.
+    /// Whether a new sign-in ends the person's sessions with this profile in other browsers.
     pub is_single: bool,
     /// The maximum duration of a session for people with certain roles. The role names are in lower case.
     of_role: BTreeMap<String, Duration>,
@@ -63,7 +64,7 @@ pub struct SessionPolicies {
 }
 
 impl SessionPolicies {
-    /// Creates the policies: these lifetimes for every profile, except where `written` sets other limits.
+    /// Creates the policies. Every profile gets these lifetimes, except where `written` sets other limits.
     #[must_use]
     pub fn new(lifetimes: Lifetimes, written: WrittenPolicies) -> Self {
         let common = SessionPolicy { lifetimes, is_single: false, of_role: BTreeMap::new(), networks: None };
@@ -97,7 +98,7 @@ fn seconds(number: u32) -> Duration {
     Duration::seconds(number.into())
 }
 
-/// `FLEXGATE_SESSION_POLICIES`: by profile, the limits that differ from the general ones.
+/// `FLEXGATE_SESSION_POLICIES`: for each profile, the limits that differ from the general ones.
 #[derive(Debug, Clone, Default)]
 pub struct WrittenPolicies(BTreeMap<ProfileName, Written>);
 

@@ -38,7 +38,7 @@ impl Destinations {
         Self { own: own.clone(), others: others.to_vec(), default: ReturnTo("/".into()) }
     }
 
-    /// Returns the same origins with another default address.
+    /// Returns the same origins with a different default address.
     #[must_use]
     pub fn with_default(self, default: ReturnTo) -> Self {
         Self { default, ..self }

@@ -31,9 +31,9 @@ pub struct SignInParts {
     pub destinations: Destinations,
     /// The limits of each profile's sessions.
     pub policies: SessionPolicies,
-    /// What is stored of a client's address.
+    /// Which part of the client's IP address Flexgate stores.
     pub stored_address: StoredAddress,
-    /// The client of Twilio's SSO, without a credential.
+    /// The client for Twilio's SSO. It has no credential.
     pub sso: Sso,
     pub keys: CachedSecret<KeyRing>,
     pub sessions: Arc<dyn Sessions>,
@@ -72,7 +72,7 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
-    /// Reads the cookie keys before the first request. If this fails, the first request reads the keys.
+    /// Reads the cookie keys before the first request. If this fails, the first request tries again.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }

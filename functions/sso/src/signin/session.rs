@@ -172,12 +172,13 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Returns an error if the session has ended for a reason that only its tokens show. Shortens the session if the
-    /// person now has a role for which sessions may not last as long.
+    /// Applies the limits that depend on the session's tokens. Shortens the session if the tokens contain a role with a
+    /// shorter maximum duration. If the session has ended, removes it and returns an error.
     async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
         let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
         session.ends_at = session.ends_at.min(session.created_at + lasts);
-        // Version 0.2.0 stored the username only in the tokens.
+        // Version 0.2.0 stored the username only in the tokens. So check only now whether an identity system has ended
+        // the sessions of the person with this username.
         if session.origin.username.is_none() {
             session.origin.username.clone_from(&tokens.username);
             return self.check_live(session).await;
@@ -233,9 +234,12 @@ impl SignIn {
         }
     }
 
-    /// Refreshes the tokens. The caller holds the lease, which ends at `until`. If the refresh fails, returns the old
-    /// access token if it is still valid. The session ends only if Twilio refuses to refresh and the old token has
-    /// expired.
+    /// Refreshes the tokens. The caller holds the lease, which ends at `until`. Returns `None` if the session has
+    /// changed in the meantime.
+    ///
+    /// If the refresh fails, returns the old access token if it is still valid. Ends the session in three cases: the
+    /// person is inactive, Twilio's answer is for another account or user, or Twilio refuses to refresh and the old
+    /// token has expired.
     async fn refresh(
         &self,
         session: Session,
@@ -262,7 +266,8 @@ impl SignIn {
                 self.end_session(&session.key).await?;
                 return Err(Fault::from(TwilioError::Foreign).into());
             }
-            // The SSO settings in the Console have a mistake. The refresh token itself may be valid.
+            // The SSO settings in the Console have a mistake. The refresh token itself may be valid, so keep the
+            // session.
             Err(error @ TwilioError::Refused(ApiError { code: Some(SSO_SETTINGS), .. })) => {
                 return self.serve_the_good(session, tokens, keys, until, error.into()).await;
             }
@@ -283,8 +288,9 @@ impl SignIn {
         self.signed_in(session, next).map(Some)
     }
 
-    /// Returns the old tokens after a failed refresh, if they are still valid. Records the failure, so that requests
-    /// during the next seconds get these tokens at once.
+    /// Returns the old tokens after a failed refresh, if they are still valid. Also records the failure, so that
+    /// requests during the next seconds get these tokens at once. If the old tokens have expired, ends the lease and
+    /// returns `fault`.
     async fn serve_the_good(
         &self,
         session: Session,
@@ -306,10 +312,11 @@ impl SignIn {
         Err(fault.into())
     }
 
-    /// Handles a refresh that Twilio has refused. If the old tokens are still valid, records that a further refresh is
-    /// useless, and returns the old tokens. Otherwise, ends the session.
+    /// Handles a refresh that Twilio has refused. If the old tokens are still valid, returns them, and records that a
+    /// further refresh is useless. Otherwise, ends the session and returns an error.
     ///
-    /// Twilio also refuses a refresh token that it has already replaced, for example because an answer was lost.
+    /// Twilio also refuses a refresh token that it has already replaced. Flexgate sends such a token if Twilio's answer
+    /// to the previous refresh was lost.
     async fn serve_the_last(
         &self,
         session: Session,

@@ -66,7 +66,8 @@ async fn r05_a_long_address_survives_in_another_process_and_is_lost_without_harm
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
-    // Another login removes the return addresses of logins that have expired.
+    // When another login begins, Flexgate removes the return addresses of expired logins. The address of the first
+    // login must stay.
     let mut other = browser.clone();
     other.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let mut elsewhere = browser.at(crate::process(&world));
@@ -110,7 +111,7 @@ async fn r11_a_login_at_another_host_continues_at_the_public_url() {
         assert_eq!(reply.status, 303, "{host}");
         assert!(reply.set_cookies().is_empty(), "no login begins at {host}");
         assert_eq!(location.origin().ascii_serialization(), GATEWAY);
-        // The second request starts a login even with the wrong host, because a proxy may have replaced the host.
+        // The redirected request starts a login even with the wrong host, because a proxy may have replaced the host.
         let own = location.as_str().strip_prefix(GATEWAY).unwrap();
         let request = Request::get(own).header("host", host);
         let reply = browser.send(request.body(Body::empty()).unwrap()).await;

@@ -201,7 +201,7 @@ async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_w
     }
     assert_eq!(exchanges(&world).await, 3, "a login sends at most three codes that come without a number");
     assert_eq!(browser.get(&callback).await.status, 303);
-    // Flexgate uses the newest login of the profile, whatever the order of the cookies.
+    // Without a number in `state`, Flexgate uses the profile's newest login, whatever the order of the cookies.
     let first = browser.begin("/sso/default/login?return_to=/first").await;
     world.clock.advance(Duration::SECOND);
     let second = browser.begin("/sso/default/login?return_to=/second").await;

@@ -114,8 +114,8 @@ async fn r06_a_proxy_that_refuses_tokens_info_costs_no_login() {
     assert_eq!((&token["username"], &token["worker_sid"]), (&json!("ada"), &json!(null)));
 }
 
-/// Signs in, and loses the answer to the first refresh. By then, Twilio has already replaced
-/// the refresh token, and Flexgate does not know the new one.
+/// Signs in, and loses the answer to the first refresh. By then, Twilio has already replaced the refresh token, and
+/// Flexgate does not know the new one.
 async fn rotated_unseen() -> (World, Browser, Value) {
     let (world, mut browser) = signed_in().await;
     let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
