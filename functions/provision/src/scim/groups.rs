@@ -1,8 +1,9 @@
 //! SCIM groups. Flexgate stores all groups. The settings say which groups give a role.
 //!
-//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: it
-//! reconciles a few members within the request, but queues jobs for many. A member's change is "announced" once the
-//! member is reconciled, or once a job that does so is queued. If a write is interrupted, the next write completes it.
+//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left, so that
+//! they gain or lose the group's role in Flex. Flexgate reconciles up to eight members within the request, and queues
+//! jobs for a larger number. A member's change is "announced" once the member is reconciled, or once a job that does so
+//! is queued. If a write is interrupted, the next write to the group announces the remaining changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -218,12 +219,12 @@ impl Groups {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
                     let announced = self.load(id).await?;
-                    // Somebody may have joined in the meantime, and would keep the group's role. So remove only an
-                    // empty group.
+                    // Somebody may have joined in the meantime, and would keep the group's role after the deletion. So
+                    // delete the group only if it is still empty.
                     if announced.members.is_empty() && self.scim().remove_group(id, announced.version).await? {
                         return Ok(());
                     }
-                    // This request itself has changed the group.
+                    // This request itself has changed the group's version, so `If-Match` no longer applies.
                     if_match = None;
                 }
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
@@ -232,8 +233,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
-    /// until the member is reconciled, or until a job that does so is queued.
+    /// Returns the group with exactly these members. If the group gives or gave a role, a member who leaves stays in
+    /// the list, marked as not present, until the member is reconciled, or until a job that does so is queued.
     async fn with_members(
         &self,
         mut group: Group,

@@ -93,7 +93,7 @@ impl Person {
     }
 
     /// Returns the SCIM resource. A value that equals Twilio's value appears in the form in which the client wrote it.
-    /// `meta` contains only the times.
+    /// `meta` contains only the timestamps.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -243,7 +243,7 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
 }
 
 /// Updates `displayName` and `name.formatted` after a change of the given or family name, because Flex has only a full
-/// name. If the patch sets `name.formatted` itself, that value stays.
+/// name. If the patch itself sets `name.formatted`, this function does not change that value.
 pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatted: bool) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
@@ -310,7 +310,8 @@ pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
     if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
 }
 
-/// Returns the resource after a `PUT`. Some attributes keep their values if the client omits them.
+/// Returns the resource after a `PUT`. If the client omits `active`, `roles`, `emails`, `locale` or the name, that
+/// attribute keeps its value.
 pub(super) fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {
