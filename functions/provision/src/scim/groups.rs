@@ -29,7 +29,8 @@ const TRIES: u32 = 12;
 /// The maximum pause before the first retry. Later pauses are longer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The maximum number of members that Flexgate reconciles within the request. Larger changes become jobs.
+/// The maximum number of members that Flexgate reconciles within the request. For a change to more members, Flexgate
+/// queues jobs.
 const AT_ONCE: usize = 8;
 
 /// The most members of one group.
@@ -275,15 +276,15 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Do not check a larger change, because jobs process it one member at a time. A job that would remove the
-            // last administrator becomes a dead letter.
+            // A change to more members is not checked here, because jobs carry it out, one member at a time. If a job
+            // would remove the last administrator, it becomes a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles the members whose changes are not yet announced, or queues jobs for them. Then marks these changes as
-    /// announced.
+    /// Reconciles the members whose changes Flexgate has not yet applied to Flex or queued, or queues jobs for them.
+    /// Then marks these changes as "announced", so that no later write repeats this work.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;

@@ -73,8 +73,8 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed(patched) => patched.active.is_some(),
         };
-        // SCIM may have stated this value before, without effect because another source says something else. In that
-        // case, state it again. The ledger then refuses the statement, and the error names the other source.
+        // Even if SCIM has stated this value before, another source may have kept it from taking effect. In that case,
+        // state the value again, so that the ledger refuses it with an error that names the other source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }

@@ -160,7 +160,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Use the spelling of an existing username, because Twilio keeps that spelling.
+            // If the username already exists in another spelling, use the existing spelling, because Twilio keeps it.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),

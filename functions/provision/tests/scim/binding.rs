@@ -20,7 +20,7 @@ async fn okta() -> Scim {
 }
 
 impl Scim {
-    /// Returns the Flex user that is bound to this identity.
+    /// Returns the SID of the Flex user who is bound to this identity.
     async fn user_of(&self, issuer: &str, subject: &str) -> Option<String> {
         let identity = Identity { issuer: issuer.into(), subject: subject.into() };
         let user = self.platform().bindings().user_of(&identity).await.unwrap();

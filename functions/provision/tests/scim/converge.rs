@@ -124,7 +124,7 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, remove.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // Grace has left the group but still has its role. The retry removes the role.
+    // Grace has left the group but still has the group's role. The retry removes the role.
     assert_eq!(scim.world.twilio_user_of(&grace).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     scim.patch(&path, remove.clone()).await.is(200);
     for user in [&ada, &grace] {

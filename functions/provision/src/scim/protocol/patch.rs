@@ -100,7 +100,8 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether an operation adds or replaces the core attribute `name`, or its sub-attribute `sub`.
+/// Whether an operation adds or replaces the core attribute called `name`. With `sub`, whether an operation adds or
+/// replaces this sub-attribute.
 #[must_use]
 pub fn names(schema: &Schema, operations: &[Operation], name: &str, sub: Option<&str>) -> bool {
     let sets = |key: &str, value: &Value| match schema.key(key) {

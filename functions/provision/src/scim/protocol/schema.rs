@@ -267,7 +267,7 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension. Without an `extension`, Flexgate ignores attributes under this URN.
+    /// The URN of the extension. If `extension` is `None`, Flexgate ignores attributes under this URN.
     pub optional_extension: &'static str,
 }
 

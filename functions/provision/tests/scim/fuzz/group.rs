@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether such a group can exist: its name differs from the other group's ("Taken"), and all members are users.
-    /// The test calls this only after the last operation.
+    /// Whether a group with these values can exist: its name is not "Taken", the name of another group, and all members
+    /// are users. The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
