@@ -1,4 +1,5 @@
-//! Applies the SCIM patches that it reads from standard input, so that `tests/judges/scim` can compare the results.
+//! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with those of the npm package
+//! `scim-patch`.
 //!
 //! An input line is `{"document": {…}, "operations": […]}`. An output line is `{"ok": {…}}` or `{"error": "…"}`.
 

@@ -93,8 +93,8 @@ pub(crate) async fn list(
     Ok(axum::Json(Found { users, asked_for: None, hint: None, next_page_token: page.next_page_token }))
 }
 
-/// Returns a hint about why no user may have this name. Query strings are decoded like forms, so a plus sign becomes a
-/// space.
+/// Returns a hint for a caller whose search found no user with this name. In a query string, a plus sign means a space,
+/// so a name with a space may be a name whose plus sign the caller has not escaped.
 fn hint(username: &Username) -> &'static str {
     if username.as_str().contains(' ') {
         "In a query, + means a space. Write %2B for a plus sign."
@@ -103,7 +103,8 @@ fn hint(username: &Username) -> &'static str {
     }
 }
 
-/// Returns the problem for a page token that Twilio refuses. Flexgate cannot know whether the token was ever valid.
+/// Returns the problem for a page token that Twilio refuses. The token may have expired or may never have been valid.
+/// Flexgate cannot tell which, so the problem covers both cases.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }

@@ -242,8 +242,8 @@ pub(crate) async fn end_of_user(
     let reason = reason(&query)?;
     let sid = parse_sid(&sid)?;
     check(ACTION, &app, &caller, &sid, None, &context).await?;
-    // This record ends two more things that the list of sessions does not show: logins that the person has begun but
-    // not finished, and the right to mint with tokens that were issued before now.
+    // This record also ends what the list of sessions does not show: logins that the person has begun but not finished,
+    // and the right to mint a Flex token with a caller's token that was issued before now.
     let recorded = app.session_endings.record_ending(&[EndingKey::FlexUser(sid.clone())], app.clock_rng.now()).await;
     recorded.map_err(|error| Problem::from(&error))?;
     let ended = app.provisioning.sessions().end_all_of(&sid).await.map_err(|error| Problem::from(&error))?;
@@ -251,8 +251,8 @@ pub(crate) async fn end_of_user(
     Ok(axum::Json(Ended { ended }))
 }
 
-/// Refuses a caller whose issuer may not use this user's username. Asks Twilio for the username only if the issuer may
-/// use only certain usernames.
+/// Refuses a caller whose issuer may not use this user's username. If the issuer may use all usernames, this function
+/// does not need to ask Twilio for the username.
 async fn check(
     action: &str,
     app: &App,
@@ -273,7 +273,7 @@ async fn check(
     check_username(action, caller, &username, context)
 }
 
-/// Reads the reason for the audit event.
+/// Reads the parameter `reason`, which the audit event contains.
 fn reason(query: &Query) -> Result<&str, Problem> {
     match query.once("reason")? {
         Some(text) if text.chars().count() > MAX_REASON || text.chars().any(char::is_control) => {

@@ -1,8 +1,7 @@
-//! Binds a user that a SCIM client writes to an identity: the issuer that the settings name, and the user's
-//! `externalId` as the subject.
+//! Binds SCIM users to identities. An identity consists of an issuer and a subject. Here, the issuer is one with the
+//! setting `scim_external_id`, and the subject comes from the user's `externalId`.
 //!
-//! Once a user is bound, another person with the same username cannot claim the user. The issuer's setting
-//! `scim_external_id` turns this on.
+//! Once a user is bound, nobody with another identity can mint a token for the user, even with the same username.
 
 use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 use flexgate::users::ledger::LedgerError;
@@ -13,8 +12,9 @@ use super::refusal::{self, Refusal};
 use super::users::Users;
 
 impl Users {
-    /// Returns the identity for the document's `externalId`, if an issuer's tokens use it. Refuses an `externalId` that
-    /// belongs to another user, or that the issuer could not use. `user` is `None` for a new user.
+    /// Returns the identity for the document's `externalId`, or `None` if the document has no `externalId` or no issuer
+    /// has the setting `scim_external_id`. Refuses an `externalId` that belongs to another user, or that cannot be an
+    /// identity of the issuer. `user` is `None` for a new user.
     async fn identity(&self, document: &Document, user: Option<&FlexUserSid>) -> Result<Option<Identity>, Refusal> {
         let Some(external_id) = document.get("externalId").and_then(Value::as_str) else { return Ok(None) };
         let identity = self.issuers.iter().find_map(|issuer| issuer.identity_of_external_id(external_id));
@@ -29,7 +29,8 @@ impl Users {
         }
     }
 
-    /// Checks the `externalId` before any change. Binds an existing, active user.
+    /// Checks the `externalId` before Flexgate changes anything. If the user already exists and is active, also binds
+    /// the user.
     pub(super) async fn bind_before(&self, document: &Document, user: Option<&FlexUser>) -> Result<(), Refusal> {
         let identity = self.identity(document, user.map(|user| &user.flex_user_sid)).await?;
         match (identity, user) {

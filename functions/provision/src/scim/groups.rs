@@ -1,8 +1,9 @@
 //! SCIM groups. Flexgate stores all groups. The settings say which groups give a role.
 //!
-//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: it
-//! reconciles a few members within the request, but queues jobs for many. A member's change is "announced" once the
-//! member is reconciled, or once a job that does so is queued. If a write is interrupted, the next write completes it.
+//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left, so that
+//! they gain or lose the group's role in Flex. Flexgate reconciles up to eight members within the request, and queues
+//! jobs for a larger number. A member's change is "announced" once the member is reconciled, or once a job that does so
+//! is queued. If a write is interrupted, the next write to the group announces the remaining changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ const TRIES: u32 = 12;
 /// The maximum pause before the first retry. Later pauses are longer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The maximum number of members that Flexgate reconciles within the request. Larger changes become jobs.
+/// The maximum number of members that Flexgate reconciles within the request. For a change to more members, Flexgate
+/// queues jobs.
 const AT_ONCE: usize = 8;
 
 /// The most members of one group.
@@ -218,12 +220,12 @@ impl Groups {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
                     let announced = self.load(id).await?;
-                    // Somebody may have joined in the meantime, and would keep the group's role. So remove only an
-                    // empty group.
+                    // Somebody may have joined in the meantime, and would keep the group's role after the deletion. So
+                    // delete the group only if it is still empty.
                     if announced.members.is_empty() && self.scim().remove_group(id, announced.version).await? {
                         return Ok(());
                     }
-                    // This request itself has changed the group.
+                    // This request itself has changed the group's version, so `If-Match` no longer applies.
                     if_match = None;
                 }
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
@@ -232,8 +234,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
-    /// until the member is reconciled, or until a job that does so is queued.
+    /// Returns the group with exactly these members. If the group gives or gave a role, a member who leaves stays in
+    /// the list, marked as not present, until the member is reconciled, or until a job that does so is queued.
     async fn with_members(
         &self,
         mut group: Group,
@@ -274,15 +276,15 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Do not check a larger change, because jobs process it one member at a time. A job that would remove the
-            // last administrator becomes a dead letter.
+            // A change to more members is not checked here, because jobs carry it out, one member at a time. If a job
+            // would remove the last administrator, it becomes a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles the members whose changes are not yet announced, or queues jobs for them. Then marks these changes as
-    /// announced.
+    /// Reconciles the members whose changes Flexgate has not yet applied to Flex or queued, or queues jobs for them.
+    /// Then marks these changes as "announced", so that no later write repeats this work.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;

@@ -1,4 +1,4 @@
-//! Lists users. SCIM clients request pages by index, but Twilio only offers tokens for the next page.
+//! Lists users. Many SCIM clients request pages by index, but Twilio offers only a token for the next page.
 //!
 //! Flexgate stores each page token with the index of the page's first user. So if a client reads page by page, Flexgate
 //! reads Twilio's list only once. The total comes from a separate count, which reads the largest possible pages. An
@@ -22,7 +22,7 @@ const LARGEST: u16 = 1_000;
 /// discards both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// A request fetches another page from Twilio only if at least this much time is left.
+/// Flexgate stops a count, a search or a page by cursor if the request has less time left than this.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
@@ -155,8 +155,8 @@ impl Users {
         }
     }
 
-    /// Returns the users that SCIM shows. Leaves out users that were deleted through SCIM, and Flex users that were
-    /// replaced when their person was reactivated.
+    /// Returns the users that SCIM shows. Leaves out users who were deleted through SCIM. If Twilio has reactivated a
+    /// person under a new SID, also leaves out the person's old Flex user.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -184,7 +184,7 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only inactive users can have been deleted or replaced, so check only those.
+        // Check only inactive users, because active users have been neither deleted nor replaced.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -195,8 +195,9 @@ impl Users {
         Ok((users.len() - gone.count()) as u64)
     }
 
-    /// Stores a username's exact spelling, unless it is all in lower case. Twilio needs the exact spelling, but SCIM
-    /// ignores case.
+    /// Stores a username's exact spelling, because Twilio's search needs it and SCIM clients may use another case. A
+    /// username that is all in lower case need not be stored, because Flexgate also searches for the lower-case
+    /// spelling.
     async fn note_spelling(&self, person: &Person) {
         let username = &person.user.username;
         if person.entry.is_none() && folded(username.as_str()) != username.as_str() {
@@ -217,7 +218,7 @@ impl Users {
     }
 }
 
-/// Whether this Flex user was replaced by another one when the person was reactivated.
+/// Whether another Flex user has replaced this one, because Twilio reactivated the person under a new SID.
 fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
 }

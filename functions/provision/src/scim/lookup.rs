@@ -19,7 +19,7 @@ impl Users {
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
             // This Flex user replaced the person's earlier Flex user. The person's `id` is still the SID of the earlier
-            // one.
+            // one, so no SCIM user has the new SID as its `id`.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -53,7 +53,7 @@ impl Users {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's search results may not say whether the user is active.
+            // Twilio's search results may not say whether the user is active. If they do not, read the user by SID.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }

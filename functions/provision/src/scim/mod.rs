@@ -1,4 +1,5 @@
-//! SCIM for Flex. Turns what identity systems write into changes of the people ledger and of Flex.
+//! SCIM for Flex. When an identity system writes a user or a group, this module changes the people ledger (which stores
+//! what each source says about a person) and Flex.
 //!
 //! What a client writes about a user becomes a statement in the ledger, with SCIM as its source. The
 //! [`ScimStore`](flexgate::store::ScimStore) keeps the rest: `externalId`, the client's spelling of values, and groups.

@@ -22,8 +22,7 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// What the ledger knows about the person. In a list of users, this field contains only the data from the Flex
-    /// user.
+    /// What the people ledger knows about the person. For a user in a list, only the data from Flex.
     pub(super) view: View,
 }
 
@@ -92,8 +91,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource. A value that equals Twilio's value appears in the form in which the client wrote it.
-    /// `meta` contains only the times.
+    /// Returns the SCIM resource. If a value that the client wrote still equals Twilio's value, it appears as the
+    /// client wrote it. `meta` contains only the timestamps.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -202,7 +201,7 @@ fn parsed(time: Option<&str>) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(time?, &Rfc3339).ok()
 }
 
-/// Formats a time in UTC, always with milliseconds. Some clients parse no other format.
+/// Formats a timestamp in UTC, always with milliseconds, because some clients cannot parse any other format.
 pub(super) fn in_millis(at: OffsetDateTime) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
@@ -243,7 +242,7 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
 }
 
 /// Updates `displayName` and `name.formatted` after a change of the given or family name, because Flex has only a full
-/// name. If the patch sets `name.formatted` itself, that value stays.
+/// name. If the patch itself sets `name.formatted`, this function does not change that value.
 pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatted: bool) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
@@ -310,7 +309,8 @@ pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
     if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
 }
 
-/// Returns the resource after a `PUT`. Some attributes keep their values if the client omits them.
+/// Returns the resource after a `PUT`. If the client omits `active`, `roles`, `emails`, `locale` or the name, that
+/// attribute keeps its value.
 pub(super) fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

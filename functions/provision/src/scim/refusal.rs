@@ -20,7 +20,7 @@ pub enum Refusal {
     /// Another resource already has this value.
     #[error("{0}")]
     Uniqueness(String),
-    /// It would take too long to find all matches within one request.
+    /// Flexgate cannot find all matches within the time of one request.
     #[error("Flexgate would have to read too many users. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.

@@ -1,4 +1,4 @@
-//! Types for what a client writes about a user, and for the statement to the ledger that results.
+//! Types for what a client writes about a user, and for the resulting statement in the people ledger.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -39,8 +39,8 @@ impl Written<'_> {
     }
 }
 
-/// The result of a write: SCIM's statement, the earlier data that stays valid, and the roles that the client itself
-/// gives.
+/// What a client's write means: SCIM's new statement, the earlier data that stays valid, and the roles that the client
+/// itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

@@ -73,14 +73,14 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed(patched) => patched.active.is_some(),
         };
-        // Another source may keep SCIM's earlier statement from taking effect. In that case, repeat the statement. The
-        // ledger then refuses it, with an error that names the other source.
+        // Even if SCIM has stated this value before, another source may have kept it from taking effect. In that case,
+        // state the value again, so that the ledger refuses it with an error that names the other source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives, and which earlier data stays valid. Roles that were added by
-    /// hand are no longer valid if this write removes them.
+    /// Returns the roles that the client itself gives, and which earlier data stays valid. If this write removes roles
+    /// that somebody gave by hand in Flex, all earlier data stays valid except these roles.
     fn own_roles(
         &self,
         person: &Person,
@@ -100,9 +100,10 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client may have read the user before Flexgate took a role back. Its document then still contains the
-            // role. If Flexgate has not yet taken the role back in Flex, the ledger's record does not list the role as
-            // taken back, but the computed reason (`TakenBack`) shows it.
+            // If the client read the user before Flexgate took a role back, the client's document still contains the
+            // role. Ignore such a role, because the client did not choose it. Flexgate may not have taken the role back
+            // in Flex yet. In that case, the ledger's list `taken` does not contain the role, but the computed reason
+            // is `TakenBack`.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             let is_taken = |role: &Role| {
                 taken.is_some_and(|taken| taken.contains(role)) || person.reason(*role) == Some(&RoleReason::TakenBack)
@@ -140,8 +141,8 @@ impl Users {
         Patched { active, roles, fields }
     }
 
-    /// Returns the default roles. SCIM states them if the client gives no role. If SCIM did not state them, a role from
-    /// a group would replace them.
+    /// Returns the default roles. If the client gives no role, SCIM states the default roles as the client's own.
+    /// Otherwise, a role from a group would replace them.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }

@@ -115,7 +115,7 @@ pub(crate) enum Verified {
 pub struct Tokens(CachedSecret<TokenHashes>);
 
 impl Tokens {
-    /// Verifies against the secret called `id`.
+    /// Creates a verifier that reads the token hashes from the secret `id`.
     #[must_use]
     pub fn new(id: &str, source: Arc<dyn SecretSource>, clock_rng: &ClockRng) -> Self {
         Self(CachedSecret::that_may_be_unset(id, source, clock_rng.clock.clone()))
@@ -150,7 +150,8 @@ impl Tokens {
         };
         let Some(unverified_token) = bearer(authorization) else { return Ok(Verified::No) };
         let hash = sha256(unverified_token);
-        // The token may be newer than the cached secret.
+        // The token may be newer than the cached secret. So if the cached secret does not contain the hash, read the
+        // secret again.
         let held = self.0.get_accepted(deadline, |hashes| hashes.id_of(&hash).is_some()).await?;
         Ok(match held.value.id_of(&hash) {
             Some(id) => Verified::Token(id),

@@ -124,7 +124,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // This attempt changed nothing at Twilio, so the next attempt has nothing to complete.
+            // This attempt changed nothing at Twilio, so remove its record. The next attempt has nothing to complete.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -151,7 +151,8 @@ impl Users {
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
-            // The user exists and is not deleted. So an earlier attempt created the user, but did not finish.
+            // The user exists and is not deleted. Such a user gets this far only if an earlier attempt created the user
+            // but did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -159,7 +160,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Use the spelling of an existing username, because Twilio keeps that spelling.
+            // If the username already exists in another spelling, use the existing spelling, because Twilio keeps it.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -318,8 +319,8 @@ impl Users {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
             if self.scim.put_entry(&entry, None).await? {
-                // A write to a group may have read the entry before the deletion, and may have added the user since.
-                // End such memberships, too.
+                // A write to a group may have read the user before the deletion, and may have added the user to the
+                // group since. End such memberships, too.
                 self.scim.leave_all(&sid).await?;
                 self.scim.forget_marks().await?;
                 return Ok(());
@@ -390,8 +391,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // Let this reservation expire together with the ledger's lease. Then a client can repeat its request after a
-        // crash, once it has waited for `Retry-After`.
+        // The reservation allows only one request at a time to create this user. It expires together with the ledger's
+        // lease. So if this process crashes, the client can repeat its request after waiting for `Retry-After`.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),

@@ -20,7 +20,7 @@ async fn okta() -> Scim {
 }
 
 impl Scim {
-    /// Returns the Flex user that is bound to this identity.
+    /// Returns the SID of the Flex user who is bound to this identity.
     async fn user_of(&self, issuer: &str, subject: &str) -> Option<String> {
         let identity = Identity { issuer: issuer.into(), subject: subject.into() };
         let user = self.platform().bindings().user_of(&identity).await.unwrap();
@@ -53,7 +53,7 @@ async fn r31_who_is_provisioned_is_bound_at_once() {
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     scim.delete(&path).await.is(204);
     assert_eq!(scim.user_of(OKTA, "00u1").await, None);
-    // Another person gets the same username.
+    // A new user with the same username and another `externalId` is another person.
     let again = scim.created("ada", "00u2").await;
     assert_eq!((scim.user_of(OKTA, "00u1").await, scim.user_of(OKTA, "00u2").await), (None, Some(again)));
     // A user who is created as inactive gets no binding.
@@ -90,13 +90,13 @@ async fn m29_an_external_id_takes_over_nobody() {
     scim.send("PUT", &format!("/Users/{grace}"), person("grace", "00u1")).await.refused(409, "uniqueness");
     assert_eq!(scim.user_of(OKTA, "00u1").await, Some(ada.clone()));
     assert_eq!(scim.user_of(OKTA, "00u2").await, Some(grace));
-    // A different `externalId` for a bound user.
+    // A bound user cannot get a different `externalId`.
     let mut moved = person("ada", "00u9");
     moved["displayName"] = json!("Eve");
     scim.send("PUT", &format!("/Users/{ada}"), moved.clone()).await.refused(409, "uniqueness");
     assert_eq!(scim.world.twilio_user("ada").await.unwrap()["full_name"], "Ada Lovelace");
     assert_eq!((scim.user_of(OKTA, "00u9").await, scim.user_of(OKTA, "00u1").await), (None, Some(ada.clone())));
-    // Even so, deactivation works.
+    // `active: false` deactivates the user, although Flexgate refuses the rest of the request.
     moved["active"] = json!(false);
     scim.send("PUT", &format!("/Users/{ada}"), moved).await;
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["deactivated"], true);

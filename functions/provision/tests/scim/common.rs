@@ -125,7 +125,7 @@ impl Scim {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// What Twilio was asked.
+    /// Returns the requests that the simulated Twilio received.
     pub async fn calls(&self) -> Vec<String> {
         self.world.calls("flex-api").await
     }

@@ -1,5 +1,5 @@
-//! Tests failures between the write to Twilio and the write to the store (case C16 of the attack register). When the
-//! client retries the request, Flexgate must reach the right state.
+//! Tests requests that fail halfway, at Twilio or in the store (case C16 of the attack register). When the client
+//! retries such a request, Flexgate must complete the change.
 
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, remove.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // Grace has left the group but still has its role. The retry removes the role.
+    // Grace has left the group but still has the group's role. The retry removes the role.
     assert_eq!(scim.world.twilio_user_of(&grace).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     scim.patch(&path, remove.clone()).await.is(200);
     for user in [&ada, &grace] {
@@ -146,7 +146,7 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // Only the last write fails. It records that the member's change is done.
+    // Only the last write to the store fails. This write records that Twilio has the member's new role.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

@@ -5,9 +5,9 @@
 //!
 //! * `save` gives a name to a value from the response. Later steps use the value as `${name}`.
 //! * `headers` replaces headers of the request. Null removes a header.
-//! * `expect` contains the expected status, and expected values in the response and in Twilio's user, by JSON pointer.
-//!   Null means that the value is absent. `members` lists a group's members in any order. Twilio's user is the one in
-//!   the request's path, or else the one that was last saved as `id`.
+//! * `expect` contains the expected status, and the expected values in the response and in Twilio's user. A JSON
+//!   pointer says where each value is. Null means that the value is absent. `members` lists a group's members in any
+//!   order. Twilio's user is the one in the request's path, or else the one that was last saved as `id`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

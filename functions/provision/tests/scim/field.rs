@@ -116,14 +116,14 @@ async fn r47_a_key_without_a_path_may_select_values() {
     let shown =
         scim.patch(&path, change("Add", json!({ "roles[primary eq \"True\"].value": "supervisor" }))).await.is(200);
     assert!(shown["roles"].as_array().unwrap().iter().any(|role| role["value"] == "supervisor"), "{shown}");
-    // If the filter selects no value, a replace creates one (RFC 7644 §3.5.2.3).
+    // In an operation without a path, a `replace` whose filter selects no value creates one (RFC 7644 §3.5.2.3).
     let shown =
         scim.patch(&path, change("Replace", json!({ "emails[type eq \"home\"].value": "h@x.example" }))).await.is(200);
     assert_eq!(shown["emails"][1], json!({ "value": "h@x.example", "type": "home" }));
     let user = at_twilio(&scim, &path).await;
     assert_eq!((&user["email"], &user["locale"]), (&json!("w@x.example"), &json!("en-GB")));
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
-    // The same keys in a whole resource.
+    // A client may also use such keys in a whole resource.
     let body = json!({
         "userName": "grace@example.com", "name.givenName": "Grace", "name.familyName": "Hopper",
         "emails[type eq \"work\"].value": "grace@work.example", "roles[primary eq \"True\"].value": "supervisor",
@@ -160,7 +160,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // Flexgate refuses a string that contains JSON but no role. The error quotes nothing from the string.
+    // Flexgate refuses a string that looks like JSON but contains no role. The error does not quote the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -241,7 +241,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // Another process began to create the user, and then died.
+    // Another process has begun to create the user, and has died before it finished.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });
@@ -266,7 +266,7 @@ async fn a_character_that_nobody_sees_is_named_with_its_position() {
     scim.send("POST", "/Users", body("a\u{200d}da", "Ada")).await.refused(400, "invalidValue");
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Fl\u{2066}ex" })).await;
     assert!(group.text.contains("U+2066"), "{}", group.text);
-    // Persian and Indian names need joiners.
+    // Persian and Indian names may need the invisible characters U+200C and U+200D (zero-width non-joiner and joiner).
     let name = "\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}";
     let made = scim.send("POST", "/Users", body("mirza", name)).await.is(201);
     assert_eq!(scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap()["full_name"], name);
@@ -320,7 +320,7 @@ async fn a_refused_request_is_noted_with_what_the_client_was_told() {
     );
     assert!(notes.iter().any(|note| &*note.reason == "Another user has this userName."));
     assert!(!format!("{notes:?}").contains("Secret Name") && !format!("{notes:?}").contains("ada@"));
-    // If Flexgate cannot store the note, the answer stays the same.
+    // If Flexgate cannot store a note about a refused request, the client still gets the same answer.
     scim.break_table("notes");
     scim.get("/Users/nobody").await.refused(404, "-");
 }

@@ -1,5 +1,5 @@
-//! Tests SCIM under the rules of the people ledger, and how Flexgate records who gave a role (cases R40, R42 and R70 of
-//! the attack register).
+//! Tests SCIM together with the people ledger, which stores what each source says about a person, and who gave a role
+//! (cases R40, R42 and R70 of the attack register).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -203,7 +203,8 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // Flexgate refuses the change, because it would remove the role. The error names the field.
+    // Flexgate cannot change the name without removing the role `wfo.full_access`, which it cannot give back. So
+    // Flexgate refuses the change, and the error names the field.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
@@ -318,8 +319,8 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     // The same `externalId` means the same person. So the other source's statement still makes the person inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different `externalId` means a different person. So Flexgate ignores everything that it knows about the earlier
-    // person.
+    // A different `externalId` means a different person, so nothing that Flexgate knows about the earlier person
+    // applies.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
@@ -336,7 +337,8 @@ async fn a_user_who_is_created_again_begins_with_the_defaults() {
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
-/// Stores the user as a member, as a write to the group would do that read the user before the user was deleted.
+/// Stores the deleted user as a member of the group. A write to the group does this if it has read the user before the
+/// deletion.
 fn adds_late(scim: &Scim, group: &str, user: &str) {
     let group = group.trim_start_matches("/Groups/");
     scim.world.sql(&format!("INSERT INTO scim_members VALUES ('{group}', '{user}', 1, NULL)"));

@@ -27,7 +27,8 @@ async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool
     sid
 }
 
-/// Creates a group as Flexgate stored it before the ledger: each membership records its role.
+/// Creates a group as Flexgate stored it before the ledger. Each membership records that the group gave the role
+/// `supervisor`.
 async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };

@@ -7,7 +7,7 @@ use crate::many::{walk, world_of};
 
 #[tokio::test]
 async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
-    // `cargo bench -p flexgate-provision` makes the same comparison with more users, and also measures the time.
+    // `cargo bench -p flexgate-provision` compares longer lists in the same way, and also measures the time.
     for fresh_instances in [false, true] {
         let (once, _) = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
         let (twice, _) = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;

@@ -1,5 +1,5 @@
-//! Regression tests for faults that tests with random patches found: the answer was 200, but the resource did not show
-//! the result.
+//! Regression tests for faults that tests with random patches have found. In each case, the answer was 200, but the
+//! resource did not show the result of the patch.
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ async fn a_replacement_by_empty_values_is_refused() {
             scim.patch(resource, one("replace", Some(list), &empty)).await.refused(400, "invalidValue");
             scim.patch(resource, one("replace", None, &json!({ list: empty }))).await.refused(400, "invalidValue");
             assert_eq!(scim.get(resource).await.is(200), before);
-            // An add of nothing changes nothing.
+            // An `add` without values changes nothing.
             scim.patch(resource, one("add", Some(list), &empty)).await.is(200);
             assert_eq!(scim.get(resource).await.is(200)[list], before[list]);
         }

@@ -198,7 +198,7 @@ fn equal_values_of_a_changed_list_become_one() {
     let email = json!({ "value": "a@example.com", "type": "work" });
     let user = patched(&json!({}), &json!({ "op": "replace", "path": "emails", "value": [email, email] })).unwrap();
     assert_eq!(user["emails"].as_array().unwrap().len(), 1, "{user}");
-    // A list that nobody changes stays as it was stored.
+    // A list that the patch does not change keeps its duplicates.
     let before = json!({ "emails": [email, email] });
     let user = patched(&before, &json!({ "op": "replace", "path": "displayName", "value": "Ada" })).unwrap();
     assert_eq!(user["emails"].as_array().unwrap().len(), 2, "{user}");

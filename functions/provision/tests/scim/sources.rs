@@ -92,7 +92,7 @@ async fn r92_whom_twilio_brought_back_is_shown_inactive_until_scim_activates_the
     let sign_in = scim.platform().deactivations();
     let key = "ada@example.com".parse::<Username>().unwrap().key();
     scim.patch(&path, active(false)).await.is(200);
-    // A sign-in through Twilio's SSO reactivates a deactivated user.
+    // Reactivate the deactivated user in Flex, as a sign-in through Twilio's SSO does.
     scim.world.at_twilio("ada@example.com", &["agent"]).await;
     assert_eq!(scim.get(&path).await.is(200)["active"], false);
     let found = scim.get("/Users?filter=userName%20eq%20%22ada@example.com%22").await.is(200);

@@ -230,7 +230,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     assert_eq!(scim.patch(&path, remove).await.is(200)["members"], json!([]));
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
-    // A group's name decides which role the group gives.
+    // A group's name decides which role the group gives. So a new name changes the members' roles.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     scim.patch(&path, add).await.is(200);
     scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);
@@ -342,7 +342,8 @@ async fn r50_a_removal_that_lists_nobody_removes_nobody() {
     }
     assert_eq!(count(scim.get(&path).await.is(200)), 2);
     assert_eq!(count(scim.patch(&path, remove(json!([{ "value": ada }]))).await.is(200)), 1);
-    // The same holds for a user's lists.
+    // For a user's roles, too, a `remove` of an empty list changes nothing, and a `remove` of an empty value is
+    // refused.
     let path = format!("/Users/{grace}");
     let roles = |value: Value| json!([{ "op": "remove", "path": "roles", "value": value }]);
     let before = scim.get(&path).await.is(200)["roles"].clone();

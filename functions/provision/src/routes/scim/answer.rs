@@ -34,7 +34,7 @@ impl Answer {
         Self { status, body: Some(shown.apply(schema, document).into()), location, version, about }
     }
 
-    /// A document that isn't a stored resource.
+    /// A document that is not a stored resource, such as a list or a discovery document.
     pub(super) fn plain(body: Value) -> Self {
         Self { status: StatusCode::OK, body: Some(body), location: None, version: None, about: None }
     }

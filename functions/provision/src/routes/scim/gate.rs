@@ -69,8 +69,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. Otherwise, a client could invent a
-/// method and so put any text into a note.
+/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. Notes about refused requests
+/// contain this name. Without `OTHER`, a client could invent a method and so put any text into a note.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),

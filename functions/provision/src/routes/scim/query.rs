@@ -51,7 +51,7 @@ impl Asked {
     }
 }
 
-/// Formats a whole number without ".0", because JSON also allows 3.0 for 3.
+/// Formats a whole number without ".0". In JSON, a client may write the number 3 as 3.0.
 fn whole(number: &serde_json::Number) -> String {
     let text = number.to_string();
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)

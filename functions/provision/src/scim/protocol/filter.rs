@@ -157,7 +157,7 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
             Some(sub) => items(value).any(|item| member(attribute, sub, item).is_some_and(present)),
         });
     };
-    // `ne` is the negation of `eq`, even for a missing attribute.
+    // `ne` is the negation of `eq`. So `ne "x"` also matches a resource without the attribute.
     if op == CompareOp::Ne {
         return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }
@@ -212,7 +212,7 @@ fn leaf_matches(attribute: &Attribute, value: &Value, op: CompareOp, with: &Comp
     }
 }
 
-/// Entra writes `primary eq "True"`.
+/// Returns the boolean with which a filter compares. It may be a string, because Entra writes `primary eq "True"`.
 fn truth(with: &CompValue) -> Option<bool> {
     match with {
         CompValue::True => Some(true),

@@ -1,7 +1,7 @@
 //! Parses filters (RFC 7644 §3.4.2.2, figure 1) and the paths of a `PATCH` (§3.5.2, figure 7).
 //!
 //! Flexgate does not use the parser of the crate `scim_v2`, because that crate needs regular expressions and is twice
-//! as large as the rest of Flexgate's SCIM code. But tests compare both parsers.
+//! as large as the rest of Flexgate's SCIM code. The tests compare the results of both parsers.
 
 use serde_json::Number;
 

@@ -37,10 +37,11 @@ pub enum Paging {
 /// that it may read anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token for the page with the next user. In a list of groups, this is the `id` of a group.
+    /// Twilio's token for the page with the next user. In a list of groups, the `id` of the last group that Flexgate
+    /// has returned.
     #[serde(rename = "t")]
     pub token: String,
-    /// How many users on that page Flexgate has already returned.
+    /// The number of users on the page `token` that Flexgate has already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]
@@ -111,7 +112,7 @@ pub struct Page {
     pub resources: Vec<Document>,
     /// The total number of resources. A response with a cursor may omit it (RFC 9865 §2.1).
     pub total: Option<u64>,
-    /// The index of the first resource, for a page by index.
+    /// The index of the page's first resource. `None` if the client pages by cursor.
     pub start: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Cursor>,

@@ -100,7 +100,8 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether an operation adds or replaces the core attribute `name`, or its sub-attribute `sub`.
+/// Whether an operation adds or replaces the core attribute called `name`. With `sub`, whether an operation adds or
+/// replaces this sub-attribute.
 #[must_use]
 pub fn names(schema: &Schema, operations: &[Operation], name: &str, sub: Option<&str>) -> bool {
     let sets = |key: &str, value: &Value| match schema.key(key) {
@@ -359,7 +360,7 @@ fn primaries(schema: &Schema, document: &Document) -> Document {
     with_primary(schema).filter_map(list).collect()
 }
 
-/// Limits the length of lists, because comparing the values of long lists is slow.
+/// Refuses more than [`MAX_VALUES`] e-mail addresses or roles, because comparing the values of a long list is slow.
 fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolError> {
     let is_long = |attribute: &&Attribute| {
         document.get(&attribute.name).and_then(Value::as_array).is_some_and(|values| values.len() > MAX_VALUES)

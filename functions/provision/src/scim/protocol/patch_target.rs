@@ -89,7 +89,8 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Returns the error for an empty value in a list. The client could mean no value, or all values.
+    /// Returns the error for an empty value in a list. The request is refused, because the client could mean either no
+    /// value or all values.
     fn vague(&self, verb: &str) -> ProtocolError {
         let name = &self.attribute.name;
         ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))
@@ -152,8 +153,8 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // If the filter selects nothing, an add creates the value that the filter describes, and a replace fails. A
-        // replace of an attribute without values acts as an add (RFC 7644 §3.5.2.3).
+        // If the filter selects nothing, an `add` creates the value that the filter describes. A `replace` does so only
+        // if the attribute has no values at all. Otherwise it fails (RFC 7644 §3.5.2.3).
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -230,7 +231,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Reads the values to remove. Refuses an empty value, which could mean all values.
+    /// Reads the values to remove. Refuses an empty value, because the client could mean all values.
     fn listed(&self, value: &Value) -> Result<Value, ProtocolError> {
         let one_by_one = match value {
             Value::Array(values) => values.as_slice(),
@@ -244,8 +245,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Returns a function that tests whether the filter selects a value. Turns a filter that only lists values into a
-    /// hash set, because both the filter and the group may be long.
+    /// Returns a function that tests whether the filter selects a value. If the filter only lists values, the function
+    /// looks them up in a hash set, because both the filter and the list may be long.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {

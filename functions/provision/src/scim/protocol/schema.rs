@@ -19,8 +19,8 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. Some belong to the enterprise
-/// extension, because Entra may omit the extension's URN.
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. Some are attributes of the
+/// enterprise extension, because Entra may send these without the extension's URN.
 const NOT_KEPT: [&str; 19] = [
     "nickName",
     "profileUrl",
@@ -58,7 +58,7 @@ pub enum Kind {
     Boolean,
     /// A whole number.
     Integer,
-    /// A time as in RFC 3339.
+    /// A timestamp in the format of RFC 3339.
     DateTime,
     /// The value is the URL or the id of a resource of one of these types.
     Reference(&'static [&'static str]),
@@ -267,7 +267,7 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension. Without an `extension`, Flexgate ignores attributes under this URN.
+    /// The URN of the extension. If `extension` is `None`, Flexgate ignores attributes under this URN.
     pub optional_extension: &'static str,
 }
 

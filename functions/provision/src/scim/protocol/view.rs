@@ -18,7 +18,7 @@ pub fn version(document: &Document) -> String {
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(short))
 }
 
-/// Adds `schemas` and `meta` to the resource. Keeps the times that `meta` already contains.
+/// Adds `schemas` and `meta` to the resource. Keeps the timestamps that `meta` already contains.
 pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> Document {
     let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = version(&document);

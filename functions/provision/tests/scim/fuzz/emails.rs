@@ -81,11 +81,11 @@ impl Emails {
         self.change(|emails| {
             match op {
                 Op::Remove if value.is_null() => emails.clear(),
-                // Flexgate must refuse a list of values to remove that contains an empty value, because the client
-                // could mean all addresses.
+                // If the list of addresses to remove contains an empty one, Flexgate must refuse the request, because
+                // the client could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
-                // Null removes all addresses. If there are addresses, a replace with only empty values is refused.
+                // Null removes all addresses. But a `replace` with only empty values is refused if there are addresses.
                 _ if value.is_null() => emails.clear(),
                 Op::Replace if read.is_empty() && !given.is_empty() && !emails.is_empty() => return Err(Impossible),
                 Op::Replace => *emails = read,
@@ -96,7 +96,7 @@ impl Emails {
     }
 
     /// Applies an operation to the selected addresses, or to the member `sub` of each. With `by_key`, the filter is in
-    /// a key of the operation's value, and a replace that selects no address creates one.
+    /// a key of the operation's value. In that case, a `replace` that selects no address creates one.
     pub fn selected(
         &mut self,
         op: Op,

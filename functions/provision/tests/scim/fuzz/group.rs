@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether such a group can exist: its name differs from the other group's ("Taken"), and all members are users.
-    /// The test calls this only after the last operation.
+    /// Whether a group with these values can exist: its name is not "Taken", the name of another group, and all members
+    /// are users. The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
@@ -57,7 +57,7 @@ impl Model {
     /// Applies an operation to the whole list of members.
     pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         if value.is_null() {
-            // A remove without a value removes all members. Null in an add or a replace does so too.
+            // A `remove` without a value removes all members. So does an `add` or a `replace` with null.
             self.members.clear();
             return Ok(());
         }
@@ -78,8 +78,8 @@ impl Model {
         Ok(())
     }
 
-    /// Applies an operation to the members `names`, which a filter selects. An add or a replace replaces these members
-    /// with `by`.
+    /// Applies an operation to the members `names`, which a filter selects. An `add` or a `replace` puts the member
+    /// `by` in their place.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {
@@ -87,7 +87,7 @@ impl Model {
             (_, None) => return Err(Impossible),
             (op, Some(by)) => {
                 if selected.is_empty() && (op == Op::Add || by_key || self.members.is_empty()) && names.len() > 1 {
-                    // A filter with "or" describes several members, so Flexgate cannot create the missing one.
+                    // A filter with "or" describes several members, so Flexgate cannot tell which member to create.
                     return Err(Impossible);
                 }
                 if selected.is_empty() && op == Op::Replace && !by_key && !self.members.is_empty() {

@@ -125,8 +125,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whether such a user can exist: the `userName` has changed only in case, and the locale contains no spaces. The
-    /// test calls this only after the last operation.
+    /// Whether a user with these values can exist: the `userName` has changed only in case, and the locale contains no
+    /// spaces. The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let locale = self.texts.get("locale").and_then(Value::as_str).unwrap_or("en");
         self.asked_name.eq_ignore_ascii_case(&self.user_name) && !locale.contains(' ')

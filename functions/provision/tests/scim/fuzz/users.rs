@@ -109,7 +109,7 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // Leave out the value of an operation `remove`, unless the value lists e-mail addresses.
+        // Send a `remove` without a value, unless the value lists e-mail addresses to remove.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)

@@ -235,7 +235,7 @@ fn a_word_of_the_grammar_is_also_the_name_of_an_attribute() {
 
 #[test]
 fn not_needs_no_space_before_its_parenthesis() {
-    // RFC 7644 figure 1 needs no space: `*1"not" "(" FILTER ")"`.
+    // RFC 7644 figure 1 requires no space after `not`: `*1"not" "(" FILTER ")"`.
     let spaced = filter("not (a pr)");
     assert!(spaced.is_ok());
     assert_eq!(filter("not(a pr)"), spaced);
