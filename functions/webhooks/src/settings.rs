@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. Unlike the gateway, the function on its own needs at least one source.
+    /// Reads the settings. When the function runs alone, it needs at least one source. The gateway needs none.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty() && settings.signals.is_empty()) {
@@ -37,7 +37,7 @@ impl Settings {
 /// The sources of webhooks.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookSettings {
-    /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
+    /// `WEBHOOK_SECRETS_SECRET_ID`: required once a source authenticates with a secret.
     pub secret_id: String,
     /// `FLEXGATE_WEBHOOKS`: the sources that authenticate deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
@@ -111,11 +111,11 @@ pub enum Kind {
     Generic,
 }
 
-/// Either kind of source.
+/// The kind of any source, whether it has a secret or signs with published keys.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum AnyKind {
-    /// A shared secret proves a delivery.
+    /// The sender proves its deliveries with a secret.
     Secret(Kind),
     /// The sender signs each delivery with its published keys.
     Signed(SignalKind),
@@ -130,16 +130,16 @@ pub enum SourceFault {
          global-token-revocation"
     )]
     Kind,
-    /// Not a URL with a scheme.
+    /// The issuer is not a URL with a scheme.
     #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
     Issuer,
-    /// Not a header's name.
+    /// The value is not the name of a header.
     #[error("\"header\" must be a header's name")]
     Header,
-    /// Not a JSON pointer.
+    /// A value in `map` is not a JSON pointer.
     #[error("\"map\" holds something that is not a JSON pointer like /data/id")]
     Pointer,
-    /// Not a role.
+    /// A value in `role_map` is not a role of Flex.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
     /// A generic source lacks a JSON pointer to a required field.
@@ -224,7 +224,7 @@ pub enum EventMeaning {
     LookUp,
     /// The person is no longer an active user.
     Deactivate,
-    /// The person's sessions that began before the event have ended. The person keeps their access.
+    /// The person's sessions that began at or before the time of the event have ended. The person keeps their access.
     EndSessions,
     /// The event changes nothing.
     Ignore,
