@@ -167,7 +167,8 @@ class Template(unittest.TestCase):
             "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
             "sessions_ended": {"BatchGetItem"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
-            # Version 0.2.0 stored one item for each session of a user, beside the user's bindings.
+            # Version 0.2.0 stored an item for each session of a user under the partition key of the user's binding.
+            # Flexgate must still find these items.
             "user": {"Query"},
             "person": read, "username": read, "flex_user": read,
         })
@@ -176,8 +177,8 @@ class Template(unittest.TestCase):
         kinds = {"scim", "claims", "webhook", "api", "operator"}
         written = lambda name, change=None: {kind for kind, actions in self.table(name, change).items()  # noqa: E731
                                              if kind in kinds and actions & {"PutItem", "UpdateItem", "DeleteItem"}}
-        # Every function that reconciles people updates copies of what SCIM groups say, and removes the claims of a
-        # failed mint.
+        # Every function that reconciles people (changes their Flex users to match what the sources say) first updates
+        # what SCIM groups say about them. It may also withdraw the claims of a failed mint.
         self.assertEqual(written("Mint"), {"scim", "claims"})
         self.assertEqual(written("Provision"), {"scim", "claims", "api"})
         self.assertEqual(written("Apply"), {"scim", "claims", "webhook"})
@@ -239,10 +240,10 @@ class Template(unittest.TestCase):
         self.assertIn("POST /token", self.resources["Stage"]["Properties"]["RouteSettings"])
 
     def test_r75_a_shift_change_is_not_throttled(self):
-        # 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is twice the
-        # average rate in these two minutes.
+        # Assume that 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is
+        # twice the average rate in these two minutes.
         peak = 2 * 5_000 / 120
-        # Meanwhile, 10,000 people are at work. Each of their pages asks for its token every 4 minutes.
+        # At the same time, 10,000 people are at work. Each of their pages asks for its token every 4 minutes.
         settings = resolved().exist("AWS::ApiGatewayV2::Stage")["Stage"]["RouteSettings"]
         shift = ["GET /sso/{profile}/login", "GET /sso/{profile}/callback", "POST /sso/token", "POST /sso/validate", "POST /token"]
         self.assertEqual(sorted(settings), sorted(shift))
@@ -382,8 +383,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS counts deliveries, but Flexgate does not try to apply a message at every delivery. Ten deliveries (the
-            # size of a batch) may lead to only one attempt.
+            # SQS limits the deliveries of a message, but Flexgate does not try to apply a message at every delivery.
+            # Ten deliveries (the size of a batch) may lead to only one attempt. So the limit must be high.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]

@@ -15,7 +15,7 @@ pub(crate) struct Lasting {
     pub(crate) sessions: Rows<Session>,
     /// The `jti` of each token that a test has revoked.
     pub(crate) revoked: Rows<()>,
-    /// Whether the next save must first delete every row, after a reset.
+    /// Whether the next save must first delete all rows, because the state was reset.
     emptied: bool,
 }
 

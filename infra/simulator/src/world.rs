@@ -140,8 +140,8 @@ impl World {
         self.save();
     }
 
-    /// Writes the changed rows in one transaction. Every answer waits for this, so a killed process loses no confirmed
-    /// change.
+    /// Writes the changed rows in one transaction. No answer is sent before the transaction is complete, so a killed
+    /// process loses no confirmed change.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;

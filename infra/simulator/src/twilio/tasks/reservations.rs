@@ -38,7 +38,7 @@ pub(in crate::twilio) fn update(
     Ok(reservation.answer())
 }
 
-/// Moves a reservation to its next status, and tells the worker's websockets.
+/// Moves a reservation to its next status, and sends an event to the worker's websockets.
 pub(super) fn become_status(
     world: &World,
     reservation: &mut Reservation,
@@ -54,7 +54,7 @@ pub(super) fn become_status(
     if next == Status::Accepted
         && let Some(conference) = &mut reservation.task.conference
     {
-        // There are no phones. So the worker's call is answered at once.
+        // The simulator has no phones, so it answers the worker's call at once.
         conference.agent = Some(Participant::new());
         reservation.task.record_conference();
     }
