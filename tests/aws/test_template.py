@@ -325,7 +325,7 @@ class Template(unittest.TestCase):
         (metric,) = self.of_type("AWS::Logs::MetricFilter").values()
         self.assertEqual(metric["Properties"]["LogGroupName"], {"Ref": "ApiLogs"})
         # The metric counts only status 500. If Twilio, an issuer or AWS fails, Flexgate answers with 502 or above
-        # (docs/status-codes.md).
+        # (docs/status-codes.md), so the failure does not raise the alarm.
         self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" && $.integration_error = "-" }')
         logged = json.loads(self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"])
         self.assertLessEqual({"status", "integration_error"}, set(logged))
@@ -467,8 +467,7 @@ class Template(unittest.TestCase):
         disabled = lambda change: resolved(change).exist("AWS::ApiGatewayV2::Api")["HttpApi"]["DisableExecuteApiEndpoint"]  # noqa: E731
         self.assertTrue(disabled(domain))
         self.assertTrue(disabled(domain | {"PublicUrl": "https://app.example.com"}))
-        # In these cases, the API's own address must work: there is no domain, or the domain's DNS record does not exist
-        # yet.
+        # The API's own address must work if there is no domain, or if the domain's DNS record does not exist yet.
         self.assertFalse(disabled({}))
         self.assertFalse(disabled({"PublicUrl": "https://app.example.com"}))
         self.assertFalse(disabled(domain | {"DisableDefaultEndpoint": "false"}))
@@ -487,8 +486,8 @@ class Template(unittest.TestCase):
     def test_r98_nobody_is_sent_to_a_path_that_has_no_route(self):
         routes = {route["Properties"]["RouteKey"].split()[1] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
         self.assertFalse({"/", "/openapi.json"} & routes)
-        # The parameter must be given. Without a default address, Flexgate would redirect people to /, which has no
-        # route.
+        # An operator must give this parameter. Without a default address, Flexgate would redirect people to /, which
+        # has no route.
         default = self.parameters["DefaultReturnTo"]
         self.assertNotIn("Default", default)
         for bad in ("", "/", "//", "//evil.example", "desk", "https://", "https:///desk", "/ desk"):

@@ -133,7 +133,7 @@ pub enum SourceFault {
     /// The issuer is not a URL with a scheme.
     #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
     Issuer,
-    /// The value is not the name of a header.
+    /// The value of `header` is not the name of a header.
     #[error("\"header\" must be a header's name")]
     Header,
     /// A value in `map` is not a JSON pointer.
@@ -218,8 +218,8 @@ pub enum EventMeaning {
     /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only
-    /// sources with a look-up use it.
+    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only the
+    /// kind `graph` uses it: Flexgate looks the person up at Microsoft Graph.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.

@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Converts the contents of the file. Marks every row as changed, so that the next save writes all rows.
+    /// Converts the contents of `state.json`. Marks every row as changed, so that the next save writes all rows.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

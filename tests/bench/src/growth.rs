@@ -67,7 +67,8 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// The number of turns for each size. The sizes take turns, so that other load on the machine affects all equally.
+/// The number of turns for each size. The sizes take turns, so that other load on the machine affects all sizes
+/// equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {

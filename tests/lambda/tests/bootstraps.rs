@@ -26,7 +26,8 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
-/// Returns the world's settings with a DynamoDB table and an SQS queue, as functions for Lambda require.
+/// Returns the settings of the simulated world, but with a DynamoDB table and an SQS queue, because functions built for
+/// Lambda require them.
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;

@@ -1,9 +1,9 @@
-//! Microsoft Graph change notifications. A delivery contains several items, each with a secret (`clientState`) and a
-//! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
+//! Microsoft Graph change notifications. A delivery contains one or more items, each with a secret (`clientState`) and
+//! a person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! Flexgate finds the Flex user by a binding, which it recorded when it accepted one of the person's tokens. So the
-//! source's `issuer` must be the issuer of the tenant.
+//! When Flexgate accepts a token, it binds the Flex user to the person's identity at the token's issuer. Through this
+//! binding it finds the Flex user of a notification. So the source's `issuer` must be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;

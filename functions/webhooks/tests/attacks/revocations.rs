@@ -6,7 +6,7 @@ use super::signals::REVOKES;
 use super::*;
 
 impl Hooks {
-    /// Returns a token that authorises one request, with these changes to its claims.
+    /// Returns a token that authorises one request. `changes` adds, replaces or removes claims.
     pub async fn revocation(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
                                  "sub": null, "iat": self.now(), "exp": self.now() + 300 });

@@ -49,7 +49,7 @@ impl Hooks {
         json!({ "format": "iss_sub", "iss": self.issuer(), "sub": "user_ada" })
     }
 
-    /// Returns a security event token about ada, with these changes to its claims.
+    /// Returns a security event token about ada. `changes` adds, replaces or removes claims.
     pub async fn set(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": header(), "aud": AUDIENCE, "sub": null, "exp": null, "iat": self.now(),
                                  "sub_id": self.ada(), "events": session_revoked() });

@@ -6,7 +6,8 @@ use super::{Participant, Reservation, Status, VOICE, tell};
 use crate::twilio::TwilioError;
 use crate::world::World;
 
-/// Lists the worker's reservations in the format of the event bridge. With `Active`, only those that are not over.
+/// Lists the worker's reservations in the format of the event bridge. With `Active`, lists only reservations that have
+/// not ended.
 pub(in crate::twilio) fn list(world: &World, worker: &str, params: &Map<String, Value>) -> Value {
     let state = world.state();
     let now = state.now();
