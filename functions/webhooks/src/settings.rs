@@ -51,7 +51,7 @@ impl WebhookSettings {
     /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (sources, signals) = reader.optional(VARIABLE, sources)?.unwrap_or_default();
-        // Signals need no secret, because the sender signs them with its published keys.
+        // Signals need no secret, because the sender signs them and publishes its public keys.
         if sources.is_empty() {
             return Some(Self { signals, ..Self::default() });
         }
@@ -111,13 +111,13 @@ pub enum Kind {
     Generic,
 }
 
-/// The kind of any source, whether it has a secret or signs with published keys.
+/// The kind of any source, whether it has a secret or signs its deliveries.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum AnyKind {
     /// The sender proves its deliveries with a secret.
     Secret(Kind),
-    /// The sender signs each delivery with its published keys.
+    /// The sender signs each delivery, and publishes its public keys.
     Signed(SignalKind),
 }
 

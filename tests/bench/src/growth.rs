@@ -169,7 +169,7 @@ async fn page(provision: &mut Function, from: usize) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Measures one round of store operations at each number of rows.
+/// Measures one round of store operations for each number of rows in `sizes`.
 async fn store(folder: &Path, sizes: &[usize], report: &Report) {
     const EACH: usize = 500;
     let mut stores = Vec::new();
