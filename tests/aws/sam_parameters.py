@@ -12,5 +12,5 @@ deployed = []
 command.do_cli = lambda *given, **named: deployed.append(given)
 cli.main(args=sys.argv[1:], standalone_mode=False)
 (given,) = deployed
-# The other dictionary is for code signing.
+# The first dictionary contains the parameters. The other one is for code signing.
 print(json.dumps(next(one for one in given if isinstance(one, dict))))

@@ -254,7 +254,8 @@ def retried(browser, event):
 
     deliver(1, "user.lifecycle.create")
     wait("frances's creation", lambda: is_active() == [True])
-    # Flexgate makes three attempts in each try.
+    # Each time Flexgate applies an event, it sends a failing request up to three times. So with these three errors,
+    # Flexgate cannot apply the event the first time.
     call(SIMULATOR, "POST", "/__sim/faults", {"service": "flex-api", "kind": "status", "status": 503, "times": 3})
     deliver(2, "user.lifecycle.deactivate")
     wait("frances's deactivation, after an error of Twilio", lambda: is_active() == [False], 30)
@@ -431,7 +432,7 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # For a group with this many members, Flexgate queues jobs. Most of these members do not exist at Twilio, and
+    # A group with this many members makes Flexgate use the queue. Most of these members do not exist at Twilio, and
     # Flexgate must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
@@ -519,8 +520,8 @@ def main(packaged, target):
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
     }
     log = open(work / "log", "w")
-    # Read the roles with the template's default parameters. The stack below has other parameters but the same roles,
-    # because every condition in the roles is false for both.
+    # Read the roles with the template's default parameters. The stack below has other parameters. Its roles are the
+    # same, because every condition in the roles is false with either set of parameters.
     exist = resolved().exist("AWS::IAM::Role")
     roles = {name.lower(): list(statements(exist[f"{name}ExecutionRole"])) for name in FUNCTIONS}
     names = {}
@@ -547,8 +548,8 @@ def main(packaged, target):
             "DefaultReturnTo": "/desk", "SessionPolicies": json.dumps({"default": {"sessions_per_person": 1}}),
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # `Issuers` is set so that Flexgate binds each new user and later removes the binding, because both changes
-            # need IAM permissions.
+            # `Issuers` is set so that Flexgate binds each new user to an identity and later removes the binding. Both
+            # changes need IAM permissions.
             "WebhookSources": json.dumps({
                 "okta": {"issuer": "https://okta.example.com"},
                 "signals": {"kind": "ssf", "transmitter": issuer, "audience": "signals", "people_of": "okta"},
@@ -580,8 +581,8 @@ def main(packaged, target):
         for name, allowed in roles.items():
             used = policies.used.get(name, set())
             actions = {action for one in allowed for action in one.actions if action.split(":")[0] in ("dynamodb", "secretsmanager")}
-            # The function itself uses only these two permissions for queues. Lambda uses the others to deliver messages
-            # to the function.
+            # The function's own code uses only these two permissions for queues. Lambda uses the other permissions to
+            # deliver messages to the function.
             own = ("sqs:SendMessage", "sqs:ChangeMessageVisibility")
             actions |= {action for one in allowed for action in one.actions if action in own}
             used_actions = {action for action, _ in used}

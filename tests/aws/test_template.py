@@ -167,7 +167,8 @@ class Template(unittest.TestCase):
             "session_list": {"PutItem", "Query"}, "newest_seat": {"GetItem", "PutItem"}, "sign_in_state": read,
             "sessions_ended": {"BatchGetItem"},
             "claim": {"GetItem", "PutItem"}, "login": {"GetItem", "PutItem"},
-            # Version 0.2.0 stored one item for each session of a user, beside the user's bindings.
+            # Version 0.2.0 stored an item for each session of a user under the partition key of the user's binding.
+            # Flexgate must still find these items.
             "user": {"Query"},
             "person": read, "username": read, "flex_user": read,
         })
@@ -176,8 +177,8 @@ class Template(unittest.TestCase):
         kinds = {"scim", "claims", "webhook", "api", "operator"}
         written = lambda name, change=None: {kind for kind, actions in self.table(name, change).items()  # noqa: E731
                                              if kind in kinds and actions & {"PutItem", "UpdateItem", "DeleteItem"}}
-        # Every function that reconciles people updates copies of what SCIM groups say, and removes the claims of a
-        # failed mint.
+        # Every function that reconciles people (changes their Flex users to match what the sources say) first updates
+        # what SCIM groups say about them. It may also withdraw the claims of a failed mint.
         self.assertEqual(written("Mint"), {"scim", "claims"})
         self.assertEqual(written("Provision"), {"scim", "claims", "api"})
         self.assertEqual(written("Apply"), {"scim", "claims", "webhook"})
@@ -239,10 +240,10 @@ class Template(unittest.TestCase):
         self.assertIn("POST /token", self.resources["Stage"]["Properties"]["RouteSettings"])
 
     def test_r75_a_shift_change_is_not_throttled(self):
-        # 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is twice the
-        # average rate in these two minutes.
+        # Assume that 10,000 people sign in within ten minutes, and half of them within two minutes. The highest rate is
+        # twice the average rate in these two minutes.
         peak = 2 * 5_000 / 120
-        # Meanwhile, 10,000 people are at work. Each of their pages asks for its token every 4 minutes.
+        # At the same time, 10,000 people are at work. Each of their pages asks for its token every 4 minutes.
         settings = resolved().exist("AWS::ApiGatewayV2::Stage")["Stage"]["RouteSettings"]
         shift = ["GET /sso/{profile}/login", "GET /sso/{profile}/callback", "POST /sso/token", "POST /sso/validate", "POST /token"]
         self.assertEqual(sorted(settings), sorted(shift))
@@ -324,7 +325,7 @@ class Template(unittest.TestCase):
         (metric,) = self.of_type("AWS::Logs::MetricFilter").values()
         self.assertEqual(metric["Properties"]["LogGroupName"], {"Ref": "ApiLogs"})
         # The metric counts only status 500. If Twilio, an issuer or AWS fails, Flexgate answers with 502 or above
-        # (docs/status-codes.md).
+        # (docs/status-codes.md), so the failure does not raise the alarm.
         self.assertEqual(metric["Properties"]["FilterPattern"], '{ $.status = "500" && $.integration_error = "-" }')
         logged = json.loads(self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"])
         self.assertLessEqual({"status", "integration_error"}, set(logged))
@@ -382,8 +383,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS counts deliveries, but Flexgate does not try to apply a message at every delivery. Ten deliveries (the
-            # size of a batch) may lead to only one attempt.
+            # SQS limits the deliveries of a message, but Flexgate does not try to apply a message at every delivery.
+            # Ten deliveries (the size of a batch) may lead to only one attempt. So the limit must be high.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
@@ -466,8 +467,7 @@ class Template(unittest.TestCase):
         disabled = lambda change: resolved(change).exist("AWS::ApiGatewayV2::Api")["HttpApi"]["DisableExecuteApiEndpoint"]  # noqa: E731
         self.assertTrue(disabled(domain))
         self.assertTrue(disabled(domain | {"PublicUrl": "https://app.example.com"}))
-        # In these cases, the API's own address must work: there is no domain, or the domain's DNS record does not exist
-        # yet.
+        # The API's own address must work if there is no domain, or if the domain's DNS record does not exist yet.
         self.assertFalse(disabled({}))
         self.assertFalse(disabled({"PublicUrl": "https://app.example.com"}))
         self.assertFalse(disabled(domain | {"DisableDefaultEndpoint": "false"}))
@@ -486,8 +486,8 @@ class Template(unittest.TestCase):
     def test_r98_nobody_is_sent_to_a_path_that_has_no_route(self):
         routes = {route["Properties"]["RouteKey"].split()[1] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
         self.assertFalse({"/", "/openapi.json"} & routes)
-        # The parameter must be given. Without a default address, Flexgate would redirect people to /, which has no
-        # route.
+        # An operator must give this parameter. Without a default address, Flexgate would redirect people to /, which
+        # has no route.
         default = self.parameters["DefaultReturnTo"]
         self.assertNotIn("Default", default)
         for bad in ("", "/", "//", "//evil.example", "desk", "https://", "https:///desk", "/ desk"):

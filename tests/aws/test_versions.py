@@ -78,7 +78,7 @@ OTHER = {
     "LogLevel": "debug",
     "LogRetentionDays": "30",
 }
-# Parameters that change other resources only.
+# Parameters that no function reads. They change only other resources.
 NOT_A_SETTING = {
     "CertificateArn", "DisableDefaultEndpoint", "SweepSchedule", "TwilioSecretType", "RotationRoleArn", "RotationAdminSecretArn",
     "RotationDays",

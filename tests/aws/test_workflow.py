@@ -60,7 +60,8 @@ class Workflow(unittest.TestCase):
         self.assertRegex(self.deploy(issuers), r"\n\* Modify +MintFunction +AWS::Lambda::Function ")
         (stack,) = self.local.aws["cloudformation"].describe_stacks(StackName="flexgate-staging")["Stacks"]
         parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
-        # The deployment must use the stage's parameters from samconfig.toml, and those from the workflow's environment.
+        # The deployment must use the stage's parameters from samconfig.toml, and the parameters from the workflow's
+        # environment.
         expected = {"Canary": "false", "LogRetentionDays": "14", "Issuers": issuers, "WebhookSources": PARAMETERS["WebhookSources"]}
         self.assertEqual({name: parameters[name] for name in expected}, expected)
         functions = self.local.aws["lambda"].get_paginator("list_functions").paginate()

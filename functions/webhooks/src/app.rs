@@ -1,4 +1,4 @@
-//! Wires the function's parts together.
+//! Wires the parts of the webhooks function together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum StartError {
 }
 
 impl App {
-    /// Builds the function on a platform, without reading the sources' secrets yet.
+    /// Builds the function with the services of `platform`, without reading the sources' secrets yet.
     #[must_use]
     pub fn new(settings: &WebhookSettings, platform: &Platform) -> Arc<Self> {
         let clock = platform.clock_rng.clock.clone();
@@ -87,9 +87,9 @@ impl App {
         Ok(app)
     }
 
-    /// Prefetches the sources' secrets, and logs which sources cannot receive deliveries yet. On AWS, the template's
-    /// secret is empty at first. So a missing secret stops only its own source, and only until an administrator sets
-    /// it.
+    /// Prefetches the sources' secrets, and logs which sources cannot receive deliveries yet. On AWS, the secret that
+    /// the template creates is empty at first. So the function starts even if a source has no secret. Until an
+    /// administrator sets it, only the deliveries of this source fail.
     pub async fn prewarm(&self, deadline: Deadline) {
         for source in self.signals.values() {
             source.transmitter().prewarm(deadline).await;
@@ -127,8 +127,8 @@ impl App {
     }
 
     /// Returns the secrets of a source, for a delivery. If the source has no usable secret, or if its secrets do not
-    /// prove the delivery, reads the secrets again, but at most once a minute. An administrator may have added the
-    /// secret just now, and many sources never send a refused delivery again.
+    /// authenticate the delivery, reads the secrets again, but at most once a minute. An administrator may have added
+    /// the secret just now, and many sources never send a refused delivery again.
     pub(crate) async fn secrets_of(
         &self,
         name: &SourceName,

@@ -11,14 +11,14 @@ pub(crate) struct Row {
     pub(crate) text: &'static str,
 }
 
-/// What Flexgate does about an event.
+/// What Flexgate does with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// The event changes one person.
     Person,
-    /// A group or an application no longer exists, so all its memberships end.
+    /// A group or an application was deleted or deactivated, so all its memberships end.
     EndsMembership,
-    /// A directory or an organisation no longer exists, so all its people become inactive.
+    /// A directory or an organisation was deleted or deactivated, so all its people become inactive.
     EndsDirectory,
     /// Flexgate ignores the event, although access may have changed. A note warns the administrator.
     Ignored,

@@ -1,8 +1,8 @@
-//! Receives webhooks from identity systems at `/webhooks/{source}`. Translates each delivery to Flexgate's own events,
-//! and queues these events.
+//! Receives webhooks from identity systems at `/webhooks/{source}`. Translates each delivery into Flexgate's own
+//! events, and queues these events.
 //!
-//! A source's signature is verified over the raw bytes. The sender gets status 202 only after the events are in the
-//! queue. This function never calls Twilio.
+//! The function verifies a source's signature over the raw bytes. It answers 202 or 204 only after the events are in
+//! the queue. It never calls Twilio.
 
 mod app;
 mod catalogue;

@@ -10,13 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// The JSON pointers of each field, for one kind of source. Flexgate uses the first pointer that finds a value.
+/// The JSON pointers to each field, for one kind of source. Flexgate uses the first pointer that leads to a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// A source's JSON pointers for each field, and its names for Flex's roles.
+/// The JSON pointers to each field of a source's payload, and the source's names for Flex's roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,
@@ -46,7 +46,7 @@ impl Mapping {
         }
     }
 
-    /// The time at the place.
+    /// Returns the field as a time.
     pub(crate) fn instant(&self, place: ProfileField, document: &Value) -> Option<OffsetDateTime> {
         instant(self.find(place, document)?)
     }
@@ -76,7 +76,7 @@ impl Mapping {
         };
         let [given_name, family_name] =
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
-        // Join the two names only if the payload contains both.
+        // Join the given name and the family name only if the payload contains both.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| FullName::joined(Some(given), Some(family)));
         Ok(PersonProfile {

@@ -12,7 +12,8 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// Only the log names the rule that failed, because that information would help a forger.
+/// Returns the problem for a delivery that Flexgate cannot authenticate. The answer does not say which check failed,
+/// because that would help a forger. The log does.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -52,7 +53,7 @@ pub(crate) fn subject(fault: SubjectFault) -> Problem {
     Problem::new(kind, detail).because(&fault)
 }
 
-/// Nobody is known under this subject.
+/// Returns the problem for a subject that Flexgate does not know.
 pub(crate) fn subject_unknown() -> Problem {
     Problem::new(kinds::SUBJECT_UNKNOWN, "Flexgate knows nobody under this subject.")
 }

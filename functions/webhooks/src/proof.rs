@@ -25,7 +25,7 @@ pub(crate) enum Unproven {
     /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// The secret is inside the body, and the body does not have the expected form.
+    /// The body should contain the secret, but does not have the expected form.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }

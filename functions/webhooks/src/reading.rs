@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::catalogue::Row;
 use crate::settings::EventMeaning;
 
-/// A source's report about one person.
+/// What a source reports about one person.
 pub(crate) struct Draft {
     pub(crate) id: Option<String>,
     pub(crate) occurred_at: Option<OffsetDateTime>,
@@ -33,9 +33,9 @@ pub(crate) struct Reading<'r> {
     pub(crate) messages: Vec<Message>,
     /// The number of events whose type Flexgate ignores.
     pub(crate) ignored: usize,
-    /// Ignored events that may have changed who has access: the event type and its row in the catalogue.
+    /// For each ignored event that may have changed who has access: the event type and its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
-    /// The number of items without the source's secret.
+    /// The number of items without the source's secret. Microsoft Graph puts the secret into each item of a delivery.
     pub(crate) dropped: usize,
 }
 
@@ -70,8 +70,9 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message which says that a group or a directory was deleted. `said` is the whole event. If the event lacks
-    /// its id, its time, or what was deleted, adds a dead letter that contains `said` instead.
+    /// Adds a message which says that a group, an application or a directory was deleted or deactivated. `said` is the
+    /// whole event. If the event has no id or no time, or does not say what has ended, adds a dead letter that contains
+    /// `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -134,7 +135,8 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // A repeated delivery gets the same id, so it does not create a second dead letter.
+        // If the item has no usable id, derive one from its content. So a repeated delivery gets the same id, and does
+        // not create a second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. Unlike the gateway, the function on its own needs at least one source.
+    /// Reads the settings. When the function runs alone, it needs at least one source. The gateway needs none.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty() && settings.signals.is_empty()) {
@@ -37,7 +37,7 @@ impl Settings {
 /// The sources of webhooks.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookSettings {
-    /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
+    /// `WEBHOOK_SECRETS_SECRET_ID`: required once a source authenticates with a secret.
     pub secret_id: String,
     /// `FLEXGATE_WEBHOOKS`: the sources that authenticate deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
@@ -51,7 +51,7 @@ impl WebhookSettings {
     /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (sources, signals) = reader.optional(VARIABLE, sources)?.unwrap_or_default();
-        // Signals need no secret, because the sender signs them with its published keys.
+        // Signals need no secret, because the sender signs them and publishes its public keys.
         if sources.is_empty() {
             return Some(Self { signals, ..Self::default() });
         }
@@ -111,13 +111,13 @@ pub enum Kind {
     Generic,
 }
 
-/// Either kind of source.
+/// The kind of any source, whether it has a secret or signs its deliveries.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum AnyKind {
-    /// A shared secret proves a delivery.
+    /// The sender proves its deliveries with a secret.
     Secret(Kind),
-    /// The sender signs each delivery with its published keys.
+    /// The sender signs each delivery, and publishes its public keys.
     Signed(SignalKind),
 }
 
@@ -130,16 +130,16 @@ pub enum SourceFault {
          global-token-revocation"
     )]
     Kind,
-    /// Not a URL with a scheme.
+    /// The issuer is not a URL with a scheme.
     #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
     Issuer,
-    /// Not a header's name.
+    /// The value of `header` is not the name of a header.
     #[error("\"header\" must be a header's name")]
     Header,
-    /// Not a JSON pointer.
+    /// A value in `map` is not a JSON pointer.
     #[error("\"map\" holds something that is not a JSON pointer like /data/id")]
     Pointer,
-    /// Not a role.
+    /// A value in `role_map` is not a role of Flex.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
     /// A generic source lacks a JSON pointer to a required field.
@@ -218,13 +218,13 @@ pub enum EventMeaning {
     /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only
-    /// sources with a look-up use it.
+    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only the
+    /// kind `graph` uses it: Flexgate looks the person up at Microsoft Graph.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.
     Deactivate,
-    /// The person's sessions that began before the event have ended. The person keeps their access.
+    /// The person's sessions that began at or before the time of the event have ended. The person keeps their access.
     EndSessions,
     /// The event changes nothing.
     Ignore,

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::proof::Unproven;
 use crate::reading::Reading;
 
-/// What was sent.
+/// A delivery, and what a source needs to verify it.
 pub(crate) struct Delivery<'d> {
     pub(crate) headers: &'d HeaderMap,
     /// The raw bytes of the body, because the signature covers exactly these bytes.
@@ -23,16 +23,16 @@ pub(crate) struct Delivery<'d> {
 
 /// The answer to a challenge.
 pub(crate) enum Challenged {
-    /// An object with this one member.
+    /// A JSON object with one member: its name and its value.
     Json(&'static str, String),
-    /// The text itself.
+    /// Plain text.
     Text(String),
 }
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks whether this source can use the secret. The error's text completes a sentence whose first word is the
-    /// source's name.
+    /// Checks whether this source can use the secret. The error's text ends a sentence whose subject is the secret,
+    /// such as "is too short".
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }

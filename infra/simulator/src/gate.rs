@@ -1,5 +1,5 @@
-//! Handles every request: records it in the journal, applies a matching fault, and passes it to its service. Adds the
-//! headers that Twilio adds to every answer.
+//! Handles every request and passes it to its service. Adds the headers that Twilio adds to every answer. Also records
+//! the request in the journal and applies a matching fault, unless the request is for the control API.
 
 use std::time::Duration;
 

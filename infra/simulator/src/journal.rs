@@ -1,5 +1,5 @@
 //! The journal of received requests and their bodies. It omits calls to the control API, and keeps the newest [`KEEP`]
-//! requests. The counters also count older requests.
+//! requests. The counts also include requests that the journal no longer keeps.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -39,7 +39,7 @@ pub(crate) struct Journal {
     counts: Counts,
 }
 
-/// The number of calls since the journal was last emptied.
+/// The numbers of calls since the journal was last emptied.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
     /// Calls to Twilio's services, without preflights.

@@ -15,7 +15,7 @@ pub(crate) struct Lasting {
     pub(crate) sessions: Rows<Session>,
     /// The `jti` of each token that a test has revoked.
     pub(crate) revoked: Rows<()>,
-    /// Whether the next save must first delete every row, after a reset.
+    /// Whether the next save must first delete all rows, because the state was reset.
     emptied: bool,
 }
 
@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Converts the contents of the file. Marks every row as changed, so that the next save writes all rows.
+    /// Converts the contents of `state.json`. Marks every row as changed, so that the next save writes all rows.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

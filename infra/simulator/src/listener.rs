@@ -1,4 +1,4 @@
-//! Accepts connections. A fault must be able to reset a connection, and axum's own loop cannot do that.
+//! Accepts connections. This module replaces axum's own loop, which cannot reset a connection as some faults require.
 
 use std::io;
 use std::pin::{Pin, pin};

@@ -47,7 +47,7 @@ impl Store {
         std::fs::remove_file(&path).map_err(|source| StartError::Storage { path, source })
     }
 
-    /// Returns the file's text. If the file is missing, creates it with a new text.
+    /// Returns the file's text. If the file is missing, creates it with the text that `make` returns.
     pub(crate) fn read_or_make(
         &self,
         name: &str,

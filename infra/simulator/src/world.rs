@@ -1,4 +1,5 @@
-//! The simulator's whole state, behind one lock. No request sees another request's change before it is complete.
+//! The simulator's whole state, behind one lock. While one request changes the state, no other request sees a part of
+//! the change.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -140,8 +141,8 @@ impl World {
         self.save();
     }
 
-    /// Writes the changed rows in one transaction. Every answer waits for this, so a killed process loses no confirmed
-    /// change.
+    /// Writes the changed rows in one transaction. No answer is sent before the transaction is complete, so a killed
+    /// process loses no confirmed change.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;
@@ -151,7 +152,7 @@ impl World {
         if let Some(database) = database
             && let Err(error) = database.save(lasting)
         {
-            // The rows stay marked as changed, so the next save tries again.
+            // The rows stay marked as changed, so the next save writes them too.
             tracing::error!(%error, "the simulator's state could not be saved");
             return;
         }

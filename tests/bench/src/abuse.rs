@@ -24,8 +24,8 @@ const EACH: u32 = 50;
 /// The time from the start of one sign-in to the start of the next.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(200);
 
-/// How many of the attacker's requests were refused because of their content, and how many because the budget was used
-/// up.
+/// How many of the attacker's requests were refused because of their content, and how many because the attacker's
+/// budget of failed requests was used up.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,
@@ -77,7 +77,8 @@ pub async fn measure(places: &Places, quick: bool, report: &Report) {
     report.at_most("failed sign-ins beside garbage", as_f64(beside.failed), 0.0, "");
     let ratio = quantile(&beside.took, 0.99) / quantile(&calm.took, 0.99);
     report.at_most("p99 of a sign-in beside garbage over the calm one", ratio, 3.0, " x");
-    // Login, validate and `/token` each have a budget of 300 failed requests, plus five each second.
+    // Login, validate and `/token` each allow 300 failed requests, plus five each second. Flexgate must refuse all
+    // others without checking their content.
     report.at_most("garbage that caused work", for_content, 3.0 * (300.0 + 5.0 * (seconds + 1.0)), "");
 }
 

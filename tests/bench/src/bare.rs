@@ -26,7 +26,8 @@ pub struct Bare {
     pub fresh: Vec<f64>,
 }
 
-/// Sends the three requests `times` times. Then sends 20 requests to Twilio over new connections.
+/// Sends the two requests to DynamoDB and the request to Twilio, `times` times. Then sends 20 requests to Twilio over
+/// new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

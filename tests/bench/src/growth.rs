@@ -67,7 +67,8 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// The number of turns for each size. The sizes take turns, so that other load on the machine affects all equally.
+/// The number of turns for each size. The sizes take turns, so that other load on the machine affects all sizes
+/// equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -168,7 +169,7 @@ async fn page(provision: &mut Function, from: usize) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Measures one round of store operations at each number of rows.
+/// Measures one round of store operations for each number of rows in `sizes`.
 async fn store(folder: &Path, sizes: &[usize], report: &Report) {
     const EACH: usize = 500;
     let mut stores = Vec::new();

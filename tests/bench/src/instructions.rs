@@ -1,5 +1,5 @@
-//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests, so that
-//! the difference excludes the start.
+//! Counts the instructions of one warm request with callgrind. The bench makes two runs that differ only in the number
+//! of requests. So the difference between the two counts excludes the start of the process.
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ pub struct Subject {
     pub name: String,
     pub start: Start,
     pub event: Events,
-    /// The file for deployment, if there is only one file.
+    /// The file to deploy, if the program consists of only one file.
     pub artifact: Option<PathBuf>,
 }
 

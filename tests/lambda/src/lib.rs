@@ -72,7 +72,7 @@ impl Function {
         let collected = Arc::clone(&lines);
         std::thread::spawn(move || {
             for line in written.lines().map_while(Result::ok) {
-                // Keep a line that is not JSON as text.
+                // If a line is not JSON, keep it as text.
                 collected.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });

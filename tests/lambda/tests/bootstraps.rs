@@ -26,7 +26,8 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
-/// Returns the world's settings with a DynamoDB table and an SQS queue, as functions for Lambda require.
+/// Returns the settings of the simulated world, but with a DynamoDB table and an SQS queue, because functions built for
+/// Lambda require them.
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;
@@ -250,8 +251,9 @@ async fn a_webhook_is_accepted_or_refused() {
     webhooks.terminate().await;
 }
 
-/// Starts a function with the initial values that the template gives the secrets: no SCIM token and no webhook secret.
-/// The tests expect refusals, for which the function does not call AWS.
+/// Starts a function whose secrets have the initial values from the template: no SCIM token and no webhook secret.
+/// Nothing listens at the function's address for AWS. The function does not need AWS, because it refuses the tests'
+/// requests.
 async fn with_unset_secrets(world: &World, name: &str) -> Function {
     world.write_secret("scim-tokens", &json!({ "tokens": [] }));
     world.write_secret("hooks", &json!({}));

@@ -131,7 +131,8 @@ async fn take(
     let now = app.clock_rng.now();
     let verify =
         |secrets: &[SecretString]| source.source.verify(&Delivery { headers: &headers, body: &body, secrets, now });
-    // Other secrets cannot help against any other mistake.
+    // Read the secrets again only if the signature or the secret is wrong. After any other error, new secrets cannot
+    // make the delivery valid.
     let proves = |secrets: &[SecretString]| verify(secrets) != Err(Unproven::Wrong);
     let secrets = app.secrets_of(name, source, proves, context.deadline).await?;
     let delivery = Delivery { headers: &headers, body: &body, secrets: &secrets, now };

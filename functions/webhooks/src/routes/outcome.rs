@@ -11,7 +11,8 @@ use crate::catalogue::Row;
 /// The maximum size of a delivery, in bytes. Identity systems send at most a few dozen events at once.
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
-/// How many events of a delivery were queued, ignored, and dropped because they did not contain the secret.
+/// How many events of a delivery were queued, how many were ignored, and how many were dropped because they did not
+/// contain the secret.
 pub(crate) struct Counts {
     pub(crate) accepted: usize,
     pub(crate) ignored: usize,

@@ -1,4 +1,4 @@
-//! Receives security event tokens by push (RFC 8935). Refusals have the form of that RFC.
+//! Receives security event tokens by push (RFC 8935). A refusal has the form that this RFC specifies.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) async fn receive(
 ) -> Result<Response, Problem> {
     match take(source, app, context, request).await {
         Ok(()) => Ok(StatusCode::ACCEPTED.into_response()),
-        // A failure of Flexgate itself says nothing about the token. Answer 5xx, so that the transmitter tries again.
+        // If Flexgate itself fails, the token may still be valid. Answer 5xx, so that the transmitter tries again.
         Err(Refusal { problem, .. }) if problem.kind().status.is_server_error() => Err(problem),
         Err(refusal) => {
             app.note_refused(source.name(), &refusal.problem).await;

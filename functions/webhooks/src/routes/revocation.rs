@@ -48,7 +48,7 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     let id = token.jti.parse().map_err(|_| unproven(problem::token_refused()))?;
     let (_, body) = raw_json(request, MAX_DELIVERY).await?;
     let document = strict_json::parse(&body).map_err(problem::unreadable)?;
-    // Early drafts called the member `subject`.
+    // Early drafts of Global Token Revocation used the name `subject` for `sub_id`.
     let identifier = document.get("sub_id").or_else(|| document.get("subject")).unwrap_or(&Value::Null);
     let person = subject::read(identifier, source.namespace()).map_err(problem::subject)?;
     let now = app.clock_rng.now();
@@ -58,18 +58,21 @@ async fn take(source: &SignalSource, app: &App, context: &Context, request: Requ
     let event = source.event(id, person, Action::EndSessions, token.issued_at, now);
     let people_of = source.people_of();
     let found = app.finder.find(&event, people_of.as_ref()).await.map_err(|error| Problem::from(&error))?;
-    // Queue the event even if Flexgate does not know the person. There may be a session with the person's username.
+    // Queue the event even if Flexgate does not know the person. The event also ends sessions under the username or the
+    // identity that the request names.
     let message = source.message(event, "global-token-revocation");
     app.queue.send(&[message], now).await.map_err(|error| Problem::from(&error))?;
     log_delivery(source.name(), &Counts { accepted: 1, ignored: 0, dropped: 0 }, context);
     if found.is_empty() { Err(problem::subject_unknown()) } else { Ok(()) }
 }
 
-/// Uses the token for the person. Returns false if the token was used for another person before. The token itself does
-/// not name the person. So without this check, whoever intercepts the token could use it to sign out anybody.
+/// Records that the token is used for the person. Returns false if the token was used for another person before. The
+/// token itself does not name the person. Without this check, somebody who intercepts the token could use it to sign
+/// out anybody.
 ///
-/// The transmitter repeats a request that failed or whose answer was lost. So a single write both uses the token and
-/// records the person. Between two writes, a failure could use the token up without an effect.
+/// The transmitter repeats a request if the request fails or its answer is lost. So a single write both marks the token
+/// as used and records the person. With two writes, a failure between them would leave a used token without a person,
+/// and Flexgate would refuse the repeated request.
 async fn may_use(
     app: &App,
     token: &SignalClaims,

@@ -1,5 +1,5 @@
-//! Signals that an identity system signs with its published keys: security events ([`set`]), and requests to end all
-//! sessions of a person. Both become messages in the queue, just like other events.
+//! Signed signals from identity systems, which publish their public keys: security events ([`set`]), and requests to
+//! end all sessions of a person. Both become messages in the queue, just like other events.
 
 pub(crate) mod set;
 pub(crate) mod subject;

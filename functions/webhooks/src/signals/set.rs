@@ -19,7 +19,8 @@ pub(crate) enum Read {
     Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
-    /// Flexgate does not act on this type of event. There is a row if the event may matter to an administrator.
+    /// Flexgate does not act on this type of event. If the event may matter to an administrator, its type has a row in
+    /// the catalogue.
     Ignored(String, Option<&'static Row>),
 }
 
@@ -78,8 +79,8 @@ fn default_meaning(short: &str) -> Option<SignalMeaning> {
     }
 }
 
-/// Whether the event takes something away. Some types can also report the opposite, for example that a device is
-/// compliant again.
+/// Whether the event reports a loss of access or trust. Some types can also report the opposite, for example that a
+/// device is compliant again. Such an event changes nothing.
 fn applies(short: &str, event: &Map<String, Value>) -> bool {
     let says = |name: &str, value: &str| event.get(name).and_then(Value::as_str) == Some(value);
     match short {

@@ -12,8 +12,8 @@ pub(crate) struct NamedPerson {
 }
 
 impl NamedPerson {
-    /// The texts that identify the person. An id and an e-mail address never identify the same person, even if they are
-    /// equal.
+    /// The strings that identify the person. An id and an e-mail address never identify the same person, even if the
+    /// two strings are equal.
     pub(crate) fn identifiers(&self) -> [&str; 3] {
         let username = self.username.as_ref().map(Username::as_str);
         [self.subject.id.as_str(), self.subject.issuer.as_deref().unwrap_or_default(), username.unwrap_or_default()]

@@ -78,7 +78,7 @@ impl FusionAuth {
 
     /// The user's registrations in the configured applications.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        // A registration event contains the registration twice. The copy in the user's list is older.
+        // A registration event contains the registration twice. The copy in the user's list is older, so skip it.
         let own = event.get("registration");
         let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
         let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();
@@ -150,8 +150,8 @@ fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// Returns the claims of a JWT that one of the keys has signed (RFC 7515 §5.2). Only keys for the algorithm in the
-/// JWT's header are tried.
+/// Returns the claims of a JWT that one of the keys has signed (RFC 7515 §5.2). Tries only keys for the algorithm in
+/// the JWT's header.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;

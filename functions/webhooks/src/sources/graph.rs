@@ -1,9 +1,9 @@
-//! Microsoft Graph change notifications. A delivery contains several items, each with a secret (`clientState`) and a
-//! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
+//! Microsoft Graph change notifications. A delivery contains one or more items, each with a secret (`clientState`) and
+//! a person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! Flexgate finds the Flex user by a binding, which it recorded when it accepted one of the person's tokens. So the
-//! source's `issuer` must be the issuer of the tenant.
+//! When Flexgate accepts a token, it binds the Flex user to the person's identity at the token's issuer. Through this
+//! binding it finds the Flex user of a notification. So the source's `issuer` must be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -58,14 +58,14 @@ impl Source for Graph {
                 }
             };
             let person = item.pointer("/resourceData/id").and_then(Value::as_str);
-            // A person's id is unique only within one Entra tenant.
+            // A person's id is unique only within one Entra tenant, so the subject contains the tenant's id too.
             let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
                 (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // If the item has no id, use a random one. Two changes to the same person can look the same, so a
-                // digest of the content would not tell them apart.
+                // If the item has no id, use a random one. A digest of the content would not do, because two different
+                // changes to the same person can have the same content.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,

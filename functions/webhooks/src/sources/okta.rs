@@ -42,7 +42,7 @@ impl Okta {
         }
     }
 
-    /// For a membership event, returns the group or application that is configured.
+    /// If the event is about a membership, returns the configured group or application. Otherwise returns `None`.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         self.configured(targets).filter(|_| kind.contains(".user_membership.")).map(str::to_owned)
     }

@@ -108,7 +108,8 @@ impl Standard {
         Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
     }
 
-    /// Creates a source with these default JSON pointers and event types, and without Clerk's payload format.
+    /// Creates a source with `places` and `events` as the default JSON pointers and event types, and without Clerk's
+    /// payload format.
     pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();

@@ -52,7 +52,8 @@ async fn w04_an_event_delivered_twice_and_at_once_has_one_effect() {
     assert_eq!(hooks.standard("msg_1", &body).await.status, 202);
     hooks.settle().await;
     assert_eq!((hooks.changes().await, hooks.inbox().count(EventStatus::Applied).await.unwrap()), (1, 1));
-    // After eight days, only the ledger recognises the repeated event. Flexgate must not call Twilio again.
+    // After a week, the queue has forgotten the event. When the event arrives again after eight days, the ledger (what
+    // each source has said about a person) must recognise it, so that Flexgate does not call Twilio again.
     let before = hooks.world.journal("").await.len();
     hooks.world.advance(Duration::days(8)).await;
     hooks.settle().await;
@@ -81,7 +82,7 @@ async fn w05_a_creation_that_comes_after_a_later_deletion_makes_nobody() {
     hooks.standard("msg_5", &clerk("user.created", "grace", at - 1)).await;
     hooks.settle().await;
     assert_eq!(hooks.user("grace").await, Value::Null);
-    // A later event does apply.
+    // An event that happened after the deletion has an effect.
     hooks.standard("msg_7", &clerk("user.created", "grace", at + 1)).await;
     hooks.settle().await;
     assert_eq!(hooks.user("grace").await["deactivated"], false);
@@ -210,7 +211,8 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let answer = flexgate_apply::batch::handle(&app, batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
-    // The groups of one batch run at the same time, so functions/apply tests that a failure holds up no other group.
+    // The groups of one batch run at the same time, so two groups could share the three faults. So this group gets its
+    // own batch. The tests of functions/apply check that a failing group does not delay the other groups of its batch.
     let grace = vec![record("c", "grace", &message("3", "grace"), 1)];
     assert_eq!(flexgate_apply::batch::handle(&app, batch(grace), time()).await.batch_item_failures.len(), 0);
     assert_ne!(hooks.user("grace").await, Value::Null);
@@ -302,8 +304,8 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // Six minutes are longer than any pause between attempts, and longer than a lease lasts after its consumer has
-    // died.
+    // The pauses between attempts last at most five minutes. So after six minutes, every event is due again. A lease
+    // that a dead consumer left behind has expired too.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);

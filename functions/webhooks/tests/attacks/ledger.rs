@@ -54,12 +54,11 @@ async fn r61_a_person_is_active_until_the_last_membership_ends() {
 #[tokio::test]
 async fn r61_a_membership_that_began_before_it_ended_does_not_count_however_late_it_is_delivered() {
     let hooks = with_two_groups().await;
-    // The source first delivers the end of the membership and then the beginning. The ledger does not know the person
-    // yet.
+    // The source delivers the end of the membership before its beginning. Flexgate does not know the person yet.
     hooks.membership(REMOVED, "a", 2).await;
     hooks.membership(ADDED, "a", 1).await;
     assert_eq!(hooks.user("ada").await, Value::Null);
-    // A membership in another group counts.
+    // A membership in another group makes the person active.
     hooks.membership(ADDED, "b", 0).await;
     assert!(hooks.active().await);
 }

@@ -8,8 +8,8 @@ use super::*;
 /// group), and the expected action. `None` means that Flexgate ignores the event.
 type Meanings<'a> = &'a [(&'a str, &'a str, Option<Action>)];
 
-/// Configures `source` and sends one event for each entry, each about another person. Asserts that each event has the
-/// expected action.
+/// Configures `source` and sends one event for each entry, each about a different person. Asserts that each event has
+/// the expected action.
 async fn check(
     source: &str,
     settings: Value,

@@ -6,7 +6,7 @@ use super::signals::REVOKES;
 use super::*;
 
 impl Hooks {
-    /// Returns a token that authorises one request, with these changes to its claims.
+    /// Returns a token that authorises one request. `changes` adds, replaces or removes claims.
     pub async fn revocation(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": { "typ": "global-token-revocation+jwt" }, "aud": REVOKES,
                                  "sub": null, "iat": self.now(), "exp": self.now() + 300 });
@@ -86,7 +86,7 @@ async fn g14_a_token_works_once_and_again_only_for_the_same_person() {
     let token = hooks.revocation(&json!({})).await;
     let eve = json!({ "format": "iss_sub", "iss": hooks.issuer(), "sub": "user_eve" });
     assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
-    // The answer may have been lost.
+    // The transmitter may repeat the request, because the answer may have been lost.
     assert_eq!(hooks.revoke(&token, &hooks.ada()).await.status, 204);
     for _ in 0..3 {
         assert_eq!(hooks.revoke(&token, &eve).await.problem(), (401, "token_invalid".to_owned()));
@@ -129,7 +129,8 @@ async fn g14_of_many_uses_of_a_token_at_once_those_for_one_person_are_accepted()
     let (for_ada, for_eve) = tokio::join!(async { tokio::join!(one(&ada), one(&ada), one(&ada)) }, async {
         tokio::join!(one(&eve), one(&eve), one(&eve))
     },);
-    // Flexgate does not know eve.
+    // One of the two people uses the token first, and the other is refused. Flexgate does not know eve, so the answer
+    // for her is 404 if she is first.
     let all = |status| (status, status, status);
     let expected = [(all(204), all(401)), (all(401), all(404))];
     assert!(expected.contains(&(for_ada, for_eve)), "{for_ada:?} {for_eve:?}");

@@ -1,5 +1,6 @@
 //! Tests signals while the transmitter's keys change or cannot be fetched (attack G12 of the attack register). A
-//! transmitter does not send a refused signal again.
+//! transmitter does not send a refused signal again. So Flexgate must not refuse a genuine signal because it lacks the
+//! current keys.
 
 use time::Duration;
 
@@ -12,7 +13,7 @@ impl Hooks {
         self.world.ask(http::Method::POST, "/idp/__dev/rotate-keys", &json!({})).await;
     }
 
-    /// Lets the transmitter's keys be unreachable.
+    /// Makes the transmitter's keys unreachable.
     async fn take_keys_down(&self) {
         let down =
             json!({ "service": "idp", "path_contains": "/jwks", "kind": "status", "status": 503, "times": "always" });
@@ -20,7 +21,7 @@ impl Hooks {
     }
 }
 
-/// Asserts that the transmitter shall send the signal again after this many seconds.
+/// Asserts that the answer tells the transmitter to send the signal again after this many seconds.
 fn shall_wait(reply: &Reply, seconds: &str) {
     assert_eq!(reply.problem(), (503, "unavailable".to_owned()));
     assert_eq!(reply.header("retry-after"), seconds);
@@ -32,7 +33,7 @@ async fn g12_while_the_keys_cannot_be_fetched_the_transmitter_must_try_again() {
     world.write_secret("webhook-secrets", &secrets());
     let issuer = world.simulator.issuer();
     let mut sources = sources();
-    // The simulator has no transmitter at this URL.
+    // The simulator has no transmitter at this URL, so Flexgate cannot find its keys.
     let elsewhere = format!("{issuer}/elsewhere");
     sources["signals"] = json!({ "kind": "ssf", "transmitter": elsewhere, "audience": AUDIENCE });
     let hooks = Hooks::over(world, &sources).await;
@@ -79,7 +80,7 @@ async fn g12_nonsense_does_not_make_flexgate_refuse_a_genuine_signal() {
     shall_wait(&hooks.push(event.clone()).await, "60");
     shall_wait(&hooks.revoke(&revocation, &hooks.ada()).await, "60");
     hooks.world.advance(Duration::seconds(60)).await;
-    // More nonsense can only fetch the keys that the genuine signals need.
+    // This forged token makes Flexgate fetch the new keys, which the genuine signals need.
     assert_eq!(hooks.push(hooks.set(&json!({ "key": "unknown" })).await).await.status, 400);
     assert_eq!(hooks.push(event).await.status, 202);
     assert_eq!(hooks.revoke(&revocation, &hooks.ada()).await.status, 204);

@@ -49,7 +49,7 @@ impl Hooks {
         json!({ "format": "iss_sub", "iss": self.issuer(), "sub": "user_ada" })
     }
 
-    /// Returns a security event token about ada, with these changes to its claims.
+    /// Returns a security event token about ada. `changes` adds, replaces or removes claims.
     pub async fn set(&self, changes: &Value) -> String {
         let mut claims = json!({ "header": header(), "aud": AUDIENCE, "sub": null, "exp": null, "iat": self.now(),
                                  "sub_id": self.ada(), "events": session_revoked() });
@@ -161,7 +161,8 @@ async fn g03_a_token_of_another_issuer_is_refused() {
 async fn g04_a_token_signed_with_another_key_is_refused() {
     let hooks = Hooks::with_signals().await;
     hooks.refuses(&json!({ "key": "unknown" }), "invalid_key").await;
-    // After that fetch of the keys, Flexgate fetches them for another such token only a minute later (G12).
+    // The forged token has made Flexgate fetch the keys. A token with a wrong signature needs another fetch, which
+    // Flexgate makes only after a minute (G12).
     hooks.world.advance(Duration::MINUTE).await;
     let token = hooks.set(&json!({})).await;
     let (signed, signature) = token.rsplit_once('.').unwrap();

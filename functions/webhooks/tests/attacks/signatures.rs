@@ -237,7 +237,8 @@ async fn w12_fusionauths_jwt_counts_until_a_minute_after_its_end() {
     }
 }
 
-/// Starts the function with this secret for `FusionAuth`, sends a JWT over the body, and returns the status.
+/// Starts the function with this secret for `FusionAuth`, sends a body with a JWT that contains its digest, and returns
+/// the status.
 async fn fusionauth_status(secret: &str, algorithm: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> u16 {
     let world = World::on_one_clock().await;
     world.write_secret("webhook-secrets", &json!({ "fusionauth": secret }));

@@ -163,7 +163,7 @@ async fn w16_on_lambda_a_missing_secret_is_read_once_a_minute_and_works_within_o
         lambda.write(&json!({ "okta": SECRET }));
         assert_eq!(lambda.okta(SECRET).await.status, 202, "{document:?}");
         assert_eq!(lambda.okta("k3J9x7Qp2LmN8vRtZ5-wrong").await.status, 401);
-        // Other sources get their secrets later.
+        // The source `standard` gets its secret later.
         assert_eq!(lambda.standard(KEY).await.status, UNAVAILABLE);
         lambda.write(&json!({ "okta": SECRET, "standard": format!("whsec_{}", STANDARD.encode(KEY)) }));
         lambda.world.advance(Duration::minutes(1)).await;
@@ -171,7 +171,7 @@ async fn w16_on_lambda_a_missing_secret_is_read_once_a_minute_and_works_within_o
     }
 }
 
-/// An administrator adds the new secret to the document, and then changes it at the source at once.
+/// An administrator adds the new secrets to the document, and the sources use them immediately.
 #[tokio::test]
 async fn w17_a_secret_that_was_added_proves_a_delivery_at_once() {
     let old = "p8Rv2Lq7Xw4NzT9kYb6c";

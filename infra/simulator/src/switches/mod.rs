@@ -1,8 +1,9 @@
-//! Switches that change the simulator's behaviour. Most of them belong to an open question about Twilio, which Twilio
-//! does not document. The values of such a switch are the known answers, and clients must work with every answer.
+//! Switches that change the simulator's behaviour. Most switches stand for a question about Twilio that Twilio's
+//! documentation leaves open. The values of such a switch are the plausible answers, and clients must work with each of
+//! them.
 //!
-//! This table is the only list of the questions. `flexgate verify` answers those that a program can answer, and
-//! docs/verify.md lists all of them.
+//! The table in this file is the only list of the questions. `flexgate verify` finds the answers that a program can
+//! find, and docs/verify.md lists all questions.
 
 mod question;
 

@@ -11,13 +11,13 @@ pub struct Question {
     pub asks: &'static str,
     /// What Twilio documents, or how Twilio behaves according to public code.
     pub documented: &'static str,
-    /// The known answers. The first one is the most likely, and the switch's default.
+    /// The plausible answers. The first one is the most likely, and the switch's default.
     pub positions: &'static [Position],
     /// How somebody can find out the answer by hand. `None` if `flexgate verify` can find it out.
     pub by_hand: Option<&'static str>,
 }
 
-/// A known answer to the question. It is one of the positions (the possible values) of the question's switch.
+/// A plausible answer to the question. It is one of the positions (the possible values) of the question's switch.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// What the position means.
@@ -34,7 +34,7 @@ impl Position {
 }
 
 impl Question {
-    /// Returns the known answer with this value, or `None` if no known answer has it.
+    /// Returns the plausible answer with this value, or `None` if there is no such answer.
     #[must_use]
     pub fn position(&self, value: &Value) -> Option<&'static Position> {
         self.positions.iter().find(|position| position.value() == *value)

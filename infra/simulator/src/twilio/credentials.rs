@@ -1,4 +1,4 @@
-//! Authenticates calls by an auth token, an API key, or a Flex token as `token:<JWE>` in HTTP Basic.
+//! Authenticates calls by HTTP Basic, with the account's auth token, an API key, or a Flex token (`token:<JWE>`).
 
 use serde::Deserialize;
 

@@ -76,7 +76,7 @@ fn route(world: &World, call: &Call) -> Outcome {
             ours(account, ACCOUNT_SID)?;
             info::validate(world, call)
         }
-        // Answer regardless of the token, as Twilio does. The SDK works even if this call fails.
+        // Twilio gives this answer whatever the token is, so do not check the token.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }

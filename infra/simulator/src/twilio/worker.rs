@@ -48,7 +48,7 @@ impl Worker {
         ACTIVITIES.into_iter().find(|(sid, _, _)| *sid == self.activity_sid).unwrap_or(ACTIVITIES[0])
     }
 
-    /// Sets the attributes and channels from a provision request. A key's suffix is the type of its value.
+    /// Sets the attributes and channels from a provision request. A key's suffix names the type of its value.
     pub(crate) fn set_attributes(&mut self, given: &Map<String, Value>) -> Result<(), String> {
         let mut attributes = Map::new();
         for (key, value) in given {

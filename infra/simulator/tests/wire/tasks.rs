@@ -60,7 +60,7 @@ impl<S: Stream<Item = Result<Message, Error>> + Unpin> Desk<S> {
         reservation
     }
 
-    /// Offers a call and accepts it. Returns the reservation after that.
+    /// Offers a call and accepts it. Returns the accepted reservation.
     async fn call(&mut self) -> Value {
         let reservation = self.offered(json!({ "username": "ada" })).await;
         let conference = json!({ "Instruction": "conference", "To": "client:ada", "EndConferenceOnExit": true });
@@ -172,7 +172,7 @@ async fn another_worker_can_neither_see_nor_change_the_task() {
         assert_eq!(desk.worker_request("POST", "/CustomerParticipant", hold(&call, true)).await.0, 404);
         assert_eq!(desk.worker_request("GET", "/Reservations", json!({})).await.1["contents"], json!([]));
         assert_eq!(desk.request("GET", &format!("{}/Channels", interaction(&call)), json!({})).await.0, 404);
-        // Repeat the requests in the second round with the first worker's SID in the paths.
+        // In the second round, send the same requests with the first worker's SID in the paths.
         desk.worker.clone_from(&own);
     }
 }

@@ -13,7 +13,7 @@ pub(super) mod channels;
 mod payload;
 pub(super) mod reservations;
 
-/// The channel of a call. Its tasks have a conference with the caller and the worker.
+/// The channel for calls. Each task on this channel has a conference with the caller and the worker.
 const VOICE: &str = "voice";
 
 /// Every task since the last reset, oldest first.
@@ -47,7 +47,7 @@ struct Conference {
     /// The call's channel in the task's interaction.
     channel_sid: String,
     customer: Participant,
-    /// The worker, from the acceptance on.
+    /// The worker, once the worker has accepted the task.
     agent: Option<Participant>,
 }
 
@@ -118,7 +118,8 @@ fn voice() -> String {
     VOICE.to_owned()
 }
 
-/// Offers a task to a worker, and tells the worker's websockets. Returns the reservation, or why it is impossible.
+/// Offers a task to a worker, and sends an event to the worker's websockets. Returns the reservation, or the reason why
+/// the task cannot be offered.
 pub(crate) fn offer(world: &World, offer: Offer) -> Result<Value, String> {
     let Offer { username, channel, attributes } = offer;
     let mut state = world.state();

@@ -84,7 +84,7 @@ impl Reservation {
 }
 
 impl Task {
-    /// The interaction's SID. The SDK derives it from the task's SID in the same way.
+    /// The interaction's SID, derived from the task's SID. The SDK derives the SID in the same way.
     pub(super) fn interaction_sid(&self) -> String {
         format!("KD{}", self.sid.trim_start_matches("WT"))
     }

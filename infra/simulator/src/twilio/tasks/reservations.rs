@@ -6,7 +6,8 @@ use super::{Participant, Reservation, Status, VOICE, tell};
 use crate::twilio::TwilioError;
 use crate::world::World;
 
-/// Lists the worker's reservations in the format of the event bridge. With `Active`, only those that are not over.
+/// Lists the worker's reservations in the format of the event bridge. With `Active`, lists only reservations that have
+/// not ended.
 pub(in crate::twilio) fn list(world: &World, worker: &str, params: &Map<String, Value>) -> Value {
     let state = world.state();
     let now = state.now();
@@ -38,7 +39,7 @@ pub(in crate::twilio) fn update(
     Ok(reservation.answer())
 }
 
-/// Moves a reservation to its next status, and tells the worker's websockets.
+/// Moves a reservation to its next status, and sends an event to the worker's websockets.
 pub(super) fn become_status(
     world: &World,
     reservation: &mut Reservation,
@@ -54,7 +55,7 @@ pub(super) fn become_status(
     if next == Status::Accepted
         && let Some(conference) = &mut reservation.task.conference
     {
-        // There are no phones. So the worker's call is answered at once.
+        // The simulator has no phones, so it answers the worker's call at once.
         conference.agent = Some(Participant::new());
         reservation.task.record_conference();
     }

@@ -64,8 +64,8 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
     }
     #[cfg(target_os = "linux")]
     {
-        // Allow twice as many bytes, because the larger file's B-tree is one level deeper, and because only one of the
-        // two measurements may include a checkpoint.
+        // Allow twice as many bytes. The B-tree of the larger file is one level deeper, and perhaps only one of the two
+        // measurements includes a checkpoint.
         assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
         assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
     }

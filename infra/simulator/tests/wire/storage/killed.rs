@@ -22,7 +22,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
                     Ok(answer) if answer.status() == 201 => {
                         done.push(name);
                         if done.len() == 50 {
-                            // Fails if another writer was earlier.
+                            // This fails if another writer was faster.
                             let _ = first.try_send(());
                         }
                     }

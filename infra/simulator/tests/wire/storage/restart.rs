@@ -44,7 +44,7 @@ async fn users_keep_every_change_over_a_restart() {
     assert_eq!(everybody(&sim).await, before);
     assert_eq!(sim.info(token.as_str().unwrap()).await.0, 201);
     assert_eq!(sim.info(killed.as_str().unwrap()).await.0, 401);
-    // After the restart, this updates the existing user and adds no second row.
+    // This request must update the existing user and not add a second row.
     sim.provision("ada", &["admin"]).await;
     let sim = restarted(sim, folder.path()).await;
     let after = everybody(&sim).await;
