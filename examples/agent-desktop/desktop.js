@@ -255,8 +255,8 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper, which renews the token, has already sent an event about the failure. The event's handler shows the
-    // failure.
+    // The keeper, which renews the token, has already sent an event about the failure. The handler of that event shows
+    // the failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }

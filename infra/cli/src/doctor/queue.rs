@@ -55,7 +55,7 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The age and the number of waiting messages at which the doctor reports a queue.
+/// The ages and the number of waiting messages at which the doctor warns about a queue or reports a failure.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -87,8 +87,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If one of them takes access away, the result is a failure, because a person may still have
-/// access. Otherwise, the result is a warning.
+/// Reports the dead letters: the events and jobs that Flexgate could not apply. If one of them takes access away, the
+/// result is a failure, because a person may still have that access. Otherwise, the result is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
