@@ -16,8 +16,8 @@ const SLOW: Duration = Duration::minutes(10);
 const STUCK: Duration = Duration::hours(1);
 /// The number of waiting events at which the doctor warns. A gateway needs minutes to apply so many events.
 const LONG: u64 = 1_000;
-/// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
-/// person.
+/// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues a job for each
+/// person whose Flex user must be repaired.
 const MANY_JOBS: u64 = 50_000;
 /// The maximum number of dead letters that the doctor reads.
 const LETTERS: u32 = 1_000;

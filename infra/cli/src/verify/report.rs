@@ -114,7 +114,7 @@ impl Report {
         lines.all(|line| matches!(line.verdict, Verdict::Expected | Verdict::Known))
     }
 
-    /// Returns the switches for a simulator that answers as this Twilio does.
+    /// Returns the switches with which a simulator answers like this Twilio account.
     pub fn switches(&self) -> Value {
         let positions =
             self.questions.iter().filter_map(|line| Some((line.switch?.to_owned(), line.position.clone()?)));

@@ -135,8 +135,8 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // `Pace` decides when to retry, so it must see every 429. For this purpose, the Flex client must not retry
-    // automatically.
+    // `Pace` decides when to retry, so it must see every 429. If the Flex client retried automatically, it would hide
+    // some of them.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();

@@ -15,7 +15,7 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes that the error message lists. If there are more, the message only says how many more.
+/// The maximum number of mistakes that the error message lists. For further mistakes, it only states their number.
 const SHOWN: usize = 50;
 
 /// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or
