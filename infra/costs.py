@@ -7,12 +7,12 @@ measured the numbers of DynamoDB units.
 
 AGENTS = (1_000, 10_000, 100_000)
 DAYS = 22
-# How often an agent's page calls Flexgate on a day of eight hours. The page refreshes the token every 55 minutes.
-# Between the refreshes, it uses the session every 4 minutes while the agent works.
+# How often an agent's page calls Flexgate on a working day of eight hours. The page refreshes the token every 55
+# minutes. Between the refreshes, it uses the session every 4 minutes while the agent works.
 REFRESHES, USES = 9, 8 * 60 // 4 - 9
 REQUESTS = 2 + REFRESHES + USES
-# The duration of an invocation that calls Twilio, and of one that does not, in seconds. The callback and each refresh
-# call Twilio.
+# The duration of an invocation in seconds, first of one that calls Twilio and then of one that does not. The callback
+# and each refresh call Twilio.
 WITH_TWILIO, WITHOUT = 0.3, 0.02
 SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1

@@ -234,8 +234,9 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
-    // The handler of the keeper's `ended` event has already called `leave`, which sets `desk` to null. In a browser
-    // without BroadcastChannel, the keeper does not send this event, so call `leave` here.
+    // The keeper (which renews the token) has already sent the event `ended`, and the event's handler has called
+    // `leave`, which sets `desk` to null. In a browser without BroadcastChannel, the keeper does not send this event,
+    // so call `leave` here.
     if (desk) leave();
   });
 }
@@ -255,8 +256,8 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // The keeper, which renews the token, has already sent an event about the failure. The event's handler shows the
-    // failure.
+    // The keeper, which renews the token, has already sent an event about the failure. The handler of that event shows
+    // the failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }

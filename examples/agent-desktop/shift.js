@@ -3,7 +3,7 @@
 const MINUTE = 60_000;
 
 /**
- * Returns how long the person has been signed in, as text and as a share of the longest session, and a note.
+ * Returns how long the person has been signed in, as text and as a share of the longest possible session, and a note.
  * `gatewayNow` is the time at the gateway, because this computer's clock may be wrong.
  */
 export function shiftOf({ signed_in_at, session_ends_at }, gatewayNow) {

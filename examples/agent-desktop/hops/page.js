@@ -16,7 +16,7 @@ function show(hop) {
   const answer = `${hop.request} → ${hop.status}${hop.code ? ` ${hop.code}` : ""}, after ${Math.max(Math.round(hop.time - first), 0)} ms`;
   item.append(element("strong", `${hop.from} → ${hop.to}`), element("span", hop.what), element("code", answer));
   // Sort the hops by time, because they do not arrive in order. Flexgate logs a request only after it has answered the
-  // request. So any requests that it sent to Twilio before this answer arrive here first.
+  // request. So the requests that Flexgate sent to Twilio meanwhile arrive here first.
   const next = [...list.children].find((other) => Number(other.dataset.time) > hop.time);
   list.insertBefore(item, next ?? null);
   empty.hidden = true;
@@ -29,7 +29,7 @@ document.getElementById("clear").addEventListener("click", () => {
 });
 const source = new EventSource("/hops");
 source.addEventListener("message", ({ data }) => show(JSON.parse(data)));
-// A new connection brings all hops again.
+// The server sends all hops again on each new connection, so clear the list.
 source.addEventListener("open", () => {
   list.replaceChildren();
   first = null;

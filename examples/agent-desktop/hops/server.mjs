@@ -52,7 +52,7 @@ export function hopOfLine(line) {
   const { target, timestamp, method, route, status, duration_ms, code } = entry;
   const what = AT_FLEXGATE[`${method} ${route}`];
   if (target !== "flexgate::request" || !what) return null;
-  // The log line has the time of the answer. Subtract the duration to get the time of the request.
+  // The log line contains the time of the answer. Subtract the duration to get the time of the request.
   return { time: Date.parse(timestamp) - duration_ms, from: "Browser", to: "Flexgate", what, request: `${method} ${route}`, status, code };
 }
 

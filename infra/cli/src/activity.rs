@@ -46,7 +46,7 @@ pub async fn run(options: &Activity) -> Result<(), Box<dyn Error>> {
     list(options.store.as_deref(), only, options.json).await
 }
 
-/// Lists the notes about refused and ignored requests, or only the notes of one kind.
+/// Lists the notes about what Flexgate refused or ignored, or only the notes of the kind `only`.
 pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Result<(), Box<dyn Error>> {
     let mut notes = open(store)?.notes(ClockRng::system().now()).await?;
     notes.retain(|note| only.is_none_or(|only| note.noted == only));
@@ -59,8 +59,8 @@ pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Resu
         let at = note.at.format(&Rfc3339)?;
         let about = external_id.as_deref().unwrap_or("-");
         let line = format!("{at}  {times:>4}  {source}  {route}  {code}  {about}  {reason}");
-        // Replace control characters. Senders choose parts of each line, and control characters could manipulate the
-        // terminal.
+        // Replace control characters, because they could manipulate the terminal. Senders of requests choose parts of
+        // each line.
         let plain: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         writeln!(out, "{plain}")?;
     }

@@ -1,8 +1,8 @@
 //! The audit trail of the operator's commands, in the format of the gateway's audit events.
 //!
-//! A command opens the trail before it changes anything, and ends if the trail cannot be opened. So every change is
-//! recorded. On Unix, the operator's name comes from the operating system, because anybody can change an environment
-//! variable.
+//! A command opens the trail before it changes anything, and fails if it cannot open the trail. So the trail contains
+//! every change. On Unix, the operator's name comes from the operating system and not from an environment variable,
+//! because anybody can change an environment variable.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -25,8 +25,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Opens `FLEXGATE_AUDIT_FILE`, or else `flexgate/audit.jsonl` in the user's state folder. Without such a folder,
-    /// as in a container, events go to standard error.
+    /// Opens `FLEXGATE_AUDIT_FILE`, or else `flexgate/audit.jsonl` in the user's state folder. If there is no such
+    /// folder, for example in a container, events go to standard error.
     pub fn open() -> Result<Self, Box<dyn Error>> {
         match place() {
             Some(path) => {

@@ -43,7 +43,7 @@ pub struct Cli {
 enum Command {
     /// Serve the gateway (the default command)
     Serve(Serve),
-    /// Run every flow end to end against the simulator and print one line for each; fails if one fails
+    /// Run every flow end to end against the simulator and print one line for each; fails if any flow fails
     Demo,
     /// List, show and retry identity events that could not be applied
     Events(Events),
@@ -125,8 +125,8 @@ impl Cli {
     }
 }
 
-/// Reports the error and its causes on standard error. A broken pipe does not count as a failure, because programs such
-/// as `head` close the pipe early.
+/// Reports the error and its causes on standard error, and returns the exit code. A broken pipe does not count as a
+/// failure, because programs such as `head` close the pipe early.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let is_broken_pipe = |error: &(dyn Error + 'static)| {

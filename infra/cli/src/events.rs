@@ -1,4 +1,5 @@
-//! `flexgate events`: lists, shows and retries dead letters, from the store on this machine or on AWS.
+//! `flexgate events`: lists, shows and retries dead letters (events and jobs that Flexgate could not apply). They are
+//! in the store on this machine or on AWS.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -127,7 +128,7 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line to standard output. Senders choose the text, so control characters are replaced.
+/// Writes a line to standard output. Replaces control characters in it, because senders choose parts of the text.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

@@ -1,5 +1,5 @@
-//! Opens the store that a command's option or the environment names. For this, the gateway's other settings are not
-//! needed.
+//! Opens the store that a command's option or the environment names. The command needs none of the gateway's other
+//! settings.
 
 use std::error::Error;
 use std::path::Path;

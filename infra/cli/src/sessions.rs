@@ -137,14 +137,14 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
 }
 
 /// Ends all sessions in two ways. First stores a time: every session that began before this time has ended, even if the
-/// list lacks it. Then ends each listed session individually. This takes effect at once, while a running gateway reads
-/// the stored time only later.
+/// list lacks the session. A running gateway reads this time only every 30 seconds. So this function also ends each
+/// listed session individually, which takes effect at once.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
-    // List first, because the list leaves out sessions that have ended. If the list cannot be read, continue without
-    // it.
+    // Read the list before storing the time, because the list leaves out sessions that have ended. If the list cannot
+    // be read, continue without it.
     let listed = all(store, now).await;
-    // Use the time after reading the list, so that sessions that began during the reading end too.
+    // Store the time after the list has been read, so that sessions that began during the reading end too.
     store.end_until(ClockRng::system().now()).await?;
     trail.allowed("end_all_sessions", None, reason);
     let sessions = listed.unwrap_or_else(|error| {
@@ -169,7 +169,8 @@ async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result
     Ok(())
 }
 
-/// Returns the sessions of a user by SID or, regardless of case, by the username in the session.
+/// Returns a user's sessions. `user` is a SID, or the username that the sessions contain, in upper, lower or mixed
+/// case.
 async fn of(store: &dyn Store, user: &str, now: OffsetDateTime) -> Result<Vec<ListedSession>, Box<dyn Error>> {
     if let Ok(sid) = user.parse::<FlexUserSid>() {
         return Ok(store.of_user(&sid, now).await?);

@@ -121,8 +121,8 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         },
         Err(error) => return Err(error.into()),
     };
-    // These faults mean that the token is a JWT, so it is probably a caller's token. In this case, also print why it is
-    // not a valid caller's token.
+    // With these faults, the token is a JWT, so it is probably a caller's token. Therefore also print why it is not a
+    // valid caller's token.
     let as_callers = match fault {
         Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
             format!("; as a caller's token: {fault}")
@@ -133,7 +133,7 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether the token comes from none of the issuers in `FLEXGATE_ISSUERS`. If so, it may be a Flex token.
+/// Whether no issuer in `FLEXGATE_ISSUERS` has issued the token. If so, the token may be a Flex token.
 fn is_of_no_issuer(fault: &TokenFault) -> bool {
     matches!(
         fault,

@@ -103,7 +103,7 @@ async fn r80_silent_and_slow_connections_keep_nobody_else_out_and_do_not_hold_up
 #[tokio::test(flavor = "multi_thread")]
 async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
     let world = World::start().await;
-    // Each connection sends nothing, half of a request's head, or half of a body.
+    // Each connection sends nothing, the first half of a request's head, or the first half of a body.
     let halves: [&[u8]; 3] = [
         b"",
         b"GET /health HTTP/1.1\r\nhost: local",
@@ -113,7 +113,7 @@ async fn r80_a_connection_without_a_whole_request_does_not_hold_up_sigterm() {
         let process = Process::live(BINARY, &world);
         let mut stream = stream_from(OTHER, process.port()).await.unwrap();
         stream.write_all(half).await.unwrap();
-        // Once this answer has arrived, the gateway has already read the unfinished request.
+        // By the time this answer arrives, the gateway has already read the unfinished request.
         assert_eq!(Browser::new(process.router()).get("/health").await.status, 200);
         ends_within(process, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
@@ -176,7 +176,8 @@ fn garbage(route: usize) -> Request<Body> {
 
 const ROUTES: usize = 4;
 
-/// How many requests one route refused because of their content, and how many because the budget was used up.
+/// How many requests one route refused because of their content, and how many because the client's budget of failures
+/// was used up.
 #[derive(Default)]
 struct Refused {
     for_content: AtomicUsize,
@@ -221,7 +222,8 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
         signed_in += 1;
         assert!(began.elapsed() < 3 * PATIENCE, "the attacker is not limited");
     }
-    // A browser at the attacker's address can sign in too, because the flood does not look like a browser.
+    // A browser at the attacker's address can sign in too, because the requests of the flood do not look like a
+    // browser's.
     let mut browser = Browser::new(router_from(ATTACKER, port));
     browser.accept("text/html,*/*;q=0.8");
     let answer = browser.sign_in(&world, "grace").await;
@@ -230,7 +232,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     while let Some(flood) = floods.join_next().await {
         flood.unwrap();
     }
-    // Each route processed at most 300 requests plus five each second, as the budget allows.
+    // The budget allows 300 failures at once and five more each second. So no route processed more requests than that.
     let most = 300 + 5 * usize::try_from(began.elapsed().as_secs() + 1).unwrap();
     for (route, refused) in refused.iter().enumerate() {
         let worked = refused.for_content.load(Ordering::Relaxed);
@@ -249,7 +251,7 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     assert_eq!(limited, 0, "a refused request has no line of its own");
 }
 
-/// Sends 310 logins that fail. Returns the number of refusals by the budget.
+/// Sends 310 logins that fail. Returns how many of them the gateway refused because the budget of failures was used up.
 async fn refused_of_310(port: u16, forwarded_for: &str) -> usize {
     let mut client = Client::connect(ATTACKER, port).await.unwrap();
     let mut refused = 0;
@@ -272,7 +274,8 @@ async fn r75_behind_a_proxy_its_clients_are_told_apart() {
         let refused = refused_of_310(process.port(), client).await;
         assert!((1..=10).contains(&refused), "{client}: {refused}");
     }
-    // Behind an unconfigured proxy, all clients have the proxy's address. So there are no budgets.
+    // To Flexgate, all clients behind an unconfigured proxy have the proxy's address. So Flexgate does not limit their
+    // failures.
     let mut command = Command::new(BINARY);
     let port = free_port();
     command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());

@@ -1,5 +1,5 @@
 //! Tests `flexgate doctor --aws` with a server that verifies the signature of each request, as AWS does. The server
-//! does not use Flexgate's code for this.
+//! does not use Flexgate's code to verify it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -252,8 +252,8 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let body = json!({"email": "canary-body@example.com", "ttl": "canary-upstream-canary"});
     assert_eq!(post(&mut caller, "/token", Some(&jwt), &body).await.0, 400);
 
-    // Twilio mints for the wrong user, adds roles, refuses, sends the wrong shape, breaks the connection, and rejects
-    // the credential.
+    // In turn, Twilio mints for the wrong user, adds roles, refuses, sends the wrong shape, breaks the connection, and
+    // rejects the credential.
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
         world.control("switches", &json!({ lie: true })).await;
         assert_eq!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 502);

@@ -25,8 +25,8 @@ const EVENTS: usize = 2_000;
 const KILLS: usize = 5;
 /// The number of concurrent senders.
 const SENDERS: usize = 8;
-/// The number of different times at which events happen. Each user has a session that began before the first time, one
-/// that began after the last time, and one in each interval between two successive times.
+/// The number of different times at which security events happen. Each user has a session that began before the first
+/// time, one that began after the last time, and one in each interval between two successive times.
 const TIMES: usize = 8;
 /// The seconds between two times.
 const APART: i64 = 10;
@@ -104,7 +104,7 @@ async fn two_thousand_signals_end_what_their_times_say_through_kills() {
     let mut tokens = Vec::new();
     for number in 0..EVENTS {
         let user = number % USERS;
-        // Some users have events only at early times. Their sessions that began after the last event must survive.
+        // Some users have events only at early times. Their sessions that began after their last event must survive.
         let at = dice.below(2 + user % (TIMES - 1));
         latest[user] = latest[user].max(Some(at));
         let iat = base.unix_timestamp() + APART * i64::try_from(at).unwrap();

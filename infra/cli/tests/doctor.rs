@@ -31,7 +31,7 @@ fn failures(report: &Value) -> Vec<(&str, String)> {
         .collect()
 }
 
-/// Asserts that only this check fails, with all these words in its text.
+/// Asserts that only this check fails, and that its text contains all these words.
 async fn names_the_cause(world: &World, changed: &[(&str, &str)], check: &str, words: &[&str]) {
     let (code, report) = examine(world, changed).await;
     let failed = failures(&report);

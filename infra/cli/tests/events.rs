@@ -63,7 +63,7 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     assert_eq!(said(&events(&world, &["retry", key])).trim(), "1 back in the queue");
     assert_eq!(said(&events(&world, &["retry", "--all"])).trim(), "2 back in the queue");
 
-    // The gateway retries the events. Some succeed, and the others become dead letters again.
+    // The gateway retries the events. It can apply some of them, and the others become dead letters again.
     let mut gateway = Process::live(BINARY, &world);
     let inbox = store.inbox();
     for _ in 0..100 {

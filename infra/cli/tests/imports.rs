@@ -36,7 +36,7 @@ fn utf_16(text: &str) -> Vec<u8> {
     "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
-/// Returns the CSV text with another delimiter and CRLF. Excel writes such files in countries that use a decimal comma.
+/// Returns the CSV text with another delimiter and CRLF. Excel writes such files in countries with a decimal comma.
 fn delimited(text: &str, delimiter: u8) -> String {
     let mut writer =
         csv::WriterBuilder::new().delimiter(delimiter).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -270,7 +270,7 @@ async fn r73_a_row_costs_the_same_however_many_rows_there_are() {
     const FEW: u64 = 100;
     let (few, many) = tokio::join!(cost(FEW), cost(20 * FEW));
     assert!(few.0 >= 2 * FEW && few.1 >= FEW, "{few:?}");
-    // If an answer is late, the import repeats the call. So allow 2 % more calls.
+    // If an answer from Twilio is late, the import repeats the call. So allow 2 % more calls.
     for (few, many) in [(few.0, many.0), (few.1, many.1)] {
         assert!(many * 100 <= few * 20 * 102, "{few} for {FEW} rows, {many} for 20 times as many");
     }

@@ -58,7 +58,7 @@ async fn each_request_is_one_flat_line_and_each_decision_one_audit_event() {
     }
     let [login, callback, users] = requests.as_slice() else { unreachable!("{requests:?}") };
     assert_eq!((&login["cold_start"], &callback["cold_start"]), (&json!(true), &json!(false)));
-    // The two calls are the exchange of the code and Tokens/Info.
+    // Flexgate makes two calls to Twilio: the exchange of the code, and Tokens/Info.
     assert_eq!(callback["upstream_calls"], 2);
     assert!(callback["upstream_ms"].as_f64() <= callback["duration_ms"].as_f64());
     assert_eq!((&users["code"], &users["level"]), (&json!("token_invalid"), &json!("INFO")));

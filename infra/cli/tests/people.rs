@@ -153,7 +153,7 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "supervisor")).await);
     hr_says(&world, "ada", true).await;
-    // Somebody active has this username, so nobody else can get it.
+    // An active person has this username, so `--new` must not give it to another person.
     let mut new = provision("ada", "agent");
     new.push("--new");
     refused(&run(&world, &[], &new).await, "belongs to another person");
@@ -182,7 +182,8 @@ async fn an_operator_may_say_that_an_inactive_person_is_the_same_who_is_back() {
     done(&run(&world, &[], &same).await);
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["supervisor"])));
-    // `--same` has withdrawn only the old statement, so a new statement of this source must take effect.
+    // `--same` has withdrawn only the old statement that the person is inactive. A new statement by the same source
+    // must take effect.
     hr_says(&world, "ada", false).await;
     assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flexgate");
 
-/// Runs with these variables only.
+/// Returns a command for `flexgate` whose environment contains only these variables.
 fn flexgate(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
@@ -124,7 +124,8 @@ async fn r83_a_mistake_is_named_by_the_line_of_the_file() {
     let csv = "username,email,full_name,roles\n\n\nada,ada@example.com,\"Ada\nLovelace\",agent\nlinus,no address,Linus,agent\n";
     std::fs::write(world.folder().join("people.csv"), csv).unwrap();
     let said = err(&output(operator(&world, &["users", "import", "people.csv", "--dry-run"])).await);
-    // The name contains a line break, so the row that begins in line 4 ends in line 5. The line break is a mistake too.
+    // The name contains a line break, so the row that begins on line 4 ends on line 5. A line break in a name is a
+    // mistake too.
     assert!(said.contains("line 6: email") && said.contains("line 4: full_name"), "{said}");
 }
 
@@ -142,7 +143,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
     assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
     assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
-    // This row differs from Flex. Sending it could change the user with the other spelling.
+    // This row differs from Flex. If the import sent it, it could change the user with the other spelling.
     let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
     std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
     let refused = output(operator(&world, &["users", "import", "f.csv"])).await;
@@ -156,7 +157,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // The journal omits rows that were only compared, so the second import below compares them again.
+    // The journal does not contain rows that the import only compared with Flex. So the second import below compares
+    // them again.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");
@@ -200,8 +202,8 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // Put a file where the command needs a folder. Making the folder unwritable would not work if the test runs as
-    // root.
+    // Put a file where the command needs a folder. An unwritable folder would not be enough, because the test may run
+    // as root, who can write to every folder.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

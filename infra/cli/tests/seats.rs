@@ -8,7 +8,7 @@ const SINGLE: [(&str, &str); 1] = [("FLEXGATE_SESSION_POLICIES", r#"{"default": 
 const BROWSERS: usize = 50;
 const ROUNDS: usize = 10;
 
-/// Two gateway processes. The simulated Twilio's tokens expire so soon that Flexgate refreshes the token each time a
+/// Two gateway processes. The tokens of the simulated Twilio expire so soon that Flexgate refreshes a token each time a
 /// page asks for it.
 async fn two_processes() -> (World, [Process; 2]) {
     let world = World::start().await;
@@ -79,7 +79,8 @@ async fn g20_a_browser_that_signs_in_during_a_refresh_displaces_the_other() {
         let mut older = newest.clone();
         let (signed_in, asked) = tokio::join!(next.get(&callback), older.call("/sso/token"));
         assert_eq!(signed_in.status, 303);
-        // The older browser may have asked before the other one signed in.
+        // The older browser may have asked before the newer one signed in. So it gets either a token, or the answer
+        // that the person has signed in elsewhere.
         let _either = is_token(&asked);
         let before = refreshes(&world).await;
         assert_eq!(with_tokens(&[older, next.clone()]).await, [1], "round {round}");

@@ -115,7 +115,8 @@ async fn katherine(stage: &Stage, bearer: &str) -> Result<Value, Box<dyn Error>>
     Ok(found["users"].get(0).cloned().ok_or("katherine is not found")?)
 }
 
-/// Returns an access token for the demo's trusted service, from the company's identity provider.
+/// Returns an access token for the demo's service, which may mint tokens for others and manage users. The access token
+/// comes from the simulated identity provider.
 async fn service_token(stage: &Stage) -> Result<String, Box<dyn Error>> {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")

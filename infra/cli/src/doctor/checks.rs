@@ -131,7 +131,8 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// Builds the platform. If the store cannot be opened, uses a temporary store, so that the other checks can run.
+/// Builds the platform (the store, the HTTP client and the secrets), and checks that the store can be written. If the
+/// store cannot be opened, uses a temporary store, so that the other checks can run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();

@@ -41,14 +41,14 @@ use parameters::{Format, Parameters};
     flexgate doctor --aws --template-parameters prod.json"
 )]
 pub struct Doctor {
-    /// Check the parameters of a deployment (docs/deploy.md), and print them as sam deploy needs them
+    /// Check the parameters of a deployment (docs/deploy.md), and print them in the form that sam deploy needs
     #[arg(long, value_name = "FILE")]
     template_parameters: Option<PathBuf>,
     /// Print only the parameters, in this format. Mistakes go to standard error
     #[arg(long, requires = "template_parameters", conflicts_with = "json")]
     format: Option<Format>,
-    /// Check with your AWS credentials what only AWS can tell: the account's limits, and the table's protection.
-    /// Changes nothing
+    /// Ask AWS, with your credentials, for the account's limits and the table's protection, and check them. Changes
+    /// nothing
     #[arg(long)]
     aws: bool,
     /// Print one JSON document instead of lines

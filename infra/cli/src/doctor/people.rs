@@ -15,7 +15,8 @@ const LONG_AGO: Duration = Duration::hours(36);
 /// The number of people in one read from the store.
 const BATCH: u32 = 500;
 
-/// Reports the age of the last sweep, and how many users another program changes back after each repair.
+/// Reports the age of the last sweep, and the number of users whom another program keeps changing back after Flexgate
+/// has repaired them.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,

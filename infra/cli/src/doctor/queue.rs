@@ -16,8 +16,8 @@ const SLOW: Duration = Duration::minutes(10);
 const STUCK: Duration = Duration::hours(1);
 /// The number of waiting events at which the doctor warns. A gateway needs minutes to apply so many events.
 const LONG: u64 = 1_000;
-/// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
-/// person.
+/// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues a job for each
+/// person whose Flex user must be repaired.
 const MANY_JOBS: u64 = 50_000;
 /// The maximum number of dead letters that the doctor reads.
 const LETTERS: u32 = 1_000;
@@ -55,7 +55,7 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The age and the number of waiting messages at which the doctor reports a queue.
+/// The ages and the number of waiting messages at which the doctor warns about a queue or reports a failure.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -87,8 +87,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If one of them takes access away, the result is a failure, because a person may still have
-/// access. Otherwise, the result is a warning.
+/// Reports the dead letters: the events and jobs that Flexgate could not apply. If one of them takes access away, the
+/// result is a failure, because a person may still have that access. Otherwise, the result is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),

@@ -1,4 +1,4 @@
-//! A complete set-up with the simulator instead of Twilio. This module generates its settings and secrets.
+//! A complete set-up with the simulator instead of Twilio. This module generates the set-up's settings and secrets.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,8 +16,8 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator, Switches};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that the simulated set-up always sets itself. It ignores their values in the environment, which may be for
-/// real Twilio.
+/// Variables that the simulated set-up always sets itself. It ignores the values of these variables in the environment,
+/// because they may be for real Twilio.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
@@ -34,7 +34,7 @@ pub struct Simulated<'a> {
     pub gateway: u16,
     pub simulator: SocketAddr,
     pub tls: Option<SocketAddr>,
-    /// Whether other `FLEXGATE_…` variables in the environment override the generated settings.
+    /// Whether `FLEXGATE_…` variables in the environment, except those in [`OURS`], override the generated settings.
     pub environment: bool,
     /// The file with the simulator's switches.
     pub switches: Option<&'a Path>,
@@ -148,8 +148,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// Writes the secrets. The Twilio credential is always written, because it belongs to the new simulator. The cookie
-/// keys and the webhook secret are written only once, so that sessions and webhooks survive a restart.
+/// Writes the secrets. At each start, writes the Twilio credential again, because it must be that of the running
+/// simulator. Writes the cookie keys and the webhook secret only if they do not exist, so that sessions and webhooks
+/// survive a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();

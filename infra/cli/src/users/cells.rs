@@ -1,7 +1,7 @@
 //! Protects the cells of a CSV file, because a spreadsheet program evaluates a cell that begins like a formula.
 //!
-//! The writer puts an apostrophe before such a cell. It also adds an apostrophe if the cell already has some before the
-//! formula. So the reader can always remove exactly one apostrophe.
+//! The writer puts an apostrophe in front of such a cell. It does the same if the cell consists of apostrophes and a
+//! formula, so that the reader can always remove exactly one apostrophe.
 
 use std::borrow::Cow;
 

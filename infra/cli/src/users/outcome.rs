@@ -12,8 +12,8 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// Returns a message about the fields that Flexgate left unchanged ([`Report::blocked`]), because changing them would
-/// remove a role that Flexgate cannot give back. `None` if there are no such fields.
+/// Returns a message that names the fields in [`Report::blocked`], or `None` if there are none. Flexgate left these
+/// fields unchanged, because a change would remove a role that Flexgate cannot give back.
 pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     (!fields.is_empty()).then(|| {
         format!(

@@ -29,7 +29,7 @@ pub struct Sources {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Withdraw everything that a retired source has said. Roles that only this source gave are removed. People whom
-    /// the source calls inactive stay inactive, by a statement of the operator
+    /// the source calls inactive stay inactive, through a statement by the operator
     Withdraw {
         /// The source, as `flexgate users sources` lists it
         source: Source,

@@ -36,8 +36,8 @@ pub struct Sweep {
     /// more]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Deactivate users about whom no source ever said anything and who were created at least this many days ago, except
-    /// administrators
+    /// Deactivate users about whom no source has ever said anything and who were created at least this many days ago,
+    /// except administrators
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     deactivate_orphans: Option<u16>,
     /// Count active users whose TaskRouter worker has not changed its activity for this many days
@@ -100,7 +100,8 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. Fails before the first one if there are more than the sweep's limit.
+/// Deactivates the idle users one by one. If there are more idle users than `limit` allows, fails without deactivating
+/// anybody.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

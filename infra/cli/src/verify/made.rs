@@ -11,8 +11,8 @@ use crate::audit::Trail;
 
 /// The maximum number of attempts to deactivate a user. The pauses between them last 16 s in total.
 const TRIES: u32 = 7;
-/// The number of searches after a lost answer to a provisioning request. If none of them finds an active user, the
-/// clean-up assumes that Twilio created no user.
+/// The number of searches after the answer to a provisioning request was lost. If none of these searches finds an
+/// active user, the clean-up assumes that Twilio created no user.
 const SEARCHES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -52,8 +52,7 @@ impl Made {
         let answer = wire.post(wire.users("v4", &["Provision"]), &body).await;
         match &answer {
             Ok(seen) if seen.is_success() => {
-                // If the answer is about another user, the SID stays unknown, and the clean-up searches for the
-                // username.
+                // If the answer does not contain the SID of this user, the clean-up searches for the username.
                 if let Some(sid) = seen.sid_of(username) {
                     self.note("provision", sid);
                     self.change(username, |user| {
@@ -106,10 +105,11 @@ impl Made {
         false
     }
 
-    /// Deactivates the user with each of its SIDs. Returns whether one of them was active.
+    /// Deactivates the Flex users with this username: those with a known SID, and those that a search finds. Returns
+    /// whether one of them was active.
     async fn try_to_end(&self, wire: &Wire, user: &User) -> Result<bool, Silence> {
         let mut sids = user.sids.clone();
-        // If the answer to a provisioning request was lost, a search may find another SID.
+        // If the answer to a provisioning request was lost, only a search can find the SID.
         let search = wire.find(&user.username).await;
         let search = search.and_then(|seen| seen.found().map(<[Value]>::to_vec).ok_or(Silence::Garbage(seen.status)));
         let found = search.as_deref().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What `flexgate verify` has observed: as text for people, as JSON, and as switches for the simulator.
+//! What `flexgate verify` has observed: as text for people, as JSON, and as switches, the settings with which the
+//! simulator imitates this Twilio account.
 
 use std::fmt::Display;
 
@@ -22,21 +23,21 @@ pub enum Verdict {
     NotAsked,
 }
 
-/// What was observed at Twilio. To imitate it, the simulator's switch needs the value `value`. This is null if the
-/// simulator cannot imitate it.
+/// What was observed at Twilio. With the value `value` for its switch, the simulator imitates the observed behaviour.
+/// `value` is null if the simulator cannot imitate it.
 pub struct Observed {
     value: Value,
     text: String,
 }
 
 impl Observed {
-    /// An observation that the simulator can imitate if its switch has the value `value`. If the switch has no such
-    /// value, the answer counts as unknown.
+    /// An observation that the simulator can imitate if the switch has a position with the value `value`. If there is
+    /// no such position, the answer counts as unknown.
     pub fn new(value: impl Into<Value>, text: impl Display) -> Self {
         Self { value: value.into(), text: text.to_string() }
     }
 
-    /// An observation that is no position.
+    /// An observation that the simulator cannot imitate.
     pub fn strange(text: impl Display) -> Self {
         Self::new(Value::Null, text)
     }
@@ -113,7 +114,7 @@ impl Report {
         lines.all(|line| matches!(line.verdict, Verdict::Expected | Verdict::Known))
     }
 
-    /// Returns the switches for a simulator that answers as this Twilio does.
+    /// Returns the switches with which a simulator answers like this Twilio account.
     pub fn switches(&self) -> Value {
         let positions =
             self.questions.iter().filter_map(|line| Some((line.switch?.to_owned(), line.position.clone()?)));

@@ -1,4 +1,4 @@
-//! What all steps use: the run and its report, and functions that judge answers.
+//! What all steps of `flexgate verify` use: the run and its report, and functions that judge Twilio's answers.
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
@@ -61,7 +61,8 @@ pub fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
     }
 }
 
-/// Returns the HTTP status of a success as the observed value, and any other answer as an unknown one.
+/// If the request succeeded, returns the HTTP status as the observed value. Returns any other answer as an observation
+/// that the simulator cannot imitate.
 pub fn status(heard: &Heard) -> Result<Observed, String> {
     match heard {
         Ok(seen) if seen.is_success() => Ok(Observed::new(seen.status, seen)),

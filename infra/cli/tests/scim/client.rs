@@ -27,7 +27,7 @@ const VARIABLES: [(&str, &str); 5] = [
 ];
 const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// A gateway with SCIM, its world and a SCIM client.
+/// A gateway with SCIM, the simulated Twilio behind it (the world), and a SCIM client.
 pub struct Scim {
     pub world: World,
     gateway: Option<Process>,

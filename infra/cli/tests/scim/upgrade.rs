@@ -93,7 +93,7 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
     let now = ClockRng::system().now().unix_timestamp() * 1000;
-    // According to SCIM, Grace has a role and Margaret is deleted. Another source's events must change neither.
+    // According to SCIM, Grace has a role and Margaret is deleted. Events from another source must change neither.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

@@ -1,4 +1,4 @@
-//! Tests that verify changes only its own user, and deactivates this user whatever happens.
+//! Tests that `flexgate verify` changes only the user that it has created, and deactivates this user whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -57,8 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // `flexgate verify` provisions four times. In each round, the simulator does not process one of these four
-        // requests but gives a wrong answer to it.
+        // `flexgate verify` sends four requests to provision a user. In each round, the simulator does not process one
+        // of these four requests, and answers it with another user.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -81,7 +81,7 @@ fn merged(one: &Value, other: &Value) -> Value {
     Value::Object(members.collect())
 }
 
-/// A running `flexgate verify` that waits for its tokens.
+/// A running `flexgate verify` that waits for Twilio's answers to its requests for tokens.
 struct Running {
     child: Child,
 }

@@ -68,7 +68,8 @@ fn unanswered(action: &str, error: &AwsError) -> Finding {
     }
 }
 
-/// Compares the account's limit of concurrent executions with what the functions need and reserve.
+/// Compares the account's limit on concurrent executions with what the functions need and with what `parameters`
+/// reserve.
 fn concurrency(region: &str, limit: u64, unreserved: u64, parameters: Option<&Parameters>) -> Vec<Finding> {
     let raise = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 \
                  --desired-value 1000";

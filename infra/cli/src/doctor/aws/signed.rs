@@ -1,4 +1,5 @@
-//! Sends signed requests to Lambda without Lambda's SDK. That SDK would take minutes to compile, for a single call.
+//! Sends signed requests to Lambda. This module does not use Lambda's SDK, because that SDK takes minutes to compile
+//! and Flexgate makes only one call.
 
 use std::time::{Duration, SystemTime};
 

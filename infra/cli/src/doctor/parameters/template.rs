@@ -75,8 +75,9 @@ impl Template {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// Returns the parameter that the user probably meant by an unknown name. If the name is an environment variable,
-    /// returns the parameter that sets it. Otherwise returns the parameter with the most similar name.
+    /// Returns the parameter that the user probably meant. `name` is not the name of a parameter. If it is the name of
+    /// an environment variable, returns the parameter that sets this variable. Otherwise returns the parameter with the
+    /// most similar name.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
         let of_variable = self.functions.iter().find_map(|function| function.variables.get(name)?.as_deref());
         let alike = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());

@@ -1,7 +1,7 @@
 //! Accepts connections and serves a router on them.
 //!
-//! No client can block other clients. The number of connections is limited ([`room`]). Every wait for a client has a
-//! time limit. A stopping process answers all complete requests.
+//! No client can block other clients: the number of connections is limited ([`room`]), and every wait for a client has
+//! a time limit. When the process stops, it first answers all complete requests.
 
 mod connection;
 mod files;

@@ -40,7 +40,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct State {
     phase: Phase,
-    /// When the phase began. In the phase `Answered`, when the client last read some of the answer.
+    /// The time at which the phase began. In the phase `Answered`, the time at which the client last read some of the
+    /// answer.
     since: Instant,
     /// When the process received the signal to stop.
     stopped_at: Option<Instant>,

@@ -50,9 +50,9 @@ pub enum Entry {
 }
 
 impl Room {
-    /// Creates a room for a process that may open this many files. Allows two files for each connection, because a
-    /// request may need a second file for an upstream connection. If the peers are clients and not proxies
-    /// (`is_of_clients`), one client can take at most half of the places.
+    /// Creates the room (the places for connections) of a process that may open `files` files. Allows two files for
+    /// each connection, because a request may need a second file for an upstream connection. If the peers are clients
+    /// and not proxies (`is_of_clients`), one client can take at most half of the places.
     pub fn new(files: usize, is_of_clients: bool) -> Arc<Self> {
         let most = (files.saturating_sub(RESERVED_FILES) / 2).clamp(16, MOST);
         let most_of_client = if is_of_clients { most / 2 } else { most };

@@ -287,7 +287,8 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
 
 #[test]
 fn a_request_says_from_where_it_came() {
-    // If the client's address is unknown, Flexgate does not limit its failed requests.
+    // Each request must contain the client's address. Without an address, Flexgate does not limit the client's failed
+    // requests.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (ours, theirs) = duplex(1_024);

@@ -1,4 +1,4 @@
-//! Processes several rows at once. Retries each row until it is done or has failed.
+//! Processes several rows of an import at once. Retries each row until it is done or has failed.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -32,8 +32,8 @@ pub(super) enum Attempt<T> {
     Left,
 }
 
-/// Processes every row with `work`. Calls `ended` for each row that is done or has failed. Returns the reason if the
-/// import stops early, which is a `Hopeless` row or an interruption by the user.
+/// Processes every row with `work`. Calls `ended` for each row that is done or has failed. If the import stops early,
+/// returns the reason: a row was `Hopeless`, or the user interrupted the import.
 pub(super) async fn each<T, F>(
     mut rows: VecDeque<Row>,
     pace: &Arc<Pace>,
@@ -87,8 +87,8 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // Another process is changing the person. That process may have been killed, and then its lease expires
-            // soon.
+            // Another process is changing the person, and holds a lease. Try again, because the lease expires soon even
+            // if that process has been killed.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;

@@ -23,7 +23,7 @@ use crate::users::outcome::blocked;
 /// The maximum width of a column. A longer value moves the next column to the right.
 const WIDEST: usize = 40;
 
-/// What would become of a row.
+/// What an import would do with one row.
 #[derive(Debug, Serialize)]
 struct Shown {
     /// The line of the file.
@@ -98,8 +98,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Finds out what an import of the row would change. Returns `None` if an import would only compare the row with Flex,
-/// and Flex already matches the row.
+/// Finds out what an import of the row would change. Some rows are never sent, but only compared with Flex. For such a
+/// row, returns `None` if Flex already has the row's values.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,
@@ -221,7 +221,7 @@ fn print(shown: &[Shown], json: bool) -> Result<(), Box<dyn Error>> {
     let title = ["line", "username", "field", "now", "then"].map(str::to_owned);
     let lines = std::iter::once(title).chain(shown.iter().flat_map(Shown::cells));
     let lines: Vec<[String; 5]> = lines.map(|cells| cells.map(|cell| harmless(&cell))).collect();
-    // The row of a refused user contains a whole sentence, which must not make the column too wide.
+    // Refused rows do not count for the widths, because they contain a whole sentence.
     let columns = lines.iter().filter(|cells| cells[2] != "refused");
     let mut width = [0; 5];
     for cells in columns {

@@ -12,7 +12,7 @@ const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 const SYNONYMS: [&[&str]; 4] =
     [&["user", "login", "loginname"], &["mail", "emailaddress", "mailaddress"], &["name", "displayname"], &["role"]];
 
-/// How many characters of the header an error message shows at most.
+/// The maximum number of characters of the header that an error message shows.
 const SHOWN: usize = 120;
 
 /// The position of each column.
@@ -26,8 +26,8 @@ pub(super) struct Columns {
     delimiter: u8,
 }
 
-/// Reads the line `sep=;` at the beginning of a file, in which Excel names the delimiter. Returns the delimiter and the
-/// text after the line.
+/// Reads the first line of a file if it has the form `sep=;`, with which Excel names the delimiter. Returns the
+/// delimiter and the text after this line. Without such a line, returns `None` and the whole text.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
@@ -35,7 +35,7 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     else {
         return Ok((None, text));
     };
-    // Another program may have read this line as a row and added delimiters at its end.
+    // Another program may have treated this line as a row, and added delimiters at its end.
     let is_one = |first: u8| named.bytes().all(|byte| byte == first || DELIMITERS.contains(&byte));
     match named.bytes().next() {
         Some(first) if first.is_ascii() && !first.is_ascii_alphanumeric() && first != b'"' && is_one(first) => {
@@ -45,15 +45,15 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter: the one that leads to the most known column names. If several are equal in this, chooses the
-/// one that leads to the most columns.
+/// Guesses the delimiter. Chooses the one that splits the header into the most known column names. If several do,
+/// chooses the one that gives the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
         let header = header.unwrap_or_default();
         (header.iter().filter(|name| column(name).is_some()).count(), header.len())
     };
-    // For equal values, `max_by_key` returns the last.
+    // If several delimiters are equally good, `max_by_key` returns the last. So reverse the list to prefer the comma.
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| quality(*delimiter)).unwrap_or(b',')
 }
 

@@ -39,7 +39,8 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // The process was killed while it wrote the last line, so that line's row counts as unfinished.
+            // The last line is incomplete, because a process was killed while it wrote the line. So the row of that
+            // line counts as unfinished.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })
@@ -51,7 +52,7 @@ impl Journal {
 
     /// Records that the row is finished.
     pub(super) fn note(&mut self, row: &Row) -> std::io::Result<()> {
-        // With a single write, only a kill during the write can leave an incomplete line.
+        // Use a single write, so that the line can be incomplete only if the process is killed during this write.
         self.file.write_all(format!("{}\n", row.key).as_bytes())
     }
 

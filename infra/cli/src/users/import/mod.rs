@@ -1,8 +1,8 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
-//! The import records each finished row in the journal, and never sends a recorded row again. The process may be killed
-//! after it sent a row and before it recorded the row. The next import then finds that Flex already has this user, and
-//! sends nothing.
+//! The import records each finished row in the journal (a file), and never sends a recorded row again. If the process
+//! is killed after it sent a row and before it recorded the row, the next import finds that Flex already has this user,
+//! and sends nothing.
 
 mod attempts;
 mod compare;
@@ -135,7 +135,8 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // `Pace` decides when to retry, so it must see every 429. The Flex client must not retry automatically.
+    // `Pace` decides when to retry, so it must see every 429. If the Flex client retried automatically, it would hide
+    // some of them.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();
@@ -210,8 +211,8 @@ struct Failures {
 }
 
 impl Failures {
-    /// Writes the row. Also writes the rows that spell its username differently: without them, a later import of this
-    /// file would mistake two Flex users for one person.
+    /// Writes the row. Also writes the rows that spell its username differently. Without them, a later import of the
+    /// file of failed rows would treat two Flex users as one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

@@ -1,5 +1,5 @@
-//! Limits how many rows are sent at once. Sending a row needs a slot. After a 429, the number of slots is halved. After
-//! successes, the number grows by one at a time. A row that waits for a retry holds no slot.
+//! Limits how many rows of an import are sent at once. Sending a row needs a slot. After Twilio answers 429, the number
+//! of slots is halved. After successes, the number grows by one at a time. A row that waits for a retry holds no slot.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Pace {
         }
     }
 
-    /// Handles a 429: halves the number of slots, and pauses the refused row.
+    /// Handles an answer with 429: halves the number of slots, and pauses the refused row.
     pub(super) async fn slow_down(&self, asked: Option<Duration>, tries: u32) {
         {
             let now = Instant::now();

@@ -1,4 +1,4 @@
-//! Shows the progress: a bar on a terminal, and otherwise a line every few seconds.
+//! Shows the progress of an import: a bar on a terminal, and otherwise a line every few seconds.
 
 use std::collections::VecDeque;
 use std::io::stderr;
@@ -14,7 +14,7 @@ use crate::terminal::{colour, remark};
 /// The time between two lines, if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate and the remaining time are computed from the progress within this period.
+/// The rate of the import is the average over this last period. The remaining time follows from the rate.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {

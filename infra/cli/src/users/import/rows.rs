@@ -15,7 +15,7 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes that the error message lists. If there are more, the message only says how many more.
+/// The maximum number of mistakes that the error message lists. For further mistakes, it only states their number.
 const SHOWN: usize = 50;
 
 /// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or
@@ -31,14 +31,15 @@ pub(super) struct Row {
     /// A hash of the row. Equal rows have equal keys, even in different files. The key reveals nothing about the
     /// person.
     pub(super) key: String,
-    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. Flexgate treats both as one
-    /// person, but Twilio has two users. So the import sends none of these rows. It only compares them with Flex.
+    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. To Flexgate they are one
+    /// person, but to Twilio they are two users. So the import sends none of these rows, and only compares them with
+    /// Flex.
     pub(super) alike: Vec<DesiredUser>,
 }
 
 impl Row {
-    /// Returns `None` if the row may be sent. Otherwise the row is only compared with Flex, and the result is the error
-    /// message in case they differ.
+    /// Returns `None` if the row may be sent. Otherwise the import only compares the row with Flex, and this function
+    /// returns the error message for the case that they differ.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -104,7 +105,7 @@ pub(super) fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
     let delimiter = named.unwrap_or_else(|| header::delimiter(rest));
     let (before, mut lines) = (text.len() - rest.len(), Lines::of(text.as_bytes()));
     let (mut columns, mut parsed, mut mistakes) = (None, Parsed::default(), Vec::new());
-    // The indices in `parsed.rows` of each username's rows.
+    // For each username, the indices of its rows in `parsed.rows`.
     let mut seen: HashMap<UsernameKey, Vec<usize>> = HashMap::new();
     for record in header::records(rest, delimiter).into_records() {
         // This error cannot occur, because the text is UTF-8 and the reader allows rows of different lengths.

@@ -1,5 +1,5 @@
-//! Decodes a file to text, in any encoding that spreadsheet programs write. Recognises other formats, for better
-//! errors.
+//! Decodes a file to text, in any encoding that spreadsheet programs write. Recognises other file formats, so that the
+//! error message can name the format.
 
 use std::borrow::Cow;
 

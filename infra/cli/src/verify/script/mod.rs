@@ -58,7 +58,7 @@ async fn errors(session: &Session) -> Result<(), Halt> {
     session.answer("rfc9457_errors", format)
 }
 
-/// Tries to exchange a random code, so that no real code is used up.
+/// Finds out how Twilio refuses to exchange an invalid code. Sends a random code, so that no real code is used up.
 async fn exchanges(session: &Session) -> Result<(), Halt> {
     let exchange = async |profile: &str| {
         let url = session.wire.url(Service::Services, &["v1", "Flex", "OAuth", "Tokens"]);

@@ -12,10 +12,10 @@ use super::tokens;
 const OMITTED: [&str; 3] = ["worker_sid", "full_name", "deactivated"];
 const FULL_NAME: &str = "Flexgate Verify";
 const CHANGED_NAME: &str = "Flexgate Verify again";
-/// The length of a username that is one character longer than a worker's name may be.
+/// The length of a username that is one character too long for the name of a TaskRouter worker.
 const LONG: usize = 65;
 
-/// Checks that nobody has this username, because the script changes only its own user.
+/// Checks that nobody has this username, because the script must not change a user that it has not created.
 pub async fn free_name(session: &Session, username: &str) -> Result<(), Halt> {
     let seen = heard(session.wire.find(username).await)?;
     let is_free = |seen: &Seen| seen.status == 200 && seen.found().is_some_and(<[Value]>::is_empty);
