@@ -1,4 +1,4 @@
-//! What must hold at rest.
+//! The checks for a world in which nothing is in progress: what must be true of Flex, the store and the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 

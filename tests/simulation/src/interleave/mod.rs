@@ -34,9 +34,10 @@ pub enum Scenario {
     Callbacks,
     /// A service makes somebody a supervisor while SCIM deactivates that person.
     PromotedAndDeactivated,
-    /// A service makes somebody a supervisor while SCIM changes their e-mail address.
+    /// A service makes somebody a supervisor while SCIM changes that person's e-mail address.
     PromotedAndChanged,
-    /// A service makes somebody a supervisor. Then it takes the role back, whether or not it got an answer.
+    /// A service makes somebody a supervisor. Then it takes the role back, whether or not the first request got an
+    /// answer.
     PromotionTakenBack,
     /// Two SCIM requests create a user with the same username in different spellings, while a third request renames
     /// another user to this name.

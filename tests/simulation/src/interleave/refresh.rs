@@ -1,5 +1,5 @@
-//! Two tabs request the token of one session from two processes, so both processes need the lease on the session's
-//! refresh.
+//! Two tabs request the token of one session from two processes, so both processes need the lease that lets one process
+//! at a time refresh the session.
 
 use std::sync::Arc;
 
