@@ -87,7 +87,7 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # The npm package has the version and the licence of the whole project.
+    # The npm package must have the same version and licence as the whole project.
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     for name in ("package.json", "package-lock.json"):
         found = json.loads((ROOT / "shared/web" / name).read_text())["version"]
