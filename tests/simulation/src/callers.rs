@@ -58,7 +58,8 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
                 }
                 return world.model().person(&name).accepted(call);
             }
-            // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute.
+            // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute. So try
+            // again later.
             401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
             409 => {
                 if !repeated {

@@ -1,5 +1,5 @@
 //! Two identity systems that send webhooks. They repeat each delivery until they get a 2xx status, and deliver events
-//! in any order. Each event contains the time of the change, so the order must not matter.
+//! in any order. Each event contains the time of the change, so the order of delivery must not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -27,7 +27,7 @@ impl Default for Word {
     }
 }
 
-/// A source's statement. A field with `None` does not change.
+/// A source's statement. A field that is `None` does not change.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Says {
     pub(crate) active: Option<bool>,

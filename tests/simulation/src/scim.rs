@@ -153,7 +153,7 @@ pub(crate) async fn change(
 }
 
 /// Reads a user and writes the whole user back, as Okta does, with another display name and perhaps another value of
-/// `active`. The client also sends back the roles that it read, which must not give the user a role.
+/// `active`. The client also sends back the roles that it read, which must not give the user any new role.
 pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: String, active: bool, number: u32) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;

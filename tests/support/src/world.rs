@@ -98,7 +98,7 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Replaces the document of a secret in one step, like a rotation. The id `ID.pending` stands for the pending
+    /// Replaces the document of a secret in one step, as a rotation does. The id `ID.pending` stands for the pending
     /// version of the secret `ID`.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let path = self.secret_path(id);
@@ -177,8 +177,8 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator is ahead of [`World::clock`]. If the simulator does not use that clock, sets
-    /// how far it is ahead of real time.
+    /// Sets how many seconds the simulator's clock is ahead of [`World::clock`], or ahead of real time if the simulator
+    /// does not use that clock.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
@@ -299,8 +299,8 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// Returns a token from the company's identity provider. The token is valid unless `claims`, which adds and
-    /// replaces claims, makes it invalid.
+    /// Returns a token from the company's identity provider. The token has the claims of a valid token, and `claims`
+    /// adds to these or replaces them.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()

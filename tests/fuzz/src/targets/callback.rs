@@ -1,4 +1,4 @@
-//! Fuzzes the query of the callback, which is sent with the cookie of a pending login.
+//! Fuzzes the query of a request to the callback. The request contains the cookie of a pending login.
 //!
 //! In an input, `{STATE}` and `{CODE}` stand for the values that Twilio sends for this login.
 

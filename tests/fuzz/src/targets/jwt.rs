@@ -2,8 +2,8 @@
 //! valid signature.
 //!
 //! The first byte of an input chooses how the token is made: `s` signs with the issuer's key, `w` with another key, and
-//! `h` with the issuer's public key as the secret of an HMAC. The header and the claims follow, each on a line. After
-//! `r`, the rest of the input is the whole token.
+//! `h` with the issuer's public key as the secret of an HMAC. The header and the claims follow, each on a line. If the
+//! first byte is `r`, the rest of the input is the whole token.
 
 use std::sync::Arc;
 

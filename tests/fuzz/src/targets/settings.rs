@@ -1,4 +1,5 @@
-//! Fuzzes settings and secret documents. The first line of an input is the name, and the rest is the value.
+//! Fuzzes settings and secret documents. The first line of an input is the name of the setting or secret, and the rest
+//! is its value.
 
 use flexgate::authn::CallerSettings;
 use flexgate::base::seal::{KeyRing, Purpose};

@@ -31,7 +31,7 @@ impl Budget {
 /// rare.
 #[derive(Debug, Clone, Copy)]
 pub struct Drawn {
-    /// The number of switches and faults in each schedule.
+    /// The maximum number of switches and of faults in each schedule.
     pub budget: Budget,
     /// The expected number of steps.
     pub steps: usize,

@@ -18,7 +18,7 @@ use crate::upkeep;
 use crate::world::World;
 
 /// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
-/// schedule to release its call.
+/// scheduler to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
 /// How long the scheduler sleeps so that sleeping processes can wake up. The shortest timer ends within this time.
 const NAP: Duration = Duration::from_millis(60);
@@ -114,7 +114,8 @@ impl Stage {
                     let how = if verdict == Verdict::Goes { String::new() } else { format!(": {verdict:?}") };
                     self.world.tell(format!("  {process} {what}{how}"));
                     last = process;
-                    // Sending fails if the process has cancelled the call. A process may do so, so ignore the failure.
+                    // Sending fails if the process has cancelled the call. A process may cancel its calls, so ignore
+                    // the failure.
                     let _gave_up = give.send(verdict);
                 }
             }
@@ -188,7 +189,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     if !processes.is_empty() && processes.len() < unfinished {
         option(true, 0, Step::Wake);
     }
-    // Time may pass only after every late request has arrived. In reality, a lease outlasts its owner's late requests.
+    // Time may pass only after every late request has arrived, because in reality, a request never arrives so late that
+    // its sender's lease has ended.
     if !waiting.iter().any(is_late) {
         option(false, 1, Step::TimePasses);
     }
