@@ -87,7 +87,7 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # The npm package has the version and the licence of the whole project.
+    # The npm package must have the same version and licence as the whole project.
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     for name in ("package.json", "package-lock.json"):
         found = json.loads((ROOT / "shared/web" / name).read_text())["version"]
@@ -118,11 +118,11 @@ def main() -> int:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # A function's main file only connects its parts, and has at most 40 lines.
+    # A function's main file must only connect the function's parts, in at most 40 lines.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
-    # docs/status-codes.md describes exactly the kinds of problem in the code.
+    # docs/status-codes.md must describe exactly the kinds of problem that the code defines.
     kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))

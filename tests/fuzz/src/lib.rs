@@ -1,5 +1,6 @@
-//! Coverage-guided fuzzing: one target for each kind of input from outside. A target panics if a property does not
-//! hold. `docs/testing.md` lists the properties and explains how to run the targets.
+//! Coverage-guided fuzzing: one target for each kind of input from outside. A target panics if a property (something
+//! that must be true for every input) does not hold. `docs/testing.md` lists the properties and explains how to run the
+//! targets.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a target reports that a property does not hold")]
 
@@ -24,7 +25,7 @@ impl Outcome {
 /// A function that gives an input to Flexgate and checks the properties.
 pub type Run = fn(&[u8]) -> Outcome;
 
-/// The names of all targets, beginning with the inputs that are most exposed to attackers.
+/// All targets with their names, beginning with those whose inputs are most exposed to attackers.
 pub const TARGETS: [(&str, Run); 18] = [
     ("return_to", targets::return_to::run),
     ("jwt", targets::jwt::run),
@@ -46,7 +47,7 @@ pub const TARGETS: [(&str, Run); 18] = [
     ("settings", targets::settings::run),
 ];
 
-/// Does the preparations that take seconds, so that the fuzzer does not count them as the time of the first input.
+/// Does the slow preparations, so that the fuzzer does not count their time as the time of the first input.
 pub fn prepare() {
     world::World::new().outside.simulator();
 }

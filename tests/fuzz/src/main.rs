@@ -19,6 +19,6 @@ mod with_libfuzzer {
     );
 }
 
-/// Without libFuzzer, this program does nothing. `tests/corpus.rs` then runs the targets.
+/// Without libFuzzer, this program does nothing, and only `tests/corpus.rs` runs the targets.
 #[cfg(not(fuzzing))]
 fn main() {}

@@ -54,7 +54,7 @@ pub(crate) enum Function {
     Webhooks,
 }
 
-/// An answer of Flexgate.
+/// An answer from Flexgate.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -166,7 +166,7 @@ impl World {
         Self { platform, outside, scim_token, settings }
     }
 
-    /// Starts a process of the function, with empty caches and budgets.
+    /// Starts a process of the function, with empty caches and unused budgets for failed requests.
     pub(crate) fn router(&self, function: Function) -> Router {
         let (settings, platform) = (&self.settings, &self.platform);
         let common = settings.owner.common.clone();
@@ -199,7 +199,7 @@ impl World {
         })
     }
 
-    /// A token of the identity provider with these claims.
+    /// Returns a token from the identity provider, with these claims.
     pub(crate) fn jwt(&self, claims: &Value) -> String {
         let basic = STANDARD.encode(format!("{ACCOUNT_SID}:{AUTH_TOKEN}"));
         let request = Request::post(format!("{TWILIO}/idp/__dev/token"))
@@ -230,7 +230,7 @@ impl Clock for StandingClock {
     }
 }
 
-/// A random number generator whose numbers are all different, and the same in every run.
+/// A random number generator that never repeats a number and produces the same numbers in every run.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(AtomicU64);
 
@@ -247,7 +247,7 @@ impl Rng for Numbers {
 #[derive(Default)]
 pub(crate) struct Outside {
     simulator: OnceLock<InProcess>,
-    /// How many codes Flexgate has sent to Twilio.
+    /// How many authorization codes Flexgate has sent to Twilio.
     exchanges: AtomicUsize,
 }
 

@@ -1,4 +1,4 @@
-// Tests minting with tokens from oidc-provider, a public npm package for identity providers, configured as in
+// Tests minting with tokens from oidc-provider, an npm package for building identity providers, configured as in
 // docs/issuers.md. The gateway must refuse wrong keys, audiences and issuers.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

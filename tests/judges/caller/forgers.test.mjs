@@ -1,4 +1,4 @@
-// Forges tokens with the library jose. The gateway must refuse every one.
+// Forges tokens with the library jose. The gateway must refuse every forged token.
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -41,7 +41,7 @@ after(async () => {
   await close(server);
 });
 
-// Returns the claims of a valid token with `changes`. Undefined removes a claim.
+// Returns the claims of a valid token with `changes`. A claim whose value is undefined is left out.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

@@ -129,8 +129,8 @@ def main():
             **os.environ,
             "FLEXGATE_MINTS_PER_MINUTE": "1000",
             "FLEXGATE_ALLOWED_ORIGINS": ORIGIN,
-            # Most of the judge's requests are invalid and would exhaust the budget for failed requests. The budget does
-            # not apply to trusted networks.
+            # Most of Schemathesis's requests are invalid and would exhaust the client's budget for failed requests. The
+            # budget does not apply to trusted networks.
             "FLEXGATE_TRUSTED_NETWORKS": "127.0.0.0/8",
             "FLEXGATE_WEBHOOKS": json.dumps({"standard": {}, "okta": {}}),
         },

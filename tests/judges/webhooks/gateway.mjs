@@ -13,7 +13,7 @@ async function freePort() {
   return port;
 }
 
-// Starts the gateway with these environment variables in addition.
+// Starts the gateway with these additional environment variables.
 export async function start(variables = {}) {
   const binary = process.env.FLEXGATE_BIN;
   if (!binary) throw new Error("FLEXGATE_BIN must name the binary flexgate");
@@ -42,7 +42,7 @@ export async function start(variables = {}) {
         headers: { "content-type": "application/json", ...headers },
         body,
       }),
-    // Waits until `wanted` is true for the Flex user with the username. Returns the user.
+    // Waits until `wanted` is true for the Flex user with this username. Returns the user.
     async user(username, wanted) {
       for (let tries = 0; tries < 100; tries += 1) {
         const { users } = await (await fetch(`http://127.0.0.1:${simulator}/__sim/users`)).json();

@@ -1,4 +1,4 @@
-// Ends a person's sessions with security events and Universal Logout requests that the npm package `jose` has signed.
+// Tests that security events and Universal Logout requests end a person's sessions. The npm package `jose` signs them.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
@@ -36,7 +36,7 @@ after(async () => {
   server.close();
 });
 
-// A browser that is signed in as this person.
+// Signs this person in with a new browser. Returns a function that requests the session's token.
 async function signedIn(person) {
   const jar = new Map();
   const send = async (url, options = {}) => {

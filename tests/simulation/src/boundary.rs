@@ -48,7 +48,7 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Never returns if the process is dead or dies now.
+    /// Counts one call to the store or to Twilio. Never returns if the process is dead or dies at this call.
     pub(crate) async fn cross(&self) {
         if self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.dead.store(true, Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Transport for Boundary {
     }
 }
 
-/// A request that is in progress until its answer arrives or its process cancels it. If its process dies, the request
+/// A request in progress. It ends when its answer arrives or its process cancels it. If its process dies, the request
 /// stays in progress forever.
 struct UnderWay<'a> {
     boundary: &'a Boundary,

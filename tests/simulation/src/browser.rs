@@ -16,8 +16,8 @@ use crate::world::World;
 
 /// How long somebody keeps a page open, in hours.
 const HOURS: usize = 3;
-/// The age at which the page requests its token again, in seconds. The token is still valid for three minutes, so
-/// Flexgate must refresh it.
+/// The age, in seconds, at which the page requests its token again. The token is then valid for only three more
+/// minutes, so Flexgate must refresh it.
 const NEARLY_EXPIRED: i64 = 57 * 60;
 
 /// A person's browser, which stores the gateway's cookies.

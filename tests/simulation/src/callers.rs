@@ -1,4 +1,4 @@
-//! Callers with a token: a service that manages users, and people who mint for themselves.
+//! Callers with a token: a service that manages users, and people who mint tokens for themselves.
 
 use std::sync::Arc;
 
@@ -58,7 +58,8 @@ pub(crate) async fn provision(world: Arc<World>, name: String, supervisor: bool)
                 }
                 return world.model().person(&name).accepted(call);
             }
-            // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute.
+            // The key that signed the token may be new, and Flexgate fetches new keys at most once a minute. So try
+            // again later.
             401 => tokio::time::sleep(std::time::Duration::from_secs(30)).await,
             409 => {
                 if !repeated {
@@ -119,15 +120,15 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
             owns(&world, &what, &name, &reply.body["access_token"]);
             Minted::Yes
         }
-        // Flexgate gives these refusals before it writes to the ledger, so they leave no statement. A 403 may leave
-        // one, because somebody may deactivate the user in the Console after the statement was written.
+        // Flexgate answers 401 and 429 before it writes to the ledger, so these refusals leave no statement there. A
+        // 403 may leave one: somebody may deactivate the user in the Console after Flexgate has written the statement.
         Some(reply) if matches!(reply.status, 401 | 429) => Minted::No(before),
         _ => Minted::Perhaps,
     };
     world.model().person(&name).minted(issued_at, done);
 }
 
-/// Complains unless the token is the person's.
+/// Complains unless the token belongs to the person.
 pub(crate) fn owns(world: &World, what: &str, name: &str, token: &Value) {
     let owner = token.as_str().and_then(|token| world.simulator.owner_of(token));
     if owner.as_deref() != Some(name) {

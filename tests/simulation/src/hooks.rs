@@ -1,5 +1,5 @@
 //! Two identity systems that send webhooks. They repeat each delivery until they get a 2xx status, and deliver events
-//! in any order. Each event contains the time of the change, so the order must not matter.
+//! in any order. Each event contains the time of the change, so the order of delivery must not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,8 +67,9 @@ impl Systems {
         (at, format!("event-{}", known.numbered))
     }
 
-    /// Records in the model what the systems last said. `dead` contains the subjects of dead letters. About these
-    /// subjects, nothing is certain.
+    /// Records in the model what the systems last said. `dead` contains the subjects (the ids of people) in dead
+    /// letters, which are events that Flexgate has given up on. What the systems last said about these people is
+    /// uncertain.
     pub(crate) fn conclude(&self, world: &World, dead: &BTreeSet<String>) {
         let known = self.known();
         let mut model = world.model();
@@ -157,7 +158,7 @@ pub(crate) enum Hr {
     Job {
         supervisor: bool,
     },
-    /// The address changes, and nothing else.
+    /// The e-mail address changes, and nothing else.
     Moves,
     Leaves,
     /// Another person gets the username of a person who has left.
@@ -192,7 +193,8 @@ pub(crate) async fn hr(world: Arc<World>, systems: Arc<Systems>, name: String, c
         "mail": format!("{name}.{id}@example.com"), "name": format!("{name} Example") });
     match change {
         Hr::Job { supervisor } => who["job"] = if supervisor { json!(["lead"]) } else { json!([]) },
-        // The event does not contain the successor's job. The previous owner's job must not apply to the successor.
+        // The event for a successor contains no job. Flexgate must not give the successor the job of the username's
+        // previous owner.
         Hr::Successor | Hr::Moves | Hr::Leaves => {}
     }
     let body = json!({ "what": event, "when": at.format(&Rfc3339).unwrap(), "who": who });
@@ -223,8 +225,8 @@ async fn deliver(
     world.tell(what);
     systems.known().under_way += 1;
     let text = body.to_string();
-    // Events at the same instant get times some milliseconds apart, so an event's time may be in the future. Wait,
-    // because Flexgate would replace a future time by the time of receipt.
+    // Events at the same instant get times some milliseconds apart, so an event's time may be in the future. Flexgate
+    // would replace a future time with the time of receipt, so wait until the event's time has passed.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     // Sometimes the first delivery is late, so that a later event overtakes it.
     if world.chance.thousandths(200) {

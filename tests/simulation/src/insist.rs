@@ -20,7 +20,7 @@ pub(crate) struct Insisted {
 }
 
 impl World {
-    /// Sends the request from `make` until Flexgate gives an answer that does not ask for a retry. Returns `None` after
+    /// Sends requests from `make` until Flexgate gives an answer that does not ask for a retry. Returns `None` after
     /// too many attempts.
     pub(crate) async fn insist<F>(
         self: &Arc<Self>,

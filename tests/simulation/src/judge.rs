@@ -1,4 +1,4 @@
-//! What must hold at rest.
+//! The checks for a world in which nothing is in progress: what must be true of Flex, the store and the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub(crate) async fn at_rest(world: &World, systems: &Systems, queue: &Worker, lo
     sealed(world, &texts, log);
 }
 
-/// Returns the subjects of dead letters. Complains about a dead letter without a reason.
+/// Returns the subjects (the ids of people) in dead letters. Complains about a dead letter without a reason.
 fn subjects_of_dead_letters(letters: &[flexgate::store::DeadLetter], world: &World) -> BTreeSet<String> {
     let mut subjects = BTreeSet::new();
     for letter in letters {
@@ -71,7 +71,7 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
         if active.is_none() && person.must_be_active() {
             wrong.push(format!("{name} is not active in Flex, although every source says active"));
         }
-        // Administrators are exempt, because the last administrator keeps the role whatever the sources say.
+        // Leave out administrators here, because the last administrator keeps the role whatever the sources say.
         if has_role && !is_boss && !person.may_be_supervisor() {
             wrong.push(format!("{name} is a supervisor, and nobody says so"));
         }

@@ -2,7 +2,7 @@
 //! thread. Time is simulated, and everything that happens depends only on a seed.
 //!
 //! [`run`] lets people, directories and administrators act at random, with faults at every boundary. Then it checks
-//! that nothing forbidden has happened. `docs/testing.md` explains how to use it.
+//! that nothing forbidden has happened. `docs/testing.md` explains how to use the simulation.
 
 #![expect(clippy::unwrap_used, reason = "a simulation that cannot go on should panic")]
 

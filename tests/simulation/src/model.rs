@@ -1,6 +1,6 @@
 //! The model of the company's people: what they must have and may have at Flex, as far as an observer outside Flexgate
-//! can tell. It shares no code with the ledger. If an answer was lost, the model keeps both outcomes as possible, and
-//! the tests check only what is certain.
+//! can tell. The model shares no code with Flexgate's ledger, which stores what each source says about each person. If
+//! an answer was lost, the model keeps both outcomes as possible, and the tests check only what is certain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,17 +27,17 @@ impl Default for Word {
     }
 }
 
-/// A source's statement. A field with `None` does not change.
+/// A source's statement. A field that is `None` does not change.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Says {
     pub(crate) active: Option<bool>,
     pub(crate) supervisor: Option<bool>,
 }
 
-/// The end of a mint.
+/// How an attempt to mint a token ended.
 pub(crate) enum Minted {
     Yes,
-    /// Flexgate refused the mint. The value contains what was possible before the mint, if this is known.
+    /// Flexgate refused the mint. The value contains what was possible before the attempt, if this is known.
     No(Option<Word>),
     Perhaps,
 }
@@ -46,7 +46,7 @@ pub(crate) enum Minted {
 #[derive(Debug)]
 struct Call {
     says: Says,
-    /// The possible values from before.
+    /// The values that were possible before the call.
     before: Word,
     /// What Flexgate has accepted from other calls since this one began.
     overlapped: Vec<Says>,
@@ -62,20 +62,22 @@ pub(crate) struct Person {
     called: u64,
     /// The number of statements in which a source has said, or may have said, that the person is active.
     said_active: u64,
-    /// For each SCIM group that gives the supervisor's role: the possible answers to whether it lists the person.
+    /// For each SCIM group that gives the supervisor's role: whether the group lists the person. The set contains both
+    /// values if this is uncertain.
     groups: BTreeMap<&'static str, BTreeSet<bool>>,
-    /// The tokens with which the person has tried to mint: the time of issue, and whether the token contains the role.
-    /// If two tokens were issued in the same second, either may win.
+    /// The tokens with which the person has tried to mint: the time of issue, and whether the token contains the
+    /// supervisor's role. If two tokens were issued in the same second, the claims of either may apply.
     minted: Vec<(i64, bool)>,
     minting: u32,
-    /// Somebody gave the supervisor's role by hand.
+    /// Somebody gave the person the supervisor's role by hand.
     pub(crate) by_hand: bool,
-    /// Something other than Flexgate has changed the Flex user too, such as Twilio at a sign-in. Flexgate repairs only
+    /// Something other than Flexgate, such as Twilio at a sign-in, has changed the Flex user. Flexgate repairs only
     /// some of these changes.
     pub(crate) disturbed: bool,
-    /// The person has a role that Flexgate cannot give. Flexgate then changes no other role.
+    /// The person has a role that Flexgate cannot give, so Flexgate changes none of the person's roles.
     pub(crate) has_wfo: bool,
-    /// The person must keep the role that Flexgate cannot give, because nothing has ever deactivated the person.
+    /// The person must keep the role that Flexgate cannot give. After a deactivation, a sign-in or a change by hand,
+    /// this is no longer required.
     pub(crate) keeps_wfo: bool,
 }
 
@@ -105,7 +107,7 @@ impl Person {
         before
     }
 
-    /// Flexgate has accepted the statement.
+    /// Records that Flexgate has accepted the statement.
     pub(crate) fn settle(&mut self, source: Source, says: Says) {
         let word = self.words.entry(source).or_default();
         if let Some(active) = says.active {
@@ -130,9 +132,8 @@ impl Person {
         number
     }
 
-    /// Records that Flexgate has accepted the call. If other calls overlapped with this one, any of them may have had
-    /// the last effect. A call that is still in progress may also have its effect again, because the service repeats
-    /// it.
+    /// Records that Flexgate has accepted the call. If other calls overlapped with this one, any of them may have taken
+    /// effect last. A call that is still in progress may also take effect again later, because the service repeats it.
     pub(crate) fn accepted(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
         self.settle(Source::Api, call.says);
@@ -175,7 +176,8 @@ impl Person {
         (self.minting == 1).then_some(before)
     }
 
-    /// Records the end of a mint. After a success, claims that are older than this token's no longer apply.
+    /// Records the end of a mint. After a success, only the claims of this token and of tokens issued at the same time
+    /// or later can apply.
     pub(crate) fn minted(&mut self, issued_at: i64, done: Minted) {
         self.minting -= 1;
         match done {
@@ -207,7 +209,8 @@ impl Person {
         self.groups.clear();
     }
 
-    /// Whether it is certain that some source says that the person is inactive. One source is enough.
+    /// Whether at least one source certainly says that the person is inactive. Flexgate must deactivate the person even
+    /// if other sources disagree.
     pub(crate) fn must_be_inactive(&self) -> bool {
         self.words.values().any(|word| word.active == [Some(false)].into())
     }

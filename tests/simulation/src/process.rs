@@ -22,7 +22,7 @@ use crate::vault::Vault;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An answer of Flexgate.
+/// An answer from Flexgate.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
@@ -77,7 +77,7 @@ impl Worker {
     }
 }
 
-/// Everything from which a process is made.
+/// Everything that is needed to start a process.
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) clock_rng: ClockRng,
@@ -93,7 +93,7 @@ impl Parts {
         (life, self.platform_behind(boundary))
     }
 
-    /// Returns the platform of a process, whose calls to the store and to Twilio cross this boundary.
+    /// Returns the platform of a process whose calls to the store and to Twilio cross this boundary.
     fn platform_behind<B: StoreFaults + Transport + 'static>(&self, boundary: Arc<B>) -> Platform {
         let store = SqliteStore::inline(&self.database, boundary.clone());
         let http = HttpClient::in_process(boundary);
@@ -144,7 +144,7 @@ impl Parts {
     }
 }
 
-/// A boundary without faults, for the queue service. Faults of its deliveries are simulated elsewhere.
+/// A boundary without faults, for the queue service. `upkeep` simulates the faults of the queue's deliveries.
 #[derive(Debug)]
 pub(crate) struct Calm;
 

@@ -23,13 +23,14 @@ use crate::world::{World, cookie_key};
 
 /// After the faults have stopped, all pending work must be finished within this time.
 const CONVERGES_WITHIN: Duration = Duration::from_hours(6);
-/// A sweep of the deployment's schedule.
+/// The number of sweeps after the faults have stopped. A sweep compares all Flex users with the ledger, as a deployment
+/// does on a schedule.
 const SWEEPS: usize = 3;
 
 /// What a run found.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What must not happen, and happened.
+    /// The forbidden things that happened in the run.
     pub complaints: Vec<String>,
     /// The number of actions in the script, or zero if the run has no script.
     pub steps: usize,
@@ -37,7 +38,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Runs the simulated world with this seed. If `keep` is given, performs only these steps of the script.
+/// Runs the simulated world with this seed. If `keep` is given, performs only the steps of the script with these
+/// numbers.
 ///
 /// # Errors
 /// If the runtime cannot be built.
@@ -127,7 +129,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     Outcome { complaints, steps, trace: world.trace() }
 }
 
-/// Waits until no message is waiting.
+/// Waits until the queue contains no waiting message.
 pub(crate) async fn settle(world: &Arc<World>, queue: &crate::process::Worker) {
     let empty = async {
         while upkeep::waiting(queue).await > 0 {

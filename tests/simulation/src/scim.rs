@@ -152,8 +152,8 @@ pub(crate) async fn change(
     }
 }
 
-/// Reads a user and writes the whole user back, as Okta does, with another name and perhaps another value of `active`.
-/// The client sends back the roles that it read, and this must give nobody a role.
+/// Reads a user and writes the whole user back, as Okta does, with another display name and perhaps another value of
+/// `active`. The client also sends back the roles that it read, which must not give the user any new role.
 pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: String, active: bool, number: u32) {
     let turn = directory.turn(&name);
     let _turn = turn.lock().await;
@@ -180,8 +180,8 @@ pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: 
     };
     match (done.reply.status, before) {
         (200, Some(_)) if !active => world.model().person(&name).settle(Source::Scim, says),
-        // The model stays uncertain. If somebody else has activated the person since the client read the user, the
-        // request states nothing about `active`.
+        // The model stays uncertain. If another source has activated the person since the client read the user,
+        // `active` is not a change, so Flexgate records no statement about it.
         (200, _) => {}
         // This person has a role that Flexgate cannot give, so Flexgate cannot change the person's name.
         (400, _) if world.model().person(&name).has_wfo => {}
@@ -258,7 +258,7 @@ pub(crate) async fn members(
             }
         }
         409 if is_last_admin(&done.reply.body) => {}
-        // A member was deleted meanwhile.
+        // A member has been deleted in the meantime.
         400 | 404 => {}
         status => world.complain(format!("{what}: refused with {status}")),
     }

@@ -1,14 +1,14 @@
-//! The script of a run: a list of actions that depends only on the seed. A run can also perform only some of these
-//! actions.
+//! The script of a run: a list of actions that depends only on the seed. The caller can choose to run only some of
+//! these actions.
 
 use crate::chance::Chance;
 use crate::hooks::{Hr, Okta};
 use crate::model::Says;
 
-/// The usernames in each system. The last one here has digits because the simulator adds a number to the name of each
+/// The usernames in each system. `wes000000` ends with digits because the simulator adds a number to the name of each
 /// seeded user.
 pub(crate) const SCIM: [&str; 5] = ["ada", "bea", "cy", "eve", "wes000000"];
-/// The administrators. Only SCIM changes them, so if Flex has no administrator, it is Flexgate's fault.
+/// The administrators. Only SCIM changes these users, so if Flex has no administrator, Flexgate is at fault.
 pub(crate) const BOSSES: [&str; 2] = ["max", "mia"];
 pub(crate) const BOSSES_GROUP: &str = "Bosses";
 pub(crate) const API: [&str; 2] = ["cy", "ida"];

@@ -16,7 +16,7 @@ pub(crate) struct Spy(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// How often Twilio has exchanged each code.
+    /// How often Twilio has exchanged each authorization code.
     codes: BTreeMap<String, u32>,
     /// When the latest request with each refresh token began.
     refreshing: BTreeMap<String, OffsetDateTime>,
@@ -43,7 +43,7 @@ impl Spy {
         }
     }
 
-    /// Records that the request has ended. Another process may then refresh the session.
+    /// Records that the request has ended. After that, another process may refresh the session.
     pub(crate) fn ends(&self, request: &reqwest::Request) {
         if let Some(token) = body(request)["refresh_token"].as_str() {
             self.seen().refreshing.remove(token);

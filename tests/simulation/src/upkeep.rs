@@ -1,5 +1,5 @@
-//! The background work of a deployment: the queue's consumer and the sweeps. Also changes that an administrator makes
-//! in Twilio's Console.
+//! The background work of a deployment: the queue's consumer and the sweeps. This module also makes the changes that an
+//! administrator makes in Twilio's Console.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::world::World;
 /// How long a message in progress stays hidden from other consumers, like SQS's visibility timeout.
 const HIDDEN: Span = Span::seconds(30);
 
-/// Applies messages, as SQS and its consumers do, until `until` returns true. Applies messages about one subject one
-/// after another. If a consumer dies, the next one gets its message.
+/// Applies messages, as SQS and its consumers do, until `until` returns true. Applies the messages about one person one
+/// after another. If a consumer dies, the next consumer gets its messages.
 pub(crate) async fn consume(world: Arc<World>, until: impl Fn() -> bool) {
     let mut worker = Arc::new(world.worker());
     while !until() {
@@ -61,14 +61,14 @@ async fn handle(world: Arc<World>, worker: Arc<Worker>, message: Taken) {
         Handled::Dead(reason) => (Settled::Dead(reason.clone()), format!("a dead letter: {reason}")),
     };
     world.tell(format!("message {} is {how}", message.seq));
-    // Sometimes the queue delivers a finished message again, so do not remove it.
+    // Sometimes leave a finished message in the queue, so that the queue delivers it again, as SQS may.
     if settled == Settled::Applied && world.weather.now().dies > 0 && world.chance.thousandths(30) {
         return;
     }
     drop(worker.inbox.settle(&message, settled, now).await);
 }
 
-/// The number of messages that wait.
+/// The number of waiting messages.
 pub(crate) async fn waiting(worker: &Worker) -> u64 {
     worker.inbox.count(EventStatus::Waiting).await.unwrap_or(u64::MAX)
 }
@@ -103,7 +103,7 @@ pub(crate) async fn promote_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Provision"), &wanted).await;
 }
 
-/// Somebody deactivates a user in the Console.
+/// Deactivates a user without Flexgate, as an administrator does in the Console.
 pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == false) else { return };
     world.tell(format!("the Console deactivates {name}"));

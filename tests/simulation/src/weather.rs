@@ -1,4 +1,4 @@
-//! The "weather" of a run: the probabilities of faults at a boundary.
+//! The "weather" of a run: the probabilities of faults at the boundary between a process and its store or Twilio.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,9 +15,9 @@ pub struct Odds {
     pub slow: u32,
     /// Twilio or the identity provider cannot be reached.
     pub unreachable: u32,
-    /// The probability that Twilio answers 429 or 503, or that a proxy answers instead of Twilio.
+    /// Twilio answers 429 or 503, or a proxy answers instead of Twilio.
     pub refused: u32,
-    /// The probability that Twilio performs the request but its answer is lost.
+    /// Twilio performs the request, but its answer is lost.
     pub lost: u32,
     /// Twilio performs the request, but its answer is cut off.
     pub garbled: u32,
@@ -40,8 +40,8 @@ impl Weather {
 }
 
 impl Odds {
-    /// Draws the probabilities for a run. A third of all runs have no faults, because faults could hide mistakes in the
-    /// rules.
+    /// Draws the probabilities for a run. A third of all runs have no faults, because a fault makes the model less
+    /// certain and could hide a mistake in Flexgate's rules.
     pub(crate) fn drawn(chance: &Chance) -> Self {
         match chance.below(3) {
             0 => Self::default(),

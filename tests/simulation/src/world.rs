@@ -27,7 +27,7 @@ use crate::spy::Spy;
 use crate::vault::Vault;
 use crate::weather::Weather;
 
-/// The processes of one function.
+/// The number of processes for each function.
 const PROCESSES: usize = 2;
 pub(crate) const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 pub(crate) const OKTA_SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
@@ -44,7 +44,7 @@ pub(crate) struct World {
     auth_token: Mutex<String>,
     pub(crate) parts: Parts,
     servers: Mutex<BTreeMap<(Function, usize), Arc<Server>>>,
-    /// How many requests are under way.
+    /// The number of requests in progress.
     under_way: AtomicUsize,
     model: Mutex<Model>,
     trace: Mutex<Vec<String>>,
@@ -121,8 +121,8 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until no request is in progress, and moves the clock forward. A jump during a refresh would end its lease
-    /// too early.
+    /// Waits until no request is in progress, and then moves the clock forward. A jump during a refresh would end the
+    /// lease of the refreshing process too early.
     pub(crate) async fn jump_between_requests(&self, seconds: i64) {
         while self.under_way.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -153,7 +153,7 @@ impl World {
         reply
     }
 
-    /// Starts every process anew, with empty caches.
+    /// Stops every process. The next request to a function starts a new process with empty caches.
     pub(crate) fn deploy(&self) {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -199,7 +199,7 @@ impl World {
         users.into_iter().next()
     }
 
-    /// A token of the identity provider.
+    /// Returns a token from the identity provider, with these claims.
     pub(crate) async fn jwt(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! A browser for sign-in tests, with cookies and redirects through the identity provider.
+//! A browser for sign-in tests. It stores cookies and follows the redirects through the identity provider.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ impl Browser {
         Self { router, cookies: BTreeMap::new(), address: None, agent: None, accept: None }
     }
 
-    /// Returns a browser with the same cookies and another gateway process.
+    /// Returns a browser with the same cookies that talks to another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
         Self { router, ..self.clone() }

@@ -1,5 +1,6 @@
-//! An HTTP client that chooses the address from which it connects. A gateway on the loopback address treats 127.0.0.1
-//! and 127.0.0.2 as two clients. Only Linux lets a program use 127.0.0.2 without further set-up.
+//! An HTTP client that chooses the address from which it connects, so that one test can act as several clients. A
+//! gateway on the loopback address treats 127.0.0.1 and 127.0.0.2 as two clients. Only Linux lets a program use
+//! 127.0.0.2 without further set-up.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl Client {
         let stream = stream_from(source, port).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(async move {
-            // The sender reports a broken connection too.
+            // Ignore the result: `sender` also reports a broken connection.
             let _ended = connection.await;
         });
         Ok(Self { sender })

@@ -1,7 +1,7 @@
-//! The world of a test: a gateway, a simulator and a browser.
+//! The world of a test: a gateway, a browser, and a simulator of Twilio and the identity provider.
 //!
-//! Nothing is mocked: the tests use the real routers, the simulator over HTTP, SQLite on disk, and secrets in files.
-//! Only the clock is manual.
+//! No part of Flexgate is mocked: the tests use the real routers, SQLite on disk, and secrets in files, and Flexgate
+//! talks to the simulator over HTTP. Only the clock is manual.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! Captures the log of the functions during a test.
+//! Captures what Flexgate's functions log during a test.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
-    /// The text that this thread has logged. `None` without a [`Log`].
+    /// The text that this thread has logged. `None` if the thread has no [`Log`].
     static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -22,8 +22,8 @@ static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Captures what this thread logs, until the value is dropped.
 ///
-/// All tests of a process share one subscriber. `tracing` caches for the whole process which events are wanted, so
-/// several subscribers would lose events.
+/// All tests of a process share one subscriber. `tracing` caches, once for the whole process, which events are wanted.
+/// So if there were several subscribers, events would be lost.
 #[derive(Debug)]
 #[must_use]
 pub struct Log {

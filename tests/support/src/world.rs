@@ -31,14 +31,15 @@ pub struct World {
     pub simulator: Simulator,
     /// The gateway's clock. [`World::advance`] moves it together with the simulator's clock.
     pub clock: Arc<ManualClock>,
-    /// Whether the simulator uses `clock` too. Otherwise, the simulator's clock runs in real time.
+    /// Whether the simulator uses `clock` too. If not, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
     pub http: HttpClient,
     folder: TempDir,
 }
 
-/// Returns a configuration of the AWS clients with long timeouts, because an emulator on a busy machine may need seconds.
+/// Returns a configuration for the AWS clients with long timeouts, because an emulator on a busy machine may take
+/// seconds to answer.
 #[must_use]
 pub fn patient_aws(http: HttpClient) -> Aws {
     let attempt = std::time::Duration::from_mins(1);
@@ -53,13 +54,13 @@ pub fn platform(settings: &Common, clock_rng: ClockRng) -> Platform {
 }
 
 impl World {
-    /// Starts a world with a simulator in real time, for a gateway in another process.
+    /// Starts a world whose simulator runs in real time, for a gateway in another process.
     pub async fn start() -> Self {
         Self::over(Config::default()).await
     }
 
-    /// Starts a world with a simulator that uses [`World::clock`], for a gateway in the same process. The clock moves
-    /// only by [`World::advance`], so slow machines get the same results.
+    /// Starts a world whose simulator uses [`World::clock`], for a gateway in the same process. Only [`World::advance`]
+    /// moves this clock, so the results do not depend on the speed of the machine.
     pub async fn on_one_clock() -> Self {
         let mut world = Self::start().await;
         let clock = world.clock.clone();
@@ -68,7 +69,7 @@ impl World {
         world
     }
 
-    /// Starts a world with this configuration of the simulator.
+    /// Starts a world whose simulator has this configuration.
     pub async fn over(config: Config) -> Self {
         let trusted_urls = vec![format!("{GATEWAY}/sso/default/callback"), format!("{GATEWAY}/sso/second/callback")];
         let simulator = Simulator::start(Config { trusted_urls, ..config }).await.unwrap();
@@ -97,7 +98,8 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Replaces the document of a secret in one step, like a rotation. `id.pending` names the secret's pending version.
+    /// Replaces the document of a secret in one step, as a rotation does. The id `ID.pending` stands for the pending
+    /// version of the secret `ID`.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let path = self.secret_path(id);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -112,7 +114,8 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. Each element of `keys` is the name of a key, and a byte from which the key is computed.
+    /// Writes the cookie keys. Each element of `keys` contains the name of a key and the byte from which the key is
+    /// computed.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -174,13 +177,13 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator is ahead of [`World::clock`]. If the simulator does not use that clock, sets
-    /// how far it is ahead of real time.
+    /// Sets how many seconds the simulator's clock is ahead of [`World::clock`], or ahead of real time if the simulator
+    /// does not use that clock.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
 
-    /// Opens the people ledger like another function of the deployment.
+    /// Opens the people ledger (what each source says about each person), as any of the deployment's functions does.
     #[must_use]
     pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
         let platform = self.platform(&settings.common);
@@ -196,8 +199,8 @@ impl World {
         db.execute_batch(sql).unwrap();
     }
 
-    /// Sends a request to the simulator with the account's credential. A null `body` is not sent. Returns the answer as
-    /// JSON, or null for an empty answer.
+    /// Sends a request to the simulator with the account's credential. Sends no body if `body` is null. Returns the
+    /// answer as JSON, or null for an empty answer.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let account = self.simulator.account();
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
@@ -246,7 +249,7 @@ impl World {
         self.control("switches", switches).await;
     }
 
-    /// Creates or updates a user at Twilio, without Flexgate. Returns the user's SID.
+    /// Creates or updates a user at Twilio without Flexgate. Returns the user's SID.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) -> String {
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "full_name": format!("{username} Example"),
@@ -256,7 +259,7 @@ impl World {
         user["flex_user_sid"].as_str().unwrap().to_owned()
     }
 
-    /// Deprovisions a user at Twilio, like the Flex console.
+    /// Deprovisions a user at Twilio without Flexgate, as the Flex console does.
     pub async fn deprovision_at_twilio(&self, sid: &str) {
         self.ask(Method::POST, &self.users_path("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     }
@@ -265,7 +268,7 @@ impl World {
         format!("/flex-api/v4/Instances/{}/Users{rest}", self.simulator.account().instance_sid)
     }
 
-    /// Returns all users at Twilio, with every field of the simulator.
+    /// Returns all users at Twilio, with every field that the simulator stores.
     pub async fn twilio_users(&self) -> Vec<Value> {
         let users = self.ask(Method::GET, "/__sim/users", &Value::Null).await;
         users["users"].as_array().unwrap().clone()
@@ -276,13 +279,13 @@ impl World {
         self.twilio_users().await.into_iter().find(|user| user["username"] == username)
     }
 
-    /// Twilio's user with that SID.
+    /// The user at Twilio with this SID.
     pub async fn twilio_user_of(&self, sid: &str) -> Option<Value> {
         self.twilio_users().await.into_iter().find(|user| user["flex_user_sid"] == sid)
     }
 
-    /// Returns the requests to one of the simulator's services, as `METHOD path`, since [`World::forget_calls`]. The
-    /// test's own requests are included.
+    /// Returns the requests to one of the simulator's services, as `METHOD path`, since [`World::forget_calls`].
+    /// Includes the test's own requests, except those with `__dev` in their path.
     pub async fn calls(&self, service: &str) -> Vec<String> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?service={service}"), &Value::Null).await;
         let calls = journal["requests"].as_array().unwrap().iter();
@@ -291,18 +294,19 @@ impl World {
         calls.filter(|call| !call.contains("__dev")).collect()
     }
 
-    /// Empties the journal.
+    /// Empties the simulator's journal of requests.
     pub async fn forget_calls(&self) {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// Returns a token from the company's identity provider. `claims` replaces or adds claims of a valid token.
+    /// Returns a token from the company's identity provider. The token has the claims of a valid token, and `claims`
+    /// adds to these or replaces them.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// Returns the journal's requests with `path` in their path.
+    /// Returns the requests in the simulator's journal whose path contains `path`.
     pub async fn journal(&self, path: &str) -> Vec<Value> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?path_contains={path}"), &Value::Null).await;
         journal["requests"].as_array().unwrap().clone()

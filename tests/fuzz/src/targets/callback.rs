@@ -1,4 +1,4 @@
-//! Fuzzes the query of the callback, which is sent with the cookie of a pending login.
+//! Fuzzes the query of a request to the callback. The request contains the cookie of a pending login.
 //!
 //! In an input, `{STATE}` and `{CODE}` stand for the values that Twilio sends for this login.
 
@@ -22,7 +22,8 @@ thread_local! {
     static FIXTURE: RefCell<Option<Fixture>> = const { RefCell::new(None) };
 }
 
-/// Checks that a callback signs somebody in only with the login's own state and its code, each exactly once.
+/// Checks that a callback signs somebody in only with the login's own state and code, each of which must occur exactly
+/// once.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     FIXTURE.with_borrow_mut(|slot| {

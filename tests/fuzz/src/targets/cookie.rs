@@ -1,6 +1,6 @@
 //! Fuzzes the header `Cookie` of a browser with a session and a pending login.
 //!
-//! In an input, `{SESSION}` stands for the session's cookie (name and value), and `{LOGIN}` for the login's.
+//! In an input, `{SESSION}` stands for the session's cookie (name and value), and `{LOGIN}` for the login's cookie.
 
 use std::cell::RefCell;
 

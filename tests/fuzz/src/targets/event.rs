@@ -59,8 +59,8 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     Outcome::Accepted
 }
 
-/// Whether `lambda_http` can build a URL from the event. If it cannot, for example because of a `<` in the query, it
-/// panics, and the runtime answers 500.
+/// Whether `lambda_http` can build a URL from the event. If it cannot, for example because of a `<` in the query,
+/// `lambda_http` panics, and the runtime answers 500.
 fn has_address(event: &str) -> bool {
     let Ok(event) = serde_json::from_str::<Value>(event) else { return false };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -2,8 +2,8 @@
 //! valid signature.
 //!
 //! The first byte of an input chooses how the token is made: `s` signs with the issuer's key, `w` with another key, and
-//! `h` with the issuer's public key as the secret of an HMAC. The header and the claims follow, each on a line. After
-//! `r`, the rest of the input is the whole token.
+//! `h` with the issuer's public key as the secret of an HMAC. The header and the claims follow, each on a line. If the
+//! first byte is `r`, the rest of the input is the whole token.
 
 use std::sync::Arc;
 
@@ -93,8 +93,8 @@ fn token(fixture: &Fixture, how: u8, rest: &[u8]) -> Option<String> {
     Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// Checks that an accepted token has the issuer's signature and valid claims, and that the caller has only the names,
-/// roles and scopes in the claims.
+/// Checks that an accepted token has the issuer's signature and valid claims, and that the caller has only names, roles
+/// and scopes that appear in the claims.
 fn judge(fixture: &Fixture, token: &str, caller: &Caller) {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();

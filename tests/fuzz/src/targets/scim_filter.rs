@@ -67,7 +67,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     Outcome::Accepted
 }
 
-/// Checks that the plan of a filter finds a document that matches the filter.
+/// Checks that the plan of a filter (which resources Flexgate looks up) includes a document that matches the filter.
 fn found_by_plan(plan: &Plan, document: &Document, text: &str) {
     let (name, value) = match plan {
         Plan::UserName(value) => ("userName", value),

@@ -1,4 +1,5 @@
-//! Fuzzes settings and secret documents. The first line of an input is the name, and the rest is the value.
+//! Fuzzes settings and secret documents. The first line of an input is the name of the setting or secret, and the rest
+//! is its value.
 
 use flexgate::authn::CallerSettings;
 use flexgate::base::seal::{KeyRing, Purpose};
@@ -31,7 +32,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
 }
 
 fn variable(name: &str, text: &str) -> Outcome {
-    // Reading this variable opens a file.
+    // Do not fuzz this variable, because reading it opens a file.
     if name == "FLEXGATE_CA_FILE" || text.trim().is_empty() {
         return Outcome::Refused;
     }

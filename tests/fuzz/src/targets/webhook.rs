@@ -38,7 +38,7 @@ pub(crate) fn run(source: &str, input: &[u8]) -> Outcome {
 
     // Reuse the deployment until an event is queued, because creating a deployment takes longer than everything else.
     let world = WORLD.take().unwrap_or_else(World::new);
-    // Graph's proof is in the body.
+    // A delivery from Graph has its secret in the body, so replace the secret there.
     let document = serde_json::from_slice::<Value>(body).ok().filter(|_| source == "graph");
     let forged_body =
         document.map_or(body.to_vec(), |document| document.to_string().replace(WEBHOOK_SECRET, "a guess").into());

@@ -11,7 +11,7 @@ mod rows;
 #[path = "../../../../infra/cli/src/users/import/text.rs"]
 mod text;
 
-/// Returns the people in the file, or its mistakes.
+/// Returns the people in the file, or the mistakes in it.
 pub(crate) fn people(file: &[u8], policy: &Policy) -> Result<Vec<DesiredUser>, Vec<String>> {
     match rows::parse(file, policy) {
         Ok(parsed) => Ok(parsed.rows.into_iter().map(|row| row.desired).collect()),

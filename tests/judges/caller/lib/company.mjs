@@ -53,7 +53,7 @@ export async function startCompany({ port = 0, audience = "flexgate", kid = "202
     issuer,
     port: server.address().port,
     stop: () => close(server),
-    // Signs a person in like a browser. Returns { access_token, id_token }.
+    // Signs a person in, as a browser would. Returns { access_token, id_token }.
     signIn: (person, { resource = RESOURCE } = {}) => signIn(issuer, person, resource),
   };
 }

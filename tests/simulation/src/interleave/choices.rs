@@ -27,10 +27,11 @@ impl Budget {
 }
 
 /// How to draw a schedule at random. As in probabilistic concurrency testing (PCT), first draw the steps at which
-/// switches and faults happen. If each step decided at random, schedules with few switches and faults would be rare.
+/// switches and faults happen. If each step were decided at random, schedules with few switches and faults would be
+/// rare.
 #[derive(Debug, Clone, Copy)]
 pub struct Drawn {
-    /// The number of switches and faults in each schedule.
+    /// The maximum number of switches and of faults in each schedule.
     pub budget: Budget,
     /// The expected number of steps.
     pub steps: usize,

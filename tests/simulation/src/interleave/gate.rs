@@ -15,13 +15,13 @@ use crate::spy::Spy;
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It succeeds.
+    /// The call succeeds.
     Goes,
-    /// It fails, and has no effect.
+    /// The call fails, and has no effect.
     Fails,
     /// The call has its effect, but its answer is lost.
     Loses,
-    /// The answer is lost at once, and the request arrives at Twilio later.
+    /// The process stops waiting for the answer at once, and the request arrives at Twilio later.
     Lingers,
     /// The process dies before the call.
     Dies,
@@ -76,13 +76,13 @@ impl Hall {
         waiting
     }
 
-    /// From now on, no call waits.
+    /// Lets every waiting call continue. From now on, no call waits.
     pub(super) fn open(&self) {
         self.is_open.store(true, Ordering::Relaxed);
         self.waiting().clear();
     }
 
-    /// Whether some request arrives at Twilio after its sender has stopped waiting for an answer.
+    /// Whether the sender of any request stopped waiting for the answer before the request arrived at Twilio.
     pub(super) fn has_late_requests(&self) -> bool {
         self.has_late_requests.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Concurrent changes of a SCIM group. Afterwards, an added person must be a member, a removed person must not be a
+//! Concurrent changes to a SCIM group. Afterwards, an added person must be a member, a removed person must not be a
 //! member, and everybody's roles must match their membership.
 
 use std::collections::BTreeSet;
@@ -86,7 +86,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, other: Other
     learn(world, other, fates);
     check(world, &group, [&ada, &bob], false).await;
 
-    // Whoever got no answer asks again.
+    // Repeat the requests that got no answer.
     if fates[0] == Fate::Unknown {
         let again = world.insist(Function::Provision, "SCIM adds ada again", async || adds()).await;
         fates[0] = fate(again.map(|again| again.reply.status));

@@ -5,8 +5,8 @@
 //! until the scheduler (`stage`) lets it continue. The scheduler tries every sequence within a [`Budget`], or draws
 //! some at random (`choices`). It can also let any call fail (`gate`).
 //!
-//! The crates `shuttle` and `loom` are not suitable. They replace tokio and explore orders of locks and atomics, and
-//! Flexgate's processes share neither.
+//! The crates `shuttle` and `loom` are not suitable. They replace tokio and explore the orders of operations on locks
+//! and atomics, but Flexgate's processes share no locks or atomics.
 
 mod choices;
 mod claims;
@@ -26,7 +26,7 @@ use crate::world::World;
 /// Requests that come at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// Two tabs ask for a session's token, which is valid for less than five minutes.
+    /// Two tabs ask for a session's token, which expires in less than five minutes.
     Refresh,
     /// Two tabs ask for a session's token, which has expired.
     RefreshExpired,
@@ -34,9 +34,10 @@ pub enum Scenario {
     Callbacks,
     /// A service makes somebody a supervisor while SCIM deactivates that person.
     PromotedAndDeactivated,
-    /// A service makes somebody a supervisor while SCIM changes their e-mail address.
+    /// A service makes somebody a supervisor while SCIM changes that person's e-mail address.
     PromotedAndChanged,
-    /// A service makes somebody a supervisor. Then it takes the role back, whether or not it got an answer.
+    /// A service makes somebody a supervisor. Then it takes the role back, whether or not the first request got an
+    /// answer.
     PromotionTakenBack,
     /// Two SCIM requests create a user with the same username in different spellings, while a third request renames
     /// another user to this name.

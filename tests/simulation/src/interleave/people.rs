@@ -1,4 +1,5 @@
-//! A service and SCIM change one person at the same time, so both need the lease on the person.
+//! A service and SCIM change one person at the same time, so both need the lease that lets one request at a time change
+//! the person.
 
 use std::sync::Arc;
 
@@ -23,10 +24,10 @@ use crate::world::World;
 const NAME: &str = "ada";
 const NEW_EMAIL: &str = "ada.new@example.com";
 
-/// The maximum duration of the repeated changes. By then, the leases of dead processes have expired.
+/// The maximum time for repeating the changes. Within this time, the leases of dead processes expire.
 const BUSY_AT_MOST: Duration = Duration::seconds(30);
 
-/// A change of the person. The source repeats it until it gets an answer.
+/// A change to the person. The source repeats the request until it gets an answer.
 struct Change {
     what: &'static str,
     source: Source,

@@ -1,5 +1,5 @@
-//! Two tabs request the token of one session from two processes, so both processes need the lease on the session's
-//! refresh.
+//! Two tabs request the token of one session, each from a different process. A lease lets only one process at a time
+//! refresh the session, so the processes compete for it.
 
 use std::sync::Arc;
 

@@ -18,9 +18,9 @@ use crate::upkeep;
 use crate::world::World;
 
 /// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
-/// schedule to release its call.
+/// scheduler to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
-/// How long the scheduler sleeps so that timers can wake processes. The shortest timer ends within this time.
+/// How long the scheduler sleeps so that sleeping processes can wake up. The shortest timer ends within this time.
 const NAP: Duration = Duration::from_millis(60);
 /// The maximum number of steps in a schedule. A longer schedule probably never ends.
 const STEPS: usize = 5_000;
@@ -43,7 +43,7 @@ pub(super) struct Stage {
 enum Step {
     /// The waiting call with this index gets this verdict.
     Call(usize, Verdict),
-    /// Processes that sleep wake up first.
+    /// Sleeping processes wake up before any waiting call continues.
     Wake,
     /// Time advances so far that every request in progress reaches its deadline.
     TimePasses,
@@ -80,7 +80,8 @@ impl Stage {
         Actor { number, server, stage: self.clone() }
     }
 
-    /// Runs the acts in the order that `choices` determines, until all acts have ended and no call waits.
+    /// Runs the acts (the tasks that send requests) in the order that `choices` determines, until all acts have ended
+    /// and no call waits.
     pub(super) async fn play(&self, choices: &mut Choices, acts: Vec<BoxFuture<'static, ()>>) {
         let acts: Vec<JoinHandle<()>> = acts.into_iter().map(tokio::spawn).collect();
         let mut last = usize::MAX;
@@ -113,7 +114,8 @@ impl Stage {
                     let how = if verdict == Verdict::Goes { String::new() } else { format!(": {verdict:?}") };
                     self.world.tell(format!("  {process} {what}{how}"));
                     last = process;
-                    // Sending fails if the process has cancelled the call. A process may do so, so ignore the failure.
+                    // Sending fails if the process has cancelled the call. A process may cancel its calls, so ignore
+                    // the failure.
                     let _gave_up = give.send(verdict);
                 }
             }
@@ -152,8 +154,8 @@ impl Stage {
     }
 }
 
-/// Chooses the next step. The first option is the current process without a fault, and late requests are the last
-/// options.
+/// Chooses the next step. The first option lets the current process continue without a fault. Among the calls, late
+/// requests come last.
 fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choices) -> Step {
     let is_current = |one: &Waiting| one.process == last;
     let is_late = |one: &Waiting| one.kind == Kind::Arrives;
@@ -174,7 +176,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
         // A call uses up a switch in three cases: it is a late request and other requests are unfinished, it is the
-        // second call of the same process, or it belongs to another process although the current one could continue.
+        // second waiting call of the same process, or it belongs to another process although the current one could
+        // continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);
@@ -186,7 +189,8 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     if !processes.is_empty() && processes.len() < unfinished {
         option(true, 0, Step::Wake);
     }
-    // Time may pass only after every late request has arrived. In reality, a lease outlasts its owner's late requests.
+    // Time may pass only after every late request has arrived, because in reality, a request never arrives so late that
+    // its sender's lease has ended.
     if !waiting.iter().any(is_late) {
         option(false, 1, Step::TimePasses);
     }

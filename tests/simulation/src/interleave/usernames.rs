@@ -1,4 +1,5 @@
-//! Concurrent requests for one username: at most one active Flex user may have it, and it must not become unusable.
+//! Concurrent requests for one username: at most one active Flex user may have the username, and it must not become
+//! unusable.
 
 use std::sync::Arc;
 
@@ -101,8 +102,9 @@ async fn active(world: &World, name: &str) -> usize {
     named.filter(|user| user["deactivated"] == false).count()
 }
 
-/// Checks that at most one active user has this username. Then asks SCIM to create this user until the user exists, and
-/// checks the result. `id` is the id in an earlier answer that acknowledged the creation of the user, if any.
+/// Checks that at most one active user has this username. Then creates this user through SCIM, repeats the request
+/// until Flexgate gives a definite answer, and checks the result. `id` is the user's id from an earlier answer, if an
+/// earlier request created the user.
 async fn settle(world: &Arc<World>, name: &str, id: Option<&str>) {
     if active(world, name).await > 1 {
         world.complain("two active users have one username");
