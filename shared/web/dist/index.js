@@ -33,7 +33,10 @@ function backoff(failures, retryAfter) {
 
 // src/error.ts
 var FlexgateError = class extends Error {
-  /** One of the gateway's codes (docs/status-codes.md), or one of those above. Codes never change between versions. */
+  /**
+   * One of the gateway's codes (docs/status-codes.md), or a code from the table above. Codes never change between
+   * versions.
+   */
   code;
   /** The HTTP status, or 0 if there was no answer. */
   status;
@@ -60,7 +63,7 @@ var FlexgateError = class extends Error {
     this.requestId = requestId;
     this.retryAfter = retryAfter;
   }
-  /** Whether the same request may succeed later: no answer, or status 429 or 500 to 599. */
+  /** Whether the same request may succeed later: there was no answer, or the status was 429 or at least 500. */
   get temporary() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

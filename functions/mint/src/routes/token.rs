@@ -66,7 +66,7 @@ struct Minted<'a> {
 /// from their verified token; the body can only narrow the roles and the lifetime.
 ///
 /// A form is a token exchange (RFC 8693). Its `subject_token` identifies the caller, so the request needs no
-/// `Authorization` header. Problems then also have the member `error` of RFC 6749.
+/// `Authorization` header. Errors of a token exchange also have the member `error` of RFC 6749.
 #[utoipa::path(
     post,
     path = "/token",

@@ -14,8 +14,8 @@ use crate::problem;
 
 /// Explains a user
 ///
-/// Shows what each source says about the person, and why they are active or not and have each role or not. It does not
-/// show the values of profile fields.
+/// Shows what each source says about the person, why they are active or inactive, and why they have or lack each role.
+/// It does not show the values of profile fields.
 #[utoipa::path(
     get,
     path = "/users/{flex_user_sid}/explain",

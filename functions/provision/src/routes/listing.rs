@@ -23,7 +23,7 @@ const MAX_PAGE: u16 = 1_000;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Listing {
-    /// Finds only the user with exactly this username. The other parameters are then ignored.
+    /// Finds only the user with exactly this username. If it is present, Flexgate ignores the other parameters.
     #[param(value_type = Option<Name>, example = "ada")]
     username: Option<String>,
     /// The number of users per page, 50 by default.
@@ -43,7 +43,7 @@ pub(crate) struct Found {
     #[schema(value_type = Option<String>, example = "ada")]
     #[serde(rename = "username", skip_serializing_if = "Option::is_none")]
     asked_for: Option<Username>,
-    /// Why there may be no such user.
+    /// A possible reason why the search found no user.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
     /// The token for the next page; null on the last page.

@@ -69,7 +69,7 @@ struct Session {
     id: String,
     #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: FlexUserSid,
-    /// Null if Twilio did not return it at the sign-in.
+    /// The Flex username. Null if Twilio did not return one at the sign-in.
     #[schema(required, example = "ada")]
     username: Option<String>,
     /// The SSO profile.

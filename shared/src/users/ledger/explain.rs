@@ -10,7 +10,7 @@ use super::{Ledger, LedgerError};
 use crate::domain::FlexUser;
 use crate::domain::ledger::{FieldReason, Person, PersonId, RoleReason, Said, Source, Statement};
 
-/// Why a person is active or not, and why they have each role and field.
+/// Why a person is active or inactive, and why they have each role and field.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Explained {
     /// The Flex user.
@@ -33,7 +33,7 @@ pub struct Explained {
     pub sources: Vec<ExplainedSource>,
 }
 
-/// A role, and why the person has it or not.
+/// A role, and why the person has or lacks it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedRole {
     /// The role's name.
