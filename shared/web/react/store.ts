@@ -45,7 +45,7 @@ export interface FailedState {
 /** What the page knows about its session. */
 export type FlexgateState = CheckingState | SignedInState | SignedOutState | FailedState;
 
-/** A client of the SDK, with the part that `useFlexClient` uses. */
+/** A client of the SDK. This interface contains only the members that `useFlexClient` uses. */
 export interface DestroyableClient extends FlexClient {
   /** Disconnects every part of the client. */
   destroy(): void;

@@ -20,7 +20,7 @@ export interface SignInOptions {
 export interface FlexgateOptions {
   /** The gateway's address, such as `https://gate.example.com`. The page's own origin by default. */
   baseUrl?: string | undefined;
-  /** The name of the SSO profile in the gateway's settings. `default` by default. */
+  /** The name of the SSO profile in the gateway's settings. If it is not set, the profile is `default`. */
   profile?: string | undefined;
   /** Sends the requests. The global `fetch` by default. */
   fetch?: typeof globalThis.fetch | undefined;

@@ -32,7 +32,7 @@ export interface KeepFreshOptions {
   /** The session to begin with. Without it, `keepFresh` asks the gateway at once. */
   from?: Session | null | undefined;
   /**
-   * Returns true while the person works in a way that the page cannot detect: on a call, or in another window. The page
+   * Returns true while the person is working but the page cannot detect it: on a call, or in another window. The page
    * itself detects keys, the pointer and the wheel. While the person works, the session does not become idle.
    */
   isActive?: (() => boolean) | undefined;

@@ -91,7 +91,7 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
 /// result is a failure, because a person may still have that access. Otherwise, the result is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
-        Ok([]) => return Finding::ok("dead letters", "no event was given up"),
+        Ok([]) => return Finding::ok("dead letters", "there are none"),
         Ok(letters) => letters,
         Err(error) => return unreadable("dead letters", error),
     };

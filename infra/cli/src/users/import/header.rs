@@ -167,7 +167,7 @@ fn cause(names: &[&str], unknown: &[String]) -> String {
     if names.iter().any(|name| name.contains('@')) {
         "the first line must name the columns, and this looks like a row".to_owned()
     } else if names.len() == 1 {
-        "the header is one column: is the delimiter one of , ; tab?".to_owned()
+        "this is only one column; the delimiter must be a comma, a semicolon or a tab".to_owned()
     } else if has(&["firstname", "givenname"]) && has(&["lastname", "familyname", "surname"]) {
         "put the first and the last name into one column full_name".to_owned()
     } else if unknown.is_empty() {
@@ -234,7 +234,7 @@ mod tests {
         for (text, parts) in [
             (
                 "username|email|full_name|roles",
-                ["username, email, full_name, roles are missing", "delimiter one of , ; tab?"],
+                ["username, email, full_name, roles are missing", "a comma, a semicolon or a tab"],
             ),
             ("username,email", ["the columns full_name, roles are missing", "the header is \"username,email\""]),
             (
@@ -248,7 +248,7 @@ mod tests {
                 "username,E-mail,mail,full_name,roles",
                 ["column 2 (\"E-mail\") and column 3 (\"mail\") are both email", "remove"],
             ),
-            ("sep=,\nusername;email;full_name;roles", ["are missing", "delimiter one of , ; tab?"]),
+            ("sep=,\nusername;email;full_name;roles", ["are missing", "a comma, a semicolon or a tab"]),
             (&format!("{},b", "\u{1b}x".repeat(500)), ["\u{fffd}x", "…"]),
         ] {
             let said = of(text).unwrap_err();
