@@ -25,13 +25,14 @@ struct Document {
 struct Counted {
     files: FileSecrets,
     fetches: AtomicUsize,
+    delay: std::time::Duration,
 }
 
 #[async_trait]
 impl SecretSource for Counted {
     async fn fetch(&self, id: &str, stage: Stage, deadline: Deadline) -> Result<SecretValue, FetchError> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(self.delay).await;
         self.files.fetch(id, stage, deadline).await
     }
 }
@@ -45,8 +46,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_delay(std::time::Duration::from_millis(20))
+    }
+
+    /// Makes a fixture whose source answers each fetch after `delay`.
+    fn with_delay(delay: std::time::Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let source = Arc::new(Counted { files: FileSecrets::new(folder.path()), fetches: AtomicUsize::new(0) });
+        let source = Arc::new(Counted { files: FileSecrets::new(folder.path()), fetches: AtomicUsize::new(0), delay });
         let clock = ManualClock::at(datetime!(2026-01-01 09:00 UTC));
         let secret = Arc::new(CachedSecret::new("a/secret", source.clone(), clock.clone()));
         let fixture = Self { folder, source, clock, secret };
@@ -157,13 +163,17 @@ async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
 
 #[tokio::test]
 async fn a_deadline_is_kept_while_another_fetches() {
-    let fixture = Fixture::new();
+    let hour = std::time::Duration::from_hours(1);
+    let fixture = Fixture::with_delay(hour);
     let secret = fixture.secret.clone();
-    let first = tokio::spawn(async move { secret.get(soon()).await.map(drop) });
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let first = tokio::spawn(async move { secret.get(Deadline::after(hour)).await.map(drop) });
+    while fixture.fetches() == 0 {
+        tokio::task::yield_now().await;
+    }
     let hurried = fixture.secret.get(Deadline::after(std::time::Duration::from_millis(2))).await;
     assert!(matches!(hurried, Err(SecretError::Timeout { .. })), "{hurried:?}");
-    first.await.unwrap().unwrap();
+    assert_eq!(fixture.fetches(), 1);
+    first.abort();
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_body_in_base64_is_decoded() {
 async fn the_invocations_deadline_is_the_requests() {
     let world = World::on_one_clock().await;
     world
-        .fault(&serde_json::json!({ "service": "flex-api", "kind": "delay", "delay_ms": 5000, "times": "always" }))
+        .fault(&serde_json::json!({ "service": "flex-api", "kind": "delay", "delay_ms": 600_000, "times": "always" }))
         .await;
     let mut reader = world.reader();
     let settings = Settings::read(&mut reader);
@@ -107,5 +107,5 @@ async fn the_invocations_deadline_is_the_requests() {
     let began = tokio::time::Instant::now();
     let response = answer_invocation(router, request).await;
     assert_eq!(response.status(), 504, "Flexgate answers itself, before Lambda kills the invocation");
-    assert!(began.elapsed() < std::time::Duration::from_millis(1_300));
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "by the settings, a request may take ten seconds");
 }

@@ -198,20 +198,15 @@ async fn two_thousand_events_end_where_their_times_say_through_faults_and_kills(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delivery_is_acknowledged_in_under_50_ms_at_the_median_with_twilio_down() {
+async fn a_delivery_is_acknowledged_while_twilio_does_not_answer() {
     let world = world().await;
-    world.fault(&json!({ "service": "flex-api", "kind": "reset", "times": 0 })).await;
+    world.fault(&json!({ "service": "flex-api", "kind": "delay", "delay_ms": 600_000, "times": 0 })).await;
     let port = free_port();
     let gateway = Process::live_with(BINARY, &world, port, &VARIABLES);
     let http = http_client(&[]).unwrap();
-    let mut times = Vec::new();
     for sent in events(&mut Dice(7), world.clock_rng().now().unix_timestamp() * 1000).iter().take(201) {
-        let began = Instant::now();
         assert!(deliver(&http, port, sent).await);
-        times.push(began.elapsed());
     }
-    times.sort();
-    assert!(times[100] < Duration::from_millis(50), "median {:?}, slowest {:?}", times[100], times[200]);
     let inbox = SqliteStore::open(&world.store_path()).unwrap().inbox();
     assert_eq!(inbox.count(EventStatus::Waiting).await.unwrap(), 201);
     drop(gateway);

@@ -66,7 +66,7 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     // The gateway retries the events. It can apply some of them, and the others become dead letters again.
     let mut gateway = Process::live(BINARY, &world);
     let inbox = store.inbox();
-    for _ in 0..100 {
+    for _ in 0..600 {
         if inbox.count(EventStatus::Waiting).await.unwrap() == 0 {
             break;
         }
@@ -88,7 +88,7 @@ async fn an_event_queued_by_another_process_is_found() {
     let message: Message = serde_json::from_str(&message("one")).unwrap();
     store.send(&[message], world.clock_rng().now()).await.unwrap();
     let inbox = store.inbox();
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         if inbox.count(EventStatus::Applied).await.unwrap() == 1 {
             return;
         }

@@ -1,7 +1,8 @@
 //! Tests both forms of the Twilio credential, and its rotation (attack M21 of the attack register).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration as StdDuration;
 
 use flexgate_simulator::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID, RESTRICTED_KEY_SECRET, RESTRICTED_KEY_SID};
@@ -147,32 +148,69 @@ async fn api_keys_are_credentials_too() {
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
+const MINTS: usize = 2_000;
+
+/// The progress of many mints.
+#[derive(Debug, Default)]
+struct Progress {
+    started: AtomicUsize,
+    pending: Mutex<BTreeSet<usize>>,
+}
+
+impl Progress {
+    fn start(&self) -> usize {
+        let mut pending = self.pending.lock().unwrap();
+        let number = self.started.fetch_add(1, Ordering::SeqCst);
+        pending.insert(number);
+        number
+    }
+
+    fn end(&self, number: usize) {
+        self.pending.lock().unwrap().remove(&number);
+    }
+
+    /// Waits until `more` mints have started after this call, and all mints that started before them have ended. So a
+    /// mint meets at most two steps of a rotation, however slow this machine is. Returns false once all mints have
+    /// started.
+    async fn pass(&self, more: usize) -> bool {
+        let until = self.started.load(Ordering::SeqCst) + more;
+        loop {
+            let started = self.started.load(Ordering::SeqCst);
+            if started >= MINTS {
+                return false;
+            }
+            if started >= until && self.pending.lock().unwrap().first().is_none_or(|oldest| *oldest >= until) {
+                return true;
+            }
+            tokio::time::sleep(StdDuration::from_millis(1)).await;
+        }
+    }
+}
+
 /// Mints 2,000 times for 50 people while `rotator` rotates the credential.
-async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Reply> {
+async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&Progress)) -> Vec<Reply> {
     let mut people = Vec::new();
     for n in 0..50 {
         let sid = gate.world.at_twilio(&format!("person-{n}"), &["agent"]).await;
         let token = gate.token_of(&format!("person-{n}"), json!({"exp": 4_000_000_000_u64})).await;
         people.push(Arc::new((sid, token)));
     }
-    let (turns, over) = (Arc::new(Semaphore::new(50)), Arc::new(AtomicBool::new(false)));
+    let (turns, progress) = (Arc::new(Semaphore::new(50)), Arc::new(Progress::default()));
     let mut mints = JoinSet::new();
-    for n in 0..2_000 {
+    for n in 0..MINTS {
         let (gate, person, turns) = (gate.clone(), people[n % people.len()].clone(), turns.clone());
+        let progress = progress.clone();
         mints.spawn(async move {
             let _turn = turns.acquire_owned().await.unwrap();
             let (sid, token) = &*person;
+            let number = progress.start();
             let answer = gate.mint(token, json!({})).await;
+            progress.end(number);
             assert!(answer.status != 201 || answer.body["token_info"]["flex_user_sid"] == **sid);
             answer
         });
     }
-    let all = async {
-        let answers = mints.join_all().await;
-        over.store(true, Ordering::SeqCst);
-        answers
-    };
-    tokio::join!(all, rotator(&over)).0
+    tokio::join!(mints.join_all(), rotator(&progress)).0
 }
 
 async fn busy_gate() -> Arc<Gate> {
@@ -183,16 +221,15 @@ async fn busy_gate() -> Arc<Gate> {
 async fn m21_two_thousand_mints_survive_rotations_with_the_current_version_lagging() {
     let gate = busy_gate().await;
     let mut rotations = 0;
-    let answers = mint_meanwhile(&gate, async |over| {
-        while !over.load(Ordering::SeqCst) {
+    let answers = mint_meanwhile(&gate, async |progress| {
+        while progress.pass(60).await {
             rotations += 1;
             let next = document(&format!("rotated-{rotations}"));
             gate.world.write_secret("twilio.pending", &next);
             rotate(&gate, &format!("rotated-{rotations}")).await;
-            tokio::time::sleep(StdDuration::from_millis(200)).await;
+            progress.pass(120).await;
             gate.world.write_secret("twilio", &next);
             std::fs::remove_file(gate.world.secret_path("twilio.pending")).unwrap();
-            tokio::time::sleep(StdDuration::from_millis(100)).await;
         }
     })
     .await;
@@ -204,19 +241,17 @@ async fn m21_two_thousand_mints_survive_rotations_with_the_current_version_laggi
 #[tokio::test(flavor = "multi_thread")]
 async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else() {
     let gate = busy_gate().await;
-    let answers = mint_meanwhile(&gate, async |over| {
-        for rotation in 0.. {
-            if over.load(Ordering::SeqCst) {
-                break;
-            }
+    let answers = mint_meanwhile(&gate, async |progress| {
+        let mut rotation = 0;
+        while progress.pass(120).await {
+            rotation += 1;
             let next = format!("rotated-{rotation}");
             rotate(&gate, &next).await;
-            tokio::time::sleep(StdDuration::from_millis(50)).await;
+            progress.pass(10).await;
             gate.world.write_secret("twilio", &document(&next));
             // After all credentials have failed, Flexgate waits 5 seconds before it reads the secret again. Skip this
             // wait.
             gate.world.clock.advance(Duration::seconds(5));
-            tokio::time::sleep(StdDuration::from_millis(300)).await;
         }
     })
     .await;

@@ -24,7 +24,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 fn slow_exchange() -> serde_json::Value {
-    json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "delay", "delay_ms": 600 })
+    json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "delay", "delay_ms": 2_000 })
 }
 
 #[tokio::test]

@@ -291,15 +291,12 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
 async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     let hooks = Hooks::start().await;
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "reset", "times": 0 })).await;
-    let mut times = Vec::new();
+    hooks.world.forget_calls().await;
     for number in 0..21 {
         let who = format!("user{number}");
-        let began = tokio::time::Instant::now();
         assert_eq!(hooks.standard(&who, &clerk("user.created", &who, hooks.now() * 1000)).await.status, 202);
-        times.push(began.elapsed());
     }
-    times.sort();
-    assert!(times[10] < std::time::Duration::from_millis(50), "median {:?}", times[10]);
+    assert_eq!(hooks.world.calls("flex-api").await, [""; 0], "a delivery does not wait for Twilio");
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);

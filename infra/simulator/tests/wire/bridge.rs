@@ -69,7 +69,7 @@ async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(5), offline).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_mins(1), offline).await.unwrap();
 }
 
 #[tokio::test]

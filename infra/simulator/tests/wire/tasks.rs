@@ -48,7 +48,7 @@ impl<S: Stream<Item = Result<Message, Error>> + Unpin> Desk<S> {
     }
 
     async fn event(&mut self) -> (String, Value) {
-        let event = tokio::time::timeout(Duration::from_secs(5), next_event(&mut self.socket)).await.unwrap();
+        let event = tokio::time::timeout(Duration::from_mins(1), next_event(&mut self.socket)).await.unwrap();
         (event["event_type"].as_str().unwrap().to_owned(), event["payload"].clone())
     }
 
