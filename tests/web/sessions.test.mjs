@@ -126,7 +126,8 @@ for (const [who, advance] of [["at work", WHILE_WORKING], ["away", WHILE_AWAY]])
     const desk = await openDesk("ada");
     const { context, page, complaints } = desk;
     await becomeAvailable(page);
-    // This request reports the click. Nobody has used the page since then.
+    // The page's next token request reports the click in `becomeAvailable`. After that, the page has nothing more to
+    // report.
     await untilAsked(page, WHILE_WORKING);
     assert.equal(await statusOfToken(desk), 200);
     await secondPasses();

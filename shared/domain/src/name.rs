@@ -39,8 +39,7 @@ pub enum NameError {
 pub struct Unseen(char);
 
 impl Unseen {
-    /// Returns `None` for a visible character. Names must not contain invisible characters, because two different names
-    /// could then look the same.
+    /// Returns `None` for a visible character. Invisible characters can make two different names look the same.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');

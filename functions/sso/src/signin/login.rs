@@ -108,7 +108,7 @@ pub enum CallbackError {
 /// Which kind of error the callback contained instead of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decline {
-    /// `access_denied`: the person cancelled, or may not sign in. The error does not say which.
+    /// `access_denied`: the person cancelled, or is not allowed to sign in. The error does not say which.
     Denied,
     /// Any other error, such as `temporarily_unavailable`.
     Failed,
