@@ -139,7 +139,7 @@ for (const [who, advance] of [["at work", WHILE_WORKING], ["away", WHILE_AWAY]])
     await ended(page, "Your session has ended").waitFor();
     assert.equal(page.url(), `${gateway.url}/`, "the page does not sign in by itself");
     assert.equal(await isSignedIn(page), false);
-    // TaskRouter gives no task to somebody whose session has ended.
+    // The worker must be offline, so that TaskRouter gives no task to somebody whose session has ended.
     await until(() => isOffline("ada"), "the worker is available");
 
     await page.clock.resume();

@@ -101,7 +101,8 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// Checks a full name. A full name may contain zero-width joiners, because it never identifies a person.
+/// Checks a full name. A full name may contain zero-width joiners and non-joiners, because it never identifies a
+/// person.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn joiners_belong_to_a_full_name_and_to_no_username() {
-        // Persian "Mirzayi" and Sinhala "Sri" cannot be spelled without zero-width joiners.
+        // The Persian "Mirzayi" needs a zero-width non-joiner, and the Sinhala "Sri" needs a zero-width joiner.
         for text in
             ["\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}", "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}"]
         {

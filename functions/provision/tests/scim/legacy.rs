@@ -1,4 +1,4 @@
-//! Tests with data from before the people ledger: Flex users, and entries and groups in the SCIM store.
+//! Tests with data from before the people ledger existed: Flex users, and entries and groups in the SCIM store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
