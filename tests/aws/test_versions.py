@@ -174,7 +174,8 @@ class Versions(unittest.TestCase):
         self.assertEqual(versions(stack(OTHER, "2")), versions(stack(OTHER, "2")))
 
     def test_r74_lambda_never_sees_a_new_version_of_an_unchanged_function(self):
-        # If a function has not changed since its last version, Lambda refuses to publish it, and the deployment fails.
+        # Lambda refuses to publish a function that has not changed since its last version, and then the deployment
+        # fails. So a function's version may change only if the function changes.
         before = stack()
         for name, value in OTHER.items():
             with self.subTest(name):

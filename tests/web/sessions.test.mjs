@@ -126,7 +126,8 @@ for (const [who, advance] of [["at work", WHILE_WORKING], ["away", WHILE_AWAY]])
     const desk = await openDesk("ada");
     const { context, page, complaints } = desk;
     await becomeAvailable(page);
-    // This request reports the click. Nobody has used the page since then.
+    // The page's next token request reports the click in `becomeAvailable`. After that, the page has nothing more to
+    // report.
     await untilAsked(page, WHILE_WORKING);
     assert.equal(await statusOfToken(desk), 200);
     await secondPasses();
@@ -138,7 +139,7 @@ for (const [who, advance] of [["at work", WHILE_WORKING], ["away", WHILE_AWAY]])
     await ended(page, "Your session has ended").waitFor();
     assert.equal(page.url(), `${gateway.url}/`, "the page does not sign in by itself");
     assert.equal(await isSignedIn(page), false);
-    // TaskRouter gives no task to somebody whose session has ended.
+    // The worker must be offline, so that TaskRouter gives no task to somebody whose session has ended.
     await until(() => isOffline("ada"), "the worker is available");
 
     await page.clock.resume();

@@ -71,7 +71,7 @@ class Release(Steps):
             self.addCleanup(setattr, sys, "stdout", shown)
             package.main(built, packaged)
             sys.stdout = shown
-        # The archives contain the bootstraps only as zip files.
+        # The archives contain no plain bootstrap files. They contain each bootstrap as a zip file.
         expected = {path.name: path.read_bytes() for path in packaged.iterdir() if path.name not in map(str.lower, package.FUNCTIONS)}
         self.assertEqual(len(expected), 2 * len(package.FUNCTIONS) + 2)
         for architecture in ("arm64", "x86_64"):

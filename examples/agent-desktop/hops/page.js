@@ -1,4 +1,5 @@
-// Shows the hops in the order in which they began.
+// Shows the hops of the sign-in in the order in which they began. A hop is one request, for example from the browser to
+// Flexgate.
 
 const list = document.getElementById("hops");
 const empty = document.getElementById("empty");

@@ -84,7 +84,7 @@ impl EventApplier {
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // Perhaps this person will never be a Flex user, so store no profile data.
+            // This person may never become a Flex user, so store no profile data.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;

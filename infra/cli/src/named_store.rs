@@ -17,8 +17,8 @@ pub enum NamedStore {
     DynamoDb(DynamoStore),
 }
 
-/// Opens the SQLite file `named`, the store in `FLEXGATE_STORE`, or the simulated set-up's store, in this order. Never
-/// creates a file.
+/// Opens the SQLite file `named`, if it is given. Otherwise, opens the store in `FLEXGATE_STORE`. If neither is given,
+/// opens the simulated set-up's store. Never creates a file.
 pub fn open(named: Option<&Path>) -> Result<NamedStore, Box<dyn Error>> {
     let mut reader = Reader::of_process();
     let named = named.map(|path| StoreAt::Sqlite(path.to_owned()));

@@ -136,9 +136,9 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
     Ok(say(&format!("{} ended", counted(usize::try_from(ended)?, "session")))?)
 }
 
-/// Ends all sessions in two ways. First stores a time: every session that began before this time has ended, even if the
-/// list lacks the session. A running gateway reads this time only every 30 seconds. So this function also ends each
-/// listed session individually, which takes effect at once.
+/// Ends all sessions in two ways. First, this function stores a time. Flexgate then refuses every session that began
+/// before this time, even if the list of sessions lacks it. But a running gateway reads the time only every 30 seconds.
+/// So this function also ends each listed session individually, which takes effect at once.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
     // Read the list before storing the time, because the list leaves out sessions that have ended. If the list cannot
@@ -169,8 +169,8 @@ async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result
     Ok(())
 }
 
-/// Returns a user's sessions. `user` is a SID, or the username that the sessions contain, in upper, lower or mixed
-/// case.
+/// Returns a user's sessions. `user` is a SID or a username. This function compares a username with the usernames in
+/// the sessions, and ignores case.
 async fn of(store: &dyn Store, user: &str, now: OffsetDateTime) -> Result<Vec<ListedSession>, Box<dyn Error>> {
     if let Ok(sid) = user.parse::<FlexUserSid>() {
         return Ok(store.of_user(&sid, now).await?);

@@ -290,7 +290,7 @@ async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!((&explained["active"], &explained["inactive_by"]), (&json!(false), &json!(["operator"])));
     assert!(!done(&run(&world, &[], &["users", "sources"]).await).contains("webhook:hr"));
-    // A second withdrawal of the source changes nothing.
+    // A second withdrawal of the same source's statements changes nothing.
     assert!(done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await).contains("webhook:hr: 0 people"));
 
     // The user loses a role that only the withdrawn source gave.

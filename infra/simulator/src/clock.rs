@@ -23,7 +23,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
         .unwrap_or_default()
 }
 
-/// Formats a time like [`rfc3339`], with milliseconds, for the journal.
+/// Formats a time for the journal: like [`rfc3339`], but with milliseconds.
 pub(crate) fn rfc3339_millis(millis: i64) -> String {
     let nanos = i128::from(millis) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)

@@ -39,8 +39,7 @@ pub enum NameError {
 pub struct Unseen(char);
 
 impl Unseen {
-    /// Returns `None` for a visible character. Names must not contain invisible characters, because two different names
-    /// could then look the same.
+    /// Returns `None` for a visible character. Invisible characters can make two different names look the same.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -102,7 +101,8 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// Checks a full name. A full name may contain zero-width joiners, because it never identifies a person.
+/// Checks a full name. A full name may contain zero-width joiners and non-joiners, because it never identifies a
+/// person.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn joiners_belong_to_a_full_name_and_to_no_username() {
-        // Persian "Mirzayi" and Sinhala "Sri" cannot be spelled without zero-width joiners.
+        // The Persian "Mirzayi" needs a zero-width non-joiner, and the Sinhala "Sri" needs a zero-width joiner.
         for text in
             ["\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}", "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}"]
         {

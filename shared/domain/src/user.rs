@@ -116,7 +116,8 @@ impl UserDifference {
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
 
-/// This order is arbitrary but fixed. It decides which value wins if a source states two values with the same moment.
+/// This order is arbitrary but fixed. If a source states two different values with the same `Moment`, this order
+/// decides which value wins.
 impl Ord for WorkerAttributes {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
@@ -154,7 +155,7 @@ pub enum WorkerAttributesError {
     /// The object has too many entries or bytes.
     #[error("must have at most 64 entries and 4096 bytes")]
     Size,
-    /// A value is an object, an array or null.
+    /// The value of an attribute is an object, an array or null.
     #[error("must hold strings, numbers and booleans only")]
     Nested,
     /// The object contains an attribute that Flex sets itself.

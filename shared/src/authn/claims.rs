@@ -163,7 +163,7 @@ fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     elsewhere || (root == "groups" && claims.get("hasgroups").is_some_and(is_true))
 }
 
-/// Whether the claim is a single string, which may contain a list.
+/// Whether the claim is a single string. Such a string may contain several names.
 fn is_one_string(path: &ClaimPath, claims: &Claims) -> bool {
     path.find(claims).is_some_and(Value::is_string)
 }
@@ -172,8 +172,8 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     let path = &issuer.scope_claim;
     let mut named = names("scope_claim", path, claims)?;
     let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
-    // In `scope` and `scp`, a string is a list of scopes (RFC 6749 §3.3). In any other claim that is read through a
-    // map, a string may instead be the name of a single group, which can contain spaces.
+    // In `scope` and `scp`, a string is a list of scopes (RFC 6749 §3.3). If the scopes come from another claim through
+    // a scope map, a string may instead be the name of a single group, which can contain spaces.
     let is_list = issuer.scope_map.is_none() || path.is("scope") || path.is("scp");
     if is_one_string(path, claims) {
         named = named.into_iter().flat_map(|text| pieces(text, char::is_whitespace, is_known, is_list)).collect();

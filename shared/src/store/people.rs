@@ -34,8 +34,8 @@ pub enum PersonKey {
 pub enum Written {
     /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// Nothing was written. Either another writer has changed the person, or somebody else has the username, the Flex
-    /// user or the subject.
+    /// Nothing was written. The stored person has changed, or one of the keys (username, Flex user, subject) belongs to
+    /// somebody else.
     Moved,
 }
 
@@ -121,8 +121,8 @@ pub trait People: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<PersonLease, StoreError>;
 
-    /// Releases the lease if the person still has version `version`; `None` releases it in any case. Returns false if
-    /// the person has another version, or if another holder has the lease.
+    /// Releases this holder's lease. If `version` is given, releases the lease only if the person still has that
+    /// version. Returns false if the person has another version, or if another holder has the lease.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
     /// Returns what a source said about a subject before it sent the subject's username. Such a statement has no

@@ -27,8 +27,8 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// Makes the queue at `urls`, with the credentials, region and endpoint from the environment. Sending to a lane
-    /// without a URL fails.
+    /// Returns the queue whose lanes have these URLs. Reads the credentials, the region and the endpoint from the
+    /// environment. Sending to a lane without a URL fails.
     #[must_use]
     pub fn new(urls: Queues, aws: Aws) -> Self {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }
@@ -120,7 +120,8 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// Returns an approximate number of messages, and no age, because only SQS's metrics report the age.
+    /// Returns an approximate number of messages. Does not return when the oldest message arrived, because only SQS's
+    /// metrics report the age of that message.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

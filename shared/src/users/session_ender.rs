@@ -18,7 +18,7 @@ pub struct SessionEnder {
 }
 
 impl SessionEnder {
-    /// Makes an ender that uses the stores of a platform.
+    /// Creates a session ender that uses the platform's stores.
     #[must_use]
     pub fn of_platform(platform: &Platform) -> Self {
         Self { endings: platform.session_endings(), sessions: platform.sessions() }

@@ -64,8 +64,8 @@ impl CdnSettings {
         }
         let mut named = headers.get_all(X_FLEXGATE_CLIENT).iter();
         let (client, more) = (named.next()?, named.next());
-        // The CDN replaces this header if the client sends it. If there are two such headers, the client may have sent
-        // one of them, so use neither.
+        // The CDN should replace this header if the client sends it. If two such headers arrive, one of them may come
+        // from the client. So use neither.
         if more.is_some() { None } else { Peer::of_cdn(client.to_str().ok()?) }
     }
 }

@@ -110,7 +110,8 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // If a statement only changes a profile, Flexgate does not look for a person with the statement's username.
+            // With `Act::Remove`, the source says only that the person has no role. For such a statement, Flexgate does
+            // not look for a person by username.
             return;
         }
         if who.is_webhook() {

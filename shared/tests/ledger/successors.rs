@@ -153,7 +153,8 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     assert!(fixture.state(&new()).await.is_err());
     fixture.world.no_faults().await;
-    // Flex already shows the new owner as active, so the repeated command concerns the new owner.
+    // The operator repeats the command. Flex already shows the new owner as active, so the repeated command is about
+    // the new owner.
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
 }
@@ -195,8 +196,8 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // A mint binds the previous owner's identity during the takeover: after Flexgate has stored the statement, but
-    // before Twilio has answered.
+    // A mint binds the previous owner's identity during the takeover: after Flexgate has stored the new owner's
+    // statement, but before Twilio has answered.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -209,13 +210,14 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     assert!(is_held(&confirmed.unwrap_err()));
     fixture.nothing_is_left_of_the_first().await;
-    // This mint read the ledger before the takeover and binds its identity after the takeover. So it must check the
-    // ledger again.
+    // Another mint has read the ledger before the takeover, but binds the identity after the takeover. So this mint
+    // must check the ledger again.
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // This token was certainly issued after the takeover, even if the issuer's clock is fast. So Flexgate accepts it.
+    // The token of the next mint is certainly newer than the takeover, even if the issuer's clock is fast. So Flexgate
+    // accepts it.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     let later = SystemClock.now() + LEEWAY + time::Duration::SECOND;
     fixture.ledger.confirm(&claims(later), &identity(), &user).await.unwrap();
@@ -229,7 +231,7 @@ async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
-    // The source's later statements about this subject are about the user with the new username.
+    // The source's later statements about this subject concern the user with the new username.
     fixture.state(&hr("countess@example.com", false)).await.unwrap();
     assert!(!fixture.is_active("countess@example.com").await);
     assert!(fixture.second().await.is_active());

@@ -15,7 +15,7 @@ use super::{NOW, Store};
 /// Clients write, read and remove two groups.
 pub struct TwoGroups;
 
-/// The content of a group: its version, the number of its name, and the numbers of its members.
+/// The content of a group: its version, name and members. Numbers stand for the name and for each member.
 type Content = (u64, u8, BTreeSet<u8>);
 
 #[derive(Debug, Clone)]

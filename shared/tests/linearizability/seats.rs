@@ -14,7 +14,7 @@ pub struct SeatsOfOne;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
-    /// A sign-in with this profile. `unique` numbers the sign-ins.
+    /// A sign-in with this profile. `unique` is the sign-in's number, which no other sign-in has.
     Take {
         profile: usize,
         unique: u32,

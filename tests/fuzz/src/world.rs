@@ -166,7 +166,8 @@ impl World {
         Self { platform, outside, scim_token, settings }
     }
 
-    /// Starts a process of the function, with empty caches and unused budgets for failed requests.
+    /// Starts a process of the function. Its caches are empty, and no client has used up any of its budget of failed
+    /// requests.
     pub(crate) fn router(&self, function: Function) -> Router {
         let (settings, platform) = (&self.settings, &self.platform);
         let common = settings.owner.common.clone();

@@ -8,7 +8,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-/// The wall clock of the world. Clones show the same time.
+/// The wall clock of the simulated world. Clones show the same time.
 #[derive(Debug, Clone)]
 pub struct WorldClock {
     began: Instant,

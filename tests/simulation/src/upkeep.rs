@@ -89,7 +89,8 @@ pub(crate) async fn sweep(world: Arc<World>) {
     world.tell(format!("the sweep {swept}"));
 }
 
-/// Gives a user the supervisor's role without Flexgate, as an administrator does in the Console.
+/// Gives a user the supervisor's role directly in Twilio, without a request through Flexgate. An administrator can do
+/// this in the Console.
 pub(crate) async fn promote_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == false) else { return };
     world.tell(format!("the Console makes {name} a supervisor"));
@@ -103,7 +104,8 @@ pub(crate) async fn promote_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Provision"), &wanted).await;
 }
 
-/// Deactivates a user without Flexgate, as an administrator does in the Console.
+/// Deactivates a user directly in Twilio, without a request through Flexgate. An administrator can do this in the
+/// Console.
 pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == false) else { return };
     world.tell(format!("the Console deactivates {name}"));
@@ -116,7 +118,8 @@ pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
 }
 
-/// Activates a user whom Flexgate has deactivated, as Twilio or another of its products may do.
+/// Activates a deactivated user directly in Twilio, without a request through Flexgate. Twilio or another Twilio
+/// product may do this.
 pub(crate) async fn activate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == true) else { return };
     world.tell(format!("the Console activates {name}"));

@@ -22,7 +22,8 @@ fn all(scenario: Scenario, switches: u32, faults: u32) {
     assert!(search.is_complete);
 }
 
-/// Tries some random schedules with up to three switches and one fault.
+/// Tries some random schedules. Each schedule has at most one fault, and switches between processes at most three
+/// times.
 fn some(scenario: Scenario) {
     let drawn = Drawn { budget: Budget { switches: 3, faults: 1 }, steps: STEPS };
     check(scenario, &draw(scenario, drawn, 0..50).unwrap());

@@ -32,7 +32,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts to capture. A thread can have only one [`Log`].
+    /// Starts to capture what this thread logs. A thread can have only one [`Log`] at a time.
     pub fn start() -> Self {
         Self::keep_decisions();
         OF_THREAD.set(Some(Vec::new()));

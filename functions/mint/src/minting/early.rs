@@ -16,8 +16,8 @@ impl Minting {
     /// Returns the caller's Flex user, if the policy allows a token for that user. If the caller is already bound, also
     /// mints at the same time and returns Twilio's answer.
     ///
-    /// Discards the token if the user may not have it, if the caller turns out to be bound to a different user, or if
-    /// this call changed the user.
+    /// Discards the token if the policy forbids a token for the user, if the caller turns out to be bound to a
+    /// different user, or if this call changed the user.
     pub(super) async fn own_user_and_token(
         &self,
         caller: &Caller,

@@ -12,9 +12,9 @@ use super::refusal::{self, Refusal};
 use super::users::Users;
 
 impl Users {
-    /// Returns the identity for the document's `externalId`, or `None` if the document has no `externalId` or no issuer
-    /// has the setting `scim_external_id`. Refuses an `externalId` that belongs to another user, or that cannot be an
-    /// identity of the issuer. `user` is `None` for a new user.
+    /// Returns the identity for the document's `externalId`. Returns `None` if the document has no `externalId`, or if
+    /// no issuer has the setting `scim_external_id`. Refuses an `externalId` that belongs to another user, or that
+    /// cannot be an identity of the issuer. `user` is `None` for a new user.
     async fn identity(&self, document: &Document, user: Option<&FlexUserSid>) -> Result<Option<Identity>, Refusal> {
         let Some(external_id) = document.get("externalId").and_then(Value::as_str) else { return Ok(None) };
         let identity = self.issuers.iter().find_map(|issuer| issuer.identity_of_external_id(external_id));

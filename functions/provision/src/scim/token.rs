@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every token, so that programs that search for leaked secrets recognise a token.
+/// Every token begins with this prefix, so that programs that search for leaked secrets recognise a token.
 const PREFIX: &str = "fgscim_";
 
 /// The maximum number of valid tokens. Two are valid while an administrator replaces one with the other.

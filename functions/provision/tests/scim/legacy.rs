@@ -1,4 +1,4 @@
-//! Tests with data from before the people ledger: Flex users, and entries and groups in the SCIM store.
+//! Tests with data from before the people ledger existed: Flex users, and entries and groups in the SCIM store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
@@ -9,7 +9,7 @@ use crate::common::{Scim, scim};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// Creates a user as Flexgate stored it before the ledger: in Flex, and as an entry in the SCIM store.
+/// Creates a user as Flexgate stored it before the people ledger existed: in Flex, and as an entry in the SCIM store.
 async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
     let sid: FlexUserSid = scim.world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
@@ -27,8 +27,8 @@ async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool
     sid
 }
 
-/// Creates a group as Flexgate stored it before the ledger. Each membership records that the group gave the role
-/// `supervisor`.
+/// Creates a group as Flexgate stored it before the people ledger existed. Each membership records that the group gave
+/// the role `supervisor`.
 async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };

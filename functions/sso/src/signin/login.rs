@@ -108,7 +108,7 @@ pub enum CallbackError {
 /// Which kind of error the callback contained instead of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decline {
-    /// `access_denied`: the person cancelled, or may not sign in. The error does not say which.
+    /// `access_denied`: the person cancelled, or is not allowed to sign in. The error does not say which.
     Denied,
     /// Any other error, such as `temporarily_unavailable`.
     Failed,
@@ -238,7 +238,7 @@ impl SignIn {
         completed.map_err(|error| Failed { error, spent: is_numbered.then_some(id) })
     }
 
-    /// Returns the number of the login in a returned `state`, if there is one.
+    /// Returns the login's number from a callback's `state`. Returns `None` if the `state` contains no such number.
     #[must_use]
     pub fn login_of(&self, profile: &SsoProfile, unverified_state: &str) -> Option<LoginId> {
         match state::read(unverified_state, &self.redirect_url(&profile.name)) {
@@ -266,8 +266,8 @@ impl SignIn {
         found.map_or_else(|failed| failed, |_| Failed { error: CallbackError::Declined(decline), spent: None })
     }
 
-    /// Returns the oldest pending logins beyond the limit of eight. `begun` is the number of logins that the response
-    /// adds. A cookie that Flexgate cannot open counts as the oldest.
+    /// If the browser has more than eight pending logins, returns the oldest ones, so that eight remain. `begun` is the
+    /// number of logins that the response itself adds. A cookie that Flexgate cannot open counts as the oldest.
     pub async fn surplus(&self, cookies: &[LoginCookie<'_>], begun: usize, deadline: Deadline) -> Vec<LoginId> {
         let count = (cookies.len() + begun).saturating_sub(MAX_PENDING);
         if count == 0 {

@@ -41,15 +41,16 @@ pub struct SignInParts {
     pub seats: Arc<dyn Seats>,
     /// The switch with which operators end all sessions, or stop all sign-ins.
     pub sign_in_state: CachedSignInState,
-    /// The record of when people's identity systems ended their sessions.
+    /// The record of when an identity system ended a person's sessions.
     pub endings: Arc<dyn SessionEndings>,
     /// Ensures that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// Return addresses that are too long for a login cookie.
+    /// Stores return addresses that are too long for a login cookie.
     pub return_addresses: Arc<dyn ReturnAddresses>,
-    /// Finds people who are inactive, although Twilio's SSO may have reactivated their Flex users.
+    /// Tells whether a source has reported a person as inactive. Twilio's SSO may have reactivated such a person's Flex
+    /// user.
     pub deactivations: Arc<dyn Deactivations>,
-    /// The queue for jobs that deactivate Flex users again.
+    /// The queue for jobs that deactivate a Flex user whom Twilio's SSO may have reactivated.
     pub queue: Arc<dyn EventQueue>,
     pub clock_rng: ClockRng,
 }

@@ -77,7 +77,7 @@ async fn r01_thirty_tabs_at_once_sign_in_and_their_cookies_are_small() {
     for callback in &callbacks {
         assert_eq!(browser.clone().get(callback).await.status, 303);
     }
-    // The first answer clears all login cookies except the newest eight.
+    // The next answer clears all login cookies except the newest eight.
     assert_eq!(browser.get(&callbacks[0]).await.status, 400, "the code was used above");
     assert!(logins(&browser).len() <= 8, "{}", logins(&browser).len());
 }

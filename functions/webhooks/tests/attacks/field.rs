@@ -322,8 +322,8 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
             ("workos".into(), "organization_membership.deleted".into(), 1),
         ]
     );
-    // If a delivery comes within a minute of the last note, Flexgate stores no new note, but the next note counts the
-    // delivery too.
+    // The second delivery of this event came within a minute of the first. So Flexgate stored no note for the second
+    // delivery, but counts it in the next note.
     hooks.world.advance(Duration::MINUTE).await;
     hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
     hooks.settle().await;

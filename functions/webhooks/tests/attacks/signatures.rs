@@ -53,8 +53,8 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // The signature is valid, but Flexgate rejects an id that contains a full stop. Split at another full stop, the
-    // same signed bytes would be a different id, time and body.
+    // The signature is valid, but Flexgate rejects an id that contains a full stop. Full stops separate the id, the
+    // time and the body in the signed text. With such an id, somebody could divide the same text differently.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
     // Changed white space in the JSON makes the signature invalid.
@@ -237,8 +237,8 @@ async fn w12_fusionauths_jwt_counts_until_a_minute_after_its_end() {
     }
 }
 
-/// Starts the function with this secret for `FusionAuth`, sends a body with a JWT that contains its digest, and returns
-/// the status.
+/// Starts the function with this secret for `FusionAuth`. Sends a body, with a JWT that contains the body's digest.
+/// Returns the status.
 async fn fusionauth_status(secret: &str, algorithm: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> u16 {
     let world = World::on_one_clock().await;
     world.write_secret("webhook-secrets", &json!({ "fusionauth": secret }));

@@ -25,7 +25,7 @@ pub struct Made {
 #[derive(Clone)]
 struct User {
     username: String,
-    /// The SIDs that Twilio has given to this username and that may be active.
+    /// The SIDs of the users that Twilio created with this username and that may still be active.
     sids: Vec<String>,
     /// Whether Twilio may have created a user whose SID is unknown, because Twilio's answer was lost.
     is_uncertain: bool,

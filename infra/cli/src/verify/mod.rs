@@ -166,8 +166,8 @@ fn profile() -> Result<Option<String>, Box<dyn Error>> {
     Ok(profiles.and_then(|profiles| profiles.iter().next().map(|profile| profile.sid.to_string())))
 }
 
-/// The file of switches. It is written under a temporary name and renamed after the run. If the folder is not writable,
-/// the command fails before the run.
+/// The file to which the command writes the answers as switches. During the run, the file has a temporary name. If the
+/// folder is not writable, the command fails before the run.
 struct Record<'a> {
     file: NamedTempFile,
     path: &'a Path,

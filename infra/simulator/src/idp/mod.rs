@@ -40,7 +40,8 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     let segments = call.segments();
     match (call.method.as_str(), segments.get(1..).unwrap_or_default()) {
         ("GET", [".well-known", "openid-configuration" | "oauth-authorization-server"]) => discovery(world),
-        // The path of the issuer follows `.well-known/ssf-configuration` (Shared Signals Framework 1.0 §7.2).
+        // In this URL, the issuer's path comes after `.well-known/ssf-configuration` (Shared Signals Framework 1.0
+        // §7.2).
         ("GET", ["ssf-configuration", "idp"]) => ssf_configuration(world),
         ("GET", ["jwks"]) => jwks(world),
         ("GET", ["authorize"]) => authorize::begin(world, call),

@@ -17,7 +17,7 @@ pub struct Question {
     pub by_hand: Option<&'static str>,
 }
 
-/// A plausible answer to the question. It is one of the positions (the possible values) of the question's switch.
+/// A plausible answer to a question. It is one of the positions (the possible values) of the question's switch.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// What the position means.
@@ -41,8 +41,7 @@ impl Question {
     }
 }
 
-/// A position whose value may be a number, such as an HTTP status. For a position with any other value, the number is
-/// 0.
+/// Converts a switch's position to a number, such as an HTTP status. A position that is not a number becomes 0.
 pub(crate) trait Numeric: Copy {
     fn json(self) -> Value;
 

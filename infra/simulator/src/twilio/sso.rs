@@ -1,5 +1,5 @@
-//! Twilio's part of the sign-in, as a client of the company's identity provider. Authorize redirects the browser to the
-//! provider. Callback redirects the browser to the gateway with a code.
+//! Twilio's part of the sign-in. Twilio is a client of the company's identity provider. The endpoint Authorize
+//! redirects the browser to the provider. The endpoint Callback redirects the browser to the gateway with a code.
 
 use axum::http::StatusCode;
 use axum::response::Response;

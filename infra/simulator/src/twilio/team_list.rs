@@ -144,7 +144,7 @@ impl TeamList {
         self.teams.get(self.keys.get(sid)?)
     }
 
-    /// Returns the oldest team with this user in `part`.
+    /// Returns the SID of the oldest team whose list `part` (members or owners) contains the user.
     pub(super) fn first_of(&self, user: &str, part: Part) -> Option<&str> {
         let key = self.teams_of.get(user)?.teams(part).first()?;
         self.teams.get(key).map(|team| team.sid.as_str())

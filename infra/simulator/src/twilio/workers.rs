@@ -61,7 +61,8 @@ fn get(world: &World, sid: &str) -> Outcome {
     Ok(tagged(&worker.payload(user)))
 }
 
-/// Changes the activity or replaces all attributes. With `If-Match`, only if the worker still has this version.
+/// Changes the worker's activity, its attributes, or both. New attributes replace all old ones. With `If-Match`, fails
+/// if the worker has another version.
 fn update(world: &World, call: &Call, sid: &str) -> Outcome {
     let form = call.form();
     if form.get("RejectPendingReservations").is_some_and(|value| value.parse::<bool>().is_err()) {

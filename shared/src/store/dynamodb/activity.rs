@@ -1,4 +1,5 @@
-//! The notes in DynamoDB. The notes of one day share a partition key, and expire after [`NOTES_KEPT`].
+//! Stores notes about refused requests and ignored events in DynamoDB. The notes of one day share a partition key, and
+//! expire after [`NOTES_KEPT`].
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};

@@ -1,4 +1,4 @@
-//! The notes in SQLite.
+//! Stores notes about refused requests and ignored events in SQLite.
 
 use async_trait::async_trait;
 use rusqlite::params;

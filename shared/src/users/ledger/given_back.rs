@@ -65,7 +65,7 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws all claims about the person, and records that Flexgate has taken back the roles from these claims.
+    /// Withdraws all claims about the person, and records that Flexgate no longer gives the person any role.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));

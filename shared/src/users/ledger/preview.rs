@@ -10,7 +10,7 @@ use crate::domain::{FlexUser, Username};
 /// The effect that [`Ledger::state`] would have.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// The username in the spelling of Flex or the ledger. `None` if the user is new.
+    /// The person's username, as Flex or the ledger spells it. `None` if the user is new.
     pub known_as: Option<Username>,
     /// The user in Flex. `None` if there is no such user, or if the ledger did not have to read it.
     pub user: Option<FlexUser>,

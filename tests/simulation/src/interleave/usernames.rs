@@ -1,5 +1,5 @@
-//! Concurrent requests for one username: at most one active Flex user may have the username, and it must not become
-//! unusable.
+//! Tests concurrent requests for one username. At most one active Flex user may have the username, and the username
+//! must not become unusable.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub(super) async fn deleted_and_created(world: &Arc<World>, choices: &mut Choice
     settle(world, "bob", None).await;
 }
 
-/// The number of active Flex users with this username, in any spelling.
+/// The number of active Flex users with this username, in upper, lower or mixed case.
 async fn active(world: &World, name: &str) -> usize {
     let users = world.flex_users().await;
     let named =
@@ -102,9 +102,9 @@ async fn active(world: &World, name: &str) -> usize {
     named.filter(|user| user["deactivated"] == false).count()
 }
 
-/// Checks that at most one active user has this username. Then creates this user through SCIM, repeats the request
-/// until Flexgate gives a definite answer, and checks the result. `id` is the user's id from an earlier answer, if an
-/// earlier request created the user.
+/// Checks that at most one active user has this username. Then creates a user with this username through SCIM, repeats
+/// the request until Flexgate gives a definite answer, and checks the result. If an earlier request has already created
+/// the user, `id` is the user's id.
 async fn settle(world: &Arc<World>, name: &str, id: Option<&str>) {
     if active(world, name).await > 1 {
         world.complain("two active users have one username");

@@ -24,7 +24,7 @@ pub async fn run(session: Arc<Session>) -> Result<(), Halt> {
     let sid = user::made(session).await?;
     tokens::all(session, &sid).await?;
     user::leaves(session, &sid).await?;
-    // Deactivate the first user before the next one is created, because Twilio bills for each user.
+    // Deactivate the first user before the next one is created, so that Twilio bills at most one additional user.
     user::end_all(session).await?;
     user::long_username(session, workspace.as_deref()).await
 }

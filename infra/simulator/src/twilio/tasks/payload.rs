@@ -15,7 +15,8 @@ impl Reservation {
         payload
     }
 
-    /// The answer to a change. The SDK expects neither the task nor the timeout in it.
+    /// The answer to a request that changes the reservation. The SDK expects neither the task nor the timeout in this
+    /// answer.
     pub(super) fn answer(&self) -> Value {
         json!({
             "account_sid": ACCOUNT_SID, "workspace_sid": WORKSPACE_SID, "sid": self.sid, "worker_sid": self.worker_sid,

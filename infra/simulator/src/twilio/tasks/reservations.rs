@@ -18,7 +18,8 @@ pub(in crate::twilio) fn list(world: &World, worker: &str, params: &Map<String, 
     json!({ "total": contents.len(), "contents": contents, "after_sid": null })
 }
 
-/// Changes a reservation's status, or connects the worker to the call (`Instruction`).
+/// Changes a reservation's status. If the parameter `Instruction` is `conference`, accepts the reservation and connects
+/// the worker to the call.
 pub(in crate::twilio) fn update(
     world: &World,
     worker: &str,

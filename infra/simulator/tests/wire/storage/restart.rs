@@ -140,8 +140,8 @@ async fn state_json_of_the_version_before_is_moved_into_the_database_once() {
     assert_eq!(sim.refresh("a-refresh-token").await.0, 200);
     sim.simulator.shutdown().await;
 
-    // The old file exists again, as if the process had been killed before the removal. The contents must not be copied
-    // again.
+    // The old file exists again, as if the process had been killed before it could delete the file. The simulator must
+    // not copy the contents again.
     std::fs::write(&file, BEFORE).unwrap();
     let sim = sim_with(config(folder.path())).await;
     assert!(!file.exists());

@@ -21,8 +21,8 @@ pub(super) const ENTRY: &str = "entry";
 /// The prefix of the sort key of a pointer: an item that leads from a username or an `externalId` to an entry. The
 /// entry's `id` follows the prefix.
 const POINTER: &str = "entry#";
-/// The sort key of the pointer under an entry's current Flex user. This pointer exists only if that user differs from
-/// the entry's `id`.
+/// The sort key of the pointer from an entry's current Flex user to the entry. This pointer exists only if the current
+/// user's SID differs from the entry's `id`.
 const REACTIVATED: &str = "reactivated";
 
 pub(super) fn pk(user: &FlexUserSid) -> String {
@@ -80,8 +80,9 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// In one transaction, writes the SCIM entry and its pointers, and removes the record of the finished work
-    /// `finishes`. Returns false if the stored entry has another version, or if another process has begun that work.
+    /// Writes the SCIM entry and its pointers. The same transaction removes the record of the work `finishes`, which
+    /// this write completes. Returns false if the stored entry has another version, or if another process has become
+    /// the holder of the work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes
