@@ -270,8 +270,8 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // This event names only a role that Flexgate cannot give. So the person loses the role from the first event,
-        // and gets the default role (case R62).
+        // This event names only a role that the policy forbids. So the person loses the role from the first event, and
+        // gets the default role (case R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),

@@ -175,9 +175,9 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // A call uses up a switch in three cases: it is a late request and other requests are unfinished, it is the
-        // second waiting call of the same process, or it belongs to another process although the current one could
-        // continue.
+        // The choice of a call uses up one of the schedule's switches in three cases: the call is a late request and
+        // other requests are unfinished, it is the second waiting call of the same process, or it belongs to another
+        // process although the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);

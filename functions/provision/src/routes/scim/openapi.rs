@@ -191,7 +191,8 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// Describes an error response (RFC 7644 §3.12). The text contains the problem codes that appear in the log.
+/// Describes an error response (RFC 7644 §3.12). The description contains the problem codes, which also appear in the
+/// log.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()
