@@ -169,7 +169,8 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // This is the state after a crash: the ledger contains the roles, but the Flex user does not have them.
+    // Make the state that a crash can leave behind: the ledger contains the roles, but the Flex user does not have
+    // them.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();

@@ -20,7 +20,7 @@ use crate::world::World;
 /// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
 /// scheduler to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
-/// How long the scheduler sleeps so that sleeping processes can wake up. The shortest timer ends within this time.
+/// How long the scheduler waits to let sleeping processes wake up. The shortest timer ends within this time.
 const NAP: Duration = Duration::from_millis(60);
 /// The maximum number of steps in a schedule. A longer schedule probably never ends.
 const STEPS: usize = 5_000;

@@ -218,7 +218,7 @@ fn body(schema: &str) -> RequestBody {
     RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
 }
 
-/// Describes the body of a patch. The example follows Okta's and Entra's patches.
+/// Describes the body of a patch. The example is like the patches that Okta and Entra send.
 fn patch_body(name: &str) -> RequestBody {
     let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let first = match name {
