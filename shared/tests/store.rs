@@ -390,7 +390,7 @@ async fn claims_of_version_0_2_0_stay_claimed_and_no_holder_can_be_read() {
     let store = SqliteStore::open(&path).unwrap();
     assert!(store.claim("token", "1", NOW, until).await.unwrap());
     assert!(store.claim_for(&["ada"], "token", "2", NOW, until).await.unwrap());
-    // Version 0.2.0 may still write to the file.
+    // A process with version 0.2.0 can still write to the file, for example during an update.
     old.execute("INSERT OR IGNORE INTO claims (claim, until) SELECT 'old', until FROM claims LIMIT 1", []).unwrap();
     drop(store);
     let store = SqliteStore::open(&path).unwrap();

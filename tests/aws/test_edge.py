@@ -118,8 +118,8 @@ class Edge(unittest.TestCase):
         self.assertFalse(distribution()["IPV6Enabled"])
 
     def test_no_error_is_cached(self):
-        # By default, CloudFront caches these errors for ten seconds, whatever their headers say. So the template must
-        # set the time for each of them.
+        # By default, CloudFront caches the errors in `by_default` for ten seconds, whatever their headers say. So the
+        # template must set the time for each of them.
         by_default = {400, 403, 404, 405, 414, 500, 501, 502, 503, 504}
         responses = distribution()["CustomErrorResponses"]
         self.assertEqual({one["ErrorCode"] for one in responses}, by_default)

@@ -13,8 +13,8 @@ from tree_sitter import Language, Parser
 
 PARSER = Parser(Language(tree_sitter_rust.language()))
 
-# Code that is appended to the crate's root file. In a survey (a run without mutants, see trial.py), it writes the ids
-# of the reached mutants to a file.
+# Rust code that is appended to the crate's root file. During a survey (a run in which no mutant is active, see
+# trial.py), the code writes a file with the ids of the mutants that the tests reach.
 RUNTIME = """
 #[doc(hidden)]
 pub(crate) mod switch {
@@ -136,7 +136,8 @@ def find_edits(source: bytes, mutants: list[Mutant], keep_const: set[str]) -> tu
             pattern = climb(root.descendant_for_byte_range(start, start + 1), "match_pattern")
             at = pattern.end_byte
             edits[at, at, True] = Edit(at, at, f" if !crate::switch::on({mutant.id})".encode(), (mutant.id,))
-            # If the match is not exhaustive without this arm, the compiler's error points to the matched value.
+            # If the match is not exhaustive without this arm, the compiler reports an error at the matched value. So
+            # record the mutant at the matched value too.
             value = climb(pattern, "match_expression").child_by_field_name("value")
             edit = edits.setdefault((value.start_byte, value.end_byte, False), Edit(value.start_byte, value.end_byte))
             edit.keep, edit.ids = True, (*edit.ids, mutant.id)

@@ -71,8 +71,8 @@ test("the token of a sign-in makes a client and connects its worker, and a renew
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Wait for more than a second. With an equal expiration time, the gateway would assume that the session cannot be
-  // extended.
+  // Wait for more than a second, so that the new token expires later than the first one. If both expired in the same
+  // second, the gateway would assume that the session cannot be extended.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

@@ -61,7 +61,7 @@ test("R93 one command opens a browser in which the real SDK's worker connects", 
     const page = context.pages().find((page) => page.url().includes(port)) ?? await context.newPage();
     await signInAs(page, { url: `http://localhost:${port}` }, "ada");
     await page.locator("#worker-state").getByText("Offline").waitFor({ timeout: 20_000 });
-    // The panel shows each hop, in the order in which they began.
+    // The panel shows the hops in the order in which they began.
     const hops = panel.locator("#hops li");
     await hops.filter({ hasText: "The SDK opens the worker's websocket." }).waitFor();
     await hops.filter({ hasText: "POST /sso/token → 200" }).waitFor();

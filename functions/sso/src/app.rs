@@ -19,7 +19,7 @@ pub struct App {
     /// Validates tokens from hosted Flex, for `POST /sso/validate`.
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
-    /// Whether every request comes through the CDN. If so, the browser has sent it to the public URL.
+    /// Whether every request comes through the CDN. If so, the browser has sent the request to the public URL.
     pub(crate) behind_cdn: bool,
 }
 

@@ -15,7 +15,8 @@ const SHORTEST: usize = 16;
 /// The minimum number of different characters in a secret. Placeholders such as `xxxxxxxx` contain fewer.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// Common placeholders. The comparison ignores case, and a secret's prefix, digits and punctuation.
+/// Common placeholders. Before a secret is compared with them, its prefix, digits and punctuation are removed, and its
+/// letters become lower case.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",

@@ -9,13 +9,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignalKind {
-    /// Security event tokens of the Shared Signals Framework, pushed (RFC 8935).
+    /// Security event tokens of the Shared Signals Framework, which the source pushes to Flexgate (RFC 8935).
     Ssf,
     /// Global Token Revocation, which Okta calls Universal Logout.
     GlobalTokenRevocation,
 }
 
-/// The settings of a source of signals, checked.
+/// The checked settings of a source of signals.
 #[derive(Debug, Clone)]
 pub struct SignalSettings {
     /// The kind.

@@ -46,7 +46,7 @@ pub async fn run(options: &Activity) -> Result<(), Box<dyn Error>> {
     list(options.store.as_deref(), only, options.json).await
 }
 
-/// Lists the notes about what Flexgate refused or ignored, or only the notes of the kind `only`.
+/// Lists the notes about what Flexgate refused and what it ignored. With `only`, lists only the notes of that kind.
 pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Result<(), Box<dyn Error>> {
     let mut notes = open(store)?.notes(ClockRng::system().now()).await?;
     notes.retain(|note| only.is_none_or(|only| note.noted == only));

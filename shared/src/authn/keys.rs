@@ -56,7 +56,7 @@ impl KeySet {
     }
 
     /// Returns the key for a token:
-    /// * If keys have the token's `kid`: the one that is for the token's algorithm.
+    /// * If any keys have the token's `kid`: the first of them that is for the token's algorithm.
     /// * If no key has the token's `kid`: the only key for the algorithm that has no `kid`.
     /// * If the token has no `kid`: the only key for the algorithm.
     ///
@@ -127,7 +127,7 @@ fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 
-/// Reads an Ed25519 key. Refuses points of small order, because anybody can forge signatures for them.
+/// Reads an Ed25519 key. Refuses points of small order, because with such a key, anybody can forge signatures.
 fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     let mut y: [u8; 32] = x.try_into().ok()?;
     y[31] &= 0x7f;
@@ -152,7 +152,8 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     near_p(0xee, 0xff, 0x7f),
 ];
 
-/// Returns 32 bytes: `first`, then 30 times `middle`, then `last`. The small numbers and those near p have this form.
+/// Returns 32 bytes: `first`, then 30 times `middle`, then `last`. The numbers 0 and 1 and the numbers near p have this
+/// form.
 const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;

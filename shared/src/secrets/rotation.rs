@@ -158,9 +158,9 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. If Twilio has already rejected another version of the secret,
-    /// `rejected_before` names it. The search returns that version only if it is current and there is no third
-    /// credential.
+    /// Searches for a credential that Twilio has not rejected. Twilio has just rejected `rejected`. If Twilio rejected
+    /// another version of the secret before, `rejected_before` names that version. As a last resort, the search returns
+    /// the current credential even if its version is `rejected_before`, but never `rejected`.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -193,8 +193,8 @@ impl TwilioCredentials {
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// If the pending credential is `rejected`, stops using it and returns the version of the current credential.
-    /// Otherwise returns `None`.
+    /// If `rejected` is the pending credential, stops using it and returns the version of the credential that it
+    /// replaced. Otherwise returns `None`.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

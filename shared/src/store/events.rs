@@ -39,10 +39,10 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
     /// trigger it, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages from a lane, each about a different subject, and leases them until `until`.
+    /// Takes at most `limit` messages from a lane, each about a different subject, with a lease that ends at `until`.
     ///
-    /// The caller must record the outcome of each message with `settle` before that time. Otherwise the message can be
-    /// taken again. The next message about the same subject waits for the outcome.
+    /// The caller must record the outcome of each message with `settle` before its lease ends. Otherwise the message
+    /// can be taken again. The next message about the same subject waits for the outcome.
     async fn take(
         &self,
         lane: Lane,

@@ -184,11 +184,11 @@ pub struct SessionPage {
 /// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// This process may refresh the session, and until the lease ends, no other process may.
+    /// This process may refresh the session. No other process may refresh it until the lease ends.
     Granted,
     /// Another process holds the lease.
     Held,
-    /// The session has another version now, because it has been refreshed, or it no longer exists.
+    /// Somebody has refreshed the session, so it has another version now. Or the session no longer exists.
     Moved,
 }
 
@@ -204,7 +204,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Records that the session was used at `at`.
     async fn touch(&self, session: &Session, at: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Requests a lease: no other process may refresh the session from version `version` before `until`.
+    /// Requests a lease for the session with version `version`. The lease ends at `until`. Before that time, no other
+    /// process may refresh this version.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -230,7 +231,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Ends all sessions of a Flex user, and returns their number.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 
-    /// Ends the sessions of a Flex user that began at `at` or earlier, and returns their keys. Later sessions stay.
+    /// Ends a Flex user's sessions that began at `at` or earlier, and returns their keys. Sessions that began later
+    /// stay.
     async fn end_begun_by(&self, user: &FlexUserSid, at: OffsetDateTime) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Removes the sessions that ended before `now`, and returns their number. Does nothing if the store removes ended
@@ -250,8 +252,8 @@ pub trait Seats: fmt::Debug + Send + Sync {
     async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError>;
 }
 
-/// Shows administrators who is signed in. The lists leave out sessions that have ended at `now` for any reason that the
-/// store knows.
+/// Shows administrators which people are signed in. The lists leave out each session that has ended at `now`, if the
+/// store knows that it has ended.
 #[async_trait]
 pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns the session with this key, unless it has reached its maximum lifetime. Also returns a session that ended

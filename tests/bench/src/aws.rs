@@ -92,8 +92,8 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
                 // This query finds a page token. Each item contains Twilio's token for one page of users, and the index
-                // of that page's first user. The query returns the last item whose index is at most the requested
-                // index.
+                // of that page's first user. The query returns the last item that has not expired and whose index is at
+                // most the requested index.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);

@@ -1,5 +1,5 @@
-//! Measures how costs grow with the number of users and rows: events in `apply`, lists of SCIM users, and store
-//! operations.
+//! Measures how three costs grow with the number of users and rows: the costs of events in `apply`, of lists of SCIM
+//! users, and of store operations.
 //!
 //! The bench measures only a function's own processor time, not the simulator's. If possible, it keeps its files in
 //! memory.

@@ -89,7 +89,7 @@ fn joined(thread: thread::ScopedJoinHandle<'_, std::io::Result<()>>) -> std::io:
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Finds a shorter script with the same first complaint by leaving out steps one by one. Prints what happens in the
+/// Leaves out steps one by one, to find a shorter script with the same first complaint. Prints what happens in the
 /// shorter run.
 fn shrink(seed: u64) -> std::io::Result<ExitCode> {
     let Some(complaint) = run(seed, None)?.complaints.into_iter().next() else {

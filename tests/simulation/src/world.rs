@@ -177,7 +177,7 @@ impl World {
         serde_json::from_slice(response.body()).unwrap_or_default()
     }
 
-    /// Replaces the account's auth token at Twilio, and in the vault.
+    /// Replaces the account's auth token at Twilio, and in Flexgate's secret.
     pub(crate) async fn rotate_credential(&self) {
         let answer = self.ask(Method::POST, "/__sim/credentials", &json!({ "keep_old": true })).await;
         let token = answer["auth_token"].as_str().unwrap_or_default().to_owned();

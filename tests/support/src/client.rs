@@ -31,7 +31,7 @@ impl Client {
         let stream = stream_from(source, port).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(async move {
-            // Ignore the result: `sender` also reports a broken connection.
+            // Ignore the result, because `sender` also reports a broken connection.
             let _ended = connection.await;
         });
         Ok(Self { sender })

@@ -56,7 +56,7 @@ impl Gate {
     }
 }
 
-/// The tests with the simulated world found this fault, with seed 155 (docs/testing.md).
+/// The tests with the simulated world (docs/testing.md) once found that such a role stayed.
 #[tokio::test]
 async fn a_role_that_another_process_gave_goes_with_the_next_claims_although_this_process_has_seen_them_before() {
     let gate = Gate::with(SYNC).await;
@@ -169,7 +169,8 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // This is the state after a crash: the ledger contains the roles, but the Flex user does not have them.
+    // Make the state that a crash can leave behind: the ledger contains the roles, but the Flex user does not have
+    // them.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();
@@ -209,7 +210,7 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
         }
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
         assert_eq!(gate.world.twilio_user("grace").await.unwrap()["roles"], json!(["agent"]));
-        // After the reactivation, the person's new claims apply again.
+        // When grace mints again, her new claims apply.
         assert_eq!(gate.mint_with("grace", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
     }
 }
@@ -256,7 +257,8 @@ async fn a_new_user_gets_the_other_roles_of_the_token_at_the_next_mint_that_asks
     assert_eq!(minted["token_info"]["roles"], json!(["agent"]));
     let minted = gate.mint(&token, json!({})).await.is(201);
     assert_eq!(minted["token_info"]["roles"], json!(["agent", "supervisor"]));
-    // A mint with fewer roles does not take roles away. Twilio's tokens always contain all roles, so it is refused.
+    // A mint with fewer roles does not take roles away. A token from Twilio always contains all of the user's roles, so
+    // the mint is refused.
     gate.mint(&token, asked).await.assert_problem(403, "mint_refused");
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent", "supervisor"]));
     gate.world.clock.advance(Duration::seconds(61));

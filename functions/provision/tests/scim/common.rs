@@ -142,8 +142,8 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes the store fail when it records that a member's change is "announced": that the member was reconciled, or
-    /// that a job to do so was queued.
+    /// Makes the store fail when it records that a member's new role is announced. A role is announced once the member
+    /// has been reconciled, or once a job that will reconcile the member has been queued.
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

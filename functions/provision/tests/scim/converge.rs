@@ -25,7 +25,7 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         scim.send("POST", "/Users", ada()).await.refused(503, "-");
         scim.world.no_faults().await;
     }
-    // Twilio created the user at the last attempt, but the answer was lost. The retry must still answer 201.
+    // At the previous attempt, Twilio created the user, but the answer was lost. The retry must still answer 201.
     let made = scim.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     scim.send("POST", "/Users", ada()).await.refused(409, "uniqueness");

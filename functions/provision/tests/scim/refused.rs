@@ -86,8 +86,9 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // The username of a user who was created outside SCIM is also taken. Twilio's search finds `grace`, because that
-    // name is all in lower case. Flexgate learns the spelling `Linus` when it lists the users.
+    // The username of a user who was created outside SCIM is also taken. Flexgate's search at Twilio finds `grace`,
+    // because Flexgate also searches for the name in lower case. Flexgate learns the spelling `Linus` when it lists the
+    // users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
@@ -207,7 +208,8 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // Twilio's username cannot change. A change of case is ignored.
+    // Twilio cannot change a username, so Flexgate refuses a new name. If only the case differs, Flexgate ignores the
+    // change.
     scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
@@ -278,7 +280,7 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let scim = scim().await;
     let first = scim.world.at_twilio("first", &["admin"]).await;
     let second = scim.world.at_twilio("second", &["admin"]).await;
-    // The delay makes the requests overlap: the second checks for administrators before the first has finished.
+    // The delay makes the requests overlap: the second request checks for administrators before the first has finished.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
     scim.world.fault(&slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));

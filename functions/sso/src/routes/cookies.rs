@@ -6,7 +6,7 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, LoginCookie, LoginId, SESSION_COOKIE};
 
-/// The maximum number of cookies that Flexgate reads. Browsers keep at most 180 per site.
+/// The maximum number of cookies among which Flexgate looks for login cookies. Browsers keep at most 180 per site.
 const MAX_COOKIES: usize = 200;
 
 /// Returns every cookie's name and value as bytes, because another application's cookie may contain any bytes.
@@ -19,8 +19,9 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Returns the value of the session cookie, or `None` if there are two session cookies. A browser stores only one
-/// `__Host-` cookie with the same name, so it would never send two.
+/// Returns the value of the session cookie. Returns `None` if the value is not text, or if the request does not contain
+/// exactly one session cookie. A browser never sends two, because the prefix `__Host-` lets it store only one cookie of
+/// this name for Flexgate's host.
 pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     let mut values = pairs(headers).filter(|(name, _)| *name == SESSION_COOKIE.as_bytes()).map(|(_, value)| value);
     match (values.next(), values.next()) {

@@ -15,8 +15,8 @@ use time::Duration;
 pub const LONGEST: u32 = 7 * 86_400;
 /// The shortest session, in seconds.
 pub const SHORTEST: u32 = 300;
-/// The shortest allowed idle limit, in seconds. It is longer than the interval at which active pages use their session,
-/// including possible delays.
+/// The shortest allowed idle limit, in seconds. An active page uses its session more often than this, even if its
+/// requests are delayed.
 pub const SHORTEST_IDLE: u32 = 600;
 
 /// How long sessions live.
@@ -24,7 +24,7 @@ pub const SHORTEST_IDLE: u32 = 600;
 pub struct Lifetimes {
     /// The maximum time from sign-in to the end of a session.
     pub absolute: Duration,
-    /// The session ends after this time without use.
+    /// The time without use after which the session ends.
     pub idle: Duration,
 }
 

@@ -39,7 +39,8 @@ async fn g20_the_older_of_two_browsers_is_told_and_never_refreshes() {
     assert_eq!(older.sign_in(&world, "ada").await.status, 303);
     assert_eq!(older.call("/sso/token").await.status, 200);
     assert_eq!(newer.call("/sso/token").await.problem(), elsewhere());
-    // After the newest session has signed out, the older session still gets no token.
+    // The browser `older` now has the newest session. After this browser has signed out, the browser `newer` still gets
+    // no token.
     assert_eq!(older.call("/sso/logout").await.status, 204);
     assert_eq!(newer.call("/sso/token").await.problem(), elsewhere());
 }

@@ -64,7 +64,8 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         world.advance(Duration::seconds(11)).await;
     }
     assert!(refreshes(&world).await >= refusals_of_others().len());
-    // The token has expired, but the refusal comes from a proxy. So the session continues.
+    // The token has expired, and Flexgate cannot get a new one. But a proxy has refused the request, and not Twilio. So
+    // the session continues.
     world.advance(Duration::minutes(5)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (503, "unavailable".into()));

@@ -35,12 +35,12 @@ pub(crate) enum SubjectFault {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Namespace<'a> {
     pub(crate) transmitter: &'a str,
-    /// The issuer whose tokens use the same ids as the transmitter.
+    /// The issuer whose tokens use the same ids for people as the transmitter.
     pub(crate) issuer: Option<&'a str>,
 }
 
-/// Reads a subject identifier. A transmitter can name people by their e-mail address, or by their id at the transmitter
-/// or the configured issuer. It cannot name them by an id at any other issuer.
+/// Reads a subject identifier. A transmitter can name a person by an e-mail address or by an id. Such an id must belong
+/// to the transmitter itself or to the configured issuer.
 pub(crate) fn read(identifier: &Value, namespace: Namespace<'_>) -> Result<NamedPerson, SubjectFault> {
     match format(identifier)?.as_str() {
         // A complex identifier names the person, and perhaps also the device, the session or the tenant (SSF 1.0).

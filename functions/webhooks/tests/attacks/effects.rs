@@ -211,8 +211,9 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let answer = flexgate_apply::batch::handle(&app, batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
-    // The groups of one batch run at the same time, so two groups could share the three faults. So this group gets its
-    // own batch. The tests of functions/apply check that a failing group does not delay the other groups of its batch.
+    // The groups of one batch run at the same time, so another group in that batch could meet some of the three faults.
+    // Therefore, grace's message gets its own batch. The tests of functions/apply check that a failing group does not
+    // delay the other groups of its batch.
     let grace = vec![record("c", "grace", &message("3", "grace"), 1)];
     assert_eq!(flexgate_apply::batch::handle(&app, batch(grace), time()).await.batch_item_failures.len(), 0);
     assert_ne!(hooks.user("grace").await, Value::Null);
@@ -270,8 +271,8 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // This event names only a role that Flexgate cannot give. So the person loses the role from the first event,
-        // and gets the default role (case R62).
+        // This event names only a role that the policy forbids. So the person loses the role from the first event, and
+        // gets the default role (case R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),

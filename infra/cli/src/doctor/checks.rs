@@ -35,7 +35,7 @@ fn advice(common: &Common, error: &TwilioError) -> String {
     }
 }
 
-/// Returns advice for when Twilio, or the server in `FLEXGATE_TWILIO_URL`, cannot be reached.
+/// Returns advice for the case that Twilio, or the server in `FLEXGATE_TWILIO_URL`, cannot be reached.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(

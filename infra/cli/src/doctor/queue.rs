@@ -1,4 +1,4 @@
-//! Checks the queues of events and jobs: waiting messages and dead letters.
+//! Checks the queue of events, the queue of jobs, the dead letters, and the ignored events.
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
@@ -25,7 +25,7 @@ const LETTERS: u32 = 1_000;
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
 const LOOK: &str = "see flexgate events list, mend the reason, then flexgate events retry --all";
 
-/// Checks both queues, the dead letters and the ignored events.
+/// Checks the queue of events, the queue of jobs, the dead letters, and the ignored events.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     let now = platform.clock_rng.now();
     let queue = platform.queue();
@@ -55,7 +55,8 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The ages and the number of waiting messages at which the doctor warns about a queue or reports a failure.
+/// The limits of a queue. The doctor warns, or reports a failure, if the oldest message has waited too long. It also
+/// warns if too many messages wait.
 struct Patience {
     noun: &'static str,
     slow: Duration,

@@ -95,7 +95,7 @@ struct Provision {
     /// Give the username of an inactive person to a different person, who inherits nothing from the first
     #[arg(long)]
     new: bool,
-    /// Reactivate the same person: withdraw every statement that they are inactive. A source can make a new one later
+    /// Reactivate the same person: withdraw every statement that they are inactive. A source can state it again later
     #[arg(long, conflicts_with = "new")]
     same: bool,
 }

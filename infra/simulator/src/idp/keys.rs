@@ -124,7 +124,7 @@ impl KeyRing {
         store.write(FILE, &text)
     }
 
-    /// Generates a new RSA key, with which the provider signs from now on.
+    /// Makes the provider sign with another RSA key from now on. Uses a spare key, or generates one if none is left.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
         let fresh = self.spare.pop().map_or_else(|| SigningKey::rsa().map(Arc::new), Ok)?;
         self.previous = Some(std::mem::replace(&mut self.current, fresh));
@@ -260,7 +260,8 @@ impl SigningKey {
         jwk
     }
 
-    /// The public key as PEM text (SPKI). Anybody can compute it from the JWKS.
+    /// The public key as PEM text (SPKI). Tests sign tokens with this text as an HMAC secret, as an attacker could,
+    /// because anybody can compute it from the JWKS.
     pub(super) fn public_pem(&self) -> Option<String> {
         rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }

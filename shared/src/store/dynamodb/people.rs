@@ -205,7 +205,7 @@ impl People for DynamoStore {
         if self.send_update(request).await?.is_some() {
             return Ok(true);
         }
-        // If the stored number belongs to this request, an earlier attempt at this request succeeded, but its answer
+        // If the item contains the number of this release, an earlier attempt at this release succeeded, but its answer
         // was lost.
         let head = self.item(&head_pk(person), HEAD).await?;
         Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))
@@ -258,8 +258,8 @@ impl WhoIsWho for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Reads people in the order of their ids. Reads a person again if another process has written a statement between
-    /// the reads of the head and of the statements.
+    /// Reads people, and returns them in the order of their ids. Reads each person's head first and the statements
+    /// afterwards. If another process has written a statement in between, reads the person again.
     async fn load_people(&self, ids: BTreeSet<PersonId>) -> Result<Vec<Person>, StoreError> {
         let (mut people, mut left) = (BTreeMap::new(), ids);
         for tried in 0..TRIES {

@@ -74,7 +74,7 @@ fn keys_of(positions: Vec<SessionPosition>) -> Vec<SessionKey> {
 }
 
 impl DynamoStore {
-    /// Reads the sessions with these keys, each with its seat, and the sign-in state.
+    /// Reads the sessions with these keys, and the sign-in state. Returns each session with its seat.
     async fn stored(
         &self,
         keys: Vec<SessionKey>,

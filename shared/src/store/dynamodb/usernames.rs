@@ -1,7 +1,8 @@
-//! The username index in DynamoDB: each user of Flex, under a digest of the username in lower case and NFC.
+//! The username index in DynamoDB. It contains an entry for each Flex user, under a digest of the username in lower
+//! case and NFC.
 //!
-//! A sweep writes every user of Flex to the index, and finally stores its own start time. A user whose entry is older
-//! than that time no longer exists in Flex, so readers ignore the entry.
+//! A sweep writes every Flex user to the index, and finally stores its own start time. A user whose entry is older than
+//! that time no longer exists in Flex, so readers ignore the entry.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,8 @@ const LAST: &str = "last";
 /// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written concurrently. Each write has a condition, and DynamoDB's batch writes allow no
-/// conditions.
+/// How many users are written concurrently, each with its own request. A batch write would be no help: it allows no
+/// conditions, and each of these writes needs one.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {

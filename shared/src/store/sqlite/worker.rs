@@ -226,7 +226,7 @@ impl File {
         }
     }
 
-    /// Runs the reads that have not run together with writes. A read may consist of several queries. Without a
+    /// Runs the reads that have not run yet, in one transaction. A read may consist of several queries. Without a
     /// transaction, another process could write between two queries.
     fn read(&self, reads: &mut [Box<dyn Job>]) {
         let db = &self.connection;
@@ -257,15 +257,15 @@ impl File {
         let alone = writes.len() == 1;
         let mut any = false;
         for write in writes {
-            // A disk error may have ended the transaction early. SQLite would then commit each remaining write,
-            // although its caller gets an error. So no further write runs.
+            // A disk error may have ended the transaction early. Without a transaction, SQLite would commit each
+            // remaining write, although the caller of the write gets an error. So no further write runs.
             if db.is_autocommit() {
                 break;
             }
             any |= write.run(db, alone);
         }
         let done = if any || db.is_autocommit() { plain(db, "COMMIT") } else { Ok(()) };
-        // Either there was nothing to commit, or the commit failed without ending the transaction.
+        // The transaction is still open if there was nothing to commit, or if the commit failed without ending it.
         if !db.is_autocommit() {
             plain(db, "ROLLBACK")?;
         }

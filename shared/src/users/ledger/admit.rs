@@ -1,4 +1,4 @@
-//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user.
+//! Just-in-time provisioning: if the bearer of a token has no Flex user, Flexgate creates one.
 //!
 //! Flexgate creates the user only if the username is free. It is free if neither a search in Flex, nor the ledger, nor
 //! the username index shows a user with the same name, regardless of case.
@@ -229,8 +229,8 @@ impl Ledger {
         Ok((desired, plan))
     }
 
-    /// Creates the Flex user, unless an earlier mint has created it, and records that Flex matches the ledger. The
-    /// caller must store the given roles first.
+    /// Creates the Flex user, unless an earlier mint has created it, and records that Flex matches the ledger. Before
+    /// this call, the caller must store which roles Flexgate gives.
     async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();

@@ -29,7 +29,7 @@ pub struct News {
     pub earlier: Earlier,
 }
 
-/// Which earlier roles and statements the person in a message keeps.
+/// Which of the earlier roles and statements the person keeps after the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// The person keeps all roles and statements.
@@ -109,8 +109,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     person
 }
 
-/// Returns the identity to bind to the Flex user of `before`. A webhook event from before a takeover may contain the
-/// previous owner's identity. Such an identity must not be bound.
+/// Returns the identity to bind to the Flex user of `before`. If a webhook event happened before a takeover, its
+/// identity may be that of the previous owner, and must not be bound.
 pub(super) fn bindable<'a>(before: &Person, news: &'a News) -> Option<&'a Identity> {
     let (since, happened) = (before.given.owner_since, news.statement.latest().map(|moment| moment.at));
     let is_earlier = happened.zip(since).is_some_and(|(happened, since)| happened < since);

@@ -75,8 +75,8 @@ impl Ledger {
         match self.meant(news, gives_access, deadline).await? {
             Meant::Nobody if gives_access => Err(PlanRefused::Incomplete("username").into()),
             Meant::Nobody => Ok(Addressee::Nobody),
-            // This person has lost the username to somebody else and has no access, so a statement that only removes
-            // access changes nothing.
+            // This person has lost the username to somebody else. So this source cannot give the person access again,
+            // and a statement that only removes access changes nothing.
             Meant::Known(person) if person.superseded && gives_access => {
                 Err(AttachmentRefused::HeldByAnother(news.source.clone()).into())
             }
@@ -200,7 +200,8 @@ impl Ledger {
     }
 
     /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
-    /// has no SCIM statement. Otherwise the ledger would copy the previous owner's older data from the SCIM store.
+    /// has no SCIM statement. Without any SCIM statement, the ledger would copy the previous owner's older data from
+    /// the SCIM store.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
@@ -211,9 +212,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access again after the new owner was stored. In the meantime, a mint may have bound
-    /// the previous owner to the Flex user again. A mint after this point finds the new owner in the ledger
-    /// ([`Ledger::confirm`]).
+    /// After the new owner was stored, ends the previous owner's access a second time, because a mint may have bound
+    /// the previous owner to the Flex user again in the meantime. A mint after this point finds the new owner in the
+    /// ledger ([`Ledger::confirm`]).
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
@@ -241,7 +242,8 @@ impl Ledger {
         let change = Change { person: Person { version, ..person }, ..change };
         self.end_previous_access(&change, identity).await?;
         let lease = self.lease(id, deadline).await?;
-        // Another process may have reconciled the person before this process got the lease.
+        // Read the person again, because another process may have reconciled the person before this process got the
+        // lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
             Ok(Some(now)) if now.version == version => self.bring(change, identity, deadline).await,

@@ -1,4 +1,4 @@
-//! The part of `flexgate users import` that reads the file.
+//! Includes the part of `flexgate users import` that reads the file, so that the fuzzer can call it.
 
 use flexgate::domain::DesiredUser;
 use flexgate::domain::policy::Policy;

@@ -15,7 +15,7 @@ struct Wanted {
     scenario: Option<String>,
     budget: Budget,
     schedules: u64,
-    /// If schedules are drawn at random, the first seed. `None` means to try all schedules.
+    /// The first seed, if schedules are drawn at random. `None` if all schedules are tried.
     random: Option<u64>,
     steps: usize,
     replay: Option<Vec<usize>>,

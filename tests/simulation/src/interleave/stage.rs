@@ -20,7 +20,7 @@ use crate::world::World;
 /// Simulated time advances only when every task waits. So after this pause, each process waits for a timer, or for the
 /// scheduler to release its call.
 const EVERYBODY_WAITS: Duration = Duration::from_millis(1);
-/// How long the scheduler sleeps so that sleeping processes can wake up. The shortest timer ends within this time.
+/// How long the scheduler waits to let sleeping processes wake up. The shortest timer ends within this time.
 const NAP: Duration = Duration::from_millis(60);
 /// The maximum number of steps in a schedule. A longer schedule probably never ends.
 const STEPS: usize = 5_000;
@@ -175,9 +175,9 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // A call uses up a switch in three cases: it is a late request and other requests are unfinished, it is the
-        // second waiting call of the same process, or it belongs to another process although the current one could
-        // continue.
+        // The choice of a call uses up one of the schedule's switches in three cases: the call is a late request and
+        // other requests are unfinished, it is the second waiting call of the same process, or it belongs to another
+        // process although the current one could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);

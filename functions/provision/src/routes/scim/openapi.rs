@@ -191,7 +191,8 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// Describes an error response (RFC 7644 §3.12). The text contains the problem codes that appear in the log.
+/// Describes an error response (RFC 7644 §3.12). The description contains the problem codes, which also appear in the
+/// log.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()
@@ -217,7 +218,7 @@ fn body(schema: &str) -> RequestBody {
     RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
 }
 
-/// Describes the body of a patch. The example follows Okta's and Entra's patches.
+/// Describes the body of a patch. The example is like the patches that Okta and Entra send.
 fn patch_body(name: &str) -> RequestBody {
     let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let first = match name {

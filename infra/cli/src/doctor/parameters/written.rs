@@ -1,4 +1,4 @@
-//! Writes the parameters for the programs that deploy.
+//! Writes the template's parameters in the formats of the programs that deploy the template.
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ pub enum Format {
     Cloudformation,
 }
 
-/// Writes the parameters, given as names and values.
+/// Returns the parameters as text in this format. Each parameter is a name and a value.
 pub(super) fn write(parameters: &[(&str, &str)], format: Format) -> String {
     match format {
         Format::Sam => pairs(parameters),
-        // A JSON string is a TOML string too.
+        // A JSON string is also a valid TOML string.
         Format::Samconfig => format!("parameter_overrides = {}", Value::from(pairs(parameters))),
         Format::Cloudformation => {
             let entry = |(name, value): &(&str, &str)| json!({ "ParameterKey": name, "ParameterValue": value });
