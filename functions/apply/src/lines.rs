@@ -102,7 +102,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a job was queued for each member of a group.
+    /// Records that a job was queued for each of `members` members of a group.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(

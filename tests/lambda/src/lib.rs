@@ -79,7 +79,7 @@ impl Function {
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
-    /// Invokes the function with `event` and a deadline after `time`.
+    /// Invokes the function with `event`. The deadline is `time` from now.
     pub async fn invoke(&mut self, event: &Value, time: Duration) -> Outcome {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);
