@@ -287,8 +287,8 @@ async fn r54_a_file_of_the_version_before_is_opened_with_its_decomposed_names() 
     for spelling in [decomposed, "Jos\u{e9}"] {
         assert_eq!(store.entry_named(&spelling.parse().unwrap()).await.unwrap().unwrap().id, id, "{spelling:?}");
     }
-    // Under the new keys, which compose the characters, the two groups have the same name. It must still be possible to
-    // remove members from either group.
+    // Since then, Flexgate composes the characters of names before it compares them, so these two groups have the same
+    // name. It must still be possible to remove members from either group.
     for group in ["g1", "g2"] {
         let mut group = store.group(group).await.unwrap().unwrap();
         assert_eq!(group.members.len(), 1);

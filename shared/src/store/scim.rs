@@ -105,7 +105,7 @@ pub struct Work {
 /// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This process may do the work, and until the requested time, no other process may.
+    /// This process may do the work until the requested time. No other process may do it before then.
     Yes {
         /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, part of the work may
         /// already be done.

@@ -1,4 +1,5 @@
-//! Serves Lambda's runtime API on localhost to one bootstrap. As on AWS, the function gets one invocation at a time.
+//! Serves Lambda's runtime API on localhost to one function (the program `bootstrap`). As on AWS, the function gets one
+//! invocation at a time.
 
 #![expect(clippy::disallowed_types, reason = "this server stands for AWS, not for Flexgate")]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]

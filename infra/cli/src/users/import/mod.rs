@@ -202,7 +202,7 @@ async fn one(
     (row, outcome)
 }
 
-/// The file of failed rows. The first failed row creates the file.
+/// The file of failed rows. It is created when the first row fails.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
