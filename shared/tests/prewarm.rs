@@ -1,5 +1,5 @@
-//! Tests that prefetching delays the start of a function only for a limited time, and that a function reports why it
-//! could not start.
+//! Tests that the prefetching of secrets and keys delays the start of a function only for a limited time, and that a
+//! function that cannot start reports why.
 
 use std::time::Duration;
 

@@ -254,8 +254,8 @@ def retried(browser, event):
 
     deliver(1, "user.lifecycle.create")
     wait("frances's creation", lambda: is_active() == [True])
-    # Each time Flexgate applies an event, it sends a failing request up to three times. So with these three errors,
-    # Flexgate cannot apply the event the first time.
+    # In each attempt to apply an event, Flexgate sends a failing request up to three times. So these three errors make
+    # the first attempt fail.
     call(SIMULATOR, "POST", "/__sim/faults", {"service": "flex-api", "kind": "status", "status": 503, "times": 3})
     deliver(2, "user.lifecycle.deactivate")
     wait("frances's deactivation, after an error of Twilio", lambda: is_active() == [False], 30)

@@ -30,8 +30,9 @@ from package import with_code  # noqa: E402
 # The local AWS has no CodeDeploy, so turn canary deployments off. Change the default in the template, because the local
 # AWS ignores the value that a deployment gives for this parameter.
 TEXT = re.sub(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", (ROOT / "infra/template.yaml").read_text())
-# A resource whose creation always fails: Lambda does not publish a function that has not changed since its last
-# version. It depends on other resources, so the deployment fails only after most of them exist.
+# The creation of this resource always fails, because Lambda publishes no new version of a function that has not changed
+# since its last version. The resource depends on other resources, so the deployment fails only after most of them
+# exist.
 BROKEN = """  Broken:
     Type: AWS::Lambda::Version
     DependsOn: [SsoFunction, MintFunction, ProvisionFunction, ApplyFunction, SweepFunction, Dashboard]

@@ -71,8 +71,8 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.locator('#username:text-is("ada")').waitFor({ state: "attached" });
-    // Reloading the page closes the SDK's connection. TaskRouter then sets the worker offline, as the SDK has
-    // requested.
+    // Reloading the page closes the SDK's connection to TaskRouter. The SDK has asked TaskRouter to set the worker
+    // offline in this case.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -242,7 +242,7 @@ test("another person's token, after a sign-in in another tab, does not reach thi
     await other.goto(`${gateway.url}/sso/default/login`);
     await other.locator('button[value="linus"]').click();
     await other.locator('#username:text-is("linus")').waitFor({ state: "attached" });
-    // The other tab sends its new session to this tab, whose keeper then ends.
+    // The other tab tells this tab that linus has signed in. This tab then stops renewing ada's token.
     await page.locator("#failure-code:text-is('another_user')").waitFor({ state: "attached" });
     assert.deepEqual(await privateText(page), []);
     await named(page, "Continue as them").click();

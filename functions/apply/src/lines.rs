@@ -35,7 +35,8 @@ impl<'m> Try<'m> {
         Self { request_id, message, what, event_id: message.id(), attempts }
     }
 
-    /// Records that an event was applied, and each role that the person did not get.
+    /// Records that an event was applied. Also records each role that the person did not get, and the fields that
+    /// Flexgate could not change.
     pub(crate) fn applied(&self, event: &IdentityEvent, applied: &Applied) {
         self.done(applied.outcome.as_str());
         for role in &applied.dropped_roles {
@@ -102,7 +103,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a job was queued for each member of a group.
+    /// Records that a job was queued for each of `members` members of a group.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(

@@ -6,8 +6,8 @@ use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
-/// Twilio's error codes for an invalid request body, in this order: Twilio's validation failed, Twilio cannot process
-/// the body, or fields are missing.
+/// Twilio's error codes for an invalid request body. They mean, in this order: Twilio's validation failed, Twilio
+/// cannot process the body, and fields are missing.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
 /// Converts a provisioning error to a problem.

@@ -74,7 +74,7 @@ pub(crate) struct Timestamped {
 }
 
 impl Timestamped {
-    /// Checks that the header contains a signature over `time.body`, made with one of the secrets.
+    /// Checks that the header contains a signature over the time, a dot and the body, made with one of the secrets.
     pub(crate) fn verify(
         &self,
         headers: &HeaderMap,

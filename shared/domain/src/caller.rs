@@ -126,7 +126,8 @@ pub struct Caller {
     pub expires_at: OffsetDateTime,
 }
 
-/// The limits that the settings place on an issuer, in addition to the rules for each token.
+/// The limits that the settings place on an issuer: which usernames its tokens may contain, and which Flex users its
+/// callers may claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuerLimits {
     /// Patterns for the usernames that the issuer's tokens may contain. An empty list allows all usernames.

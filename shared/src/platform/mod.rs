@@ -68,7 +68,7 @@ ports! {
     session_list: SessionList;
     /// Returns the sign-in switch, with which operators end all sessions or stop all sign-ins.
     sign_in_switch: SignInSwitch;
-    /// Returns the store with which code makes sure that an action happens only once.
+    /// Returns the store that makes sure that only one caller performs an action.
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;

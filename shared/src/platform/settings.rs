@@ -1,4 +1,4 @@
-//! The settings of every function, and the settings of the functions that use the Twilio account's credential.
+//! The settings of every function, and the settings that the functions mint and provision share.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -46,8 +46,8 @@ pub struct Common {
     pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, in PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// `FLEXGATE_LOG`: the lowest levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:`
-    /// and the namespace of the metrics.
+    /// `FLEXGATE_LOG`: the lowest levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: the text
+    /// `emf:`, followed by the namespace of the metrics.
     pub log: Log,
 }
 
@@ -117,7 +117,7 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
         "http" => is_loopback(&url),
         _ => false,
     };
-    // Browsers never send a wildcard as an origin, so a wildcard in this list would match no request.
+    // Browsers never send a wildcard as an origin, so an origin with a wildcard would match no request.
     let bare = url.as_str() == format!("{}/", url.origin().ascii_serialization()) && !url.as_str().contains('*');
     if safe && bare {
         return Some(url);
@@ -127,7 +127,7 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
     reader.wrong(variable, must)
 }
 
-/// The settings of the functions mint and provision, which use the Twilio account's credential.
+/// The settings that the functions mint and provision share.
 #[derive(Debug, Clone)]
 pub struct OwnerSettings {
     /// The settings of every function.

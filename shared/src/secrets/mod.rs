@@ -51,7 +51,7 @@ pub enum FetchError {
     /// There is no such secret or version, or the version contains no text.
     #[error("there is no such secret")]
     NotFound,
-    /// This process may not read the secret.
+    /// This process has no permission to read the secret.
     #[error("reading the secret is not allowed")]
     Denied(#[source] Arc<dyn Error + Send + Sync>),
     /// The source failed, or did not answer in time.

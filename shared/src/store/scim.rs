@@ -42,10 +42,10 @@ pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
     /// Whether the identity system lists this member now. A member who has left stays stored until they have been
-    /// reconciled, or until a job for this is queued.
+    /// reconciled, or until a job that will reconcile them is queued.
     pub present: bool,
-    /// The role that this group gave when the member was last reconciled, or when a job for this was last queued. If
-    /// the group gives another role now, the member must be reconciled again.
+    /// The role that this group gave when the member was last reconciled, or when a job to reconcile the member was
+    /// last queued. If the group gives another role now, the member must be reconciled again.
     pub announced: Option<Role>,
 }
 
@@ -105,7 +105,7 @@ pub struct Work {
 /// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This process may do the work, and until the requested time, no other process may.
+    /// This process may do the work until the requested time. No other process may do it before then.
     Yes {
         /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, part of the work may
         /// already be done.
@@ -177,8 +177,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// the right to do the work.
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Gives up the right to do a piece of work, so that another process may begin it. The store still remembers a
-    /// call of [`ScimStore::intend`]. Does nothing if another process has begun the work.
+    /// Gives up the right to do a piece of work, so that another process may begin it. The store still remembers
+    /// whether [`ScimStore::intend`] was called. Does nothing if another process has begun the work.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Removes the record of a piece of work that is done. Does nothing if another process has begun the work.

@@ -1,4 +1,4 @@
-//! Finds a request's client by its address.
+//! Finds the address of the client that sent a request.
 //!
 //! A client can write anything into `X-Forwarded-For`, but each proxy appends the address of its peer. So Flexgate
 //! reads only the last entries, as many as there are trusted proxies.
@@ -32,7 +32,8 @@ enum PeerSource {
     Connection,
     /// The event from API Gateway. The address is also the last entry of `X-Forwarded-For`.
     ApiGateway,
-    /// A header from a CDN that has authenticated itself with the secret. In this case, the peer is the client itself.
+    /// A header from a CDN, in a request that contains the CDN's secret. The address is the client's, and not the
+    /// CDN's.
     Cdn,
 }
 

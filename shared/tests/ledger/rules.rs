@@ -128,7 +128,8 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // In the end, the API has named the role agent, the operator has named no role, and one group lists the person.
+    // In the end, the API has named the role agent, and the operator has named no role. One group, which gives the role
+    // supervisor, lists the person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
@@ -172,7 +173,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // By now, the lease has expired, just as it would if the process that holds it had died.
+    // This call waits until the lease expires, just as it would if the process that holds the lease had died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

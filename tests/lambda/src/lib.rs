@@ -1,4 +1,5 @@
-//! Serves Lambda's runtime API on localhost to one bootstrap. As on AWS, the function gets one invocation at a time.
+//! Serves Lambda's runtime API on localhost to one function (the program `bootstrap`). As on AWS, the function gets one
+//! invocation at a time.
 
 #![expect(clippy::disallowed_types, reason = "this server stands for AWS, not for Flexgate")]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
@@ -79,7 +80,7 @@ impl Function {
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
-    /// Invokes the function with `event` and a deadline after `time`.
+    /// Invokes the function with `event`. The deadline is `time` from now.
     pub async fn invoke(&mut self, event: &Value, time: Duration) -> Outcome {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);

@@ -40,7 +40,7 @@ struct Member {
     suspended: bool,
 }
 
-/// A username at HR. Its owner can change.
+/// The record of a username in the second identity system, HR. The username can pass from one person to another.
 #[derive(Clone)]
 struct Employee {
     number: u32,
@@ -154,7 +154,7 @@ pub(crate) async fn okta(world: Arc<World>, systems: Arc<Systems>, name: String,
 /// A change at HR.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hr {
-    /// Hires the person, or changes the job.
+    /// Hires the person, or changes the person's job.
     Job {
         supervisor: bool,
     },
@@ -193,8 +193,8 @@ pub(crate) async fn hr(world: Arc<World>, systems: Arc<Systems>, name: String, c
         "mail": format!("{name}.{id}@example.com"), "name": format!("{name} Example") });
     match change {
         Hr::Job { supervisor } => who["job"] = if supervisor { json!(["lead"]) } else { json!([]) },
-        // The event for a successor contains no job. Flexgate must not give the successor the job of the username's
-        // previous owner.
+        // Only the event for `Hr::Job` names the job, from which Flexgate derives the role. A successor's event names
+        // no job. Flexgate must not give the successor the role of the username's previous owner.
         Hr::Successor | Hr::Moves | Hr::Leaves => {}
     }
     let body = json!({ "what": event, "when": at.format(&Rfc3339).unwrap(), "who": who });

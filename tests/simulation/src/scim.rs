@@ -111,7 +111,8 @@ pub(crate) async fn create(world: Arc<World>, directory: Arc<Directory>, name: S
     world.model().person(&name).settle(Source::Scim, says);
 }
 
-/// Changes a user that the client has created. Flexgate must never refuse a deactivation.
+/// Changes a user that the client has created. Flexgate may refuse a deactivation only to protect the last
+/// administrator, or because it cannot change this person's roles.
 pub(crate) async fn change(
     world: Arc<World>,
     directory: Arc<Directory>,
@@ -180,8 +181,8 @@ pub(crate) async fn replace(world: Arc<World>, directory: Arc<Directory>, name: 
     };
     match (done.reply.status, before) {
         (200, Some(_)) if !active => world.model().person(&name).settle(Source::Scim, says),
-        // The model stays uncertain. If another source has activated the person since the client read the user,
-        // `active` is not a change, so Flexgate records no statement about it.
+        // Leave the model uncertain. Perhaps another source has activated the person since the client read the user.
+        // Then `active: true` changes nothing, and Flexgate records no statement about it.
         (200, _) => {}
         // This person has a role that Flexgate cannot give, so Flexgate cannot change the person's name.
         (400, _) if world.model().person(&name).has_wfo => {}

@@ -12,7 +12,8 @@ use flexgate_webhooks::WebhookSettings;
 use serde_json::json;
 
 pub(crate) const GATEWAY: &str = "http://localhost:9000";
-/// The address of Twilio and the identity provider. Nothing listens there.
+/// The address of Twilio and the identity provider. Nothing listens there, because the requests stay within the
+/// process.
 pub(crate) const TWILIO: &str = "http://localhost:9010";
 
 /// The settings of every function.

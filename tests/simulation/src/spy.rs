@@ -50,7 +50,7 @@ impl Spy {
         }
     }
 
-    /// Records a request that Twilio refused without performing it.
+    /// Records the secrets in a request that Twilio refused without performing it.
     pub(crate) fn unperformed(&self, request: &reqwest::Request) {
         self.note_secrets(request);
     }

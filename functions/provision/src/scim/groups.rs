@@ -2,8 +2,9 @@
 //!
 //! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left, so that
 //! they gain or lose the group's role in Flex. Flexgate reconciles up to eight members within the request, and queues
-//! jobs for a larger number. A member's change is "announced" once the member is reconciled, or once a job that does so
-//! is queued. If a write is interrupted, the next write to the group announces the remaining changes.
+//! jobs for a larger number. A member's change is "announced" once the member is reconciled, or once a job that will
+//! reconcile the member is queued. If a write is interrupted, the next write to the group announces the remaining
+//! changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use super::users::{Users, check_if_match};
 /// one group at the same time.
 const TRIES: u32 = 12;
 
-/// The maximum pause before the first retry. Later pauses are longer.
+/// The maximum pause before the first retry. The maximum grows with each retry, up to eight times this value.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The maximum number of members that Flexgate reconciles within the request. For a change to more members, Flexgate
@@ -234,8 +235,9 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. If the group gives or gave a role, a member who leaves stays in
-    /// the list, marked as not present, until the member is reconciled, or until a job that does so is queued.
+    /// Sets which members are present, and returns the group. A member who is not in `members` leaves the group. If the
+    /// group gives a role, or gave this member a role, the member stays in the list, marked as not present. The member
+    /// is removed when Flexgate has reconciled them, or has queued a job that will.
     async fn with_members(
         &self,
         mut group: Group,
@@ -255,8 +257,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // If the group gives a role, its new members must exist at Twilio. If there are many new members, do not check
-        // this here: the jobs that reconcile them will.
+        // If the group gives a role, its new members must exist at Twilio. If there are many new members, leave this
+        // check to the jobs that reconcile them.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -276,15 +278,16 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // A change to more members is not checked here, because jobs carry it out, one member at a time. If a job
-            // would remove the last administrator, it becomes a dead letter.
+            // More than `AT_ONCE` members would lose the role `admin`. Jobs make these changes, one member at a time,
+            // so do not check the changes here. If a job would remove the last administrator, the job becomes a dead
+            // letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles the members whose changes Flexgate has not yet applied to Flex or queued, or queues jobs for them.
-    /// Then marks these changes as "announced", so that no later write repeats this work.
+    /// Reconciles each member whose change is not announced yet, or queues a job for that member. Then marks these
+    /// changes as announced, so that no later write repeats the work.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -353,7 +356,8 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Include the list even if it is empty. Otherwise, some clients conclude that they may not read the members.
+        // Include the list even if it is empty. If it were missing, some clients would conclude that they have no
+        // permission to read the members.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

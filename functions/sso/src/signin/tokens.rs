@@ -42,8 +42,8 @@ pub(super) struct Tokens {
     /// The time of the last failed refresh, in Unix seconds. 0 if no refresh of these tokens has failed.
     #[serde(default)]
     pub(super) failed_at: i64,
-    /// The numbers of the logins that began this session and the sessions that it replaced: at most the last
-    /// `MAX_PENDING`, newest last.
+    /// The number of the login that began this session, and the numbers of the logins that began the sessions before it
+    /// in this browser. The newest number is last. At most `MAX_PENDING` numbers are kept.
     #[serde(default)]
     pub(super) logins: Vec<u64>,
 }

@@ -60,8 +60,9 @@ impl App {
         }
     }
 
-    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. Ignores a
-    /// failure to store the note, so that the sender's answer stays the same.
+    /// Stores a note for administrators. Returns false if the note is not stored, because the same note was stored less
+    /// than a minute ago, or because there were too many notes. Ignores errors, so that the sender's answer stays the
+    /// same.
     async fn note(&self, note: Note) -> bool {
         let Some(note) = self.notices.due(note) else { return false };
         note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;

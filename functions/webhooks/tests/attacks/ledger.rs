@@ -6,7 +6,8 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// Delivers a `WorkOS` event about one of ada's memberships. The event is one hour minus `minute` minutes old.
+    /// Delivers a `WorkOS` event about one of ada's memberships. The event happened one hour minus `minute` minutes
+    /// ago, so a larger `minute` means a later event.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

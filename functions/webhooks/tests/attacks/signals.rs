@@ -24,7 +24,8 @@ fn session_revoked() -> Value {
 }
 
 impl Hooks {
-    /// Starts the functions with two sources of signals. Both use the same ids for people as the source `standard`.
+    /// Starts the functions with two sources of signals, and creates ada. Both sources use the same ids for people as
+    /// the source `standard`.
     pub async fn with_signals() -> Self {
         let world = World::on_one_clock().await;
         world.write_secret("webhook-secrets", &secrets());

@@ -57,8 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // `flexgate verify` sends four requests to provision a user. In each round, the simulator does not process one
-        // of these four requests, and answers it with another user.
+        // `flexgate verify` provisions users with four requests. In each round, the simulator does not process one of
+        // these requests, and answers it with another user.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -208,8 +208,8 @@ async fn a_user_whose_answer_was_lost_is_found_and_deactivated() {
 async fn a_second_sid_whose_answer_was_lost_is_deactivated_too() {
     let world = World::start().await;
     world.switch(&json!({ "provision_reactivates": "new_sid" })).await;
-    // Lose the answer to the third provisioning, in which verify provisions the deprovisioned user again. The first
-    // fault only uses up the first two provisionings and does not change them, so the second fault hits the third one.
+    // Lose the answer to the third provisioning request, with which verify provisions the deprovisioned user again. The
+    // first fault applies to the first two requests, and does not delay them. So the second fault applies to the third.
     let second =
         json!({ "service": "flex-api", "path_contains": "/Provision", "kind": "delay", "delay_ms": 0, "times": 2 });
     world.fault(&second).await;

@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::role::{Role, RoleSet};
 use crate::user::{FlexUser, WorkerAttributes};
 
-/// How long the claims of a token remain valid after the token was issued.
+/// How long the claims of a token remain valid after the token was issued, by default.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
 /// The inputs of [`desired`] other than the person, the policy and the Flex user.

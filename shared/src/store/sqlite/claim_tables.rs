@@ -1,4 +1,4 @@
-//! The table of claimed actions.
+//! The table of claims. A claim gives one caller the exclusive right to perform an action.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -10,8 +10,8 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
 ";
 
-/// Creates the table if it is missing. Adds the column `holder`, which the stores of version 0.2.0 lack. The column is
-/// null in a claim without a holder.
+/// Creates the table if it is missing. Adds the column `holder` to a table from version 0.2.0. The column is null if
+/// the claim has no holder.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

@@ -1,8 +1,8 @@
 //! Makes sure that Flex keeps at least one active administrator.
 //!
-//! This check can refuse a deactivation by any source. Changes that remove an administrator run one at a time.
-//! Otherwise two concurrent changes could remove the last two administrators, because each would still see the other
-//! one.
+//! Flexgate refuses a change that would remove the last administrator, whichever source asks for it. Changes that
+//! remove an administrator run one at a time. If two such changes ran at the same time, each would still see the
+//! administrator whom the other one removes, and together they could remove the last two.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Guarded(Option<Work>);
 
 impl Ledger {
-    /// Whether the change from `user` to the desired state removes an administrator.
+    /// Whether the change from `user` to the desired state could remove an administrator. Always false if the settings
+    /// do not protect the last administrator.
     pub(super) fn takes_an_admin(&self, user: Option<&FlexUser>, desired: &Desired) -> bool {
         let Some(user) = user.filter(|user| !user.is_deactivated()) else { return false };
         let is_admin = user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin));
@@ -95,8 +96,8 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Twilio's earlier answer did not contain the roles of `user`, this list may contain them, and show that
-            // the user is not an administrator.
+            // If Twilio's earlier answer did not contain the roles of `user`, this list may contain them. If it shows
+            // that the user is not an administrator, the change removes no administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }

@@ -92,7 +92,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns the name of the outcome in the log.
+    /// Returns the outcome's name, as it appears in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

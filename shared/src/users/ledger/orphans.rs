@@ -1,5 +1,5 @@
-//! Orphans: active Flex users about whom no source says anything. An orphan uses a Flex licence (seat), and nobody may
-//! know whose account it is. A sweep can deactivate orphans whom the ledger does not know.
+//! Orphans: active Flex users about whom no source says anything. An orphan uses a Flex licence (seat), and perhaps
+//! nobody knows whose account it is. A sweep can deactivate orphans whom the ledger does not know.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};

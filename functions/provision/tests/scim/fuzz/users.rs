@@ -12,7 +12,7 @@ use crate::common::{Scim, scim};
 struct Asks {
     operations: Vec<Value>,
     model: Model,
-    /// True if no resource can show the result. Flexgate must then refuse the request.
+    /// Whether no SCIM resource can represent the result of the operations. Flexgate must then refuse the request.
     is_impossible: bool,
     /// The last `active` of the request.
     active: Option<bool>,
@@ -109,7 +109,8 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // Send a `remove` without a value, unless the value lists e-mail addresses to remove.
+        // Send a `remove` without a value. Only a `remove` of `emails` may have a value: the list of the addresses to
+        // remove.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)

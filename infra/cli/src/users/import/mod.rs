@@ -77,7 +77,7 @@ pub struct Import {
 /// How a row was finished.
 enum Finished {
     Stated(Box<Report>),
-    /// Flex already has exactly this user, so nothing was sent.
+    /// The import only compared the row with Flex, and Flex already has exactly this user.
     AsInFlex,
 }
 
@@ -202,7 +202,7 @@ async fn one(
     (row, outcome)
 }
 
-/// The file of failed rows. The first failed row creates the file.
+/// The file of failed rows. It is created when the first row fails.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
@@ -211,8 +211,8 @@ struct Failures {
 }
 
 impl Failures {
-    /// Writes the row. Also writes the rows that spell its username differently. Without them, a later import of the
-    /// file of failed rows would treat two Flex users as one person.
+    /// Writes the row. Also writes the rows that spell its username differently, because a later import may read only
+    /// the file of failed rows. With one spelling alone, it would treat two Flex users as one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

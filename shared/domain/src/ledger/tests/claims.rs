@@ -20,7 +20,8 @@ fn claims(roles: &[&str]) -> Statement {
     }
 }
 
-/// Returns the plan at a mint if the only statement comes from the claims in the issuer's token.
+/// Returns the plan for `user` during a mint. The only statement about the person is `claims`, from the issuer of the
+/// person's token.
 fn plan(claims: Statement, user: &FlexUser) -> Result<Plan, PlanRefused> {
     let mut person = Person::new(PersonId::of([1; 16]), user.username.clone());
     person.statements.insert(Source::Claims(ISSUER.into()), claims);

@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add roles only during a mint, and this test does not mint. So it leaves out claims.
+        // Claims add roles only during a mint, and nobody mints in this test. So the withdrawn source is never claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -144,8 +144,8 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // If the source named a role that the user already had in Flex, withdrawal removes that role. Everything else
-        // must be as if the source had never made a statement.
+        // If the withdrawn source named a role that the user already had in Flex, its withdrawal removes that role. The
+        // user can then get the default roles. All other roles must be as if the source had never made a statement.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()
