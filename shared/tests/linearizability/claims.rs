@@ -44,10 +44,10 @@ impl Subject for Claims {
     }
 }
 
-/// Several clients claim two actions, each claim either for one of two holders or without a holder.
+/// Several clients claim two actions. Each claim names one of two holders, or no holder.
 pub struct ClaimsForHolders;
 
-/// Claims an action. The holder is 0 or 1, or `None` without a holder.
+/// Claims an action, for the holder 0 or 1, or without a holder (`None`).
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimOp {
     what: usize,

@@ -57,7 +57,7 @@ pub struct Minting {
 /// A successful mint. `Display` shows why Flexgate allowed the mint.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token, after Flexgate has checked its user, roles and lifetime.
+    /// The token. Flexgate has checked its user, roles and lifetime.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
