@@ -35,7 +35,7 @@ pub enum Message {
     Ended {
         /// The source.
         source: SourceName,
-        /// The event that reported the ending.
+        /// The event that reported the end.
         event: EventId,
         /// When the group, application or directory ended, by the source's clock.
         #[serde(with = "time::serde::rfc3339")]
@@ -59,7 +59,7 @@ pub enum Message {
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
-        /// Another source of the ledger that uses the same ids for people as the sender of the signal.
+        /// Another source in the ledger, which uses the same ids for people as the sender of the signal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         people_of: Option<Source>,
         /// The type of the signal, as its sender names it.

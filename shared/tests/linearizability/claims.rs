@@ -148,8 +148,8 @@ impl Model for BindingsOfTwo {
         same(recorded, expected)
     }
 
-    /// DynamoDB reads the identity's binding first and then the user's. Between these reads, another client may bind
-    /// the identity. So the answer may be `UserTaken` instead of `IdentityTaken`.
+    /// DynamoDB reads the identity's binding first, and the user's binding second. Between these reads, another client
+    /// may bind the identity. So the answer may be `UserTaken` instead of `IdentityTaken`.
     fn accepts_from_dynamodb(recorded: &BindingAnswer, expected: &BindingAnswer) -> bool {
         matches!((recorded, expected), (BindingAnswer::UserTaken, BindingAnswer::IdentityTaken(_)))
     }
