@@ -22,7 +22,7 @@ const common = {
   banner: { js: BUILT },
 };
 await build({ ...common, entryPoints: { index: "src/index.ts" } });
-// The other entry points import the core instead of including it, so that a page loads the core only once.
+// The other entry points import the core (`index.js`) instead of including it, so that a page loads the core only once.
 const external = {
   name: "core",
   setup: ({ onResolve }) => onResolve({ filter: /\/src\/index\.js$/ }, () => ({ path: "./index.js", external: true })),
@@ -34,7 +34,7 @@ await build({
   plugins: [external],
   banner: { js: `"use client";\n${BUILT}` },
 });
-// The entry point for tests runs in Node and does not import the package's main script (`index.js`).
+// The entry point for tests runs in Node and does not import the core.
 await build({ ...common, entryPoints: { testing: "testing/index.ts" }, platform: "node", target: "node20" });
 for (const project of [here, path.join(here, "testing")]) {
   execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", project, "--outDir", outdir], { stdio: "inherit" });

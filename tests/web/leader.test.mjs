@@ -75,7 +75,7 @@ async function openTabs(count, { locks = true } = {}) {
     });
   }
   // Each tab requested a token when it opened, and sent the token to the other tabs. So all tabs must have the newest
-  // one.
+  // token.
   if (locks) await allHave(desk, await tokenOf(desk.tabs.at(-1)));
   // From now on, only the tests advance the tabs' clocks. With real clocks, the tabs on a busy machine would reach
   // their time limits for waiting.
@@ -129,7 +129,7 @@ async function hangs(desk) {
   let hold;
   const held = new Promise((resolve) => (hold = resolve));
   let isHeld = false;
-  // Do not remove the route. Without any route, the browser would send the held request.
+  // Keep this route until the test ends. If the test removed the route, the browser would send the held request.
   await desk.context.route("**/sso/token", (route) => {
     if (isHeld) return route.continue();
     isHeld = true;
@@ -232,7 +232,7 @@ test("signed_in_elsewhere reaches every tab once, and ends all keepers", bounded
       const { ended, elsewhere, troubles } = await tab.evaluate(() => window.desk.told);
       assert.deepEqual({ ended, elsewhere, troubles }, { ended: ["signed_in_elsewhere"], elsewhere: 1, troubles: 0 });
     }
-    // The next tab may get the lock before it learns that the session has ended. If so, it requests a token once.
+    // Another tab may get the lock before it learns that the session has ended. In that case, it requests a token once.
     for (const asks of await asksOf(desk)) assert.ok(asks <= 1, `a tab that has ended asked ${asks} times`);
   } finally {
     await desk.context.close();

@@ -29,7 +29,7 @@ test("only design.css names colours, so that all pages share them", () => {
     "examples/agent-desktop/hops/hops.css", "examples/agent-desktop/hops/index.html",
     "infra/simulator/src/web.rs", "shared/src/web/page/mod.rs"];
   for (const name of others) {
-    // An icon in a data: URL cannot use the page's CSS custom properties.
+    // Ignore the colours of icons in data: URLs, because such an icon cannot use the page's CSS custom properties.
     const text = readFileSync(path.join(repository, name), "utf8").replaceAll(/data:image[^"]*/g, "");
     assert.doesNotMatch(text, /#[0-9a-f]{3,8}\b|\b(rgb|hsl|oklch)a?\(/i, name);
   }

@@ -41,8 +41,8 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. Returns `Some(None)` if
-    /// `FLEXGATE_GRAPH_SECRET_ID` is not set, which turns the look-up off.
+    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. If
+    /// `FLEXGATE_GRAPH_SECRET_ID` is not set, returns `Some(None)`, and Flexgate looks nobody up.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.optional("FLEXGATE_GRAPH_SECRET_ID", |text| Ok::<_, std::fmt::Error>(text.to_owned()));
         let graph = base(reader, "FLEXGATE_GRAPH_URL", "https://graph.microsoft.com");
@@ -77,7 +77,7 @@ pub(crate) enum GraphError {
     /// The secret is unreadable or malformed.
     #[error("the credential for Microsoft Graph")]
     Secret(#[from] SecretError),
-    /// Graph or the sign-in service sent no answer.
+    /// A request got no answer from Graph, or from the service that issues access tokens for Graph.
     #[error("Microsoft Graph does not answer")]
     Send(#[from] SendError),
     /// The sign-in of the application was refused.
@@ -228,7 +228,7 @@ impl Graph {
     }
 }
 
-/// Appends the percent-encoded `path` to the `base` URL.
+/// Percent-encodes the segments of `path`, and appends them to the `base` URL.
 fn at(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut parts) = url.path_segments_mut() {

@@ -33,7 +33,8 @@ pub(crate) struct Reading<'r> {
     pub(crate) messages: Vec<Message>,
     /// The number of events whose type Flexgate ignores.
     pub(crate) ignored: usize,
-    /// For each ignored event that may have changed who has access: the event type and its row in the catalogue.
+    /// The ignored events that may have changed who has access: each event's type, and the type's row in the catalogue
+    /// (`catalogue.rs`).
     pub(crate) relevant: Vec<(String, &'static Row)>,
     /// The number of items without the source's secret. Microsoft Graph puts the secret into each item of a delivery.
     pub(crate) dropped: usize,

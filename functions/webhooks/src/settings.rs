@@ -37,7 +37,7 @@ impl Settings {
 /// The sources of webhooks.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookSettings {
-    /// `WEBHOOK_SECRETS_SECRET_ID`: required once a source authenticates with a secret.
+    /// `WEBHOOK_SECRETS_SECRET_ID`: required if any source authenticates with a secret.
     pub secret_id: String,
     /// `FLEXGATE_WEBHOOKS`: the sources that authenticate deliveries with a secret.
     pub sources: BTreeMap<SourceName, SourceSettings>,
@@ -93,7 +93,7 @@ fn sources(text: &str) -> Result<Sources, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Standard Webhooks or Svix, with Clerk's payload or a plain payload.
+    /// The signatures of Standard Webhooks or Svix. The payload is Clerk's, or a plain one.
     Standard,
     /// Okta event hooks.
     Okta,
@@ -111,13 +111,13 @@ pub enum Kind {
     Generic,
 }
 
-/// The kind of any source, whether it has a secret or signs its deliveries.
+/// The kind of any source: of a source with a secret, or of a source of signals.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum AnyKind {
-    /// The sender proves its deliveries with a secret.
+    /// Flexgate verifies the source's deliveries with a secret.
     Secret(Kind),
-    /// The sender signs each delivery, and publishes its public keys.
+    /// The source sends signals. It signs them, and publishes its public keys.
     Signed(SignalKind),
 }
 
@@ -142,7 +142,7 @@ pub enum SourceFault {
     /// A value in `role_map` is not a role of Flex.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
-    /// A generic source lacks a JSON pointer to a required field.
+    /// A source of the kind `generic` lacks `events`, or its `map` lacks a required field.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
     /// A source of signals lacks a required setting.

@@ -121,8 +121,8 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         },
         Err(error) => return Err(error.into()),
     };
-    // With these faults, the token is a JWT, so it is probably a caller's token. Therefore also print why it is not a
-    // valid caller's token.
+    // A token with one of these faults is a JWT, so it is probably a caller's token. Therefore also print why it is not
+    // a valid caller's token.
     let as_callers = match fault {
         Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
             format!("; as a caller's token: {fault}")
@@ -133,7 +133,8 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether no issuer in `FLEXGATE_ISSUERS` has issued the token. If so, the token may be a Flex token.
+/// Returns true if the fault shows that the token comes from no issuer in `FLEXGATE_ISSUERS`. The token may then be a
+/// Flex token.
 fn is_of_no_issuer(fault: &TokenFault) -> bool {
     matches!(
         fault,

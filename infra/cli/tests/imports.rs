@@ -1,4 +1,5 @@
-//! Tests imports of files from spreadsheet programs (case R72), `--dry-run`, and the cost per row (case R73).
+//! Tests imports: files from spreadsheet programs (case R72 of the attack register), `--dry-run`, and the cost per row
+//! (case R73).
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -18,7 +18,8 @@ pub(crate) enum Service {
     Taskrouter,
     Preview,
     Idp,
-    /// The control API under `/__sim`. The journal omits its requests, and faults never hit them.
+    /// The control API under `/__sim`. The journal (the simulator's list of requests) omits requests to this API, and
+    /// faults never hit them.
     Control,
     Other,
 }

@@ -1,4 +1,4 @@
-//! The only code that draws random numbers: SIDs, codes and secrets.
+//! Draws random numbers: SIDs, codes and secrets. No other code of the simulator draws any.
 
 use std::cell::Cell;
 use std::fmt::Write as _;

@@ -35,9 +35,9 @@ pub enum Message {
     Ended {
         /// The source.
         source: SourceName,
-        /// The event that reported the ending.
+        /// The event that reported the end.
         event: EventId,
-        /// When the ending happened, by the source's clock.
+        /// When the group, application or directory ended, by the source's clock.
         #[serde(with = "time::serde::rfc3339")]
         occurred_at: OffsetDateTime,
         /// The group, application or directory that has ended.
@@ -59,7 +59,7 @@ pub enum Message {
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
-        /// Another source of the ledger that uses the same ids for people as the sender of the signal.
+        /// Another source in the ledger, which uses the same ids for people as the sender of the signal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         people_of: Option<Source>,
         /// The type of the signal, as its sender names it.
@@ -69,7 +69,8 @@ pub enum Message {
     Note(Note),
     /// A job that reconciles one person with the ledger.
     Reconcile {
-        /// The SID of the person's current Flex user, or of an earlier one. The person's SCIM `id` is such a SID too.
+        /// The SID of the person's current Flex user or of an earlier one. The person's SCIM `id` is also the SID of
+        /// one of these users.
         user: FlexUserSid,
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal data.
         /// The queue accepts only one job for each cause and user.
@@ -196,7 +197,8 @@ impl Message {
         }
     }
 
-    /// Returns a key that is unique among all messages. The queue accepts only one message with the same key.
+    /// Returns a key that differs from the keys of all other messages. If a message is sent twice, the queue accepts it
+    /// only once.
     #[must_use]
     pub fn key(&self) -> String {
         match self {

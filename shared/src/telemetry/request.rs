@@ -17,7 +17,7 @@ impl RequestId {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
     }
 
-    /// Returns the id as 32 hexadecimal digits. The default id is empty.
+    /// Returns the id: 32 hexadecimal digits, or an empty text for the default id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -150,8 +150,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
-    /// Returns the pause before a retry. If Twilio requests a time, the pause is that time. Otherwise it is random
-    /// (full jitter), and at most 0.2 s before the first retry. This maximum doubles with each further retry.
+    /// Returns the pause before a retry. If Twilio says how long to wait, the pause is that long. Otherwise the pause
+    /// is random (full jitter), and at most 0.2 s before the first retry. This maximum doubles with each further retry.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after

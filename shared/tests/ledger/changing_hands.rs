@@ -33,8 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint bound an identity before the takeover. Only now does the mint check the ledger for a
-    // takeover.
+    // The previous owner's mint began before the takeover. After the takeover, it asks the ledger to confirm the
+    // claims. The ledger must refuse, and must not remove the new owner's binding.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -121,7 +121,7 @@ async fn r63_whoever_begins_anew_gets_nothing_of_a_user_whom_no_search_shows() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(bindings.user_of(&of("stranger")).await.unwrap(), None);
-    // If a user is only in the username index, the previous owner cannot get that user's username either.
+    // If the username index shows a user with the requested username, the previous owner cannot get that username.
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
     fixture.ledger.see(&other).await.unwrap();

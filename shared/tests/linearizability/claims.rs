@@ -44,10 +44,10 @@ impl Subject for Claims {
     }
 }
 
-/// Several clients claim two actions, each claim either for one of two holders or without a holder.
+/// Several clients claim two actions. Each claim names one of two holders, or no holder.
 pub struct ClaimsForHolders;
 
-/// Claims an action. The holder is 0 or 1, or `None` without a holder.
+/// Claims an action, for the holder 0 or 1, or without a holder (`None`).
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimOp {
     what: usize,
@@ -148,8 +148,8 @@ impl Model for BindingsOfTwo {
         same(recorded, expected)
     }
 
-    /// DynamoDB reads the identity's binding first and then the user's. Between these reads, another client may bind
-    /// the identity. So the answer may be `UserTaken` instead of `IdentityTaken`.
+    /// DynamoDB reads the identity's binding first, and the user's binding second. Between these reads, another client
+    /// may bind the identity. So the answer may be `UserTaken` instead of `IdentityTaken`.
     fn accepts_from_dynamodb(recorded: &BindingAnswer, expected: &BindingAnswer) -> bool {
         matches!((recorded, expected), (BindingAnswer::UserTaken, BindingAnswer::IdentityTaken(_)))
     }

@@ -1,5 +1,5 @@
-//! Tests that the operations on a SCIM entry, and on the work of creating its user, are linearizable. Only one process
-//! at a time may do this work.
+//! Tests that two kinds of operation are linearizable: operations on a SCIM entry, and operations on the record of the
+//! work of creating its user. Only one process at a time, the holder, may do this work.
 
 use async_trait::async_trait;
 use flexgate::domain::FlexUserSid;
@@ -17,14 +17,14 @@ pub struct OneEntry;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Read,
-    /// Writes an entry with the number `unique`. With `finishes`, also finishes the work of this holder.
+    /// Writes an entry with the number `unique`. With `finishes`, also finishes the work of that holder.
     Put {
         version: u64,
         unique: u32,
         finishes: Option<u32>,
     },
-    /// Begins the work. The number `unique` identifies the holder. With `late`, the request comes after the end of all
-    /// reservations that were made without `late`.
+    /// Begins the work. The number `unique` identifies the new holder. A holder's right to do the work expires. With
+    /// `late`, the request comes after the rights of all holders who began without `late` have expired.
     Begin {
         unique: u32,
         late: bool,
@@ -132,7 +132,7 @@ impl Model for OneEntry {
     }
 
     /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first one had its effect.
+    /// request, although the first request had its effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Is(recorded), Answer::Is(expected)) => !recorded && *expected,

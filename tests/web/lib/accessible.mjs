@@ -1,4 +1,5 @@
-// Finds faults that axe-core does not find, in the use of the keyboard, reduced motion and forced colours.
+// Finds accessibility faults that axe-core does not find. The faults concern the keyboard, reduced motion and forced
+// colours.
 
 const STOPS = "a[href], button:not(:disabled), input:not([type=hidden]):not(:disabled), summary";
 

@@ -1,4 +1,4 @@
-// Serves pages that use shared/web on other origins.
+// Serves pages that use shared/web. The pages have other origins than the gateway.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";

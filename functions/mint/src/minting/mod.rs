@@ -35,7 +35,7 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The period to which the limit of mints applies.
+/// The length of the period in which Flexgate counts mints for the limit.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
 /// Mints tokens for verified callers. A process must have only one `Minting`, because each has a separate cache of
@@ -57,7 +57,7 @@ pub struct Minting {
 /// A successful mint. `Display` shows why Flexgate allowed the mint.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token, after Flexgate has checked its user, roles and lifetime.
+    /// The token. Flexgate has checked its user, roles and lifetime.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,

@@ -1,8 +1,9 @@
 //! Caches the Flex users that this process has read recently, so that the next mint need not read them from Twilio.
 //!
-//! Every mint reads from the store to which Flex user the caller's identity is bound, and uses the cached user only if
-//! it is that user. When Flexgate deprovisions a user, it removes the binding, so no mint uses the cached user. Before
-//! Flexgate binds the user again, it reads the user from Twilio, and so notices that the user is deactivated.
+//! For every mint, Flexgate reads the binding of the caller's identity from the store. It uses the cached user only if
+//! the identity is still bound to that user. When Flexgate deprovisions a user, it removes the binding, so no mint uses
+//! the cached user. Before Flexgate binds the user again, it reads the user from Twilio, and so notices that the user
+//! is deactivated.
 //!
 //! If somebody deactivates a user in the Flex Console, the person can still get tokens for up to a minute, unless
 //! Twilio refuses.
@@ -31,7 +32,7 @@ pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Rec
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     seen: Option<(FlexUser, OffsetDateTime)>,
-    /// The claims of the caller's token when Flexgate last read the user.
+    /// The claims of the caller's token at the time when Flexgate last read the user.
     claims: Option<TokenClaims>,
 }
 

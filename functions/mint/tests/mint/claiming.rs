@@ -70,7 +70,8 @@ async fn m29_one_of_several_issuers_takes_over_nobody() {
             (Source::Claims("https://partner.example".into()), "partner-user"),
         ] {
             let whose = source.to_string();
-            // A token's claims cannot activate anybody, so create the user first.
+            // A statement from a token's claims cannot say that a person is active, so Flexgate would not create the
+            // user. Create the user at Twilio first.
             if matches!(source, Source::Claims(_)) {
                 gate.world.at_twilio(username, &["agent"]).await;
             }
@@ -144,8 +145,9 @@ async fn r31_who_is_bound_or_new_is_not_affected() {
     gate.mint_as("newcomer").await;
     let newcomer = gate.world.twilio_user("newcomer").await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(newcomer["flex_user_sid"].as_str().unwrap());
-    // The issuer created this person. Later, an administrator deactivated and reactivated the person, which removed the
-    // binding.
+    // Flexgate created this user from the claims in the issuer's token. Later, an administrator deactivated and
+    // reactivated the user, which removed the binding. (Here, `unbind` removes it.) The issuer may still claim the
+    // user.
     let sid = newcomer["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
     gate.mint_as("newcomer").await.assert_minted(sid.as_str());

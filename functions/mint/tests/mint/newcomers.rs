@@ -239,8 +239,8 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source reports a person as inactive before the person has a Flex user. After that, no mint may create the
-        // user.
+        // An operator says that ada is inactive. In the last round, she has no Flex user yet. After that, no mint may
+        // create or activate her user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

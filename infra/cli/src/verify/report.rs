@@ -1,5 +1,5 @@
-//! What `flexgate verify` has observed: as text for people, as JSON, and as switches, the settings with which the
-//! simulator imitates this Twilio account.
+//! What `flexgate verify` has observed. The report is printed as text or as JSON. It can also be exported as switches,
+//! which are the settings with which the simulator imitates this Twilio account.
 
 use std::fmt::Display;
 
@@ -23,16 +23,16 @@ pub enum Verdict {
     NotAsked,
 }
 
-/// What was observed at Twilio. With the value `value` for its switch, the simulator imitates the observed behaviour.
-/// `value` is null if the simulator cannot imitate it.
+/// What was observed at Twilio. Every open question has a switch in the simulator. If this question's switch has the
+/// value `value`, the simulator behaves as observed. `value` is null if the simulator cannot imitate the behaviour.
 pub struct Observed {
     value: Value,
     text: String,
 }
 
 impl Observed {
-    /// An observation that the simulator can imitate if the switch has a position with the value `value`. If there is
-    /// no such position, the answer counts as unknown.
+    /// An observation with the value `value` for the question's switch. If the switch has no such value, the answer
+    /// counts as unknown.
     pub fn new(value: impl Into<Value>, text: impl Display) -> Self {
         Self { value: value.into(), text: text.to_string() }
     }
@@ -73,8 +73,8 @@ impl Report {
         Self { aloud, contract: Vec::new(), questions: Vec::new() }
     }
 
-    /// Adds the result of a check against Twilio's documentation. `observed` is `Ok(true, …)` if Twilio behaves as
-    /// documented, and an error if Twilio did not answer.
+    /// Adds the result of a check against Twilio's documentation. `observed` is `Ok((true, …))` if Twilio behaves as
+    /// documented, and an error if there is no answer.
     pub fn step(
         &mut self,
         asks: &'static str,
@@ -90,7 +90,8 @@ impl Report {
         self.contract.last().filter(|_| self.aloud).map_or(Ok(()), Line::print)
     }
 
-    /// Adds the answer to the question with this switch. An error says why there is no answer.
+    /// Adds the answer to the question that belongs to this switch. If `observed` is an error, the error says why there
+    /// is no answer.
     pub fn answer(&mut self, switch: &str, observed: Result<Observed, String>) -> std::io::Result<()> {
         let Some(question) = QUESTIONS.iter().find(|question| question.switch == switch) else { return Ok(()) };
         self.questions.push(Line::answer(question, observed));

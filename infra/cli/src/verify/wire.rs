@@ -44,7 +44,8 @@ pub struct Wire {
     stopped: Arc<AtomicBool>,
 }
 
-/// An answer that Twilio itself gave: a 2xx status with JSON or an empty body, or an error with a code.
+/// An answer that Twilio itself gave. A success (2xx) has a JSON body or an empty one. An error has a Twilio error
+/// code.
 #[derive(Debug)]
 pub struct Seen {
     pub status: u16,
@@ -275,7 +276,8 @@ impl Display for Silence {
     }
 }
 
-/// Returns how long to wait after a 429: as long as Twilio requests, within limits.
+/// Returns how long to wait after a 429: as long as Twilio requests, but at most `LONGEST_PAUSE`. If Twilio requests no
+/// time, the pause doubles with each attempt.
 fn pause(answer: &Answer, attempt: u32) -> Duration {
     let asked = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     asked.map_or(Duration::from_millis(250) * 2_u32.pow(attempt - 1), Duration::from_secs).min(LONGEST_PAUSE)

@@ -2,8 +2,8 @@
 //! documentation leaves open. The values of such a switch are the plausible answers, and clients must work with each of
 //! them.
 //!
-//! The table in this file is the only list of the questions. `flexgate verify` finds the answers that a program can
-//! find, and docs/verify.md lists all questions.
+//! The questions are defined in the table in this file, and nowhere else. `flexgate verify` finds the answers that a
+//! program can find. docs/verify.md describes all questions.
 
 mod question;
 

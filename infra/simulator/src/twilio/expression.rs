@@ -104,7 +104,7 @@ impl Parser {
         self.tokens.get(self.at - 1).cloned()
     }
 
-    /// Skips a keyword in any case. Returns whether it was there.
+    /// Skips a keyword, in upper or lower case. Returns whether the keyword was there.
     fn skip(&mut self, keyword: &str) -> bool {
         let is_next = matches!(self.peek(), Some(Token::Word(word)) if word.eq_ignore_ascii_case(keyword));
         self.at += usize::from(is_next);

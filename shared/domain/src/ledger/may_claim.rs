@@ -25,7 +25,8 @@ pub enum MayClaim {
 pub enum Claimable {
     /// A user in Flex about whom no source has made a statement.
     Flex,
-    /// A user about whom this source has made a statement. A SCIM group counts as [`Source::Scim`].
+    /// A user about whom this source has made a statement. A statement of a SCIM group counts as a statement of
+    /// [`Source::Scim`].
     Of(Source),
 }
 
@@ -37,8 +38,8 @@ impl Default for MayClaim {
 
 impl MayClaim {
     /// Checks whether an issuer may claim the user. `own` is the source of the claims in this issuer's tokens. `person`
-    /// is the user's entry in the ledger, and `in_flex` is true if Flex has the user. The error contains the first
-    /// origin of the user that is not allowed.
+    /// is the user's entry in the ledger, and `in_flex` is true if Flex has the user. If the issuer may not claim the
+    /// user, the error contains the first of the user's origins that is not allowed.
     ///
     /// A source that has withdrawn its statement does not count as an origin.
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {

@@ -154,12 +154,13 @@ impl Statement {
         *self == Self { since: self.since.clone(), directory, ..Self::default() }
     }
 
-    /// Whether the source says that the person is active. `None` if it says neither "active" nor "inactive".
+    /// Whether the source says that the person is active. `None` if it says neither "active" nor "inactive". The first
+    /// of these rules that applies decides:
     ///
     /// * If the directory no longer exists, the person is inactive.
-    /// * Otherwise, if the source said "inactive" last, the person is inactive, unless [`Self::restored`] is later.
-    /// * Otherwise, if the source has named memberships, the person is active while at least one of them lasts.
-    /// * Otherwise, an explicit "active" decides.
+    /// * If [`Self::active`] is false, the person is inactive, unless [`Self::restored`] is later.
+    /// * If the source has named memberships, the person is active while at least one of them lasts.
+    /// * If [`Self::active`] is true, the person is active.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
@@ -191,9 +192,9 @@ impl Statement {
         }
     }
 
-    /// Moves the statement to just after `earlier`, unless it is already later. Use this for a source that waits for
-    /// each answer before it sends its next request. Otherwise, a Flexgate machine with a slow clock could make a new
-    /// request look older than the previous one.
+    /// Moves the statement to just after `earlier`, unless the statement is already later. Use this for a source that
+    /// waits for each answer before it sends its next request. Otherwise, a Flexgate machine with a slow clock could
+    /// make a new request look older than the previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {

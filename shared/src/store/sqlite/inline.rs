@@ -1,6 +1,6 @@
-//! Runs the store's jobs on the caller's thread, for the simulation tests (`tests/simulation`). These tests use Tokio's
-//! paused time, which advances while the runtime is idle. If a job ran on another thread, the runtime would be idle
-//! during the job, and the time would advance.
+//! Runs the store's jobs on the caller's thread, for the simulation tests (`tests/simulation`). In these tests, time is
+//! simulated: whenever Tokio's runtime is idle, Tokio moves the time forward. If a job ran on another thread, the
+//! runtime would be idle during the job, and the time would jump.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
 
-/// Removes the record of a piece of work, if this process still has the right to do the work.
+/// Deletes the record of a piece of work, if this process is still the holder (the process that may do the work).
 const FINISH: &str = "DELETE FROM scim_work WHERE work = ?1 AND holder = ?2";
 
 #[async_trait]
@@ -140,7 +140,8 @@ impl ScimStore for SqliteStore {
     async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
         let put = put.clone();
         self.write(move |db| {
-            // An unchanged name keeps its key, because an earlier version may have computed this key differently.
+            // If the group's name is unchanged, keep its stored key, because an earlier version of Flexgate may have
+            // computed the key differently.
             let kept: Option<String> = db
                 .prepare_cached("SELECT display_key FROM scim_groups WHERE id = ?1 AND display_name = ?2")?
                 .query_row([&put.id, &put.display_name], |row| row.get(0))
@@ -302,8 +303,8 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs an SQL statement that changes the record of a piece of work only if this process still has the right to
-    /// do the work. Returns false if it has lost that right.
+    /// Runs an SQL statement on the record of a piece of work. The statement changes the record only if this process is
+    /// still the holder (the process that may do the work). Returns false if it is not.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await

@@ -103,7 +103,7 @@ pub enum SweepError {
         /// The number of users in Flex.
         users: usize,
     },
-    /// A request to Twilio or an access to the store failed.
+    /// A request to Twilio or to the store failed.
     #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
     /// `TaskRouter` did not answer, so idle users are unknown. The rest of the sweep is done.
@@ -115,10 +115,10 @@ pub enum SweepError {
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
-    /// The orphans (active users about whom no source says anything) who are not in the ledger at all.
+    /// The orphans without an entry in the ledger. (An orphan is an active user about whom no source says anything.)
     strangers: Vec<FlexUser>,
-    /// Active users with the username of a person for whom the ledger records a different Flex user, each with this
-    /// person.
+    /// Active users whom the ledger does not know, but whose username belongs to a person with another Flex user in the
+    /// ledger. Each is listed with that person.
     returned: Vec<(FlexUser, Person)>,
 }
 
@@ -145,7 +145,8 @@ impl Ledger {
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
-        // If the recorded user is still active, the other user with this username belongs to somebody else.
+        // A person may have got a new Flex user with the same username. But if the user in the ledger is still active,
+        // the other user with this username belongs to somebody else.
         for (user, person) in std::mem::take(&mut found.returned) {
             let has_left = person.flex_user_sid.as_ref().is_none_or(|sid| !active.contains(sid));
             let kept = if has_left { self.kept(&person).await? } else { Kept::default() };
@@ -236,8 +237,8 @@ impl Ledger {
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
-        // A mint asked Twilio to create this user and got no answer. A job finds out whether the user belonged to
-        // somebody else before.
+        // A mint asked Twilio to create this user, but received no answer. The repair job finds out whether the user
+        // already existed and belonged to somebody else.
         if is_being_made(&person) && user.is_active() {
             swept.drifted += 1;
             found.repairs.push(user.flex_user_sid.clone());

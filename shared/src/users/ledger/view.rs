@@ -12,11 +12,12 @@ use crate::store::scim::{Entry, Membership};
 pub struct View {
     /// Whether the person should be active.
     pub active: bool,
-    /// The roles that the person should have. `None` if Twilio did not send the user's roles.
+    /// The roles that the person should have. `None` if Twilio's answer omits the user's roles.
     pub roles: Option<ObservedRoles>,
     /// The person in the ledger. `None` if no source has said anything about them.
     pub person: Option<Person>,
-    /// Why the person is active or inactive and has each role. `None` if no source has said anything.
+    /// The reasons why the person is active or inactive, and the reason for each role. `None` if no source has said
+    /// anything.
     pub explanation: Option<Explanation>,
     /// Whether Flex shows the desired state. Also true if no source has said anything about the person.
     pub in_step: bool,

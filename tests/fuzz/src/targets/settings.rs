@@ -69,7 +69,8 @@ fn variable(name: &str, text: &str) -> Outcome {
     Outcome::Accepted
 }
 
-/// Checks that the URL is an origin without wildcard, path or user. It must use https, or http on this machine.
+/// Checks that the URL is an origin without wildcard, path or user. The scheme must be https. For an origin on this
+/// machine, it may also be http.
 fn is_origin(url: &Url) {
     assert!(url.origin().is_tuple(), "{url}");
     let host = url.host_str().unwrap();

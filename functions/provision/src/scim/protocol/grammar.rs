@@ -330,7 +330,8 @@ fn joined(
     join(flat)
 }
 
-/// Returns the index after the closing quote of the JSON string that begins the text. `None` if the quote is missing.
+/// Returns the index after the closing quote of the JSON string at the start of the text. `None` if the quote is
+/// missing.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {

@@ -131,7 +131,8 @@ impl PatchTarget<'_> {
             found = true;
             match (op, self.sub) {
                 (Op::Replace, None) if given.is_empty() => return Err(self.vague("replace")),
-                // RFC 7644 §3.5.2.3: "all matching record values SHALL be replaced".
+                // A `replace` without a sub-attribute replaces the whole value. RFC 7644 §3.5.2.3: "all matching record
+                // values SHALL be replaced".
                 (Op::Replace, None) => *item = Value::Object(given.clone()),
                 (_, sub) => {
                     let item = object(item);
@@ -245,8 +246,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Returns a function that tests whether the filter selects a value. If the filter only lists values, the function
-    /// looks them up in a hash set, because both the filter and the list may be long.
+    /// Returns a function that tests whether the filter selects a value. For a filter such as `value eq "a" or value eq
+    /// "b"`, the function uses a hash set, because the filter may name many values, and a group may have many members.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {

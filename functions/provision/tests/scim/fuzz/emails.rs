@@ -61,7 +61,8 @@ impl Emails {
         self.0.is_empty()
     }
 
-    /// Returns the address for Flex: the primary one, the one for work, or the first.
+    /// Returns the address for Flex: the primary address. If there is none, the address for work, and otherwise the
+    /// first.
     pub fn chosen(&self) -> Option<&str> {
         let with_value = || self.0.iter().filter(|email| email.contains_key("value"));
         let primary = with_value().find(|email| email.get("primary") == Some(&json!(true)));

@@ -63,8 +63,8 @@ pub(super) async fn get_lambda(
     }
 }
 
-/// Returns Lambda's endpoint: the value of `AWS_ENDPOINT_URL_LAMBDA` or `AWS_ENDPOINT_URL`, the corresponding setting
-/// of the AWS profile, or the region's default endpoint.
+/// Returns Lambda's endpoint. The environment (`AWS_ENDPOINT_URL_LAMBDA`, `AWS_ENDPOINT_URL`) or the AWS profile may
+/// set it. If neither does, returns the region's default endpoint.
 fn endpoint(config: &SdkConfig, region: &str) -> String {
     let key = ServiceConfigKey::builder().service_id("Lambda").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let own = key.ok().and_then(|key| config.service_config()?.load_config(key));

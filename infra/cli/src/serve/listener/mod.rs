@@ -40,7 +40,8 @@ enum Peers {
     Clients,
     /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Probably proxies. The gateway is not configured to trust what they report about their clients' addresses.
+    /// Probably proxies, because the public URL is https. The settings do not say that the gateway may trust the client
+    /// addresses that these proxies report.
     Unknown,
 }
 

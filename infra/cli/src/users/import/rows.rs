@@ -31,15 +31,15 @@ pub(super) struct Row {
     /// A hash of the row. Equal rows have equal keys, even in different files. The key reveals nothing about the
     /// person.
     pub(super) key: String,
-    /// Other rows whose usernames differ only in spelling, such as `Grace` and `grace`. To Flexgate they are one
-    /// person, but to Twilio they are two users. So the import sends none of these rows, and only compares them with
-    /// Flex.
+    /// The other rows that have this row's username in another spelling, such as `grace` and `Grace`. To Flexgate they
+    /// are one person, but to Twilio they are two users. So the import sends none of these rows, and only compares them
+    /// with Flex.
     pub(super) alike: Vec<DesiredUser>,
 }
 
 impl Row {
-    /// Returns `None` if the row may be sent. Otherwise the import only compares the row with Flex, and this function
-    /// returns the error message for the case that they differ.
+    /// Returns `None` if the import may send the row. Otherwise the import only compares the row with Flex. If the row
+    /// and Flex differ, the import prints the error message that this function returns.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -76,7 +76,7 @@ pub(super) enum Refused {
     Rows(Vec<String>),
 }
 
-/// Reads the file. The error lists all mistakes by line number.
+/// Reads the file. If rows have mistakes, the error lists them with their line numbers, but at most `SHOWN` of them.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {

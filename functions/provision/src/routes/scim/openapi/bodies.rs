@@ -139,8 +139,8 @@ fn one(attribute: &Attribute) -> Described {
     }
 }
 
-/// Returns the schema of a name. The name has up to `longest` characters, or consists only of white space. White space
-/// around the name is allowed.
+/// Returns the schema of an optional name: null, only white space, or a name of at most `longest` characters. White
+/// space around the name is allowed.
 fn name_or_nothing(longest: usize) -> RefOr<Described> {
     let (space, visible) = (format!("[{ANY_SPACE}]*"), format!("[^{ANY_SPACE}{INVISIBLE}]"));
     let pattern = format!("^{space}({visible}([^{INVISIBLE}]{{0,{}}}{visible})?)?{space}$", longest - 2);
