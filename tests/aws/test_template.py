@@ -154,7 +154,7 @@ class Template(unittest.TestCase):
                         self.assertRegex(key, r"^[a-z_]+(#\*)?$", name)
 
     def test_no_policy_is_longer_than_iam_allows(self):
-        # IAM limits the total length of a role's inline policies, without white space. Replace each reference by 140
+        # IAM limits the total length of a role's inline policies, without white space. Replace each reference with 140
         # characters, because the longest ARN (a secret's) is about as long.
         for name, role in resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role").items():
             text = json.dumps([one["PolicyDocument"] for one in role.get("Policies", [])], separators=(",", ":"))
@@ -206,8 +206,8 @@ class Template(unittest.TestCase):
         })
         self.assertEqual(writers["sessions_ended"], {"Apply", "Provision"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # The other functions may only delete sessions, and provision may also list them. Only an operator may block all
-        # sign-ins.
+        # The functions that reconcile people may delete sessions, and `provision` may also read them. Only an operator
+        # may block all sign-ins.
         for name in reconcilers:
             listed = {"BatchGetItem"} if name == "Provision" else set()
             self.assertEqual(self.table(name)["session"], {"DeleteItem"} | listed)
