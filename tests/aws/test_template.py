@@ -383,8 +383,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS limits the deliveries of a message, but Flexgate does not try to apply a message at every delivery.
-            # Ten deliveries (the size of a batch) may lead to only one attempt. So the limit must be high.
+            # SQS limits the deliveries of a message. But Flexgate may need ten deliveries (the size of a batch) for one
+            # attempt, because a message may have to wait for earlier messages of its group. So the limit must be high.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]

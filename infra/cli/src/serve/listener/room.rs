@@ -1,5 +1,5 @@
-//! Limits the number of open connections. At the limit, a new connection takes the place of an open connection whose
-//! request is not complete yet.
+//! Limits the number of open connections. At the limit, a new connection takes the place of an open connection without
+//! a complete request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -83,7 +83,7 @@ impl Room {
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
-    /// Closes one connection whose request is not complete, preferably a connection from the client with the most
+    /// Closes one connection without a complete request, preferably a connection from the client with the most
     /// connections. Returns false if every connection has a complete request.
     pub fn close_one(&self) -> bool {
         self.inside().close_one()
