@@ -18,8 +18,8 @@ SECONDS = (1 + REFRESHES) * WITH_TWILIO + (1 + USES) * WITHOUT
 WRITES = 5 + REFRESHES * 3 + USES * 1
 READS = 5 + REFRESHES * 6 + USES * 3
 MILLION = 1_000_000
-# The number of execution environments of `sso`, of `mint` and of `provision`, by the number of agents. Each environment
-# reads a secret every 300 s.
+# The number of execution environments that each of `sso`, `mint` and `provision` has, by the number of agents. Each
+# environment reads a secret every 300 s.
 ENVIRONMENTS = {1_000: 5, 10_000: 30, 100_000: 300}
 SECRETS, ALARMS, METRICS = 4, 32, 42
 

@@ -122,7 +122,8 @@ async fn a_session_that_has_ended_is_not_listed() {
     let idle = NOW + Duration::hours(2);
     store.one.touch(&session("c", 2), NOW + Duration::minutes(1)).await.unwrap();
     assert_eq!(keys(store.other.as_ref(), idle).await, named(&["c"]), "the others were not used for two hours");
-    // An operator can still end the idle session `b`, because a longer idle limit would make that session usable again.
+    // The idle session `b` is not in the list, but `find` still returns it. A longer idle limit would make the session
+    // usable again, so an operator must be able to end it.
     assert!(store.other.find(&SessionKey::of("b"), idle).await.unwrap().is_some());
     assert_eq!(store.other.find(&SessionKey::of("b"), NOW + Duration::days(8)).await.unwrap(), None);
 }

@@ -154,7 +154,7 @@ class Template(unittest.TestCase):
                         self.assertRegex(key, r"^[a-z_]+(#\*)?$", name)
 
     def test_no_policy_is_longer_than_iam_allows(self):
-        # IAM limits the total length of a role's inline policies, without white space. Replace each reference by 140
+        # IAM limits the total length of a role's inline policies, without white space. Replace each reference with 140
         # characters, because the longest ARN (a secret's) is about as long.
         for name, role in resolved({"OrphanDays": "30"}).exist("AWS::IAM::Role").items():
             text = json.dumps([one["PolicyDocument"] for one in role.get("Policies", [])], separators=(",", ":"))
@@ -206,8 +206,8 @@ class Template(unittest.TestCase):
         })
         self.assertEqual(writers["sessions_ended"], {"Apply", "Provision"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # The other functions may only delete sessions, and provision may also list them. Only an operator may block all
-        # sign-ins.
+        # The functions that reconcile people may delete sessions, and `provision` may also read them. Only an operator
+        # may block all sign-ins.
         for name in reconcilers:
             listed = {"BatchGetItem"} if name == "Provision" else set()
             self.assertEqual(self.table(name)["session"], {"DeleteItem"} | listed)
@@ -383,8 +383,8 @@ class Template(unittest.TestCase):
             queue = self.resources[name]["Properties"]
             self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
             self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
-            # SQS limits the deliveries of a message, but Flexgate does not try to apply a message at every delivery.
-            # Ten deliveries (the size of a batch) may lead to only one attempt. So the limit must be high.
+            # SQS limits the deliveries of a message. But Flexgate may need ten deliveries (the size of a batch) for one
+            # attempt, because a message may have to wait for earlier messages of its group. So the limit must be high.
             self.assertEqual(queue["RedrivePolicy"]["maxReceiveCount"], 1000)
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]

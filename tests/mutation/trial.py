@@ -56,7 +56,7 @@ def run(program: Program, tests: list[str], variables: dict[str, str], timeout: 
         if line.startswith("test ") and line.rstrip().endswith("... FAILED"):
             failed = line.split()[1]
             break
-    # End the program after the first failure, because another test may hang.
+    # End the program after the first failure, because one of the other tests may hang.
     if failed and timeout:
         end()
     output += started.stdout

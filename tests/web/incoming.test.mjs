@@ -41,7 +41,7 @@ async function onDesk(username, work) {
   const { context, page, complaints } = await openProfile(browser, { expected: [/status of 401 .*\/sso\/token\)$/] });
   const tokens = [];
   page.on("response", (response) => {
-    // Reading the body fails if the test has already ended.
+    // Ignore failures, because the body cannot be read after the test has ended.
     if (!response.url().endsWith("/sso/token") || !response.ok()) return;
     response.json().then((body) => tokens.push(body.access_token), () => {});
   });
@@ -91,8 +91,8 @@ async function workerRequests() {
 }
 
 test("a call stays on hold while the token is renewed, and goes on with the new token", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five minutes. The tokens in this test are valid for less,
-  // so each request gets a new token.
+  // The gateway refreshes a token that expires in less than five minutes. The tokens in this test are valid for less
+  // time than that, so each request gets a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: TTL });
   await onDesk("ada", async ({ page, tokens }) => {
     const { call, look } = await heldCall(page);

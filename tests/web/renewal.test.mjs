@@ -1,5 +1,5 @@
-// Tests in Chromium when the agent desktop requests its token: after sleep or a change of the clock (R8), and while
-// somebody uses it (R9). Playwright mocks the page's clocks and timers.
+// Tests at what times the agent desktop requests its token: after sleep or a change of the clock (R8), and while
+// somebody uses it (R9). The tests run in Chromium, and Playwright mocks the page's clocks and timers.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -85,7 +85,7 @@ async function moveClock(page, milliseconds) {
 }
 
 test("R8 a clock that is set back two hours delays no renewal in Chromium, and the worker goes on", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five minutes. These tokens are valid for 280 seconds. So
+  // The gateway refreshes a token that expires in less than five minutes. These tokens are valid for 280 seconds. So
   // each request gets a new token, and the page renews after 140 seconds.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {

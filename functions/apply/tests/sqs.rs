@@ -154,7 +154,8 @@ impl Queue {
         self.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
     }
 
-    /// Returns the attempts so far: for each, the event, which attempt it was, and `ok`, `again` or `dead`.
+    /// Returns the attempts so far. Each has the event's id, the number of the attempt, and its result: `ok`, `again`
+    /// or `dead`.
     fn tries(&self) -> Vec<(String, u64, &'static str)> {
         let text = self.log.text();
         // The log also contains many long lines of the AWS SDK. Skip them.
@@ -182,7 +183,8 @@ async fn a_deactivation_that_met_a_503_is_retried_in_seconds_and_later_events_fo
     let queue = Queue::start(&[]).await;
     queue.send(1, "ada", "upsert").await;
     queue.drain().await;
-    // Each attempt sends up to three requests to Twilio, so the first attempt fails and the second succeeds.
+    // The fault hits three requests. An attempt sends up to three requests to Twilio, so the first attempt fails and
+    // the second succeeds.
     let sid = queue.world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
     let fault = json!({ "service": "flex-api", "path_contains": sid, "kind": "status", "status": 503, "times": 3 });
     queue.world.fault(&fault).await;
@@ -207,7 +209,8 @@ async fn a_message_that_waits_for_its_group_uses_up_no_try() {
         queue.send(id, "ada", "upsert").await;
     }
     queue.drain().await;
-    // SQS delivered the later messages in one batch with the earlier ones. These deliveries do not count as attempts.
+    // The later messages came in the same batches as the earlier ones, and had to wait for them. A delivery without an
+    // attempt does not count.
     let of = |event| [(event, 1, "again"), (event, 2, "again"), (event, 3, "dead")];
     assert_eq!(queue.tries(), tried(&[of("e1"), of("e2"), of("e3"), of("e4")].concat()));
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
@@ -245,8 +248,8 @@ async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_doe
             queue.world.advance(time::Duration::minutes(5)).await;
         })
         .await;
-    // The limit is two attempts, but three processes ended. The first delivery was not counted, because Flexgate counts
-    // it only after its attempt has failed, and the process ended before that.
+    // The limit is two attempts, but the message ended three processes. Flexgate counts the first delivery only after
+    // its attempt has failed. This attempt ended the process, so Flexgate never counted it.
     assert_eq!(ended, 3);
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
     let letters: Vec<_> = letters.iter().map(|letter| letter.event_id.as_str()).collect();

@@ -8,7 +8,7 @@ use crate::scim::ScimSettings;
 /// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The settings of all functions that use the Twilio credential.
+    /// The settings that the functions `mint` and `provision` have in common.
     pub owner: OwnerSettings,
     /// The SCIM settings, if SCIM is served.
     pub scim: Option<ScimSettings>,

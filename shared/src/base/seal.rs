@@ -115,7 +115,7 @@ struct Document {
 /// The name of the key that is derived from the text in the member `generated`.
 const GENERATED: &str = "generated";
 
-/// The minimum length of that text. 43 random letters and digits have 256 bits of entropy.
+/// The minimum length of the text in `generated`. 43 random letters and digits have 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {

@@ -46,7 +46,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Makes a configuration that sends requests through `http`. The environment is not read yet.
+    /// Makes a configuration whose clients send their requests through `http`. Does not read the environment yet.
     #[must_use]
     pub fn new(http: HttpClient) -> Self {
         Self { http, timeouts: (TRY, OPERATION), config: Arc::default() }
@@ -81,8 +81,8 @@ impl Aws {
     }
 }
 
-/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the metadata service of the
-/// container or the machine.
+/// Loads the SDK's default configuration. The SDK looks in the environment, in AWS profiles, and in the metadata
+/// services of containers and machines.
 #[cfg(feature = "local")]
 async fn load(http: SharedHttpClient, timeouts: TimeoutConfig) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
@@ -124,8 +124,8 @@ mod environment {
         std::env::var(name).ok().filter(|text| !text.is_empty())
     }
 
-    /// Finds the endpoint of a service in the service's own variable, like `AWS_ENDPOINT_URL_DYNAMODB`, or else in
-    /// `AWS_ENDPOINT_URL`.
+    /// Finds the endpoint of a service. Reads the service's own variable, like `AWS_ENDPOINT_URL_DYNAMODB`. If it is
+    /// not set, reads `AWS_ENDPOINT_URL`.
     #[derive(Debug)]
     pub(super) struct Endpoints;
 

@@ -99,8 +99,8 @@ impl TwilioError {
 /// Returns Twilio's error code if Twilio itself wrote the refusal. Returns `None` if a proxy or a firewall wrote it.
 ///
 /// Twilio has two error formats: its own (`code`, `message`, `status`), and RFC 9457 (`code`, `title`, `status`). Both
-/// have `code` and `status`. Twilio's codes have five digits, except 8001. In error documents from proxies, `code` is
-/// an HTTP status, a number of another length, or text.
+/// have `code` and `status`. Twilio's codes have five digits, except 8001. In an error document from a proxy, `code` is
+/// a shorter or longer number, such as an HTTP status, or it is text.
 fn code_of_twilio(answer: &Answer) -> Option<u32> {
     let body: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
     let code = match body.get("code")? {

@@ -26,7 +26,7 @@ const BURST: f64 = 300.0;
 /// The refill of a budget, in failed requests per second.
 const REFILL: f64 = 5.0;
 /// The maximum number of requests in progress for one budget. If less than half of the budget is left, the maximum is
-/// the number of failed requests that are still left in it.
+/// lower: the number of failed requests that the budget still allows.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// The maximum number of budgets in memory. They need at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;

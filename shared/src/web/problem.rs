@@ -104,7 +104,7 @@ kinds! {
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks a required header.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
-    /// The request did not come through the CDN, and the settings require that.
+    /// The settings require requests to come through the CDN, but this one did not.
     CDN_REQUIRED = FORBIDDEN "cdn_required" "This address does not answer directly";
     /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
@@ -278,8 +278,8 @@ impl Problem {
         self
     }
 
-    /// Replaces the text of the HTML page if the text for the problem's kind does not fit this case. A problem document
-    /// does not contain this text.
+    /// Replaces the text of the HTML page. A handler does this if the text for the problem's kind does not fit its
+    /// case. A problem document does not contain the new text.
     #[must_use]
     pub fn worded(mut self, words: &'static PageWords) -> Self {
         self.0.words = Some(words);

@@ -116,8 +116,8 @@ async fn a_claim_for_a_holder_is_granted_to_the_holder() {
     assert!(table.losing("PutItem", claim).await);
 }
 
-/// If the SDK repeats a count, the counter counts the request twice. So a limit may be reached too early, but never too
-/// late.
+/// If the SDK repeats a request that increments a counter, the counter grows by two. So a caller can reach a limit too
+/// early, but never too late.
 #[tokio::test]
 async fn a_count_is_never_lost() {
     let table = Table::new().await;

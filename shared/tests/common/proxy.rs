@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The proxy. While it is cut, it closes every connection at once.
+/// The proxy. From [`Self::cut`] to [`Self::mend`], it closes every connection at once.
 pub struct Proxy {
     port: u16,
     whole: watch::Sender<bool>,
@@ -74,7 +74,7 @@ impl Proxy {
         *self.lose.lock().unwrap() = Lose::None;
     }
 
-    /// Whether the proxy has lost the answer that the last call of [`Self::lose_answer_to`] names.
+    /// Whether the proxy has lost the answer that the last call of [`Self::lose_answer_to`] selected.
     pub fn has_lost_it(&self) -> bool {
         *self.lose.lock().unwrap() == Lose::None
     }

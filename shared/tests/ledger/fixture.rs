@@ -95,7 +95,7 @@ impl Fixture {
         self.written_at_twilio(username, "Some One", roles).await;
     }
 
-    /// Creates or updates a user with this full name at Twilio without Flexgate.
+    /// Gives a user this full name at Twilio, without Flexgate. Creates the user if there is none.
     pub async fn named_at_twilio(&self, username: &str, full_name: &str) {
         self.written_at_twilio(username, full_name, &["agent"]).await;
     }

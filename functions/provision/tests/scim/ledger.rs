@@ -337,8 +337,8 @@ async fn a_user_who_is_created_again_begins_with_the_defaults() {
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
-/// Stores the deleted user as a member of the group. A write to the group does this if it has read the user before the
-/// deletion.
+/// Stores the deleted user as a member of the group. In production, this happens if a request to change the group reads
+/// the user before the deletion and writes the group after it.
 fn adds_late(scim: &Scim, group: &str, user: &str) {
     let group = group.trim_start_matches("/Groups/");
     scim.world.sql(&format!("INSERT INTO scim_members VALUES ('{group}', '{user}', 1, NULL)"));

@@ -46,7 +46,7 @@ pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 /// Why this client cannot sign in or get a token with this profile, whoever the person is.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAllowed {
-    /// An operator has stopped all sign-ins and tokens.
+    /// An operator has stopped all sign-ins and the issuing of tokens.
     #[error("an operator has locked the sign-in")]
     Locked,
     /// The profile's policy does not allow the client's network.

@@ -59,8 +59,8 @@ impl StoredAddress {
 /// administrators should be able to tell browsers apart, but not to recognise a person.
 #[must_use]
 pub fn browser_family(user_agent: &str) -> &'static str {
-    // Most browsers also name older browsers in their `User-Agent`, for compatibility. So the more specific names come
-    // first.
+    // For compatibility, most browsers also name other browsers in their `User-Agent`. For example, Edge also names
+    // Chrome and Safari. So Edge comes before Chrome, and Chrome before Safari.
     const FAMILIES: [(&str, &str); 12] = [
         ("Edg/", "Edge"),
         ("EdgA/", "Edge"),

@@ -1,5 +1,5 @@
-//! Tests processes and browsers that disagree: key rotations, clocks that differ, clients that disconnect, and sessions
-//! that change while they are being refreshed.
+//! Tests what happens when processes have different keys or clocks, when browsers disconnect, and when a session
+//! changes during a refresh.
 
 use std::time::Duration as StdDuration;
 
@@ -122,7 +122,7 @@ async fn while_another_process_refreshes_a_good_token_is_served_and_an_expired_o
     // Another process has the lease and does not finish.
     world.sql("UPDATE sessions SET leased_until = 9999999999");
     assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
-    // A token that expires within seconds is useless to the page.
+    // Now the token expires within a few seconds, so it would be useless to the page.
     world.advance(Duration::seconds(176)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (503, "unavailable".into()));

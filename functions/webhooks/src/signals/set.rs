@@ -59,7 +59,7 @@ pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateT
         }
         None => return Ok(Read::Ignored(kind.clone(), row)),
     };
-    // Drafts of the Shared Signals Framework put the subject into the event.
+    // In early drafts of the Shared Signals Framework, the subject is in the event instead of the token's claims.
     let identifier = token.claims.get("sub_id").or_else(|| event.get("subject")).ok_or(SubjectFault::Malformed)?;
     let person = subject::read(identifier, source.namespace())?;
     let at = event.get("event_timestamp").and_then(instant).or_else(|| token.claims.get("toe").and_then(instant));

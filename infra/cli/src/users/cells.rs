@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// The columns of the CSV files that `import` reads and `export` writes.
 pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 
-/// The first characters of a formula (see OWASP on CSV injection).
+/// The characters with which a formula can begin (see OWASP on CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 fn would_be_a_formula(cell: &str) -> bool {

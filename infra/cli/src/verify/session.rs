@@ -53,7 +53,8 @@ fn halted(error: impl Display) -> Halt {
     Halt(format!("the report cannot be written ({error})"))
 }
 
-/// Returns `Err` if the failure must end the whole script, and `Ok(Err(…))` if it only ends the current step.
+/// Returns the answer to a request. If there is no answer, returns `Err` to end the whole script, or `Ok(Err(…))` to
+/// end only the current step.
 pub fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
     match asked {
         Err(silence @ (Silence::Stopped | Silence::Credential(_))) => Err(Halt(silence.to_string())),
@@ -61,8 +62,8 @@ pub fn heard(asked: Result<Seen, Silence>) -> Result<Heard, Halt> {
     }
 }
 
-/// If the request succeeded, returns the HTTP status as the observed value. Returns any other answer as an observation
-/// that the simulator cannot imitate.
+/// Returns the HTTP status as the observed value if the request succeeded. Otherwise, returns the answer as an
+/// observation that the simulator cannot imitate.
 pub fn status(heard: &Heard) -> Result<Observed, String> {
     match heard {
         Ok(seen) if seen.is_success() => Ok(Observed::new(seen.status, seen)),

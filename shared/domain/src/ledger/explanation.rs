@@ -30,8 +30,8 @@ pub enum RoleReason {
         /// The sources that name the role.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role. Default roles apply only if no source names an allowed role, and the person
-    /// has no role in Flex that was set by hand or that Flexgate cannot give.
+    /// The person has this default role. A person gets the default roles if no source names an allowed role, and if
+    /// Flex shows no role that was set by hand and no role that Flexgate cannot give.
     Default,
     /// The person has the role in Flex, and Flexgate never gave it.
     MadeByHand,
@@ -75,7 +75,7 @@ impl RoleReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// The source with the highest priority among those that state a value.
+    /// The value comes from the source with the highest priority among those that state one.
     Stated {
         /// The source.
         by: Source,

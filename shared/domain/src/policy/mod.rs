@@ -47,7 +47,7 @@ pub struct MintRequest {
     pub roles: Option<RoleSet>,
 }
 
-/// A mint that the policy allows. `Display` prints the rules that allowed it, for the audit log.
+/// A mint that the policy allows. `Display` describes the mint and its limits for the audit log.
 #[derive(Debug, Clone)]
 pub struct MintGrant {
     /// The user for whom the token is minted.
@@ -122,7 +122,7 @@ pub enum NotAdmitted {
     /// The Flex user's username matches none of the patterns that the settings allow for this issuer.
     #[error("the Flex user's username matches none of the issuer's patterns (usernames)")]
     UsernameOutside,
-    /// The user has roles outside the limit in the request, and the token would contain them.
+    /// The user has roles that the request does not list, and the token would contain them.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
 }
@@ -196,8 +196,8 @@ impl Policy {
         let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
         let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
         let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
-        // If several limits are equal, the first one in this list is reported. So a caller who gets the requested
-        // lifetime sees `Request`.
+        // If several limits are equal, the first one in this list counts. So if the caller gets the requested lifetime,
+        // the result is `TtlBy::Request`.
         let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
         Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
     }
@@ -205,13 +205,14 @@ impl Policy {
 
 impl MintGrant {
     /// Checks whether Flexgate may mint a token for `user`. The user must be active, have a username that the caller's
-    /// issuer may use, and have no forbidden role. If the request limits the token's roles, the user must have no role
-    /// outside the limit, not even one that Flexgate cannot give.
+    /// issuer may use, and have no forbidden role. If the request lists the token's roles, the user must have no other
+    /// role, not even one that Flexgate cannot give.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);
         }
-        // An identity may be bound to a Flex user whose username differs from the username in the token.
+        // An identity may be bound to a Flex user whose username differs from the username in the token. So check the
+        // Flex user's username too.
         if !self.limits.allow(&user.username) {
             return Err(NotAdmitted::UsernameOutside);
         }

@@ -330,7 +330,7 @@ fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Stores in the person's row whether any source says "inactive", so that a sign-in does not read the statements.
+/// Stores in the person's row whether any source says "inactive", so that a sign-in need not read the statements.
 fn note_activity(db: &Connection, id: &str) -> rusqlite::Result<()> {
     let Some(person) = load(db, id)? else { return Ok(()) };
     let inactive = person.inactive_by().next().is_some();
@@ -367,8 +367,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because Flexgate could not read
-/// the stored person again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, so that the store never
+/// contains a person whom Flexgate cannot read.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

@@ -21,7 +21,7 @@ const STORED: &str = "
 SELECT profile, flex_user_sid, created_at, used_at, ends_at, username, network, browser, idle_seconds, key
 FROM sessions AS session";
 
-/// The condition that a session has not ended at `?1`.
+/// The condition that a session has not ended at the time `?1`.
 const LIVE: &str = "
 WHERE ends_at > ?1 AND (idle_seconds IS NULL OR used_at + idle_seconds > ?1)
     AND NOT EXISTS (SELECT 1 FROM sign_in_state WHERE ended_at >= session.created_at)

@@ -1,5 +1,5 @@
-//! Finds the person in the ledger who is the bearer of a token. Also refuses a token whose bearer has lost the
-//! username to another person.
+//! Finds the person in the ledger who is the bearer of a token. Also refuses a token if another person has taken over
+//! the bearer's username.
 
 use super::{Ledger, LedgerError, TokenClaims};
 use crate::domain::ledger::{AttachmentRefused, MayClaim, Person, PersonId};
@@ -15,9 +15,9 @@ pub(super) struct Claimant {
 }
 
 impl Ledger {
-    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If `key` is a Flex user whom the
-    /// ledger does not know, looks for the issuer's id for the bearer instead, and accepts only a person without a Flex
-    /// user.
+    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If the ledger does not know the
+    /// Flex user, finds the bearer by the issuer's id instead. In this case, accepts only a person who has no Flex user
+    /// yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -37,8 +37,8 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user, which
-    /// means to bind one of the issuer's identities to this user. `person` is the user's entry in the ledger, and
+    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. To claim
+    /// a user is to bind one of the issuer's identities to this user. `person` is the user's entry in the ledger, and
     /// `found` is the user in Flex, to whom no identity is bound.
     pub(super) async fn refuse_unclaimable(
         &self,

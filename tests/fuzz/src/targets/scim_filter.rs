@@ -1,8 +1,8 @@
 //! Fuzzes SCIM filters.
 //!
-//! The bytes after a `~` describe a filter. The target writes this filter as text for Flexgate. It also evaluates the
-//! filter itself by RFC 7644 §3.4.2.2, without Flexgate's code, and compares the results. An input without `~` is the
-//! text of a filter.
+//! If an input begins with `~`, the following bytes describe a filter. The target writes this filter as text for
+//! Flexgate. It also evaluates the filter by RFC 7644 §3.4.2.2, without Flexgate's code, and compares the results. Any
+//! other input is the text of a filter.
 
 use std::fmt;
 
@@ -67,7 +67,8 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     Outcome::Accepted
 }
 
-/// Checks that the plan of a filter (which resources Flexgate looks up) includes a document that matches the filter.
+/// Checks that Flexgate's plan for a filter finds `document`, which matches the filter. The plan says which resources
+/// Flexgate looks up.
 fn found_by_plan(plan: &Plan, document: &Document, text: &str) {
     let (name, value) = match plan {
         Plan::UserName(value) => ("userName", value),

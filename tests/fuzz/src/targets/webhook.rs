@@ -1,8 +1,8 @@
 //! Fuzzes webhook deliveries to one source of each kind. The target adds the source's signature or secret to each
 //! delivery.
 //!
-//! For `fusionauth`, the first line of an input contains the claims of the JWT that signs the delivery. The rest of the
-//! input, and the whole input for other sources, is the body.
+//! For `fusionauth`, the first line of an input contains the claims of the JWT that signs the delivery, and the rest is
+//! the body. For every other source, the whole input is the body.
 
 use std::cell::RefCell;
 

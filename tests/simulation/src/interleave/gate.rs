@@ -40,8 +40,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The faults that can happen to the call. Reads have none. A failed read has no effect, so it leads to the same
-    /// states as a failed write just before or after it.
+    /// The faults that can happen to a call of this kind. Reads have none. A failed read changes nothing, so it leaves
+    /// the store and Twilio in the same state as a failure of the write just before or just after it.
     pub(super) fn faults(self) -> &'static [Verdict] {
         match self {
             Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],
@@ -82,7 +82,8 @@ impl Hall {
         self.waiting().clear();
     }
 
-    /// Whether the sender of any request stopped waiting for the answer before the request arrived at Twilio.
+    /// Whether there was a late request: its sender stopped waiting for the answer before the request arrived at
+    /// Twilio.
     pub(super) fn has_late_requests(&self) -> bool {
         self.has_late_requests.load(Ordering::Relaxed)
     }
@@ -138,7 +139,7 @@ impl StoreFaults for Gate {
         Ok(())
     }
 
-    /// The schedule chooses nothing here, because nothing can happen between the store's operation and this call.
+    /// Does not wait at the gate, because nothing can happen between the store's operation and this call.
     async fn after(&self, _writes: bool) -> Result<(), StoreError> {
         if self.loses.swap(false, Ordering::Relaxed) {
             return Err(StoreError::Unavailable("the store's answer was lost".into()));
@@ -176,5 +177,5 @@ impl Transport for Gate {
     }
 }
 
-/// A late request has the number of its process plus this offset, in place of a process number.
+/// The process number of a late request is the number of its sender plus this offset.
 const LATE: usize = 100;

@@ -1,5 +1,5 @@
-//! Limits the number of open connections. At the limit, a new connection replaces the open connection that has waited
-//! longest for its client.
+//! Limits the number of open connections. At the limit, a new connection takes the place of an open connection without
+//! a complete request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ const MOST: usize = 4_096;
 /// The number of files reserved for the store, the log and similar uses.
 const RESERVED_FILES: usize = 64;
 
-/// The open connections, by client.
+/// The open connections, by client. Each connection has a place, and the number of places is limited.
 #[derive(Debug)]
 pub struct Room {
     most: usize,
@@ -29,7 +29,7 @@ struct Inside {
     clients: HashMap<ClientNetwork, BTreeMap<u64, Arc<Progress>>>,
 }
 
-/// One connection's place among the limited number of connections. Dropping the value frees the place.
+/// The place of one connection. Dropping the value frees the place.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     room: Arc<Room>,
@@ -38,21 +38,21 @@ pub struct ConnectionPlace {
     pub progress: Arc<Progress>,
 }
 
-/// What happens to a new connection that asks for a place among the limited number of connections.
+/// What happened when a new connection asked for a place.
 #[derive(Debug)]
 pub enum Entry {
     /// There was a free place.
     Free(ConnectionPlace),
     /// Another connection was closed.
     Replaced(ConnectionPlace),
-    /// The new connection was refused, because every open connection has a complete request.
+    /// The new connection was refused. Every connection that it could replace has a complete request.
     Full,
 }
 
 impl Room {
-    /// Creates the room (the places for connections) of a process that may open `files` files. Allows two files for
-    /// each connection, because a request may need a second file for an upstream connection. If the peers are clients
-    /// and not proxies (`is_of_clients`), one client can take at most half of the places.
+    /// Creates the room for a process that may open `files` files. Allows two files for each connection, because a
+    /// request may need a second file for an upstream connection. If the peers are clients and not proxies
+    /// (`is_of_clients`), one client can take at most half of the places.
     pub fn new(files: usize, is_of_clients: bool) -> Arc<Self> {
         let most = (files.saturating_sub(RESERVED_FILES) / 2).clamp(16, MOST);
         let most_of_client = if is_of_clients { most / 2 } else { most };
@@ -83,7 +83,7 @@ impl Room {
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
-    /// Closes one connection that waits for its client, preferably a connection from the client with the most
+    /// Closes one connection without a complete request, preferably a connection from the client with the most
     /// connections. Returns false if every connection has a complete request.
     pub fn close_one(&self) -> bool {
         self.inside().close_one()

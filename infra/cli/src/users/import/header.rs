@@ -45,8 +45,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter. Chooses the one that splits the header into the most known column names. If several do,
-/// chooses the one that gives the most columns.
+/// Guesses the delimiter. Chooses the one that splits the header into the most known column names. If several
+/// delimiters give equally many names, chooses the one that gives the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));

@@ -52,7 +52,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// Returns the maximum number of slots, which applies unless Twilio limits the rate.
+    /// Returns the maximum number of slots. After an answer with 429, the import has fewer slots.
     pub(super) fn most(&self) -> usize {
         self.most
     }
@@ -67,7 +67,8 @@ impl Pace {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Register before reading the state. Otherwise, a change in between would not wake this task.
+            // Register for the notification before reading the state. Otherwise, a change in between would not wake
+            // this task.
             changed.as_mut().enable();
             let until = {
                 let mut state = self.state();
@@ -166,7 +167,8 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // The limit is now one slot, and the third row has it. The slot is free only when that row has finished.
+        // The second row finishes, and an answer with 429 leaves only one slot. The third row holds this slot. The next
+        // row must wait until the third row has finished.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());
