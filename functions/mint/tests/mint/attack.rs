@@ -22,8 +22,8 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// Writes an operator's statement about the user to the ledger. `Earlier::Nothing` says that the username now belongs
-/// to another person.
+/// Writes an operator's statement about the user to the ledger. With `Earlier::Nothing`, the statement also says that
+/// the username now belongs to another person.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),

@@ -98,7 +98,7 @@ impl SignIn {
             self.check_seat(&session).await?;
             let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
             let Some(tokens) = Tokens::open(&session, &keys.value) else {
-                // Do not remove the session, because another process may have the key.
+                // Do not remove the session, because another process may have the key that decrypts its tokens.
                 return Err(SessionError::Ended("its key is retired"));
             };
             self.check_tokens(&mut session, &tokens).await?;
@@ -177,8 +177,8 @@ impl SignIn {
     async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
         let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
         session.ends_at = session.ends_at.min(session.created_at + lasts);
-        // Version 0.2.0 stored the username only in the tokens. So check only now whether an identity system has ended
-        // the sessions of the person with this username.
+        // Version 0.2.0 stored the username only in the tokens. So Flexgate cannot check earlier whether an identity
+        // system has ended the sessions of the person with this username.
         if session.origin.username.is_none() {
             session.origin.username.clone_from(&tokens.username);
             return self.check_live(session).await;

@@ -97,7 +97,7 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
 /// A change of a worker.
 pub(super) struct Change<'a> {
     pub(super) activity: Option<&'a str>,
-    /// All attributes, which replace the worker's present ones.
+    /// The new attributes. They replace all attributes of the worker.
     pub(super) attributes: Option<Map<String, Value>>,
     /// The version that the worker must have.
     pub(super) expected: Option<&'a str>,

@@ -33,8 +33,8 @@ impl Ledger {
         Ok(self.people.keep_unattached(source, &record(ended), &statement).await?)
     }
 
-    /// Adds to the statement any recorded endings of the groups and the directory that it names. Returns whether the
-    /// statement has changed.
+    /// Finds the recorded endings of the groups and the directory that the statement names, and adds them to the
+    /// statement. Returns whether the statement has changed.
     pub async fn without_ended(&self, source: &Source, statement: &mut Statement) -> Result<bool, LedgerError> {
         let before = statement.clone();
         let groups =

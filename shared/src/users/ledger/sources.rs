@@ -45,11 +45,11 @@ pub struct Withdrawal {
     /// counts these people.
     pub finished: usize,
     /// How many of `people` are inactive according to the source. They stay inactive, because an operator's statement
-    /// replaces the source's statement.
+    /// that says the same replaces the source's statement.
     pub kept_inactive: usize,
-    /// The number of people who lose each role.
+    /// For each role, the number of people who lose it.
     pub losing: BTreeMap<Role, usize>,
-    /// The number of people who lose any role.
+    /// The number of people who lose at least one role.
     pub losing_any: usize,
     /// The people who could not be changed, each with the reason.
     pub failed: Vec<(String, String)>,
@@ -134,9 +134,10 @@ impl Ledger {
     }
 
     /// Withdraws a source's statements about all people. If the source says that a person is inactive, an operator's
-    /// statement keeps the person inactive. So the withdrawal activates nobody.
+    /// statement that says the same replaces the source's statement. So the withdrawal activates nobody.
     ///
-    /// A call after an interrupted call completes the withdrawal. Calls `progress` with the number of people done.
+    /// If a call is interrupted, the next call completes the withdrawal. Calls `progress` with the number of people
+    /// done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -211,8 +212,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, an
-    /// operator's statement keeps the person inactive, and this function returns true.
+    /// Withdraws the source's statement about one person. If it says that the person is inactive, this function
+    /// replaces it with an operator's statement that says the same, and returns true. So the person stays inactive.
     async fn withdraw_from(
         &self,
         id: PersonId,
