@@ -32,7 +32,7 @@ const MAX_FRESH: Duration = Duration::hours(24);
 const MAX_STALE: Duration = Duration::hours(24);
 
 /// The minimum time between two fetches caused by tokens with unknown keys or bad signatures. Anybody can send such
-/// tokens, and must not be able to make Flexgate fetch the keys again and again.
+/// tokens. Without this limit, an attacker could make Flexgate fetch the keys again and again.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
 /// The pause after a failed fetch: `PAUSE_COLD` if no keys are cached, and `PAUSE_STALE` if stale keys are cached.

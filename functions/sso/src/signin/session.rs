@@ -66,7 +66,8 @@ pub enum SessionError {
     /// The session never existed, or it was deleted.
     #[error("there is no such session")]
     Unknown,
-    /// The session has ended: it is too old, was idle for too long, or Twilio refuses to refresh it.
+    /// The session has ended, because it is too old, because it was idle for too long, or because Twilio refuses to
+    /// refresh it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
     /// The person has signed in again elsewhere, and the profile allows one sign-in at a time.
@@ -222,7 +223,7 @@ impl SignIn {
     }
 
     /// Refuses a session whose person has signed in elsewhere, if the profile allows one sign-in at a time. The session
-    /// stays in the store, so that each of its pages gets this answer.
+    /// stays in the store, so that every page that uses the session gets this answer.
     async fn check_seat(&self, session: &Session) -> Result<(), SessionError> {
         if !self.parts.policies.of(&session.profile).is_single {
             return Ok(());

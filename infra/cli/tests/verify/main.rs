@@ -53,7 +53,7 @@ fn answer(report: &Value, switch: &str) -> Value {
     answer
 }
 
-/// The usernames of verify's users that are active at Twilio.
+/// Returns the usernames of the active users at Twilio that `flexgate verify` has created.
 async fn active(world: &World) -> Vec<String> {
     let users = world.twilio_users().await.into_iter();
     let users = users.filter(|user| user["deactivated"] != true);

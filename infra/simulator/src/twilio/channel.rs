@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
-/// The body. It contains the actual request as JSON, although the SDK sends a form's content type.
+/// The body of the SDK's request. It contains the actual request as JSON, although the SDK sends a form's content type.
 #[derive(Deserialize)]
 struct Wrapped {
     url: String,

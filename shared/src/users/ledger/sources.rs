@@ -12,7 +12,7 @@ use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, Role, RoleSet, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many people one read from the store returns.
+/// The number of people that one read from the store returns.
 const BATCH: u32 = 500;
 
 /// The maximum number of attempts at changing a person. An attempt fails if another process is changing the person.
@@ -34,9 +34,9 @@ pub struct SourceCount {
 /// The changes that the withdrawal of a source's statements causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// From [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. From
-    /// [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal, including
-    /// people for whom an earlier call began it.
+    /// In the result of [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. In
+    /// the result of [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal,
+    /// including people for whom an earlier call began it.
     pub people: usize,
     /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
@@ -212,7 +212,7 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. If it says that the person is inactive, this function
+    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, this function
     /// replaces it with an operator's statement that says the same, and returns true. So the person stays inactive.
     async fn withdraw_from(
         &self,
@@ -282,7 +282,7 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// How much of the withdrawal of a source's statement about one person is done.
+/// The state of a withdrawal for one person.
 enum Standing {
     /// The source says something about the person, so the withdrawal has not begun.
     Speaks,
@@ -292,8 +292,7 @@ enum Standing {
     Finished,
 }
 
-/// Returns how much of the withdrawal of the source's statement is done for this person. `None` if the source never
-/// said anything about the person.
+/// Returns the state of the withdrawal for this person. `None` if the source never said anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

@@ -61,7 +61,7 @@ fn brand(settings: &PageSettings) -> String {
 }
 
 /// Returns a sentence that says how long the person should wait. Returns an empty string if the problem does not say
-/// how long, or if it does not help to load the page again.
+/// how long, or if loading the page again does not help.
 fn wait(problem: &Problem, words: &PageWords) -> String {
     match problem.wait_seconds() {
         Some(1) if words.can_reload => " Try again in a second.".to_owned(),
