@@ -36,7 +36,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices) {
     };
     stage.play(choices, (0..TABS).map(tab).collect()).await;
     stage.rest().await;
-    // The spy, which watches the requests to Twilio, complains if Flexgate sends a code again that Twilio has redeemed.
+    // The spy, which watches the requests to Twilio, complains if Flexgate sends a redeemed code again.
     match *winners.lock().await {
         0 if choices.faults() == 0 => world.complain("no tab is signed in"),
         0 | 1 => {}

@@ -10,8 +10,8 @@ use super::super::wire::{Seen, Silence};
 /// The tolerance when a lifetime is measured, in seconds.
 const TOLERANCE: i64 = 60;
 const DAY: i64 = 86_400;
-/// The test mints a token with a lifetime of one second. If the token is valid for longer than this, Twilio did not use
-/// the requested lifetime.
+/// The test mints a token with a lifetime of one second. If the token is valid for more than ten seconds, Twilio did
+/// not use the requested lifetime.
 const SHORT: i64 = 10;
 
 /// Mints a token for one of the users that `flexgate verify` has created.
