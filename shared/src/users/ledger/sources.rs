@@ -212,8 +212,9 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, this function
-    /// replaces it with an operator's statement that says the same, and returns true. So the person stays inactive.
+    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, this
+    /// function replaces it with an operator's statement that says the same, and returns true. So the person stays
+    /// inactive.
     async fn withdraw_from(
         &self,
         id: PersonId,

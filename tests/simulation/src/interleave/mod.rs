@@ -46,8 +46,8 @@ pub enum Scenario {
     DeletedAndCreated,
     /// SCIM adds somebody to a group while another request removes somebody else from it.
     Members,
-    /// SCIM adds somebody to a group while another request renames the group. The settings map the old name to a role, but
-    /// not the new one.
+    /// SCIM adds somebody to a group while another request renames the group. The settings map the old name to a role,
+    /// but not the new one.
     MemberAndRename,
     /// SCIM adds somebody to a group while another request deletes the group.
     MemberAndDelete,
