@@ -29,7 +29,8 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# Labels of command blocks that the test must not run. A labelled block must match the label's pattern.
+# The test does not run a command block that has one of these labels. It only checks that the block's commands match the
+# label's pattern.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-github": re.compile(r"\bgh "),
@@ -117,7 +118,8 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in a separate shell. This file passes variables and functions to the next shell.
+        # Each command block runs in a separate shell. The state file passes variables and functions from one shell to
+        # the next.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)

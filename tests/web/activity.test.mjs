@@ -1,4 +1,4 @@
-// Tests that the package keeps a session from becoming idle only while somebody uses the page (R9).
+// Tests when the package keeps a session from becoming idle. It must do so only while somebody uses the page (R9).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";

@@ -56,8 +56,8 @@ async function openEveryPart() {
   await client.execute(new sdk.AddVoiceEventListener("incoming", () => {}, { voiceDevice: device }));
   const data = await client.execute(new sdk.InitializeDataClient());
   await client.execute(new sdk.GetPausedConversations()).catch(() => {});
-  // The SDK waits for a connection for conversations, which the simulator does not offer. So check the calls to the
-  // SDK's conversations client instead.
+  // The SDK waits for a connection to Twilio's service for conversations, which the simulator does not offer. So check
+  // the calls to the SDK's conversations client instead.
   client.execute(new sdk.GetConversationsUser("ada")).catch(() => {});
   const parts = {};
   const told = { conversations: [] };

@@ -89,9 +89,9 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Records that a group or a directory was deleted, so that events that arrive late cannot restore anybody's
-    /// access. Then queues a [`Message::Consequence`] for each affected person. If time runs out, queues a job for the
-    /// remaining people. Running this twice is safe, because the queue accepts each message only once.
+    /// Records that a group or a directory was deleted, so that a late event cannot restore anybody's access. Then
+    /// queues a [`Message::Consequence`] for each affected person. If time runs out, queues a job for the remaining
+    /// people. Running this twice is safe, because the queue accepts each message only once.
     ///
     /// Returns the number of affected people, and the number of people whose directory is unknown. Flexgate does not
     /// change people whose directory is unknown. Otherwise, the deletion of a test directory could lock everybody out.

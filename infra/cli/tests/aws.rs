@@ -98,7 +98,7 @@ async fn examine(
     examine_with(answers, variables, &[]).await
 }
 
-/// Like [`examine`], with additional options of the command.
+/// Like [`examine`], with additional options for the command.
 async fn examine_with(
     answers: impl IntoIterator<Item = (&'static str, (u16, Value))>,
     variables: &[(&str, &str)],

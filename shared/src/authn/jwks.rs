@@ -32,7 +32,7 @@ const MAX_FRESH: Duration = Duration::hours(24);
 const MAX_STALE: Duration = Duration::hours(24);
 
 /// The minimum time between two fetches caused by tokens with unknown keys or bad signatures. Anybody can send such
-/// tokens, and must not be able to make Flexgate fetch the keys again and again.
+/// tokens. Without this limit, an attacker could make Flexgate fetch the keys again and again.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
 /// The pause after a failed fetch: `PAUSE_COLD` if no keys are cached, and `PAUSE_STALE` if stale keys are cached.
@@ -145,8 +145,8 @@ impl Keys {
         }
     }
 
-    /// Makes these the keys of a transmitter (an identity system that sends signals). If no URL for the keys is
-    /// configured, Flexgate reads it from `metadata`.
+    /// Marks these keys as a transmitter's keys. A transmitter is an identity system that sends signals. If no URL for
+    /// the keys is configured, Flexgate reads the URL from `metadata`.
     pub(super) fn of_transmitter(self, metadata: Metadata) -> Self {
         Self { metadata, doubt: Doubt::Postpone, ..self }
     }
@@ -186,9 +186,9 @@ impl Keys {
         verdict
     }
 
-    /// Checks the token with the cached keys, which may be stale for less than `MAX_STALE`. `arrival` is the number of
-    /// fetches that had begun when the token arrived. Only a fetch that began later can show that the issuer has no key
-    /// for the token.
+    /// Checks the token with the cached keys, if they have been stale for less than `MAX_STALE`. `arrival` is the
+    /// number of fetches that had begun when the token arrived. Only a fetch that began later can show that the issuer
+    /// has no key for the token.
     fn judge<T>(&self, token: &UnverifiedToken<'_, T>, arrival: u64) -> Result<(), CallerError> {
         let (now, state) = (self.clock_rng.now(), self.state());
         let unavailable =
@@ -308,8 +308,8 @@ impl Keys {
     }
 }
 
-/// Returns `max-age` from `Cache-Control` (RFC 9111 §5.2.2.1). Returns zero without `max-age`, or with `no-store` or
-/// `no-cache`.
+/// Returns `max-age` from `Cache-Control` (RFC 9111 §5.2.2.1). Returns zero if `max-age` is missing, or if the header
+/// contains `no-store` or `no-cache`.
 fn max_age(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<String> =

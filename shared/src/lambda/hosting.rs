@@ -34,8 +34,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// A response whose body already has the type that Lambda expects. `lambda_http` would convert any other body with the
-/// character set that the response names. The tables for these conversions would add 0.1 MB to each function.
+/// A response whose body already has the type that Lambda expects. `lambda_http` would convert any other body according
+/// to the character set that the response names. The tables for these conversions would add 0.1 MB to each function.
 struct Converted(Response<Body>);
 
 impl lambda_http::IntoResponse for Converted {

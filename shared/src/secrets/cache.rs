@@ -81,10 +81,10 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Self { id: id.into(), source, clock, unset: None, latest, flight }
     }
 
-    /// Makes a cache for a secret that may be unset. A secret is unset if it does not exist yet, or if its text is
-    /// blank or `null`. In this case, the value is `T::default()`, without an error or an alarm. There is one
-    /// exception: if the secret had a value within the last hour, being unset is an error, because somebody may have
-    /// removed the value by mistake.
+    /// Makes a cache for a secret that an operator need not set. A secret is unset if it does not exist yet, or if its
+    /// text is blank or `null`. The value of an unset secret is `T::default()`, without an error or an alarm. There is
+    /// one exception: if the secret had a value within the last hour, being unset is an error, because somebody may
+    /// have removed the value by mistake.
     #[must_use]
     pub fn that_may_be_unset(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self
     where
@@ -129,9 +129,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Returns a value that `accepts` accepts, if the secret has such a value, and otherwise the newest value. If
-    /// `accepts` rejects the cached value, this method fetches the secret again, but not within a minute of the last
-    /// fetch that a rejection caused.
+    /// Returns the secret's value. If `accepts` returns false for the cached value, this method first fetches the
+    /// secret again, unless a rejection has caused a fetch within the last minute. The returned value is the newest
+    /// one, even if `accepts` returns false for it too.
     pub async fn get_accepted(
         &self,
         deadline: Deadline,
@@ -150,10 +150,11 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         self.get_after_rejection(&held.version, deadline).await
     }
 
-    /// Fetches the secret again after a client has presented a credential that does not match the version `rejected`.
+    /// Fetches the secret again, because a client's credential does not match the cached version `rejected`.
     ///
-    /// Returns the cached value without a fetch if its version is no longer `rejected`, or if a rejection has caused a
-    /// fetch within the last minute. If the fetch fails, returns the cached value until that value is an hour old.
+    /// Returns the cached value without a fetch in two cases: the cached version is no longer `rejected`, or another
+    /// rejection has caused a fetch within the last minute. If the fetch fails, returns the cached value until that
+    /// value is an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();
@@ -209,7 +210,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         Ok(held)
     }
 
-    /// If `fetched` shows that the secret is not set, and the secret may be unset, returns the default value.
+    /// Returns the default value if `fetched` shows that the secret is not set. Returns `None` if the secret is set,
+    /// has no default value, or had a value within the last hour.
     fn unset_after(&self, fetched: &Result<SecretValue, FetchError>) -> Option<Held<T>> {
         let is_unset = match fetched {
             Ok(secret) => matches!(secret.text.expose_secret().trim(), "" | "null"),

@@ -36,8 +36,8 @@ impl GroupRoles {
     /// Returns the group with another name. If the new name gives another role, all members count as affected by the
     /// change.
     ///
-    /// This includes a member whose recorded role (`announced`) is already the new one. Since that record was written,
-    /// an unfinished reconciliation may have given this member the role for the old name.
+    /// This includes a member whose recorded role (`announced`) is already the new one. The record may be out of date,
+    /// because an unfinished reconciliation may have given this member the role for the old name.
     #[must_use]
     pub fn renamed(&self, mut group: Group, display_name: String) -> Group {
         let (before, after) = (self.of(&group.display_name), self.of(&display_name));
@@ -48,8 +48,8 @@ impl GroupRoles {
         Group { display_name, ..group }
     }
 
-    /// Returns the group as it must be stored once every affected member has been reconciled, or once jobs for this are
-    /// queued. Members who have left are removed.
+    /// Returns the group as it must be stored after every affected member has been reconciled, or after jobs that will
+    /// reconcile them have been queued. Leaves out members who have left the group.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

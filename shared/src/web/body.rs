@@ -71,8 +71,8 @@ impl Fields {
         }
     }
 
-    /// Returns `value` if there are no mistakes and no remaining fields. Otherwise returns a problem that lists the
-    /// mistakes.
+    /// Returns `value` if there are no mistakes and all fields have been read. Otherwise returns a problem that lists
+    /// the mistakes, including the fields that were not read.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
             // Shorten the name, because the caller chose it and it may be very long.

@@ -32,8 +32,8 @@ fn config(endpoint: &str, aws: &Aws) -> aws_sdk_dynamodb::config::Builder {
         .timeout_config(TimeoutConfig::builder().read_timeout(PATIENCE).operation_timeout(3 * PATIENCE).build())
 }
 
-/// Creates a table and returns a store in it. The emulator allows this store everything that at least one role in
-/// `infra/template.yaml` allows (`tests/aws/emulator.py`).
+/// Creates a table, and returns a store that uses it. The emulator (`tests/aws/emulator.py`) allows this store every
+/// action that a role in `infra/template.yaml` or an operator may perform.
 pub async fn table(endpoint: &str) -> DynamoStore {
     let (name, _, aws) = new_table(endpoint).await;
     store_in(&name, endpoint, aws)

@@ -70,7 +70,7 @@ pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Returns a quantile of `values`: the fraction `share` of the values is smaller than the result.
+/// Returns the quantile of `values` at the fraction `share`. For example, the quantile at 0.5 is the median.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

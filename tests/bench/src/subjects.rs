@@ -1,5 +1,5 @@
-//! The measured programs: Flexgate's functions, the floor (a function that does nothing), and the peers (mints in other
-//! languages). Each comes with the events with which the bench invokes it.
+//! The measured programs: Flexgate's functions, the floor (a function that does nothing), and the peers (mint
+//! functions written in other languages). Each program comes with the events that the bench sends to it.
 
 use std::path::{Path, PathBuf};
 

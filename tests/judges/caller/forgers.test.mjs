@@ -41,7 +41,7 @@ after(async () => {
   await close(server);
 });
 
-// Returns the claims of a valid token with `changes`. A claim whose value is undefined is left out.
+// Returns the claims of a valid token, after applying `changes`. A claim whose value is undefined is left out.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

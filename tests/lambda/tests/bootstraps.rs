@@ -251,9 +251,9 @@ async fn a_webhook_is_accepted_or_refused() {
     webhooks.terminate().await;
 }
 
-/// Starts a function whose secrets have the initial values from the template: no SCIM token and no webhook secret.
-/// Nothing listens at the function's address for AWS. The function does not need AWS, because it refuses the tests'
-/// requests.
+/// Starts a function whose secrets have the initial values from the template: no SCIM token and no webhook secret. The
+/// function does not need AWS, because it refuses the tests' requests. So nothing listens at the address that the
+/// function uses for AWS.
 async fn with_unset_secrets(world: &World, name: &str) -> Function {
     world.write_secret("scim-tokens", &json!({ "tokens": [] }));
     world.write_secret("hooks", &json!({}));

@@ -34,13 +34,13 @@ impl Browser {
         Self { router, cookies: BTreeMap::new(), address: None, agent: None, accept: None }
     }
 
-    /// Returns a browser with the same cookies that talks to another gateway process.
+    /// Returns a browser that has the same cookies, but talks to another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
         Self { router, ..self.clone() }
     }
 
-    /// Sends this header `accept` with every request from now on.
+    /// From now on, sends the header `accept` with these types in every request.
     pub fn accept(&mut self, types: &'static str) {
         self.accept = Some(HeaderValue::from_static(types));
     }

@@ -25,7 +25,7 @@ pub const GATEWAY: &str = "http://localhost:9000";
 /// The host in [`GATEWAY`], which browsers and proxies send in the header `Host`.
 pub const GATEWAY_HOST: &str = "localhost:9000";
 
-/// A test's environment: a simulator, a folder with secrets and a store, and a clock.
+/// A test's environment: a simulator, a clock, and a folder that contains the secrets and the store.
 pub struct World {
     /// Twilio and the identity provider.
     pub simulator: Simulator,
@@ -38,8 +38,7 @@ pub struct World {
     folder: TempDir,
 }
 
-/// Returns a configuration for the AWS clients with long timeouts, because an emulator on a busy machine may take
-/// seconds to answer.
+/// Returns an AWS configuration with long timeouts, because an emulator on a busy machine may take seconds to answer.
 #[must_use]
 pub fn patient_aws(http: HttpClient) -> Aws {
     let attempt = std::time::Duration::from_mins(1);

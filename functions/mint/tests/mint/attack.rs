@@ -22,8 +22,8 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// Writes an operator's statement about the user to the ledger. `Earlier::Nothing` says that the username now belongs
-/// to another person.
+/// Writes an operator's statement about the user to the ledger. With `Earlier::Nothing`, the statement also says that
+/// the username now belongs to another person.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),
@@ -41,7 +41,7 @@ async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
 /// owner's token, issued in the same second as the change of owner.
 async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
     let answer = gate.mint(first, json!({})).await;
-    // Wait until the next token is certainly issued after the change of owner. `iat` has whole seconds, and the
+    // Wait, so that the next token is certainly issued after the change of owner. `iat` has whole seconds, and the
     // issuer's clock may be fast by up to `LEEWAY`.
     gate.world.advance(LEEWAY + time::Duration::SECOND).await;
     let second = gate.token_of(username, json!({"sub": "the-second"})).await;

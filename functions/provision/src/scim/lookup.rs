@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::users::Users;
 
 impl Users {
-    /// Returns the user with this `id`, unless it was deleted.
+    /// Returns the user with this `id`, unless the user was deleted.
     pub(super) async fn load(&self, id: &str, deadline: Deadline) -> Result<Person, Refusal> {
         let id: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
         let entries = self.scim.entries(std::slice::from_ref(&id)).await?;

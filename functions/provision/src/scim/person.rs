@@ -22,7 +22,8 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// What the people ledger knows about the person. For a user in a list, only the data from Flex.
+    /// The person's state according to the people ledger. If the ledger was not read, for example for a list of users,
+    /// the state according to Flex.
     pub(super) view: View,
 }
 
@@ -91,8 +92,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource. If a value that the client wrote still equals Twilio's value, it appears as the
-    /// client wrote it. `meta` contains only the timestamps.
+    /// Returns the SCIM resource. Shows a value as the client wrote it, unless the value has changed at Twilio since
+    /// then. `meta` contains only the timestamps.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -219,8 +220,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name: the first one present of `displayName`, `name.formatted`, the given and family name, and the
-/// username. Every name in the document must be valid, even a name that is not used.
+/// Returns the full name. This is `displayName` if it is present, otherwise `name.formatted`, otherwise the given and
+/// family name, and otherwise the username. Every name in the document must be valid, even a name that is not used.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),

@@ -342,8 +342,8 @@ async fn r50_a_removal_that_lists_nobody_removes_nobody() {
     }
     assert_eq!(count(scim.get(&path).await.is(200)), 2);
     assert_eq!(count(scim.patch(&path, remove(json!([{ "value": ada }]))).await.is(200)), 1);
-    // For a user's roles, too, a `remove` of an empty list changes nothing, and a `remove` of an empty value is
-    // refused.
+    // The same rules apply to a user's roles: a `remove` of an empty list changes nothing, and a `remove` of an empty
+    // value is refused.
     let path = format!("/Users/{grace}");
     let roles = |value: Value| json!([{ "op": "remove", "path": "roles", "value": value }]);
     let before = scim.get(&path).await.is(200)["roles"].clone();

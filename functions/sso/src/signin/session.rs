@@ -66,7 +66,8 @@ pub enum SessionError {
     /// The session never existed, or it was deleted.
     #[error("there is no such session")]
     Unknown,
-    /// The session has ended: it is too old, was idle for too long, or Twilio refuses to refresh it.
+    /// The session has ended, because it is too old, because it was idle for too long, or because Twilio refuses to
+    /// refresh it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
     /// The person has signed in again elsewhere, and the profile allows one sign-in at a time.
@@ -98,7 +99,7 @@ impl SignIn {
             self.check_seat(&session).await?;
             let keys = self.keys_for([session.sealed.as_str()], deadline).await?;
             let Some(tokens) = Tokens::open(&session, &keys.value) else {
-                // Do not remove the session, because another process may have the key.
+                // Do not remove the session, because another process may have the key that decrypts its tokens.
                 return Err(SessionError::Ended("its key is retired"));
             };
             self.check_tokens(&mut session, &tokens).await?;
@@ -177,8 +178,8 @@ impl SignIn {
     async fn check_tokens(&self, session: &mut Session, tokens: &Tokens) -> Result<(), SessionError> {
         let lasts = self.parts.policies.of(&session.profile).lasts(&tokens.roles);
         session.ends_at = session.ends_at.min(session.created_at + lasts);
-        // Version 0.2.0 stored the username only in the tokens. So check only now whether an identity system has ended
-        // the sessions of the person with this username.
+        // Version 0.2.0 stored the username only in the tokens. So Flexgate cannot check earlier whether an identity
+        // system has ended the sessions of the person with this username.
         if session.origin.username.is_none() {
             session.origin.username.clone_from(&tokens.username);
             return self.check_live(session).await;
@@ -222,7 +223,7 @@ impl SignIn {
     }
 
     /// Refuses a session whose person has signed in elsewhere, if the profile allows one sign-in at a time. The session
-    /// stays in the store, so that each of its pages gets this answer.
+    /// stays in the store, so that every page that uses the session gets this answer.
     async fn check_seat(&self, session: &Session) -> Result<(), SessionError> {
         if !self.parts.policies.of(&session.profile).is_single {
             return Ok(());

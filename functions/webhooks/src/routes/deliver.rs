@@ -111,7 +111,7 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    // Store a note only about a mistake of the sender. Flexgate's own failures are in the log.
+    // Store a note only if the sender made a mistake. Flexgate's own failures are in the log.
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
@@ -185,7 +185,8 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // An attacker can choose the challenge's text. As plain text, it cannot become an HTML page in a browser.
+            // An attacker can choose the challenge's text. So answer with plain text, which a browser does not treat as
+            // HTML.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }

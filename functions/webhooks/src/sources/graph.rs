@@ -2,8 +2,9 @@
 //! a person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! When Flexgate accepts a token, it binds the Flex user to the person's identity at the token's issuer. Through this
-//! binding it finds the Flex user of a notification. So the source's `issuer` must be the issuer of the tenant.
+//! To find the person's Flex user, Flexgate needs a binding. It makes a binding when it accepts a person's token: the
+//! binding says that the person's identity at the token's issuer belongs to the Flex user. So the source's `issuer`
+//! must be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;

@@ -41,7 +41,7 @@ impl WorkOs {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the profile. If the person has several addresses, the profile contains the primary one.
+    /// Returns the profile. If the person has several e-mail addresses, the profile contains the primary one.
     fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let person = document.pointer("/data/user").unwrap_or(&document["data"]);
         let emails = person["emails"].as_array().filter(|_| person["email"].as_str().is_none_or(str::is_empty));

@@ -12,7 +12,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Creates the temporary file. Fails if `path` exists, because an export overwrites nothing.
+    /// Creates the temporary file. Fails if `path` exists, because an export never overwrites a file.
     pub(super) fn create(path: &Path) -> Result<Self, String> {
         if path.exists() {
             return Err(format!("{} exists already: choose another file with --output", path.display()));

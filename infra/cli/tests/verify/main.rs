@@ -44,7 +44,7 @@ async fn report(world: &World) -> (Option<i32>, Value) {
     (output.status.code(), serde_json::from_str(&out(&output)).unwrap())
 }
 
-/// The line of the report about the question with this switch.
+/// Returns the report's line for the question that has this switch.
 fn answer(report: &Value, switch: &str) -> Value {
     let questions = report["questions"].as_array().unwrap();
     let mut about = questions.iter().filter(|line| line["switch"] == switch);
@@ -53,7 +53,7 @@ fn answer(report: &Value, switch: &str) -> Value {
     answer
 }
 
-/// The usernames of verify's users that are active at Twilio.
+/// Returns the usernames of the active users at Twilio that `flexgate verify` has created.
 async fn active(world: &World) -> Vec<String> {
     let users = world.twilio_users().await.into_iter();
     let users = users.filter(|user| user["deactivated"] != true);

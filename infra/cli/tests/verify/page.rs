@@ -1,4 +1,4 @@
-//! Tests that docs/verify.md lists all questions. With UPDATE=1, updates the page.
+//! Tests that docs/verify.md lists all questions of `flexgate verify`. With UPDATE=1, updates the page.
 
 use std::fmt::Write as _;
 

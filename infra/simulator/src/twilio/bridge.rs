@@ -18,7 +18,7 @@ use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
 const BEAT: Duration = Duration::from_secs(15);
 
-/// A change of a worker, for the worker's websockets.
+/// A change to a worker. The simulator sends it to the worker's websockets.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerEvent {
     pub(super) worker_sid: String,

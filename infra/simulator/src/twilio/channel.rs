@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
-/// The body. It contains the actual request as JSON, although the SDK sends a form's content type.
+/// The body of the SDK's request. It contains the actual request as JSON, although the SDK sends a form's content type.
 #[derive(Deserialize)]
 struct Wrapped {
     url: String,
@@ -97,7 +97,7 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
 /// A change of a worker.
 pub(super) struct Change<'a> {
     pub(super) activity: Option<&'a str>,
-    /// All attributes, which replace the worker's present ones.
+    /// The new attributes. They replace all attributes of the worker.
     pub(super) attributes: Option<Map<String, Value>>,
     /// The version that the worker must have.
     pub(super) expected: Option<&'a str>,

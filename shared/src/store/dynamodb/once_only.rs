@@ -1,5 +1,6 @@
-//! Implements [`OnceOnly`] in DynamoDB, so that only one caller performs an action. Each claimed action is one item. A
-//! claim succeeds if the action has no unexpired item, or if that item belongs to the same holder.
+//! Implements [`OnceOnly`] in DynamoDB, so that only one caller performs an action. A caller first claims the action,
+//! and each claim is one item. A claim succeeds if the action has no unexpired item, or if that item belongs to the
+//! same holder.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

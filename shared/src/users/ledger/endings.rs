@@ -8,7 +8,7 @@ use crate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use crate::domain::{Moment, SubjectId};
 use crate::store::{Ended, PersonKey, fingerprint};
 
-/// How many people one read from the store returns.
+/// The number of people that one read from the store returns.
 const BATCH: u32 = 200;
 
 /// The people in one batch who are affected by the end of a group, an application or a directory.
@@ -16,8 +16,8 @@ const BATCH: u32 = 200;
 pub struct Concerned {
     /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
-    /// How many other people in the batch may be affected. Flexgate cannot know, because the source never named the
-    /// directory of these people.
+    /// The number of other people in the batch who may be affected. Flexgate cannot know whether they are, because the
+    /// source never named their directory.
     pub unknown: usize,
     /// The last person of the batch. `None` after the last batch.
     pub last: Option<PersonId>,
@@ -33,8 +33,8 @@ impl Ledger {
         Ok(self.people.keep_unattached(source, &record(ended), &statement).await?)
     }
 
-    /// Adds to the statement any recorded endings of the groups and the directory that it names. Returns whether the
-    /// statement has changed.
+    /// Finds the recorded endings of the groups and the directory that the statement names, and adds them to the
+    /// statement. Returns whether the statement has changed.
     pub async fn without_ended(&self, source: &Source, statement: &mut Statement) -> Result<bool, LedgerError> {
         let before = statement.clone();
         let groups =

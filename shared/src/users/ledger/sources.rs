@@ -12,7 +12,7 @@ use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, Role, RoleSet, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many people one read from the store returns.
+/// The number of people that one read from the store returns.
 const BATCH: u32 = 500;
 
 /// The maximum number of attempts at changing a person. An attempt fails if another process is changing the person.
@@ -34,9 +34,9 @@ pub struct SourceCount {
 /// The changes that the withdrawal of a source's statements causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// From [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. From
-    /// [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal, including
-    /// people for whom an earlier call began it.
+    /// In the result of [`Ledger::foresee_withdrawal`]: the number of people about whom the source says something. In
+    /// the result of [`Ledger::withdraw_source`]: the number of people for whom the call has completed the withdrawal,
+    /// including people for whom an earlier call began it.
     pub people: usize,
     /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
     /// Only [`Ledger::foresee_withdrawal`] counts these people.
@@ -45,11 +45,11 @@ pub struct Withdrawal {
     /// counts these people.
     pub finished: usize,
     /// How many of `people` are inactive according to the source. They stay inactive, because an operator's statement
-    /// replaces the source's statement.
+    /// that says the same replaces the source's statement.
     pub kept_inactive: usize,
-    /// The number of people who lose each role.
+    /// For each role, the number of people who lose it.
     pub losing: BTreeMap<Role, usize>,
-    /// The number of people who lose any role.
+    /// The number of people who lose at least one role.
     pub losing_any: usize,
     /// The people who could not be changed, each with the reason.
     pub failed: Vec<(String, String)>,
@@ -134,9 +134,10 @@ impl Ledger {
     }
 
     /// Withdraws a source's statements about all people. If the source says that a person is inactive, an operator's
-    /// statement keeps the person inactive. So the withdrawal activates nobody.
+    /// statement that says the same replaces the source's statement. So the withdrawal activates nobody.
     ///
-    /// A call after an interrupted call completes the withdrawal. Calls `progress` with the number of people done.
+    /// If a call is interrupted, the next call completes the withdrawal. Calls `progress` with the number of people
+    /// done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -211,8 +212,9 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, an
-    /// operator's statement keeps the person inactive, and this function returns true.
+    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, this
+    /// function replaces it with an operator's statement that says the same, and returns true. So the person stays
+    /// inactive.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -281,7 +283,7 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// How much of the withdrawal of a source's statement about one person is done.
+/// The state of a withdrawal for one person.
 enum Standing {
     /// The source says something about the person, so the withdrawal has not begun.
     Speaks,
@@ -291,8 +293,7 @@ enum Standing {
     Finished,
 }
 
-/// Returns how much of the withdrawal of the source's statement is done for this person. `None` if the source never
-/// said anything about the person.
+/// Returns the state of the withdrawal for this person. `None` if the source never said anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

@@ -137,7 +137,7 @@ fn an_attacker_with_many_addresses_neither_fills_the_memory_nor_hides_one_that_f
     }
     // Two seconds have passed, so the budget allows at most ten more failures.
     assert!(fails(&budgets, loud, 1_000) <= 10);
-    // A minute later, the next request starts a clean-up. It removes all other budgets, because they are full again.
+    // After a minute, all other budgets are full again. The next request starts a clean-up, which removes full budgets.
     clock.advance(Span::minutes(1));
     fails(&budgets, loud, 1);
     assert_eq!(budgets.table.lock().unwrap().budgets.len(), 1);

@@ -61,7 +61,7 @@ fn brand(settings: &PageSettings) -> String {
 }
 
 /// Returns a sentence that says how long the person should wait. Returns an empty string if the problem does not say
-/// how long, or if it does not help to load the page again.
+/// how long, or if loading the page again does not help.
 fn wait(problem: &Problem, words: &PageWords) -> String {
     match problem.wait_seconds() {
         Some(1) if words.can_reload => " Try again in a second.".to_owned(),
@@ -70,8 +70,8 @@ fn wait(problem: &Problem, words: &PageWords) -> String {
     }
 }
 
-/// Returns the links. The first is the problem's own link or, if it may help, a link that loads the page again. The
-/// help link, if configured, follows.
+/// Returns the links. The first link is the problem's own link. If the problem has no link, and another attempt may
+/// help, the first link loads the page again. The last link leads to help, if a help link is configured.
 fn actions(problem: &Problem, words: &PageWords, settings: &PageSettings) -> String {
     let mut links = String::new();
     if let Some(link) = &problem.parts().link {

@@ -1,4 +1,4 @@
-//! Flexgate sends the code of a login to Twilio only once, however many tabs show the callback.
+//! Several tabs open the callback URL of one login. Flexgate must send the login's code to Twilio only once.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices) {
     };
     stage.play(choices, (0..TABS).map(tab).collect()).await;
     stage.rest().await;
-    // The spy complains if a code that Twilio has redeemed is sent again.
+    // The spy, which watches the requests to Twilio, complains if Flexgate sends a redeemed code again.
     match *winners.lock().await {
         0 if choices.faults() == 0 => world.complain("no tab is signed in"),
         0 | 1 => {}

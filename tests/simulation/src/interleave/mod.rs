@@ -26,11 +26,11 @@ use crate::world::World;
 /// Requests that come at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// Two tabs ask for a session's token, which expires in less than five minutes.
+    /// Two tabs ask for the token of one session. The token expires in less than five minutes.
     Refresh,
-    /// Two tabs ask for a session's token, which has expired.
+    /// Two tabs ask for the token of one session. The token has expired.
     RefreshExpired,
-    /// Three tabs show the callback of one login.
+    /// Three tabs open the callback URL of one login.
     Callbacks,
     /// A service makes somebody a supervisor while SCIM deactivates that person.
     PromotedAndDeactivated,
@@ -46,8 +46,8 @@ pub enum Scenario {
     DeletedAndCreated,
     /// SCIM adds somebody to a group while another request removes somebody else from it.
     Members,
-    /// SCIM adds somebody to a group while another request renames the group. The settings map the old name to a role, but
-    /// not the new one.
+    /// SCIM adds somebody to a group while another request renames the group. The settings map the old name to a role,
+    /// but not the new one.
     MemberAndRename,
     /// SCIM adds somebody to a group while another request deletes the group.
     MemberAndDelete,

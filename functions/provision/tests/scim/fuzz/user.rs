@@ -71,7 +71,8 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes the whole name. Keeps the parts that the value omits.
+    /// Changes the parts of the name that the value contains, and keeps the others. Removes all parts if the operation
+    /// is `remove` or the value is null.
     pub fn name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         let parts = ["formatted", "givenName", "familyName"];
         match value {

@@ -101,8 +101,8 @@ impl Parameters {
         }
         let unreadable: Vec<String> = found.problems.iter().map(|(name, _)| name.clone()).collect();
         let is_unreadable = |name: &str| unreadable.iter().any(|unreadable| unreadable == name);
-        // The address after sign-in must belong to an allowed origin, so it cannot be checked if the origins are
-        // unreadable.
+        // `DefaultReturnTo` (the address to which people go after sign-in) must belong to an allowed origin. So it
+        // cannot be checked if the parameters with the origins are unreadable.
         let is_unclear = |name: &str| {
             is_unreadable(name) || name == "DefaultReturnTo" && ORIGINS.iter().any(|origin| is_unreadable(origin))
         };
@@ -145,7 +145,7 @@ impl Parameters {
 struct Found {
     file: String,
     unknown: Vec<Finding>,
-    /// The name of a parameter, and a problem that completes the sentence "the parameter …".
+    /// The name of a parameter, and a text about its problem. The text completes the sentence "the parameter …".
     problems: Vec<(String, String)>,
 }
 

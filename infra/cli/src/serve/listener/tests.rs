@@ -1,4 +1,5 @@
-//! Tests the listener with a paused clock, which advances whenever all tasks wait for it.
+//! Tests the listener with tokio's paused clock. When all tasks are waiting, tokio advances this clock to the next
+//! timer.
 
 use std::net::Ipv4Addr;
 
@@ -110,7 +111,7 @@ async fn r80_every_wait_for_a_client_has_a_time_limit() {
     assert_eq!(seconds(began.elapsed()), 10);
     trickle.await.unwrap();
 
-    // After an answer, the connection may be idle for longer.
+    // After an answer, the connection may be idle for longer: the gateway closes it only after 75 seconds.
     let mut idle = served.connect();
     for _ in 0..3 {
         idle.write_all(GET).await.unwrap();

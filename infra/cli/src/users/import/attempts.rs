@@ -18,8 +18,8 @@ use crate::users::outcome::reason;
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// The maximum number of started rows for each slot (a permission to send one row). A row that waits for a retry counts
-/// as started, but holds no slot.
+/// The maximum number of rows in progress for each slot. A slot is the permission to send one row. A row that waits for
+/// a retry is still in progress, but holds no slot.
 const WAITING: usize = 4;
 
 /// The outcome of a row.

@@ -10,8 +10,8 @@ use super::super::wire::{Seen, Silence};
 /// The tolerance when a lifetime is measured, in seconds.
 const TOLERANCE: i64 = 60;
 const DAY: i64 = 86_400;
-/// The test mints a token for one second. If a token is valid for longer than this, Twilio did not use the requested
-/// lifetime.
+/// The test mints a token with a lifetime of one second. If the token is valid for more than ten seconds, Twilio did
+/// not use the requested lifetime.
 const SHORT: i64 = 10;
 
 /// Mints a token for one of the users that `flexgate verify` has created.
@@ -20,7 +20,7 @@ pub async fn mint(session: &Session, sid: &str, ttl: Option<i64>) -> Result<Seen
     session.wire.post(session.wire.users("v4", &[sid, "Tokens"]), &body).await
 }
 
-/// Finds out how Twilio answers a request about an invalid token. This question needs no user.
+/// Finds out how Twilio answers a request about an invalid token. No user is needed for this.
 pub async fn invalid(session: &Session) -> Result<(), Halt> {
     let seen = validated(session, "not-a-token").await?;
     let observed = seen.map(|seen| match seen.body["valid"] {

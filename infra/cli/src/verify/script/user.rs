@@ -31,7 +31,7 @@ pub async fn free_name(session: &Session, username: &str) -> Result<(), Halt> {
     }
 }
 
-/// Makes the user, searches for it, reads and updates it. Returns its SID.
+/// Makes the user, searches for it, reads it and updates it. Returns its SID.
 pub async fn made(session: &Session) -> Result<String, Halt> {
     let name = session.username.as_str();
     let seen = heard(session.made.make(&session.wire, name, FULL_NAME).await)?;
