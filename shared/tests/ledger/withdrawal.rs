@@ -1,5 +1,5 @@
-//! Tests withdrawing all statements of a source that is no longer used. Nobody may become active as a result. If a
-//! withdrawal is interrupted, a second call must complete it.
+//! Tests withdrawing all statements of a source that is no longer used. The withdrawal must not make anybody active. If
+//! a withdrawal is interrupted, a second call must complete it.
 
 use std::sync::Arc;
 use std::time::Duration;

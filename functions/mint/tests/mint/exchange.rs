@@ -1,4 +1,4 @@
-//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals.
+//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals in audit events.
 
 use std::time::Duration;
 

@@ -207,7 +207,7 @@ mod tests {
         let at = |byte: u8| text.iter().position(|one| *one == byte).unwrap();
         let mut lines = Lines::of(text);
         assert_eq!([b'a', b'b', b'c', b'd', b'e'].map(|byte| lines.of_byte(at(byte))), [1, 2, 3, 4, 6]);
-        // Position 2 is between CR and LF, where the CSV reader may stop.
+        // Position 2 is between CR and LF, where the CSV reader can stop.
         assert_eq!(Lines::of(text).of_record(2), 2);
     }
 }
