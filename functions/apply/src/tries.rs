@@ -33,7 +33,8 @@ impl Tries {
     /// Returns which attempt begins now, counting from 1. `received` is the number of deliveries.
     ///
     /// If the store is unavailable, the message cannot be applied either. In that case, returns the number of
-    /// deliveries, but at most one less than the limit, so that an outage of the store causes no dead letters.
+    /// deliveries, but at most one less than the limit, so that an outage of the store causes no dead letters. The
+    /// result is at least 1, even if the limit is 1.
     pub(crate) async fn begin(&self, id: &str, received: u32) -> u32 {
         if received <= 1 {
             return 1;
@@ -47,7 +48,7 @@ impl Tries {
         }
     }
 
-    /// Returns an estimate for a count that cannot be read. The estimate is below the limit.
+    /// Returns an estimate for a count that cannot be read. The estimate is below the limit, unless the limit is 1.
     pub(crate) fn guess(&self, received: u32) -> u32 {
         received.min(self.limit.saturating_sub(1)).max(1)
     }

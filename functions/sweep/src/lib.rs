@@ -35,7 +35,7 @@ pub struct Settings {
     /// this age. `None` means never.
     pub orphans_after: Option<time::Duration>,
     /// `FLEXGATE_IDLE_DAYS`: an active user counts as idle if their worker's activity has not changed for this long.
-    /// `None` turns the count off.
+    /// `None` means that Flexgate does not look for idle users.
     pub idle_after: Option<time::Duration>,
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn source_unknown() -> Problem {
 }
 
 /// Returns the problem for a delivery that Flexgate cannot authenticate. The answer does not say which check failed,
-/// because that would help a forger. The log does.
+/// because that would help a forger. Only the log says it.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -34,7 +34,7 @@ pub(crate) fn no_secret(fault: &dyn std::error::Error) -> Problem {
         .retry_after(Some(Duration::from_secs(30)))
 }
 
-/// Returns the problem for a request to end a person's sessions that has no bearer token.
+/// Returns the problem for a request that should end a person's sessions but has no bearer token.
 pub(crate) fn no_token() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Send one Authorization header with Bearer and a token of the transmitter.")
 }

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Role {
-    /// Serves customers.
+    /// An agent, who serves customers.
     Agent,
-    /// Watches and coaches agents.
+    /// A supervisor, who watches and coaches agents.
     Supervisor,
-    /// Configures Flex. Flexgate gives this role only if the operator lists it in the allowed roles.
+    /// An administrator, who configures Flex. Flexgate gives this role only if the operator lists it in the allowed
+    /// roles.
     Admin,
 }
 
@@ -128,7 +129,7 @@ impl ObservedRoles {
         !(self.known.is_subset(&other.known) && self.other.is_subset(&other.other))
     }
 
-    /// Returns Twilio's names of the roles: first the roles that Flexgate can give, then the others.
+    /// Returns the names that Twilio uses for these roles: first the roles that Flexgate can give, then the others.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.known.iter().map(|role| role.as_str()).chain(self.other.iter().map(String::as_str)).collect()

@@ -4,9 +4,9 @@
 //! the token is valid now. [`LEEWAY`] is the tolerated difference between clocks.
 //!
 //! Flexgate caches the issuer's keys for up to 24 hours, and for up to 24 hours more while the issuer is unreachable.
-//! If the cached keys do not verify a token, Flexgate fetches the keys again, but at most once a minute. If it may not
-//! fetch them yet, it refuses the caller. A signal from an identity system is only postponed in this case: see
-//! [`Transmitter::verify`].
+//! If the cached keys do not verify a token, Flexgate fetches the keys again, but at most once a minute. If the last
+//! fetch is too recent, Flexgate refuses the caller. A signal from an identity system is only postponed in this case:
+//! see [`Transmitter::verify`].
 //!
 //! The rules follow RFC 8725. A variable whose value is not verified has a name that begins with `unverified_`.
 

@@ -62,7 +62,7 @@ impl fmt::Debug for Transmitter {
 /// The claims of a verified token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignalClaims {
-    /// The id of the token, which the transmitter never uses again.
+    /// The token's id. The transmitter never uses the same id for another token.
     pub jti: Box<str>,
     /// When the transmitter made the token.
     pub issued_at: OffsetDateTime,

@@ -88,8 +88,8 @@ fn counter_key(kind: &str, what: &[&str]) -> String {
 /// Makes sure that only one caller performs an action. To claim an action is to get the exclusive right to perform it.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Claims the action `what` of the kind `kind`. Returns true for the first caller, and false for every later
-    /// caller, at least until `until`.
+    /// Claims the action `what` of the kind `kind`. Returns true for the first caller. Returns false for every later
+    /// caller, at least until the time `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -100,7 +100,7 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
 
     /// Claims the action `what` of the kind `kind` for the holder whom the strings in `holder` identify. Returns true
     /// if the action is unclaimed, or already claimed for this holder. So the holder can repeat the call after a
-    /// failure. Returns false for everybody else, at least until `until`.
+    /// failure. Returns false for everybody else, at least until the time `until`.
     ///
     /// The store contains only a hash of the holder.
     async fn claim_for(

@@ -1,5 +1,5 @@
-//! Flex users: the people ledger, which decides who has access to Flex and which roles they have, and the code that
-//! updates the users in Flex.
+//! The people ledger, and the code that updates the users in Flex. The ledger decides who has access to Flex, and which
+//! roles each person has.
 
 mod group_roles;
 pub mod ledger;

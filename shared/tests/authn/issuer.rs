@@ -219,12 +219,12 @@ impl Idp {
         })
     }
 
-    /// Returns the claims of a valid token with these changes. A null removes a claim.
+    /// Makes these changes to the claims of a valid token, and returns the result. A null removes a claim.
     pub fn claims_with(&self, changes: &Value) -> Value {
         changed(self.claims(), changes)
     }
 
-    /// Returns a valid token with these changes to its claims.
+    /// Makes these changes to the claims of a valid token, and returns the signed token.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -233,7 +233,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// Verifies a valid token with these changes to its claims.
+    /// Makes these changes to the claims of a valid token, signs the token, and verifies it.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }
@@ -246,7 +246,7 @@ impl Idp {
     }
 }
 
-/// Returns the header of a valid token with these changes. A null removes a parameter.
+/// Makes these changes to the header of a valid token, and returns the result. A null removes a parameter.
 pub fn header(changes: &Value) -> String {
     changed(json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), changes).to_string()
 }

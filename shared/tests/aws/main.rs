@@ -141,8 +141,8 @@ async fn the_tokens_of_a_session_of_version_0_2_0_are_read_as_text_and_written_a
     assert_eq!(item["sealed_tokens"], text("-"), "0.2.0 finds nothing that opens");
 }
 
-/// Version 0.2.0 recorded in a separate item, the mark, that a session belongs to a user. In this test, one session has
-/// only such a mark, and no entry in the list of sessions.
+/// For each session, version 0.2.0 wrote a separate item, called the mark, which records whose session it is. In this
+/// test, one session has only such a mark, and no entry in the list of sessions.
 #[tokio::test]
 async fn a_session_whose_mark_lies_beside_the_bindings_ends_with_the_others() {
     let (table, client, aws) = dynamodb::new_table(&endpoint()).await;
@@ -341,7 +341,7 @@ async fn messages_come_again_after_their_own_pause() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
-/// In this test, the item has the form in which versions before 0.2.0 wrote it.
+/// In this test, the item with the history has the same form as in versions before 0.2.0.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

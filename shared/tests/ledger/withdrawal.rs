@@ -1,5 +1,5 @@
-//! Tests withdrawing all statements of a source that is no longer used. Nobody may become active as a result. If a
-//! withdrawal is interrupted, a second call must complete it.
+//! Tests withdrawing all statements of a source that is no longer used. The withdrawal must not make anybody active. If
+//! a withdrawal is interrupted, a second call must complete it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,8 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&fixture, Source::Api, number, true, &["agent"]).await;
         says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    // Twilio answers the request that changes the first person late, after the withdrawal has read all three people.
+    // Twilio delays its answer about the first person. Before this answer arrives, the withdrawal has read all three
+    // people.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let fixture = fixture.clone();
@@ -105,7 +106,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
     for number in 0..3 {
         assert_eq!(fixture.is_active(&name(number)).await, number == first);
     }
-    // The next reconciliation must not reactivate these people either.
+    // The next reconciliation must not reactivate the two people who left during the withdrawal.
     for number in 0..3 {
         let person = fixture.platform.people().person(&key(number)).await.unwrap().unwrap();
         assert_eq!(person.inactive_by().next().is_none(), number == first);

@@ -25,8 +25,8 @@ impl Dice {
     }
 }
 
-/// The operations to test, on a few records in the store. `number` identifies a history, and is part of the keys of its
-/// records.
+/// The operations to test, on a few records in the store. The parameter `number` identifies a history. It is part of
+/// the keys of the history's records.
 #[async_trait]
 pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'static> + 'static {
     /// The number of clients, and the number of operations for each client.

@@ -93,7 +93,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// Returns a file's size in megabytes, uncompressed and compressed as with `zip -9`.
+/// Returns a file's size, and its size after `gzip -9`, both in megabytes.
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();

@@ -93,7 +93,8 @@ impl Parts {
         (life, self.platform_behind(boundary))
     }
 
-    /// Returns the platform of a process whose calls to the store and to Twilio cross this boundary.
+    /// Returns a process's platform. The process's calls to the store and to Twilio pass through `boundary`, which can
+    /// delay them or let them fail.
     fn platform_behind<B: StoreFaults + Transport + 'static>(&self, boundary: Arc<B>) -> Platform {
         let store = SqliteStore::inline(&self.database, boundary.clone());
         let http = HttpClient::in_process(boundary);
@@ -105,7 +106,8 @@ impl Parts {
         Server { life, router: self.router(function, &platform) }
     }
 
-    /// Starts a process whose calls to the store and to Twilio cross this boundary.
+    /// Starts a process. Its calls to the store and to Twilio pass through `boundary`, which can delay them or let them
+    /// fail.
     pub(crate) fn serve_behind<B>(&self, function: Function, life: Arc<Life>, boundary: Arc<B>) -> Server
     where
         B: StoreFaults + Transport + 'static,
@@ -144,7 +146,8 @@ impl Parts {
     }
 }
 
-/// A boundary without faults, for the queue service. `upkeep` simulates the faults of the queue's deliveries.
+/// A boundary that never delays a call or lets it fail. It is for the queue. The module `upkeep` simulates faults in
+/// the queue's deliveries.
 #[derive(Debug)]
 pub(crate) struct Calm;
 

@@ -1,4 +1,4 @@
-//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals.
+//! Tests token exchange (RFC 8693) on `POST /token`, and the reasons for refusals in audit events.
 
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     // The person mints for themselves.
     assert_eq!(act(&gate.mint_as("ada").await), Value::Null);
 
-    // An actor without the scope cannot act for anybody.
+    // An actor whose token lacks the scope `flexgate.token.any` cannot act for anybody.
     let other = gate.token_of("grace", json!({})).await;
     let answer = gate.exchange(&person, &[("actor_token", &other), ("actor_token_type", JWT)]).await;
     refused(&answer, 403, "scope_missing", "unauthorized_client");

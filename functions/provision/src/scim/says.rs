@@ -65,8 +65,8 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// Returns `active` for the statement. Returns `None` if the document does not contain `active`, or if it changes
-    /// nothing.
+    /// Returns the value of `active` for the statement. Returns `None` if the document does not contain `active`, or if
+    /// this value would change nothing.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
@@ -79,8 +79,9 @@ impl Users {
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives, and which earlier data stays valid. If this write removes roles
-    /// that somebody gave by hand in Flex, all earlier data stays valid except these roles.
+    /// Returns two values. The first contains the roles that the client itself gives. The second says which data from
+    /// before this write stays valid: everything, except roles that somebody gave by hand in Flex and that this write
+    /// removes.
     fn own_roles(
         &self,
         person: &Person,
@@ -101,9 +102,9 @@ impl Users {
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
             // If the client read the user before Flexgate took a role back, the client's document still contains the
-            // role. Ignore such a role, because the client did not choose it. Flexgate may not have taken the role back
-            // in Flex yet. In that case, the ledger's list `taken` does not contain the role, but the computed reason
-            // is `TakenBack`.
+            // role. Ignore such a role, because the client did not choose it. Usually, the ledger's list `taken`
+            // contains the role. If Flexgate has not removed the role in Flex yet, the list does not contain the role,
+            // but the computed reason for the role is `TakenBack`.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             let is_taken = |role: &Role| {
                 taken.is_some_and(|taken| taken.contains(role)) || person.reason(*role) == Some(&RoleReason::TakenBack)
@@ -129,7 +130,7 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// Returns what the operations of a patch set. `before` is the document before the patch.
+    /// Returns the values that a patch sets with its operations. `before` is the document before the patch.
     pub(super) fn patched(&self, before: &Document, operations: &[Operation], active: Option<bool>) -> Patched {
         let mut without_roles = before.clone();
         without_roles.remove("roles");
@@ -141,8 +142,8 @@ impl Users {
         Patched { active, roles, fields }
     }
 
-    /// Returns the default roles. If the client gives no role, SCIM states the default roles as the client's own.
-    /// Otherwise, a role from a group would replace them.
+    /// Returns the default roles. If the client gives no role, SCIM states the default roles as roles that the client
+    /// gives. Without this statement, a role from a group would replace the default roles.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }

@@ -85,7 +85,7 @@ impl Users {
         Ok(self.show(&self.load(id, deadline).await?))
     }
 
-    /// Returns the users that match the filter, or one page of all users.
+    /// Returns the users that match the filter. Without a filter, returns one page of all users.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging, deadline: Deadline) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::UserName(name)) => match name.parse() {
@@ -147,12 +147,13 @@ impl Users {
         if let Some(entry) =
             existing.as_ref().filter(|person| person.is_gone()).and_then(|person| person.entry.as_ref())
         {
-            // A write to a group may have added the user while the user was being deleted. End such memberships.
+            // Perhaps a request that changes a group added the user while the user was being deleted. End such
+            // memberships.
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
-            // The user exists and is not deleted. Such a user gets this far only if an earlier attempt created the user
-            // but did not finish.
+            // The user exists and is not deleted, so an earlier attempt created the user but did not finish. Otherwise,
+            // the request has already been refused above.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -160,7 +161,8 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // If the username already exists in another spelling, use the existing spelling, because Twilio keeps it.
+            // If the user already exists under another spelling of the username, use that spelling, because Twilio
+            // never changes it.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -319,8 +321,8 @@ impl Users {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
             if self.scim.put_entry(&entry, None).await? {
-                // A write to a group may have read the user before the deletion, and may have added the user to the
-                // group since. End such memberships, too.
+                // Perhaps a request that changes a group read the user before the deletion, and has added the user to
+                // the group since then. End such memberships, too.
                 self.scim.leave_all(&sid).await?;
                 self.scim.forget_marks().await?;
                 return Ok(());

@@ -52,7 +52,8 @@ impl Configured {
     }
 
     /// Returns the active configuration, or `None` if Twilio has none. Concurrent callers share one request to Twilio.
-    /// Nobody waits for that request if there is a stale configuration.
+    /// If there is a stale configuration, only the caller that sends the request waits for Twilio, for at most
+    /// `PATIENCE`. The others get the stale configuration at once.
     pub(super) async fn get(
         &self,
         sso: &Sso,

@@ -67,7 +67,7 @@ async fn s18_spoofed_hosts_change_nothing() {
         let request = Request::get("/sso/default/login").header(name, value);
         let mut reply = browser.send(request.body(Body::empty()).unwrap()).await;
         if name == "host" {
-            // The redirect goes to the configured URL and sets no cookie.
+            // Flexgate redirects a request for another host to the configured URL, and sets no cookie.
             let own = reply.header("location").strip_prefix(GATEWAY).unwrap().to_owned();
             assert!(reply.set_cookies().is_empty());
             let request = Request::get(own).header(name, value);

@@ -58,8 +58,8 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // The documented routes do not answer with these codes. The gateway answers with them to an unknown route,
-            // a wrong method, an unsupported SCIM path, or a request that did not come through the CDN.
+            // The documented routes do not answer with these codes. The gateway uses these codes when it refuses an
+            // unknown route, a wrong method, an unsupported SCIM path, or a request that did not come through the CDN.
             let of_no_route =
                 ["route_unknown", "method_not_allowed", "scim_unsupported", "cdn_required"].contains(&kind.code);
             // SCIM errors have no member for the code, so the descriptions of the SCIM routes contain the codes as

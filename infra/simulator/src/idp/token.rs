@@ -159,7 +159,7 @@ fn id_token(world: &World, state: &State, person: &Person, client_id: &str, nonc
     jwt::signed(&state.idp.keys.current, "JWT", &claims)
 }
 
-/// Answers with the profile of the access token's person.
+/// Answers with the profile of the person to whom the access token belongs.
 pub(super) fn userinfo(world: &World, call: &Call) -> Response {
     let state = world.state();
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

@@ -245,7 +245,8 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user in the format of the answers to get, update and the v1 list, with the worker's fields at the top level.
+    /// The user in the format in which Twilio answers the operations get, update and the v1 list. The worker's fields
+    /// are at the top level.
     pub(crate) fn flat(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
@@ -256,7 +257,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user in the format of the answer to find.
+    /// The user in the format in which Twilio answers the operation find.
     pub(crate) fn found(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("user_sid".to_owned(), json!(self.user_sid));

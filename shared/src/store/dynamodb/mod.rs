@@ -73,8 +73,8 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// Makes a store in `table`, without any access to the table yet. The client later gets its credentials, region
-    /// and endpoint from the environment.
+    /// Makes a store in `table`. Sends no request to the table yet. The client later gets its credentials, region and
+    /// endpoint from the environment.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
@@ -206,8 +206,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Builds the part of a transaction that removes an item. With `only_if`, the transaction fails unless the
-    /// attribute has this value.
+    /// Builds the part of a transaction that removes an item. `only_if` names an attribute and a value: if the item's
+    /// attribute has another value, the transaction fails.
     fn delete(
         &self,
         pk: &str,

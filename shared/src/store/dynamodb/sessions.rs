@@ -31,8 +31,8 @@ use crate::store::sessions::LONGEST;
 use crate::store::{Lease, Seat, Seats, Session, SessionKey, SessionOrigin, Sessions, StoreError};
 
 pub(super) const SESSION: &str = "session";
-/// The sort key of the use (time of the last use, and lease). It begins with the sort key of the session, so that one
-/// query reads both items.
+/// The sort key of the item called the use, which contains the time of the last use and the lease. This key begins with
+/// the sort key of the session, so that one query reads both items.
 pub(super) const USE: &str = "session_use";
 /// The prefix of a session's partition key. The session marks of version 0.2.0 have the same prefix in their sort keys
 /// ([`old_marks_pk`]).
@@ -40,7 +40,7 @@ pub(super) const PREFIX: &str = "session#";
 
 /// Where version 0.2.0 stored the tokens.
 const OLD_TOKENS: &str = "sealed_tokens";
-/// The text that version 0.2.0 finds in place of the tokens. It cannot be decrypted.
+/// The placeholder that this version writes to `OLD_TOKENS`. Version 0.2.0 cannot decrypt it.
 const NO_TOKENS: &str = "-";
 
 /// The names of attributes that version 0.2.0 did not write.
@@ -68,7 +68,7 @@ pub(super) fn old_marks_pk(user: &FlexUserSid) -> String {
     format!("user#{user}")
 }
 
-/// Returns the keys of the item that records the newest sign-in of a user with a profile.
+/// Returns the keys of the item that records a user's newest sign-in through a profile.
 pub(super) fn seat_keys(user: &FlexUserSid, profile: &ProfileName) -> (String, String) {
     (format!("newest_seat#{user}"), format!("seat#{profile}"))
 }
@@ -149,9 +149,10 @@ impl Sessions for DynamoStore {
         refused(request.send().await).map(drop)
     }
 
-    /// Requests the lease, and then reads the session and the use (the item with the lease). So this function checks
-    /// the version that the session has after the lease was granted. A lost answer to the request does not matter,
-    /// because the use contains the number of the request that got the lease.
+    /// Requests the lease first, and reads the session and the use (the item with the lease) afterwards. So if another
+    /// process has changed the session before the lease was granted, this function sees the session's new version. If
+    /// the answer to the request is lost, the use shows which request got the lease, because the use contains that
+    /// request's number.
     async fn lease(
         &self,
         key: &SessionKey,

@@ -56,8 +56,8 @@ CREATE TABLE IF NOT EXISTS scim_total (
 ) STRICT;
 ";
 
-/// Creates missing tables and columns. In older stores, records of work get no holder, because the processes that did
-/// the work have ended.
+/// Creates missing tables and columns. In the rows of an older store, the column `holder` of `scim_work` stays empty,
+/// because the processes that did this work have ended.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

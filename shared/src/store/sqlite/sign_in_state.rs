@@ -1,4 +1,4 @@
-//! The sign-in switch in SQLite, which is one row.
+//! The sign-in switch in SQLite. Its state is a table with one row.
 
 use async_trait::async_trait;
 use rusqlite::Row;

@@ -11,7 +11,7 @@ use crate::users::ProvisioningError;
 /// Twilio fails, the statement may already be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The username belongs to somebody else, or may belong to somebody else.
+    /// The username belongs to somebody else, or Flexgate cannot rule this out.
     #[error("the Flex user of that username belongs to another subject")]
     Attachment(#[from] AttachmentRefused),
     /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
@@ -58,7 +58,7 @@ impl LedgerError {
     /// again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
-    /// Whether a later attempt may succeed. It cannot succeed if Twilio, the policy or another source refused the
+    /// Whether a later attempt can succeed. It cannot succeed if Twilio, the policy or another source refused the
     /// change.
     #[must_use]
     pub fn is_transient(&self) -> bool {

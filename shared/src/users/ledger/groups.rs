@@ -36,7 +36,7 @@ impl Ledger {
     /// Reconciles the SCIM group member whose SCIM id is `id`. Returns `None` if there is no such Flex user.
     ///
     /// `left` is the id of a group that the member has left, and the role that the group gave. Flexgate treats this
-    /// role as one that it gave, even if no statement mentions it.
+    /// role as given by Flexgate, even if no statement mentions the role.
     pub async fn reconcile_member(
         &self,
         id: &FlexUserSid,
@@ -202,8 +202,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // Count the role from the group that the person left as given. The reconciliation stores it later, together
-        // with the other roles that Flexgate gave.
+        // The person got a role from the group that they left. Add this role to the roles that Flexgate gave. The
+        // reconciliation stores these roles later.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }

@@ -33,15 +33,15 @@ pub enum Paging {
     },
 }
 
-/// Where a page ended. A cursor needs no signature, because a client that changes it only gets another part of the list
-/// that it may read anyway.
+/// Where a page ended. A cursor needs no signature. A client that changes a cursor only gets another part of the list,
+/// and the client may read the whole list anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Twilio's token for the page with the next user. In a list of groups, the `id` of the last group that Flexgate
     /// has returned.
     #[serde(rename = "t")]
     pub token: String,
-    /// The number of users on the page `token` that Flexgate has already returned.
+    /// How many users of Twilio's page `token` Flexgate has already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]

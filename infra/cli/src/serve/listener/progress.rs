@@ -160,7 +160,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<'_, S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes after its last write. So the first flush after the handler's answer completes the answer.
+    /// hyper flushes after its last write. So when the handler has answered, the next flush means that the whole answer
+    /// has been sent.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_ready() {

@@ -8,7 +8,7 @@ const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 const GZIP: &[u8] = b"\x1f\x8b";
 const PDF: &[u8] = b"%PDF-";
 
-/// Returns the text of the file. The error is one line with the file's format and advice.
+/// Returns the text of the file. The error message is one line, which says what is wrong with the file and what to do.
 pub(super) fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     if let Some(instead) = other_file(bytes) {
         return Err(instead.to_owned());
@@ -207,7 +207,7 @@ mod tests {
         let at = |byte: u8| text.iter().position(|one| *one == byte).unwrap();
         let mut lines = Lines::of(text);
         assert_eq!([b'a', b'b', b'c', b'd', b'e'].map(|byte| lines.of_byte(at(byte))), [1, 2, 3, 4, 6]);
-        // Position 2 is between CR and LF, where the CSV reader may stop.
+        // Position 2 is between CR and LF, where the CSV reader can stop.
         assert_eq!(Lines::of(text).of_record(2), 2);
     }
 }

@@ -1,5 +1,5 @@
-//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results. In names, `judge`
-//! means the crate's parser.
+//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results, with the exceptions
+//! that [`agree`] describes. In the names of functions and tests, `judge` means the crate's parser.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -146,8 +146,8 @@ fn agree_on_path(text: &str) -> bool {
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers return the same result for a filter. Only this module's parser accepts `not(` without a space,
-/// and keywords as attribute names.
+/// Whether both parsers return the same result for a filter. There are two exceptions: the crate's parser may refuse a
+/// filter that contains `not(` without a space, or a keyword as an attribute name.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
     // RFC 7644 writes `not(` without a space, but the crate's parser needs one.
