@@ -184,7 +184,8 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // The takeover is finished, so all data in the Flex user now belongs to the new owner.
+        // If nothing had to change, all data in the Flex user already belongs to the new owner. So the takeover is
+        // finished.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }

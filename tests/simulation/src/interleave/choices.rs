@@ -7,7 +7,8 @@ use crate::chance::Chance;
 /// How much a schedule may differ from the simplest one, in which each process runs to its end without a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// The maximum number of switches. A switch lets another process continue although the current one could.
+    /// The maximum number of switches. A switch lets another process continue, although the current one could continue
+    /// too.
     pub switches: u32,
     /// How many things may go wrong.
     pub faults: u32,

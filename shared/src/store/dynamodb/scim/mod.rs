@@ -28,7 +28,7 @@ fn old_fold(name: &str) -> Option<String> {
 
 /// The sort key of the record of a piece of work.
 const WORK: &str = "work";
-/// The partition key of the item that contains the number of users, and the generation number of the page marks.
+/// The partition key of an item with two values: the number of users, and the generation number of the page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
@@ -169,7 +169,8 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Read only two items. The first one is nearly always a page mark that has not expired.
+                // Two items per request are enough, because the first one is nearly always a page mark that has not
+                // expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
