@@ -350,7 +350,7 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // The store may have completed its write of the statement after the process stopped, so read the person again.
+        // The store may have written the statement after the process stopped, so read the person again.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

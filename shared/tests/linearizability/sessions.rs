@@ -60,7 +60,7 @@ impl Model for OneSession {
         let answer = match *op {
             Op::Get => Answer::Found((!state.has_ended).then_some((state.version, state.tokens))),
             Op::Lease { version, .. } if !is_at(version) => Answer::Lease(Lease::Moved),
-            // A late request finds that the leases of all requests that were not late have ended.
+            // When a late request arrives, all leases that were requested without `late` have ended.
             Op::Lease { late, .. } if state.leased.is_some_and(|(_, by_late)| by_late || !late) => {
                 Answer::Lease(Lease::Held)
             }

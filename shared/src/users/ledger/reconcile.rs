@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. If the version is another one,
+    /// Releases the lease if the person still has the version that was reconciled. If the person has a newer version,
     /// another process has changed the person, and may rely on this process to reconcile the change. So this function
     /// reconciles the person again before it releases the lease.
     pub(super) async fn finish(

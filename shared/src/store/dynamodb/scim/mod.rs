@@ -117,7 +117,7 @@ impl ScimStore for DynamoStore {
                     "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
                 )
                 // If the answer to this request is lost, the SDK repeats the request. So the condition must also accept
-                // the same holder.
+                // a second request from the same holder.
                 .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
                 .expression_attribute_values(":until", seconds(until))
                 .expression_attribute_values(":now", seconds(now))
@@ -131,7 +131,7 @@ impl ScimStore for DynamoStore {
             let held = self.item(&work_pk(work), WORK).await?;
             match held.map(|item| moment(&item, "leased_until")).transpose()? {
                 Some(until) if until.unix_timestamp() > now.unix_timestamp() => return Ok(Begun::Held(until)),
-                // The other holder has finished or abandoned the work since the update failed, so the next attempt can
+                // After the update failed, the other holder finished or abandoned the work. So the next attempt can
                 // succeed.
                 _ => pause(tried).await,
             }
