@@ -1,4 +1,5 @@
-//! Tests `flexgate doctor --template-parameters`. `tests/aws/test_parameters.py` tests its output with SAM CLI's parser.
+//! Tests `flexgate doctor --template-parameters`. `tests/aws/test_parameters.py` tests the command's output with SAM
+//! CLI's parser.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

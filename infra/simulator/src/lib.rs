@@ -35,7 +35,7 @@ pub use switches::*;
 
 /// The only account.
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
-/// The account's auth token until a test rotates it. Readers can see that it is not a real token.
+/// The account's auth token until a test rotates it. The value is obviously not a real token.
 pub const AUTH_TOKEN: &str = "fa4efa4efa4efa4efa4efa4efa4efa4e";
 /// The Flex instance.
 pub const INSTANCE_SID: &str = "GO00000000000000000000000000000001";

@@ -1,4 +1,5 @@
-//! Accepts connections. This module replaces axum's own loop, which cannot reset a connection as some faults require.
+//! Accepts connections. This module replaces axum's own loop, because some faults must reset a connection, and axum
+//! cannot do that.
 
 use std::io;
 use std::pin::{Pin, pin};

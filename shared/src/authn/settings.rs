@@ -91,9 +91,10 @@ pub struct IssuerSettings {
     /// Patterns for the usernames of this issuer's people: `["*@partner.example"]`. Default: all usernames. See
     /// [`UsernamePattern`].
     pub usernames: Option<Vec<String>>,
-    /// The Flex users that this issuer's people may claim, that is, mint for while the user is bound to no identity.
-    /// Either `everybody`, or any of `flex` (users about whom no source says anything), `scim`, `api`, `operator`,
-    /// `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single issuer, otherwise nobody.
+    /// The Flex users that this issuer's people may claim. To claim a Flex user is to mint a token for a user who is
+    /// not yet bound to an identity. The value is `everybody`, or any of `flex` (users about whom no source says
+    /// anything), `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single
+    /// issuer, otherwise nobody.
     pub may_claim: Option<Vec<String>>,
     /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, SCIM provisioning also
     /// binds the person's identity to the user. Default false.
@@ -106,7 +107,7 @@ pub struct IssuerSettings {
 }
 
 /// The path of a claim: a JSON pointer (`/a/b`), a name (`https://example.com/roles`), or names joined with dots
-/// (`realm_access.roles`). If a claim has the whole text as its name, the path means that claim.
+/// (`realm_access.roles`). A text with dots means the claim with exactly this name, if the token has such a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 

@@ -42,7 +42,7 @@ impl Sso {
         };
         let url = self.authorize_url(&configuration.connection_name, &authorization);
         let answer = self.sender.look(url, deadline).await?;
-        // Twilio refuses with an HTML page that contains the error code.
+        // If Twilio refuses the URL, it answers with an HTML page that contains the error code.
         let refused = answer.body.windows(5).any(|text| text == b"70251");
         let location = answer.headers.get(http::header::LOCATION);
         let told = location.is_some_and(|location| location.as_bytes().windows(5).any(|text| text == b"70251"));

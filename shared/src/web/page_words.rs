@@ -35,7 +35,7 @@ impl PageWords {
         Self { title, text, tone: Tone::Fault, can_reload: false }
     }
 
-    /// Adds a link that loads the page again, because that may help.
+    /// Adds a link that loads the page again, because a reload may help.
     pub(super) const fn reload(self) -> Self {
         Self { can_reload: true, ..self }
     }

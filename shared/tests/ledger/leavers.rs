@@ -18,8 +18,8 @@ use crate::rules::{name, news};
 use crate::sweep::has_a_queue;
 
 impl Fixture {
-    /// Creates a user for somebody who has left: created yesterday, and since deactivated in the Console. Twilio's
-    /// search does not find this user.
+    /// Creates the Flex user of somebody who has left. The user was created yesterday, and was later deactivated in the
+    /// Console. Twilio's search does not find this user.
     async fn hidden_leaver(&self, username: &str) -> FlexUserSid {
         self.world.shift_simulator(-86_400).await;
         self.at_twilio(username, &["supervisor"]).await;
@@ -172,7 +172,7 @@ async fn the_user_whom_somebody_left_behind_under_the_old_sid_is_not_judged() {
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let new = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.provisioning.flex().deprovision(&new, deadline()).await.unwrap();
-    // The sweep reads both users, but only the new one differs from the source's statement.
+    // The sweep reads both users, but compares only the new one with the source's statement.
     let swept = fixture.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
     assert_eq!((swept.users, swept.drifted), (2, 1));
 }
@@ -350,7 +350,7 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // The store may have completed its write of the statement after the process stopped, so read the person again.
+        // The store may have written the statement after the process stopped, so read the person again.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

@@ -30,7 +30,7 @@ pub enum Op {
         unique: u32,
         late: bool,
     },
-    /// Releases the lease of `holder`. With a version, only if the person still has this version.
+    /// Releases the lease of `holder`. If a version is given, releases it only if the person still has this version.
     Release {
         holder: u32,
         version: Option<u64>,
@@ -105,7 +105,7 @@ impl Model for OnePerson {
     }
 
     /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first one had its effect.
+    /// request, although the first request took effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Released(recorded), Answer::Released(expected)) => !recorded && *expected,

@@ -132,7 +132,7 @@ impl Model for OneEntry {
     }
 
     /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first request had its effect.
+    /// request, although the first request took effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Is(recorded), Answer::Is(expected)) => !recorded && *expected,

@@ -60,7 +60,7 @@ impl Model for OneSession {
         let answer = match *op {
             Op::Get => Answer::Found((!state.has_ended).then_some((state.version, state.tokens))),
             Op::Lease { version, .. } if !is_at(version) => Answer::Lease(Lease::Moved),
-            // A late request finds that the leases of all requests that were not late have ended.
+            // When a late request arrives, all leases that were requested without `late` have ended.
             Op::Lease { late, .. } if state.leased.is_some_and(|(_, by_late)| by_late || !late) => {
                 Answer::Lease(Lease::Held)
             }
@@ -92,7 +92,7 @@ impl Model for OneSession {
     }
 
     /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first one had its effect.
+    /// request, although the first request took effect.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Stored(false), Answer::Stored(true)) => true,
@@ -138,9 +138,9 @@ impl Subject for OneSession {
     }
 
     fn draw(dice: &mut Dice, unique: u32, version: u64) -> Op {
-        // Half of the releases name the client's previous operation, which may have requested a lease. (A client's
-        // first operation has no previous one, and names another client's last operation.) The other half name a lease
-        // that nobody has requested.
+        // A release names the lease that the operation `earlier` may have requested. In half of the releases, `earlier`
+        // is the client's previous operation. (A client's first operation names another client's last operation
+        // instead.) In the other half, `earlier` is the release itself, so nobody has requested the lease.
         let earlier = unique - u32::try_from(dice.below(2)).unwrap();
         match dice.below(20) {
             0..=4 => Op::Get,

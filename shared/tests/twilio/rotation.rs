@@ -80,8 +80,8 @@ async fn a_second_rotation_after_a_pending_takeover_is_followed_too() {
     assert!(clients.flex.find(&"katherine".parse().unwrap(), soon()).await.is_ok());
     let third = rotate(&clients).await;
     clients.write_credential("twilio.pending", &third);
-    // For a few seconds after a change of its credential, the client may refuse to change the credential again. But a
-    // later request must succeed.
+    // The client may need a few seconds before it can change its credential again. Requests may fail during this time,
+    // but after it, a request must succeed.
     let began = tokio::time::Instant::now();
     while let Err(error) = clients.flex.find(&"katherine".parse().unwrap(), soon()).await {
         assert!(began.elapsed() < std::time::Duration::from_mins(1), "{error:?}");

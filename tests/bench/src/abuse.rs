@@ -77,8 +77,8 @@ pub async fn measure(places: &Places, quick: bool, report: &Report) {
     report.at_most("failed sign-ins beside garbage", as_f64(beside.failed), 0.0, "");
     let ratio = quantile(&beside.took, 0.99) / quantile(&calm.took, 0.99);
     report.at_most("p99 of a sign-in beside garbage over the calm one", ratio, 3.0, " x");
-    // Login, validate and `/token` each allow 300 failed requests, plus five each second. Flexgate must refuse all
-    // others without checking their content.
+    // Login, validate and `/token` each allow 300 failed requests, plus five more per second. Flexgate must refuse any
+    // further garbage without checking its content.
     report.at_most("garbage that caused work", for_content, 3.0 * (300.0 + 5.0 * (seconds + 1.0)), "");
 }
 
@@ -124,7 +124,7 @@ async fn flood(port: u16, number: usize, refused: Arc<Refused>, stop: Arc<Atomic
     }
 }
 
-/// The form of a token exchange (RFC 8693) with a token that is not valid.
+/// The form body of a token exchange (RFC 8693) with an invalid token.
 const EXCHANGE: &str = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c\
     &subject_token_type=urn:ietf:params:oauth:token-type:jwt";
 

@@ -25,8 +25,8 @@ use crate::weather::Weather;
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     dead: AtomicBool,
-    /// The process dies after this many more calls to the store or to Twilio. With zero or less, the process does not
-    /// die.
+    /// The process dies after this many more calls to the store or to Twilio. If the number is zero or less, the
+    /// process does not die.
     left: AtomicI64,
     died: Notify,
 }

@@ -71,7 +71,8 @@ pub(crate) async fn people(world: &World, systems: &Systems, queue: &Worker, aft
         if active.is_none() && person.must_be_active() {
             wrong.push(format!("{name} is not active in Flex, although every source says active"));
         }
-        // Leave out administrators here, because the last administrator keeps the role whatever the sources say.
+        // Leave out administrators here, because the last administrator keeps the role `admin` whatever the sources
+        // say.
         if has_role && !is_boss && !person.may_be_supervisor() {
             wrong.push(format!("{name} is a supervisor, and nobody says so"));
         }

@@ -37,12 +37,12 @@ pub(crate) struct Says {
 /// How an attempt to mint a token ended.
 pub(crate) enum Minted {
     Yes,
-    /// Flexgate refused the mint. The value contains what was possible before the attempt, if this is known.
+    /// Flexgate refused the mint. The value is what [`Person::mints`] returned when the mint began.
     No(Option<Word>),
     Perhaps,
 }
 
-/// A call of `/users` in progress.
+/// A call to `/users` that is in progress.
 #[derive(Debug)]
 struct Call {
     says: Says,
@@ -56,9 +56,9 @@ struct Call {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Person {
     words: BTreeMap<Source, Word>,
-    /// The calls of `/users` in progress, each with its number.
+    /// The calls to `/users` that are in progress, by number.
     calls: BTreeMap<u64, Call>,
-    /// The number of calls of `/users` so far.
+    /// The number of calls to `/users` so far.
     called: u64,
     /// The number of statements in which a source has said, or may have said, that the person is active.
     said_active: u64,
@@ -133,7 +133,8 @@ impl Person {
     }
 
     /// Records that Flexgate has accepted the call. If other calls overlapped with this one, any of them may have taken
-    /// effect last. A call that is still in progress may also take effect again later, because the service repeats it.
+    /// effect last. A call that is still in progress may take effect later, perhaps for the second time, because the
+    /// service repeats it.
     pub(crate) fn accepted(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
         self.settle(Source::Api, call.says);
@@ -215,8 +216,8 @@ impl Person {
         self.words.values().any(|word| word.active == [Some(false)].into())
     }
 
-    /// Returns `Some` if the person is certainly inactive. If the value is the same before and after a request, the
-    /// person was inactive during the whole request.
+    /// Returns a number if the person is certainly inactive, and otherwise `None`. If the number is the same before and
+    /// after a request, the person was inactive during the whole request.
     pub(crate) fn inactive_since(&self) -> Option<u64> {
         self.must_be_inactive().then_some(self.said_active)
     }

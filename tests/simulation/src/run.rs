@@ -38,8 +38,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Runs the simulated world with this seed. If `keep` is given, performs only the steps of the script with these
-/// numbers.
+/// Runs the simulated world with this seed. `keep` contains the numbers of the script's steps to perform. `None` means
+/// all steps.
 ///
 /// # Errors
 /// If the runtime cannot be built.

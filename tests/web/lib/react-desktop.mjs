@@ -45,7 +45,7 @@ async function bundle(gateway) {
     alias: {
       "@flexgate/web/react": path.join(repository, "shared/web/react/index.ts"),
       "@flexgate/web/design.css": path.join(repository, "shared/web/design.css"),
-      // Vite resolves the SDK to the same file.
+      // Use the file that Vite chooses for this import.
       "@twilio/flex-sdk": path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/esm/index.js"),
       "react": path.join(react, "react"),
       "react-dom": path.join(react, "react-dom"),

@@ -95,8 +95,8 @@ impl Minting {
         }
     }
 
-    /// Returns the user that a trusted service names. Always reads the user from Twilio, because a user without a
-    /// binding may be deprovisioned.
+    /// Returns the user that a trusted service names. Always reads the user from Twilio, because a cached user could
+    /// have been deprovisioned in the meantime.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
@@ -159,7 +159,7 @@ impl Minting {
 }
 
 /// Returns the roles of a new user: the roles that the caller requests, or all of the caller's roles if the caller
-/// requests none. Twilio always mints a token with all of the user's roles.
+/// requests none. A new user gets no other roles, because Twilio mints a token with all of the user's roles.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

@@ -131,7 +131,7 @@ async fn exchanged(app: &App, context: &Context, request: Request) -> Result<Res
         problem
     };
     let headers = request.headers().clone();
-    // If there is a header, verify the caller before reading the body.
+    // If there is an `Authorization` header, verify the caller before reading the body.
     let has_header = headers.contains_key(AUTHORIZATION);
     let by_header = if has_header { Some(authenticate(app, &headers, context).await?) } else { None };
     let asked = form(request).await.and_then(read);

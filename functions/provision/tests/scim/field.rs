@@ -116,14 +116,15 @@ async fn r47_a_key_without_a_path_may_select_values() {
     let shown =
         scim.patch(&path, change("Add", json!({ "roles[primary eq \"True\"].value": "supervisor" }))).await.is(200);
     assert!(shown["roles"].as_array().unwrap().iter().any(|role| role["value"] == "supervisor"), "{shown}");
-    // In an operation without a path, a `replace` whose filter selects no value creates one (RFC 7644 §3.5.2.3).
+    // In a `replace` without a path, a key of the value may contain a filter. If no value matches the filter, Flexgate
+    // creates one (RFC 7644 §3.5.2.3).
     let shown =
         scim.patch(&path, change("Replace", json!({ "emails[type eq \"home\"].value": "h@x.example" }))).await.is(200);
     assert_eq!(shown["emails"][1], json!({ "value": "h@x.example", "type": "home" }));
     let user = at_twilio(&scim, &path).await;
     assert_eq!((&user["email"], &user["locale"]), (&json!("w@x.example"), &json!("en-GB")));
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
-    // A client may also use such keys in a whole resource.
+    // A whole resource may also contain keys with a filter or a dot.
     let body = json!({
         "userName": "grace@example.com", "name.givenName": "Grace", "name.familyName": "Hopper",
         "emails[type eq \"work\"].value": "grace@work.example", "roles[primary eq \"True\"].value": "supervisor",
@@ -160,7 +161,8 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // Flexgate refuses a string that looks like JSON but contains no role. The error does not quote the string.
+    // Flexgate refuses a string that looks like JSON, unless it is an object that names a role. The error does not
+    // quote the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);

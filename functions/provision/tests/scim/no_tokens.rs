@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 
 use crate::common::Refused as _;
 
-/// Counts the reads of the secret with the SCIM tokens.
+/// Counts how often the secret that contains the SCIM tokens is read.
 #[derive(Debug)]
 struct Counted {
     source: Arc<dyn SecretSource>,

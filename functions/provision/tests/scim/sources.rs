@@ -77,7 +77,7 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
         scim.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
         scim.world.twilio_user_of(&id).await.unwrap()["roles"].clone()
     };
-    // The other source gives the role and takes it back, but the group still gives it.
+    // The other source gives the role and takes it back, but the group still gives the role.
     assert_eq!(says(1, &["supervisor"]).await, json!(["agent", "supervisor"]));
     assert_eq!(says(2, &["agent"]).await, json!(["agent", "supervisor"]));
     scim.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": "members" }])).await.is(200);

@@ -84,7 +84,7 @@ impl SignIn {
     }
 
     /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because the
-    /// person may also have authenticated before that moment.
+    /// person may have authenticated before that moment.
     async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
         let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
@@ -108,9 +108,9 @@ impl SignIn {
         }
     }
 
-    /// Returns the new token's details. Asks Tokens/Info only if the answer to the exchange lacks one of them. If
-    /// Tokens/Info fails, returns the details from the exchange, without the worker. If the two answers contradict each
-    /// other, returns an error.
+    /// Returns the new token's details. Uses the answer to the exchange if it is complete, and otherwise asks
+    /// Tokens/Info. If Tokens/Info rejects the token or contradicts the exchange, returns an error. If Tokens/Info
+    /// fails in another way, returns the incomplete details, unless they lack the username.
     async fn information(&self, tokens: &SsoTokens, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let exchanged = &tokens.info;
         if exchanged.username.is_some() && exchanged.identity.is_some() && exchanged.worker_sid.is_some() {
@@ -227,10 +227,10 @@ impl SignIn {
             let newest = seats.newest(&session.flex_user_sid, &session.profile).await?;
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
-        // A seat stands for all sessions that one person has had in one browser, one after another. A profile may allow
-        // each person only one seat. If this profile has no such limit, record this seat only if the newest recorded
-        // seat dates from a time when the profile had the limit. Otherwise, that record would end this session if an
-        // operator set the limit again.
+        // A seat stands for all sessions that one person has had in one browser, one after another. If the profile
+        // allows each person only one seat, always record this seat. Otherwise, record it only if the profile still had
+        // that limit when the newest recorded seat was taken. Without the new record, the older seat would still count
+        // as the newest, and would end this session if an operator set the limit again.
         if policy.is_single || is_limited().await? {
             // The browser gets this session's cookie only after this write. So if the person later signs in elsewhere,
             // Flexgate records that sign-in after this one, and it counts as the newest.

@@ -69,8 +69,8 @@ async fn s03_code_of_another_login_of_the_same_browser() {
     let parameters: std::collections::HashMap<_, _> =
         form_urlencoded::parse(second.split_once('?').unwrap().1.as_bytes()).into_owned().collect();
     let reply = browser.get(&with_parameter(&first, "code", Some(&parameters["code"]))).await;
-    // The code belongs to the second login, but the callback's `state` to the first. Twilio refuses the code, because
-    // Flexgate sends the first login's verifier with it.
+    // The code belongs to the second login, but the `state` in the callback belongs to the first. So Flexgate sends the
+    // first login's verifier with the code, and Twilio refuses the code.
     assert_eq!(code(&reply.problem()), NO_LOGIN);
     assert_eq!(logins(&browser).len(), 1, "the other login is still under way");
     assert!(!browser.cookies.contains_key(SESSION));
@@ -130,8 +130,8 @@ async fn s12_the_callback_replayed() {
     assert_eq!((again.status.as_u16(), again.header("location")), (303, "/"));
     assert_eq!(browser.cookies[SESSION], session, "the session is not touched");
     assert!(again.set_cookies().is_empty());
-    // Without the session, the same callback fails, even if the browser still has the login cookie and reaches another
-    // process.
+    // This copy of the browser still has the login cookie, but it has no session. So the same callback fails, in
+    // another process too.
     let mut replaying = before.at(process(&world));
     assert_eq!(code(&replaying.get(&callback).await.problem()), NO_LOGIN);
     assert_eq!(exchanges(&world).await, 1);

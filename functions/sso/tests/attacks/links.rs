@@ -111,7 +111,7 @@ async fn r11_a_login_at_another_host_continues_at_the_public_url() {
         assert_eq!(reply.status, 303, "{host}");
         assert!(reply.set_cookies().is_empty(), "no login begins at {host}");
         assert_eq!(location.origin().ascii_serialization(), GATEWAY);
-        // The redirected request starts a login even with the wrong host, because a proxy may have replaced the host.
+        // Follow the redirect, but with the wrong host again, as if a proxy had replaced the host. Now a login begins.
         let own = location.as_str().strip_prefix(GATEWAY).unwrap();
         let request = Request::get(own).header("host", host);
         let reply = browser.send(request.body(Body::empty()).unwrap()).await;

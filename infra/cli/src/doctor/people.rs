@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The age of the last sweep at which the doctor warns. The template's schedule sweeps every six hours, and
+/// The doctor warns if the last sweep was longer ago than this. The template's schedule sweeps every six hours, and
 /// docs/operations.md asks for one sweep a day.
 const LONG_AGO: Duration = Duration::hours(36);
 

@@ -121,7 +121,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // The queue delivers the unfinished messages again after the next start.
+            // After the next start, the queue again delivers the messages that this process did not finish.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

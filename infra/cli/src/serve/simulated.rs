@@ -171,7 +171,8 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Generates a SCIM token and its hash, unless both files exist.
+/// Generates a SCIM token. Writes the token to `token_file`, and its hash to the folder `secrets`. Does nothing if both
+/// files exist already.
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {

@@ -40,8 +40,8 @@ async fn r52_a_group_that_is_emptied_takes_every_role_back() {
     scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": 300 })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
-    // The client removes half of the members while jobs still give the group's role to others. Then the gateway is
-    // killed, and the client deletes the group.
+    // The client removes half of the members while jobs still give the group's role to other members. Then the gateway
+    // is killed, and the client deletes the group.
     let half = users.iter().take(150).map(|(sid, user)| (sid.clone(), user.clone())).collect();
     scim.client.patch(&group, json!({ "op": "remove", "path": "members", "value": members(&half) })).await;
     scim.kill();

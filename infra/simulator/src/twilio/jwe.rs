@@ -126,7 +126,7 @@ impl TokenKey {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Returns the claims of a token that is valid now.
+    /// Returns the claims of a token. Refuses a token that is not valid now.
     pub(crate) fn verify(&self, state: &State, token: &str) -> Result<Claims, Refused> {
         let claims = self.open(token).ok_or(Refused::Invalid)?;
         if claims.exp <= state.now() {

@@ -136,7 +136,7 @@ impl TokenClaims {
 
 type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
 
-/// Returns the values in the statement without their moments.
+/// Returns the statement's values, without the times at which they were stated.
 fn content(statement: &Statement) -> Content<'_> {
     let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
     let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
@@ -147,8 +147,8 @@ impl Ledger {
     /// Updates the Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning
     /// allows. A deactivated user is returned unchanged, because claims never reactivate anybody.
     ///
-    /// In the mode `create`, this only renews the claims with which the user was created, so that they do not expire.
-    /// If they have expired already, this updates the user as in the mode `create-and-sync`.
+    /// In the mode `create`, this only renews the stored claims from which the user was created, so that they do not
+    /// expire. If they have expired already, this updates the user as in the mode `create-and-sync`.
     ///
     /// Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive.
     pub async fn follow(
@@ -186,8 +186,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Returns the [`Occasion`] of a mint by the bearer of `claims`. It is an input of
-    /// [`desired`](crate::domain::ledger::desired).
+    /// Returns the [`Occasion`] for a mint by the bearer of `claims`. The function
+    /// [`desired`](crate::domain::ledger::desired) takes this value as an argument.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
@@ -207,8 +207,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // If Flex has an invalid e-mail address, there is no plan. The person can still get a token, unless the
-            // plan would have removed a role.
+            // Flexgate cannot plan an update without a valid e-mail address and full name. The person can still get a
+            // token, unless the Flex user has a role that must be removed.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -303,9 +303,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, and renews the claims with which the user was created. So these claims do not expire
-    /// as long as the bearer mints. Returns `None` if they have expired already. In this case, the caller must store
-    /// the new claims.
+    /// Returns the user unchanged, and renews the stored claims from which the user was created, so that they do not
+    /// expire as long as the bearer mints. If they have expired already, returns `None`, and the caller must store the
+    /// new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,

@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. If the version is another one,
+    /// Releases the lease if the person still has the version that was reconciled. If the person has a newer version,
     /// another process has changed the person, and may rely on this process to reconcile the change. So this function
     /// reconciles the person again before it releases the lease.
     pub(super) async fn finish(
@@ -184,7 +184,8 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // The takeover is finished, so all data in the Flex user now belongs to the new owner.
+        // If nothing had to change, all data in the Flex user already belongs to the new owner. So the takeover is
+        // finished.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }

@@ -7,7 +7,8 @@ use crate::chance::Chance;
 /// How much a schedule may differ from the simplest one, in which each process runs to its end without a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// The maximum number of switches. A switch lets another process continue although the current one could.
+    /// The maximum number of switches. A switch lets another process continue, although the current one could continue
+    /// too.
     pub switches: u32,
     /// How many things may go wrong.
     pub faults: u32,
@@ -112,8 +113,8 @@ impl Choices {
         self.limit.faults - self.left.faults
     }
 
-    /// Returns the choices so far. Omits first options at the end, because a schedule takes the first option by
-    /// default.
+    /// Returns the choices so far. If the last choices all took the first option, leaves them out, because a schedule
+    /// takes the first option by default.
     pub(super) fn taken(&self) -> Vec<usize> {
         let mut taken: Vec<usize> = self.made.iter().map(|choice| choice.taken).collect();
         while taken.last() == Some(&0) {

@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether a group with these values can exist: its name is not "Taken", the name of another group, and all members
-    /// are users. The test calls this only after the last operation.
+    /// Whether a group with these values can exist. The name must be neither empty nor "Taken", which is the name of
+    /// another group. All members must be users. The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
@@ -78,8 +78,8 @@ impl Model {
         Ok(())
     }
 
-    /// Applies an operation to the members `names`, which a filter selects. An `add` or a `replace` puts the member
-    /// `by` in their place.
+    /// Applies an operation to the members `names`, which a filter selects. A `remove` removes them. An `add` or a
+    /// `replace` also removes them, and then adds the member `by`.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {

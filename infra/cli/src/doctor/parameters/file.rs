@@ -11,13 +11,13 @@ use super::template::Parameter;
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
-    /// The value as text, exactly as the functions' settings readers get it. Column numbers in their error messages
+    /// The value as text, exactly as the functions read it from their settings. Column numbers in their error messages
     /// refer to this text.
     pub(super) text: String,
     /// The value as text that SAM CLI passes on unchanged. This text is deployed.
     pub(super) deployed: String,
     /// Whether the file contains the value as a JSON object or list instead of a string. If so, the user has never seen
-    /// `text`, so error messages must not mention columns of it.
+    /// `text`, so error messages must not contain its column numbers.
     pub(super) is_structured: bool,
 }
 
@@ -50,8 +50,7 @@ pub(super) fn given(parameter: &Parameter, value: &Value) -> Result<Given, Strin
     }
 }
 
-/// Refuses a value with a double quote, a backslash or a control character, because SAM CLI may not pass it on
-/// unchanged.
+/// Refuses a value with a double quote, a backslash or a control character, because SAM CLI might change it.
 fn plain(text: String) -> Result<Given, String> {
     if text.contains(['"', '\\']) || text.contains(char::is_control) {
         return Err("contains a double quote, a backslash or a line break, which SAM CLI cannot pass on".to_owned());

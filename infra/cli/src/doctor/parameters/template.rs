@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 const DESCRIBED: &str = include_str!("template.json");
 
-/// The longest value of a parameter that CloudFormation accepts, in bytes.
+/// The maximum length of a parameter's value in CloudFormation, in bytes.
 const LONGEST_VALUE: usize = 4_096;
 /// The minimum similarity (Jaro-Winkler) of a suggested name.
 const ALIKE: f64 = 0.8;
@@ -75,8 +75,8 @@ impl Template {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// Returns the parameter that the user probably meant. `name` is not the name of a parameter. If it is the name of
-    /// an environment variable, returns the parameter that sets this variable. Otherwise returns the parameter with the
+    /// Returns the parameter that the user probably meant by the unknown name `name`. If `name` is the name of an
+    /// environment variable, returns the parameter that sets this variable. Otherwise returns the parameter with the
     /// most similar name.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
         let of_variable = self.functions.iter().find_map(|function| function.variables.get(name)?.as_deref());

@@ -14,7 +14,7 @@ use crate::terminal::{colour, remark};
 /// The time between two lines, if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate of the import is the average over this last period. The remaining time follows from the rate.
+/// The rate of the import is the average over a period of this length. The remaining time follows from the rate.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {
@@ -26,8 +26,8 @@ pub(super) struct Progress {
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Returns the rate in rows per second. Measures since the oldest line within `WINDOW`, or since the last line if
-    /// all lines are older.
+    /// Returns the rate in rows per second, measured from the oldest line within `WINDOW`. If all lines are older,
+    /// measures from the last line.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

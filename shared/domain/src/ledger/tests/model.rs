@@ -95,8 +95,8 @@ impl Model {
         self.say(source, Statement::in_full);
     }
 
-    /// Adds a statement from `source` that its subject `subject` is active and has `roles`. Returns false if the ledger
-    /// refuses the statement.
+    /// Adds a statement from `source`. The statement says that the person with the id `subject` is active and has
+    /// `roles`. Returns false if the ledger refuses the statement.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {

@@ -28,7 +28,7 @@ fn old_fold(name: &str) -> Option<String> {
 
 /// The sort key of the record of a piece of work.
 const WORK: &str = "work";
-/// The partition key of the item that contains the number of users, and the generation number of the page marks.
+/// The partition key of an item with two values: the number of users, and the generation number of the page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
@@ -117,7 +117,7 @@ impl ScimStore for DynamoStore {
                     "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
                 )
                 // If the answer to this request is lost, the SDK repeats the request. So the condition must also accept
-                // the same holder.
+                // a second request from the same holder.
                 .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
                 .expression_attribute_values(":until", seconds(until))
                 .expression_attribute_values(":now", seconds(now))
@@ -131,7 +131,7 @@ impl ScimStore for DynamoStore {
             let held = self.item(&work_pk(work), WORK).await?;
             match held.map(|item| moment(&item, "leased_until")).transpose()? {
                 Some(until) if until.unix_timestamp() > now.unix_timestamp() => return Ok(Begun::Held(until)),
-                // The other holder has finished or abandoned the work since the update failed, so the next attempt can
+                // After the update failed, the other holder finished or abandoned the work. So the next attempt can
                 // succeed.
                 _ => pause(tried).await,
             }
@@ -169,7 +169,8 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Read only two items. The first one is nearly always a page mark that has not expired.
+                // Two items per request are enough, because the first one is nearly always a page mark that has not
+                // expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
