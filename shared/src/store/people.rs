@@ -180,7 +180,7 @@ pub struct SeenUser {
 }
 
 /// The username index: Flex's users by username, regardless of case. Twilio finds a username only by its exact
-/// spelling, and may not show deactivated users at all.
+/// spelling, and possibly does not return deactivated users at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
     /// Stores the users as they were at the time `at`. `at` is the start of a run that reads all users, or the time of

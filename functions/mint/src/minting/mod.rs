@@ -5,7 +5,7 @@
 //!
 //! If the user is cached, a mint sends only one request to Twilio. `recent_users.rs` explains why this is safe. For a
 //! bound user who is not cached, Flexgate reads the user and mints at the same time, and discards the token if the user
-//! may not have it. So even such a person waits for only one round trip to Twilio.
+//! must not get it. So even such a person waits for only one round trip to Twilio.
 
 mod check;
 mod early;

@@ -251,8 +251,8 @@ pub(crate) async fn end_of_user(
     Ok(axum::Json(Ended { ended }))
 }
 
-/// Refuses a caller whose issuer may not use this user's username. If the issuer may use all usernames, this function
-/// does not need to ask Twilio for the username.
+/// Refuses a caller whose issuer is not allowed to use this user's username. If the issuer may use all usernames, this
+/// function does not need to ask Twilio for the username.
 async fn check(
     action: &str,
     app: &App,

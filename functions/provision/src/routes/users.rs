@@ -260,7 +260,7 @@ pub(super) async fn authorize(
     Err(Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}.")))
 }
 
-/// Refuses a caller whose issuer may not use this username.
+/// Refuses a caller whose issuer is not allowed to use this username.
 pub(super) fn check_username(
     action: &str,
     caller: &Caller,

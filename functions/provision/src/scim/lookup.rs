@@ -53,7 +53,7 @@ impl Users {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's search results may not say whether the user is active. If they do not, read the user by SID.
+            // Twilio's search results may leave out whether the user is active. If they do, read the user by SID.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }

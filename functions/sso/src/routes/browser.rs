@@ -239,7 +239,7 @@ fn visitor(session_id: Option<&str>, headers: &HeaderMap, context: &Context) -> 
     }
 }
 
-/// Refuses a client that may not sign in now. The error page has a link with which the person can try again.
+/// Refuses a client that is not allowed to sign in now. The error page has a link with which the person can try again.
 async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Result<(), Problem> {
     let allowed = app.sign_in.check_allowed(&profile.name, context.client).await;
     allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))

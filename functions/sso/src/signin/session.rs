@@ -73,7 +73,7 @@ pub enum SessionError {
     /// The person has signed in again elsewhere, and the profile allows one sign-in at a time.
     #[error("the person has signed in elsewhere")]
     Elsewhere,
-    /// This client may not use sessions of this profile.
+    /// This client is not allowed to use sessions of this profile.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
     /// Another process is still refreshing the session.

@@ -38,8 +38,8 @@ impl Default for MayClaim {
 
 impl MayClaim {
     /// Checks whether an issuer may claim the user. `own` is the source of the claims in this issuer's tokens. `person`
-    /// is the user's entry in the ledger, and `in_flex` is true if Flex has the user. If the issuer may not claim the
-    /// user, the error contains the first of the user's origins that is not allowed.
+    /// is the user's entry in the ledger, and `in_flex` is true if Flex has the user. If the settings do not allow the
+    /// issuer to claim the user, the error contains the first of the user's origins that is not allowed.
     ///
     /// A source that has withdrawn its statement does not count as an origin.
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {

@@ -99,7 +99,7 @@ pub enum MintRefusal {
     /// The body names another user, and the caller lacks the scope for that.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
-    /// The request names a role that the policy forbids, or that this caller may not have.
+    /// The request names a role that the policy forbids, or that this caller is not allowed to have.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
     /// The caller's own token expires too soon: even a Flex token with the minimum lifetime would outlast it.
@@ -107,7 +107,7 @@ pub enum MintRefusal {
     ExpiresTooSoon,
 }
 
-/// Why Flexgate may not mint a token for a Flex user.
+/// Why Flexgate must not mint a token for a Flex user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// The Flex user is deactivated.

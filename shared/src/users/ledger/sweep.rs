@@ -19,7 +19,7 @@ use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
 use crate::users::Pages;
 
-/// How many people one read from the ledger returns.
+/// The maximum number of people that one read from the ledger returns.
 const BATCH: u32 = 500;
 
 /// Returns the default limit on how many people may lose a role or access through one command: 20, or 5 % of `users` if

@@ -18,7 +18,7 @@ pub enum ProtocolError {
     /// The operation has no path, or its path selects no value.
     #[error("{0}")]
     NoTarget(String),
-    /// The client may not change or remove the attribute.
+    /// The client is not allowed to change or remove the attribute.
     #[error("{0}")]
     Mutability(String),
     /// Flexgate did not issue this cursor.
