@@ -124,7 +124,7 @@ enum AnyKind {
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
-    /// The settings name no kind, and the source's own name is not a kind.
+    /// The settings do not specify a kind, and the source's name, which is the default, is not a kind either.
     #[error(
         "\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph, generic, ssf and \
          global-token-revocation"

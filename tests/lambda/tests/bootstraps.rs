@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// Returns the path of a bootstrap (a function's program on Lambda): in the folder `FLEXGATE_BOOTSTRAPS` if it is set,
-/// and otherwise in the parent folder of this test's binary.
+/// Returns the path of a bootstrap (a function's program on Lambda). If the variable `FLEXGATE_BOOTSTRAPS` is set, the
+/// bootstrap is in the folder that it names. Otherwise, it is one level above the folder of this test's binary.
 fn bootstrap(name: &str) -> PathBuf {
     if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
         return PathBuf::from(packaged).join(name);

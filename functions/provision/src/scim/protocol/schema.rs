@@ -19,8 +19,8 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. Some are attributes of the
-/// enterprise extension, because Entra may send these without the extension's URN.
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. The list includes attributes of
+/// the enterprise extension, because Entra may send them without the extension's URN.
 const NOT_KEPT: [&str; 19] = [
     "nickName",
     "profileUrl",
