@@ -46,7 +46,10 @@ var FlexgateError = class extends Error {
   detail;
   /** Identifies the request in the gateway's log: 32 hex digits, or null if there was no answer. */
   requestId;
-  /** The delay before the next attempt that the gateway requested, in milliseconds, or null. */
+  /**
+   * How long the gateway asks the page to wait before the next attempt, in milliseconds. Null if the gateway asks for no
+   * delay.
+   */
   retryAfter;
   /**
    * Makes an error, for example in a test of a page.

@@ -22,7 +22,7 @@ export type {
 /** The properties of `FlexgateProvider`. */
 export interface FlexgateProviderProps extends FlexgateOptions {
   /**
-   * Returns true while the person is working but the page cannot detect it, for example on a call. While the person
+   * Returns true while the person does work that `keepFresh` cannot detect, for example on a call. While the person
    * works, the session does not become idle.
    */
   isActive?: (() => boolean) | undefined;

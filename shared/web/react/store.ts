@@ -38,7 +38,7 @@ export interface FailedState {
   status: "failed";
   /** Not known. */
   session: null;
-  /** What went wrong. `reload` asks again. */
+  /** What went wrong. The function `reload` asks the gateway again. */
   error: Error;
 }
 

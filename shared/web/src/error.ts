@@ -10,7 +10,7 @@ export interface Failure {
   detail?: string | undefined;
   /** Identifies the request in the gateway's log: 32 hex digits. */
   requestId?: string | null;
-  /** The delay before the next attempt that the gateway requested, in milliseconds. */
+  /** How long the gateway asks the page to wait before the next attempt, in milliseconds. */
   retryAfter?: number | null;
   /** The error that caused this one. */
   cause?: unknown;
@@ -22,10 +22,10 @@ export interface Failure {
  * | `code` that only the package uses | meaning |
  * |---|---|
  * | `unreachable` | the request failed, or there was no answer within 15 seconds |
- * | `answer_unusable` | the answer did not come from the gateway, but for example from a proxy |
- * | `another_user` | somebody else signed in in another tab |
+ * | `answer_unusable` | the package cannot use the answer, for example because a proxy sent it |
+ * | `another_user` | somebody else has signed in from another tab |
  * | `activity_not_set` | `signOut` ended the session, but could not set the worker's activity |
- * | `signed_out` | somebody signed out in another tab |
+ * | `signed_out` | somebody has signed out in another tab |
  * | `stopped` | the keeper has been stopped, or has ended |
  */
 export class FlexgateError extends Error {
@@ -42,7 +42,10 @@ export class FlexgateError extends Error {
   readonly detail: string;
   /** Identifies the request in the gateway's log: 32 hex digits, or null if there was no answer. */
   readonly requestId: string | null;
-  /** The delay before the next attempt that the gateway requested, in milliseconds, or null. */
+  /**
+   * How long the gateway asks the page to wait before the next attempt, in milliseconds. Null if the gateway asks for no
+   * delay.
+   */
   readonly retryAfter: number | null;
 
   /**

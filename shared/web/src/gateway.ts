@@ -38,13 +38,13 @@ export interface Flexgate {
    */
   session(): Promise<Session | null>;
   /**
-   * Ends the session in every tab. In each of them, the keeper (see `keepFresh`) emits `ended` with the code
+   * Ends the session in every tab. In each tab, the keeper (see `keepFresh`) emits `ended` with the code
    * `signed_out`. The page must discard its token, because the token stays valid until it expires.
    *
-   * With `activity` (a name such as "Offline", or a SID), first sets the worker's activity through the SDK's `client`,
-   * and rejects pending reservations, so that no task goes to somebody who has left. If that fails, `signOut` still
-   * ends the session, but rejects with the code `activity_not_set`. After a rejection with any other code, the person
-   * may still be signed in.
+   * If `activity` is set (to a name such as "Offline", or a SID), `signOut` first sets the worker's activity through
+   * the SDK's `client`, and rejects pending reservations, so that no task goes to somebody who has left. If that fails,
+   * `signOut` still ends the session, but rejects with the code `activity_not_set`. If `signOut` rejects with any other
+   * code, the person is perhaps still signed in.
    */
   signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
   /**

@@ -32,13 +32,14 @@ export interface KeepFreshOptions {
   /** The session to begin with. Without it, `keepFresh` asks the gateway at once. */
   from?: Session | null | undefined;
   /**
-   * Returns true while the person is working but the page cannot detect it: on a call, or in another window. The page
-   * itself detects keys, the pointer and the wheel. While the person works, the session does not become idle.
+   * Returns true while the person does work that `keepFresh` cannot detect, for example on a call or in another window.
+   * `keepFresh` itself detects keys, the pointer and the wheel. While the person works, the session does not become
+   * idle.
    */
   isActive?: (() => boolean) | undefined;
   /**
-   * Whether to connect the SDK's worker and workspace to TaskRouter, in order to give them each new token. Used only if
-   * the SDK is not version 3.x. True by default.
+   * Whether `keepFresh` may connect the SDK's worker and workspace to TaskRouter, in order to give them each new token.
+   * It needs these connections only if the SDK is not version 3.x. True by default.
    */
   taskRouter?: boolean | undefined;
 }
@@ -56,8 +57,8 @@ export interface KeeperEvents {
   /** There is a new token, or a renewal has succeeded after a failure. The client already has the token. */
   renewed: Session;
   /**
-   * A renewal failed and will be retried. There is no event for a temporary failure of the gateway while the token is
-   * valid for more than 4.5 minutes, unless the page called `renew`.
+   * A renewal failed and will be retried. If the gateway failed or did not answer, and the token is valid for
+   * more than 4.5 minutes, the keeper emits this event only if the page has called `renew`.
    */
   trouble: Trouble;
   /**
@@ -66,8 +67,8 @@ export interface KeeperEvents {
    */
   signed_in_elsewhere: FlexgateError;
   /**
-   * The session is over, and no other event follows. The error's code is `reauthenticate`, `not_signed_in`,
-   * `signed_out`, `signed_in_elsewhere`, `sign_in_locked`, `another_user`, or that of another refusal.
+   * The session is over, and no other event follows. The error's code says why: `reauthenticate`, `not_signed_in`,
+   * `signed_out`, `signed_in_elsewhere`, `sign_in_locked`, `another_user`, or the code of another refusal.
    */
   ended: FlexgateError;
 }

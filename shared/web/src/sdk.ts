@@ -28,7 +28,7 @@ export interface WorkerActivity {
   readonly sid: string;
   /** The name in TaskRouter, such as `Offline`. */
   readonly name: string;
-  /** Makes it the worker's current activity. */
+  /** Makes this activity the worker's current one. */
   setAsCurrent(options?: { rejectPendingReservations?: boolean }): Promise<unknown>;
 }
 

@@ -6,7 +6,7 @@ export interface Session {
   expires_at: string;
   /** When the person signed in. */
   signed_in_at: string;
-  /** When the session ends at the latest. */
+  /** The latest time at which the session can end. */
   session_ends_at: string;
   /** The person's identity at Twilio, such as `ada_40example_2Ecom`. */
   identity: string | null;

@@ -173,7 +173,7 @@ export interface LaunchOptions {
 export interface OpenOptions extends StartOptions {
   /** Where the browser goes after the sign-in: a path on the gateway's origin, or a URL on an allowed origin. */
   returnTo?: string;
-  /** The SSO profile. `default` by default. */
+  /** The SSO profile. If it is not set, the profile is `default`. */
   profile?: string;
   /** Further options of Playwright's `launch`. */
   launch?: LaunchOptions;
