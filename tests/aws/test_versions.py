@@ -175,7 +175,7 @@ class Versions(unittest.TestCase):
 
     def test_r74_lambda_never_sees_a_new_version_of_an_unchanged_function(self):
         # Lambda refuses to publish a function that has not changed since its last version, and then the deployment
-        # fails. So a function's version may change only if the function changes.
+        # fails. So the template must give a function a new version only if it also changes the function.
         before = stack()
         for name, value in OTHER.items():
             with self.subTest(name):

@@ -1,4 +1,5 @@
-// Tests when the package keeps a session from becoming idle. It must do so only while somebody uses the page (R9).
+// Tests when the package keeps a session from becoming idle (case R9 of the attack register). It must do so only while
+// somebody uses the page.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";

@@ -1,4 +1,5 @@
-// Tests the package @flexgate/web on a computer that sleeps, or whose clock is wrong or changes (R8).
+// Tests the package @flexgate/web on a computer that sleeps, or whose clock is wrong or changes (case R8 of the
+// attack register).
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";

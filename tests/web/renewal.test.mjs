@@ -1,5 +1,6 @@
-// Tests at what times the agent desktop requests its token: after sleep or a change of the clock (R8), and while
-// somebody uses it (R9). The tests run in Chromium, and Playwright mocks the page's clocks and timers.
+// Tests at what times the agent desktop requests its token: after sleep or a change of the clock (case R8 of the attack
+// register), and while somebody uses the desktop (R9). The tests run in Chromium, and Playwright mocks the page's
+// clocks and timers.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -94,8 +95,8 @@ test("R8 a clock that is set back two hours delays no renewal in Chromium, and t
       const first = tokens.length;
       await moveClock(page, -2 * HOUR);
       for (const [turn, name] of ["Available", "Break", "Offline"].entries()) {
-        // Wait for more than a second. Expiration times are whole seconds, and the new token's must differ from the old
-        // token's.
+        // Wait for more than a second, so that the new token expires at another time than the old one. Tokens expire at
+        // whole seconds.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(130_000);
         await untilAsked(desk, turn + 1);

@@ -1,5 +1,5 @@
 // Checks in Chromium that docs/front-end.md is right about pages on other origins and sites, iframes, and blocked
-// third-party cookies (R14).
+// third-party cookies (case R14 of the attack register).
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

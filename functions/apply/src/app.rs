@@ -175,8 +175,8 @@ impl App {
                 applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)
             }
             Message::Unreadable { reason, .. } => {
-                // Flexgate could not read the event when the event arrived, so a retry would not help. The reason does
-                // not quote the event.
+                // The webhooks function could not read this event, and a retry would not change that. The reason does
+                // not quote the event, so the log can contain the reason.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

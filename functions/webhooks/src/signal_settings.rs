@@ -28,10 +28,10 @@ pub struct SignalSettings {
     pub jwks_uri: Option<String>,
     /// The issuer whose tokens use this source's person ids as `sub`. Default: the transmitter.
     pub issuer: Option<Box<str>>,
-    /// The webhook source that uses the same ids for people.
+    /// The webhook source that uses the same ids for people as this source.
     pub people_of: Option<SourceName>,
-    /// The meanings of event types, which override the defaults. A type is a whole URI, or the part after its last
-    /// slash.
+    /// The meanings of event types. These meanings override the defaults. A key is the URI of an event type, or the
+    /// part of that URI after the last slash.
     pub events: BTreeMap<String, SignalMeaning>,
 }
 

@@ -1,5 +1,5 @@
 //! Tests `flexgate doctor --aws` with a server that verifies the signature of each request, as AWS does. The server
-//! does not use Flexgate's code to verify it.
+//! computes the expected signature with its own code, not with Flexgate's.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -47,7 +47,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
-/// Whether the request has a signature of version 4 with the secret key.
+/// Whether the request is signed with the secret key (AWS Signature Version 4).
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 fn is_signed(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
     let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());

@@ -1,5 +1,5 @@
-//! Runs every flow at the log level `TRACE`, with valid and invalid input (attack M27). The output must contain no
-//! secret, token, code, verifier, cookie or e-mail address.
+//! Runs every flow at the log level `TRACE`, with valid and invalid input (attack M27 of the attack register). The
+//! output must contain no secret, token, code, verifier, cookie or e-mail address.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

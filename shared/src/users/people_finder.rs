@@ -44,8 +44,9 @@ impl PeopleFinder {
         Self { who_is_who: platform.who_is_who(), bindings: platform.bindings(), usernames: platform.usernames() }
     }
 
-    /// Finds the person whom a signal names: by the id that the signal's source uses for the person, by the same id at
-    /// the source `people_of`, by the identity in tokens, and by the username. Returns everything that was found.
+    /// Finds the person whom a signal names. Looks for the signal's person id at the signal's own source and at the
+    /// source `people_of`. Also looks for the identity in tokens, and for the username. Returns everything that was
+    /// found.
     pub async fn find(&self, event: &IdentityEvent, people_of: Option<&Source>) -> Result<FoundPeople, StoreError> {
         let subject = &event.subject;
         let own = Source::Webhook(event.source.clone());

@@ -39,7 +39,7 @@ pub enum Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The version, and the number (`unique`) in the stored statement.
+    /// The person's version, and the number `unique` from the stored statement.
     Person(u64, u32),
     Written(Option<u64>),
     Granted {

@@ -18,7 +18,7 @@ pub struct OneName;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Seen,
-    /// Reports whether the user was active at this second.
+    /// Reports whether the user was active at the time `second`.
     Put {
         user: u8,
         second: u32,

@@ -183,7 +183,7 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     for who in ["ada", "grace"] {
         assert!(bodies.iter().any(|body| body.contains(&format!("{who}@example.com"))), "{bodies:?}");
     }
-    // This payload is not a batch of events. Only this invocation may fail.
+    // This payload is not a batch of events, so its invocation fails. The next invocation must succeed.
     assert!(matches!(apply.invoke(&json!({ "Records": 7 }), TIME).await, Outcome::Error(_)));
     assert_eq!(
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),

@@ -40,8 +40,8 @@ impl Weather {
 }
 
 impl Odds {
-    /// Draws the probabilities for a run. A third of all runs have no faults. After a fault, the model of the people is
-    /// less certain, and the tests could miss a mistake in Flexgate's rules.
+    /// Draws the probabilities for a run. After a fault, the model is less certain about the people, so the tests could
+    /// miss a mistake in Flexgate's rules. Therefore, a third of all runs have no faults.
     pub(crate) fn drawn(chance: &Chance) -> Self {
         match chance.below(3) {
             0 => Self::default(),

@@ -182,7 +182,7 @@ impl World {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
 
-    /// Opens the people ledger (what each source says about each person), as any of the deployment's functions does.
+    /// Opens the people ledger (what each source says about each person) of the deployment with these settings.
     #[must_use]
     pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
         let platform = self.platform(&settings.common);

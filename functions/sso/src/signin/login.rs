@@ -317,8 +317,8 @@ impl SignIn {
         Ok(Found { login, is_numbered, has_others: !logins.is_empty(), visitor: Visitor::default() })
     }
 
-    /// Records that the code and the login are used. If several identical callbacks arrive, only one call returns
-    /// `true`, and only that callback sends the code to Twilio.
+    /// Marks the code and the login as used. If several identical callbacks arrive, only one of them gets `true` here
+    /// and sends the code to Twilio.
     ///
     /// A callback whose `state` lacks the login's number may be forged. Such a callback uses up only its own code, not
     /// the pending login. Flexgate accepts only a few of them for each login, because each sends a request to Twilio.

@@ -60,9 +60,9 @@ impl App {
         }
     }
 
-    /// Stores a note for administrators. Returns false if the note is not stored, because the same note was stored less
-    /// than a minute ago, or because there were too many notes. Ignores errors, so that the sender's answer stays the
-    /// same.
+    /// Stores a note for administrators. Returns false without storing the note if an equal note was stored less than a
+    /// minute ago, or if too many different notes were stored in the last minute. Ignores errors of the queue, because
+    /// the sender must get the same answer with or without the note.
     async fn note(&self, note: Note) -> bool {
         let Some(note) = self.notices.due(note) else { return false };
         note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;

@@ -163,7 +163,7 @@ async fn g04_a_token_signed_with_another_key_is_refused() {
     let hooks = Hooks::with_signals().await;
     hooks.refuses(&json!({ "key": "unknown" }), "invalid_key").await;
     // The forged token has made Flexgate fetch the keys. A token with a wrong signature needs another fetch, which
-    // Flexgate makes only after a minute (G12).
+    // Flexgate makes only after a minute (attack G12).
     hooks.world.advance(Duration::MINUTE).await;
     let token = hooks.set(&json!({})).await;
     let (signed, signature) = token.rsplit_once('.').unwrap();

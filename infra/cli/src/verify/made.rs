@@ -1,4 +1,5 @@
-//! The users that `flexgate verify` has created. It changes no other users, and deactivates its own before it ends.
+//! The users that `flexgate verify` has created. The command changes no other users. Before it ends, it deactivates the
+//! users that it has created.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

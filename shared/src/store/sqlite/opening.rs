@@ -51,7 +51,8 @@ pub(super) fn prepared(mut connection: Connection) -> Result<Connection, StoreEr
     Ok(connection)
 }
 
-/// Creates a missing file with access for its owner only. SQLite gives the same access rights to its other files.
+/// Creates the store's file if it is missing. Only the file's owner has access. SQLite gives the same access rights to
+/// the files that it creates beside this file.
 pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);

@@ -49,7 +49,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
         let answer = match (self.result, kept) {
-            // If both the job and the commit failed, the job's error is more specific.
+            // If both the job and the commit failed, report the job's error, because it is more specific.
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
@@ -78,7 +78,7 @@ fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Opt
     }
 }
 
-/// Executes an SQL statement that is cached, so that SQLite parses it only once.
+/// Executes an SQL statement. Caches the parsed statement, so that SQLite parses it only once.
 fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
@@ -265,7 +265,7 @@ impl File {
             any |= write.run(db, alone);
         }
         let done = if any || db.is_autocommit() { plain(db, "COMMIT") } else { Ok(()) };
-        // The transaction is still open if there was nothing to commit, or if the commit failed without ending it.
+        // The transaction is still open if no write succeeded, or if the commit failed without ending the transaction.
         if !db.is_autocommit() {
             plain(db, "ROLLBACK")?;
         }

@@ -28,7 +28,7 @@ impl Ledger {
             let is_idle = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= since);
             let found = page.workers.iter().filter(|worker| is_idle(worker.status_changed));
             idle.extend(found.filter_map(|worker| workers.get(&worker.sid)).cloned());
-            // A repeated page token would make this loop endless.
+            // Also stop if Twilio repeats a page token. Otherwise, this loop would never end.
             if page.next_page_token.is_none() || page.next_page_token == token {
                 return Ok(idle);
             }

@@ -155,7 +155,7 @@ impl PatchTarget<'_> {
             return Ok(());
         }
         // If the filter selects nothing, an `add` creates the value that the filter describes. A `replace` does so only
-        // if the attribute has no values at all. Otherwise it fails (RFC 7644 §3.5.2.3).
+        // if the attribute has no values at all. Otherwise, the `replace` fails (RFC 7644 §3.5.2.3).
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);

@@ -158,7 +158,8 @@ impl Model {
         wrong
     }
 
-    /// Whether Flexgate may derive this string from a changed part of the name.
+    /// Whether the string `name` can have a new value that Flexgate derived from other, changed parts of the name. The
+    /// model does not predict such a value.
     fn follows(&self, name: &str) -> bool {
         let changed = |part: &str| self.texts.get(part) != self.texts_before.get(part);
         let halves = changed("name.givenName") || changed("name.familyName");

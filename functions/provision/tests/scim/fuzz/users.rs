@@ -109,8 +109,7 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // Send a `remove` without a value. Only a `remove` of `emails` may have a value: the list of the addresses to
-        // remove.
+        // Send a `remove` without a value, unless the value is a list of addresses to remove from `emails`.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)

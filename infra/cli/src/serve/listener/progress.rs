@@ -100,7 +100,8 @@ impl Progress {
             (Phase::New | Phase::Head, None) => Some(since + HEAD_TIME),
             (Phase::Idle, None) => Some(since + IDLE_TIME),
             (Phase::Answered, None) => Some(since + WRITE_TIME),
-            // The body has a separate time limit (`connection::BODY_TIME`), and the handler has the request's deadline.
+            // Other limits apply in these phases: `connection::BODY_TIME` for the body, and the request's deadline for
+            // the handler.
             (Phase::Body, None) | (Phase::Whole, _) => None,
         }
     }
