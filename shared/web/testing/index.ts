@@ -1,7 +1,7 @@
 /**
- * For the browser tests of a front end: starts Flexgate with the simulated Twilio, and signs people in. Needs Node 20, the
- * program `flexgate`, and Playwright with Chromium. Everything listens on this machine only. Import it from
- * `@flexgate/web/testing`.
+ * This module is for the browser tests of a front end. It starts Flexgate with the simulated Twilio, and signs people in.
+ * It needs Node 20, the program `flexgate`, and Playwright with Chromium. All servers that it starts listen only on the
+ * local machine. Import the module from `@flexgate/web/testing`.
  *
  * @module testing
  */
@@ -52,7 +52,7 @@ export interface TestGateway {
   readonly simulator: string;
   /** The port at which the simulator speaks TLS for `*.twilio.com`. */
   readonly tlsPort: number;
-  /** The file with the certificate authority of the TLS port. Pass it to Node in `NODE_EXTRA_CA_CERTS`. */
+  /** The path of the file with the CA certificate for the TLS port. Pass it to Node in `NODE_EXTRA_CA_CERTS`. */
   readonly authority: string;
   /** The program's output so far. */
   output(): string;
@@ -155,15 +155,15 @@ export interface BrowserType<Browser> {
 
 /** The parts of a Playwright browser that `openSignedIn` needs. */
 export interface TestBrowser<Page> {
-  /** Opens a page in a new profile. */
+  /** Opens a page in a new, empty browser profile. */
   newPage(): Promise<Page>;
-  /** Ends the browser. */
+  /** Closes the browser. */
   close(): Promise<void>;
 }
 
 /** Options of Playwright's `launch`. */
 export interface LaunchOptions {
-  /** Further arguments of Chromium. */
+  /** Additional command-line arguments for Chromium. */
   args?: string[];
   /** Any other option. */
   [name: string]: unknown;
@@ -187,7 +187,7 @@ export interface SignedIn<Page, Browser> {
   browser: Browser;
   /** The page, which is signed in. */
   page: Page;
-  /** Ends the browser and Flexgate. */
+  /** Closes the browser and stops Flexgate. */
   stop(): Promise<void>;
 }
 
