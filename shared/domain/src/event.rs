@@ -97,8 +97,7 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The issuer whose tokens contain `id` in the claim `sub`. `None` if the settings name no such issuer for the
-    /// source.
+    /// The issuer whose tokens contain `id` in the claim `sub`. `None` if no such issuer is configured for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }

@@ -111,7 +111,7 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// The SCIM store, which contains the groups and the administrators' lock.
+    /// The SCIM store. It contains the groups, and the lock for changes that remove an administrator.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
