@@ -158,7 +158,8 @@ pub struct IdentityEvent {
     pub id: EventId,
     /// The source that sent the event.
     pub source: SourceName,
-    /// When the event happened, by the source's clock.
+    /// When the event happened. Usually the source states this time. If the source states a time in the future, this is
+    /// the time of receipt.
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
     /// The person whom the event describes.

@@ -66,8 +66,8 @@ pub struct Report {
     pub known_as: Option<Username>,
     /// Why the person is active or inactive and has each role. `None` if Flexgate did not compute this.
     pub explanation: Option<Explanation>,
-    /// The fields that Flexgate did not change, although they differ. A request that changes them would also remove a
-    /// role that Flexgate cannot give.
+    /// The fields that differ from the desired state, but that Flexgate did not change. A request that changes them
+    /// would also remove a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 
