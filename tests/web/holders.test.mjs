@@ -29,7 +29,8 @@ async function withEveryPart(work) {
   const { context, page } = await openProfile(browser);
   try {
     await signInAs(page, gateway, "ada");
-    // The simulator serves neither callback media nor the data client's API, so the tests look at the requests.
+    // The simulator serves neither callback media nor the data client's API. So record the page's requests, in which
+    // the tests look for the token.
     const sent = [];
     page.on("request", (request) => request.method() !== "OPTIONS" && sent.push(request));
     const headers = { "access-control-allow-origin": "*", "access-control-allow-headers": "*" };

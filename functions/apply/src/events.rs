@@ -84,7 +84,7 @@ impl EventApplier {
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // This person may never become a Flex user, so store no profile data.
+            // It is possible that this person never becomes a Flex user, so store no profile data.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;

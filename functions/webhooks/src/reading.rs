@@ -136,8 +136,8 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // If the item has no usable id, derive one from its content. So a repeated delivery gets the same id, and does
-        // not create a second dead letter.
+        // If the item has no usable id, derive one from its content. If the source delivers the item again, the item
+        // gets the same id, and does not create a second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

@@ -141,8 +141,8 @@ async fn end_of_user(store: &dyn Store, user: &str, reason: &str, now: OffsetDat
 /// So this function also ends each listed session individually, which takes effect at once.
 async fn end_all(store: &dyn Store, reason: &str, now: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let trail = Trail::open()?;
-    // Read the list before storing the time, because the list leaves out sessions that have ended. If the list cannot
-    // be read, continue without it.
+    // Read the list before storing the time. The stored time ends every session, and the list leaves out sessions that
+    // have ended. If the list cannot be read, continue without it.
     let listed = all(store, now).await;
     // Store the time after the list has been read, so that sessions that began during the reading end too.
     store.end_until(ClockRng::system().now()).await?;

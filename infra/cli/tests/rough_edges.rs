@@ -143,8 +143,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
     assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
     assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
-    // Change a row, so that it differs from Flex. The import must refuse this row, because sending the row could change
-    // the user with the other spelling.
+    // Change the row of `Grace`, so that it differs from Flex. The import must refuse this row, because sending the row
+    // could change the user `grace`.
     let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
     std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
     let refused = output(operator(&world, &["users", "import", "f.csv"])).await;

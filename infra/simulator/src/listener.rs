@@ -40,7 +40,8 @@ pub(crate) async fn serve(
                     let _ = stream.set_nodelay(true);
                     connections.spawn(connection(stream, tls.clone(), world.clone(), stop.clone()));
                 }
-                // The process has probably run out of file descriptors. Wait until other connections close.
+                // The process has probably run out of file descriptors. Wait a moment, so that other connections can
+                // close.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             },
         }

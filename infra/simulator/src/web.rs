@@ -1,4 +1,4 @@
-//! Builds answers: JSON, HTML pages, redirects, escaping, base64 and base64url.
+//! Builds answers: JSON, HTML pages and redirects. Also escapes HTML, and encodes and decodes base64 and base64url.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};

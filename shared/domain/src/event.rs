@@ -97,8 +97,7 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The issuer whose tokens contain `id` in the claim `sub`. `None` if the settings name no such issuer for the
-    /// source.
+    /// The issuer whose tokens contain `id` in the claim `sub`. `None` if no such issuer is configured for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
@@ -159,7 +158,8 @@ pub struct IdentityEvent {
     pub id: EventId,
     /// The source that sent the event.
     pub source: SourceName,
-    /// When the event happened, by the source's clock.
+    /// When the event happened. Usually the source states this time. If the source states a time in the future, this is
+    /// the time of receipt.
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
     /// The person whom the event describes.

@@ -151,9 +151,9 @@ impl ListedSession {
 /// As text: `<Flex user SID>.<session key>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPosition {
-    /// The user of the session before this position.
+    /// The Flex user whose session is directly before this position.
     pub user: FlexUserSid,
-    /// The key of the session before this position.
+    /// The key of the session that is directly before this position.
     pub key: SessionKey,
 }
 
@@ -240,7 +240,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Records in which browser (seat) each person signed in last.
+/// Stores the newest sign-in of each person with each profile, and the browser (seat) in which it happened.
 #[async_trait]
 pub trait Seats: fmt::Debug + Send + Sync {
     /// Records `session` as the newest sign-in of its person with its profile. If several sign-ins are concurrent, the
@@ -252,8 +252,8 @@ pub trait Seats: fmt::Debug + Send + Sync {
     async fn newest(&self, user: &FlexUserSid, profile: &ProfileName) -> Result<Option<Seat>, StoreError>;
 }
 
-/// Shows administrators which people are signed in. The lists leave out each session that has ended at `now`, if the
-/// store knows that it has ended.
+/// Shows administrators which people are signed in. The lists leave out every session that has ended at `now` according
+/// to the store.
 #[async_trait]
 pub trait SessionList: fmt::Debug + Send + Sync {
     /// Returns the session with this key, unless it has reached its maximum lifetime. Also returns a session that ended

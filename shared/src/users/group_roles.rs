@@ -48,8 +48,8 @@ impl GroupRoles {
         Group { display_name, ..group }
     }
 
-    /// Returns the group as it must be stored after every affected member has been reconciled, or after jobs that will
-    /// reconcile them have been queued. Leaves out members who have left the group.
+    /// Returns the group as it must be stored once every affected member has been reconciled, or has a queued job that
+    /// will do this. Leaves out members who have left the group.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

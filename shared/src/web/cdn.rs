@@ -124,7 +124,8 @@ mod tests {
             for refused in [&[][..], &["abd"], &["ab"], &[""], &["abcä"], &[ABC]] {
                 assert!(!settings.accepts(&headers(refused)), "{refused:?}");
             }
-            // The client has sent a guess in this header, and the CDN has added the secret.
+            // The client has sent this header with a guessed secret, and the CDN has added the header with the right
+            // secret.
             assert!(settings.accepts(&headers(&["guess", "abc"])));
         }
     }

@@ -361,7 +361,7 @@ async fn r30_a_key_of_small_order_verifies_nothing() {
         y
     };
     let neutral = bytes(1, 0, 0);
-    // Further y coordinates of points of small order: p - 1, and p and p + 1 as non-canonical encodings of 0 and 1.
+    // Three further y coordinates of points of small order. The last two are non-canonical encodings of 0 and 1.
     let [minus_one, p, p_plus_one] = [0xec, 0xed, 0xee].map(|first| bytes(first, 0xff, 0x7f));
     let points = [order_eight, other_eight, neutral, [0; 32], minus_one, p, p_plus_one];
     let with_sign_bit = points.map(|mut y: [u8; 32]| {

@@ -1,5 +1,5 @@
-//! Regression tests for ledger bugs. They occurred when Twilio's answer was lost during a takeover, and when the ledger
-//! refused a statement.
+//! Regression tests for bugs in the ledger. These bugs occurred when Twilio's answer was lost during a takeover, and
+//! when the ledger refused a statement.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;

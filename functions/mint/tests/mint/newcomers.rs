@@ -239,8 +239,8 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // An operator says that ada is inactive. In the last round, she has no Flex user yet. After that, no mint may
-        // create or activate her user.
+        // An operator says that ada is inactive. After this statement, no mint may create or activate her Flex user. In
+        // the last round of the loop, she has no Flex user yet.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

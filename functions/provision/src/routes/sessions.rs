@@ -242,8 +242,8 @@ pub(crate) async fn end_of_user(
     let reason = reason(&query)?;
     let sid = parse_sid(&sid)?;
     check(ACTION, &app, &caller, &sid, None, &context).await?;
-    // This record also ends what the list of sessions does not show: logins that the person has begun but not finished,
-    // and the right to mint a Flex token with a caller's token that was issued before now.
+    // The list of sessions does not contain logins that the person has begun but not finished. This record ends them
+    // too. It also prevents the person from minting with a JWT that was issued before now.
     let recorded = app.session_endings.record_ending(&[EndingKey::FlexUser(sid.clone())], app.clock_rng.now()).await;
     recorded.map_err(|error| Problem::from(&error))?;
     let ended = app.provisioning.sessions().end_all_of(&sid).await.map_err(|error| Problem::from(&error))?;

@@ -47,8 +47,8 @@ impl Users {
         }
     }
 
-    /// Returns the user with this username, ignoring case. Makes one search at Twilio, with the stored spelling if
-    /// there is one.
+    /// Returns the user with this username, ignoring case. Makes only one search at Twilio. If the SCIM store
+    /// contains the username, searches for the spelling in the SCIM store.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);

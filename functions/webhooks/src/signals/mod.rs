@@ -1,5 +1,6 @@
-//! Signed signals from identity systems, which publish their public keys: security events ([`set`]), and requests to
-//! end all sessions of a person. Both become messages in the queue, just like other events.
+//! Signals from identity systems. A signal is a security event ([`set`]), or a request to end all sessions of a person.
+//! The identity system signs its signals, and publishes its public keys. A signal becomes a message in the queue, just
+//! like other events.
 
 pub(crate) mod set;
 pub(crate) mod subject;

@@ -78,7 +78,8 @@ impl FusionAuth {
 
     /// The user's registrations in the configured applications.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        // A registration event contains the registration twice. The copy in the user's list is older, so skip it.
+        // A registration event contains the registration twice: in `registration`, and in the user's list of all
+        // registrations. The copy in the list is older, so skip it.
         let own = event.get("registration");
         let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
         let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();

@@ -42,12 +42,13 @@ impl Okta {
         }
     }
 
-    /// If the event is about a membership, returns the configured group or application. Otherwise returns `None`.
+    /// If the event is about a membership in a configured group or application, returns the id of this group or
+    /// application. Otherwise returns `None`.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         self.configured(targets).filter(|_| kind.contains(".user_membership.")).map(str::to_owned)
     }
 
-    /// Returns the first target that is a configured group or application.
+    /// Returns the id of the first target that is a configured group or application.
     fn configured<'t>(&self, targets: &'t [Value]) -> Option<&'t str> {
         targets.iter().filter_map(|target| target["id"].as_str()).find(|id| self.members_of.contains(*id))
     }

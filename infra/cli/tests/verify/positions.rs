@@ -51,8 +51,8 @@ async fn every_position_of_every_switch_is_named_and_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_simulator_with_the_recorded_switches_answers_as_the_recorded_one() {
     let world = World::start().await;
-    // Set every switch to a value other than its default. The exception is `sparse_responses`, because it would hide
-    // the answer to another question.
+    // Set every switch except `sparse_responses` to a value other than its default. With sparse answers, `verify` could
+    // not find out the value of one other switch.
     let other = |question: &Question| (question.switch.to_owned(), question.positions.last().unwrap().value());
     let mut switches: Map<_, _> = asked().map(other).collect();
     switches.remove("sparse_responses");

@@ -81,8 +81,8 @@ pub struct Given {
     /// compares new attributes with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The value of [`Person::version`] at the last reconciliation. A later statement increases the person's version,
-    /// so a difference shows that the person must be reconciled again.
+    /// The value of [`Person::version`] at the last reconciliation. A later statement increases the person's version.
+    /// If the two values differ, the person must be reconciled again.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
     /// Whether this person has taken over somebody else's username and is not provisioned yet. While this is true,

@@ -101,8 +101,8 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether Flex has a user with the claimed username in folded form (lower case, NFC). Returns false without a
-    /// search if the claimed username is already folded, because the caller has searched for that username.
+    /// Whether Flex has a user with the claimed username in folded form (lower case, NFC). If the claimed username is
+    /// already folded, returns false without a search, because the caller has searched for it and found no user.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {
@@ -268,7 +268,7 @@ impl Ledger {
     }
 }
 
-/// The Flex user to which the caller must bind the bearer's identity.
+/// The Flex user to which the caller must bind the identity of the token's bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// The SID of the user.

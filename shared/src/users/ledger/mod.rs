@@ -66,8 +66,8 @@ pub struct Report {
     pub known_as: Option<Username>,
     /// Why the person is active or inactive and has each role. `None` if Flexgate did not compute this.
     pub explanation: Option<Explanation>,
-    /// The fields that Flexgate did not change, although they differ. A request that changes them would also remove a
-    /// role that Flexgate cannot give.
+    /// The fields that differ from the desired state, but that Flexgate did not change. A request that changes them
+    /// would also remove a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 
@@ -111,7 +111,7 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// The SCIM store, which contains the groups and the administrators' lock.
+    /// The SCIM store. It contains the groups, and the lock for changes that remove an administrator.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,

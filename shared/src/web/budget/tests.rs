@@ -158,7 +158,8 @@ fn one_line_a_minute_counts_the_refused_requests() {
     let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let counts: Vec<u64> = lines.iter().map(|line| line["refused"].as_u64().unwrap()).collect();
-    // Four lines are expected: one for the first refusal, two during the two minutes of the flood, and one afterwards.
+    // The log must contain four lines: one for the first refusal, two during the two minutes of the flood, and one
+    // afterwards.
     assert_eq!(counts.len(), 4, "{text}");
     assert_eq!(counts[0], 1);
     // 500 requests are sent in each of 121 seconds. The budget admits 300 of them at first, and 5 more in each of the

@@ -37,11 +37,12 @@ pub enum Paging {
 /// and the client may read the whole list anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token for the page with the next user. In a list of groups, the `id` of the last group that Flexgate
-    /// has returned.
+    /// In a list of users, Twilio's token for the page that contains the next user. In a list of groups, the `id` of
+    /// the last group that Flexgate has returned.
     #[serde(rename = "t")]
     pub token: String,
-    /// How many users of Twilio's page `token` Flexgate has already returned.
+    /// The number of users to skip at the beginning of Twilio's page, because earlier answers to the client cover them.
+    /// In a list of groups, zero.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]

@@ -39,8 +39,8 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // The last line is incomplete, because a process was killed while it wrote the line. So the row of that
-            // line counts as unfinished.
+            // The last line is incomplete, because a process was killed while it wrote the line. End this line, so that
+            // the next key gets a line of its own. The row whose key is incomplete counts as unfinished.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })

@@ -7,7 +7,7 @@ use super::super::report::Observed;
 use super::super::session::{Halt, Heard, Session, heard, judged, status};
 use super::super::wire::{Seen, Silence};
 
-/// The tolerance when a lifetime is measured, in seconds.
+/// The tolerance, in seconds, when a token's lifetime is measured.
 const TOLERANCE: i64 = 60;
 const DAY: i64 = 86_400;
 /// The test mints a token with a lifetime of one second. If the token is valid for more than ten seconds, Twilio did

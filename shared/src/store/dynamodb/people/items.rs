@@ -68,8 +68,8 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because Flexgate could not read
-/// the stored person again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, so that the store never
+/// contains a person whom Flexgate cannot read.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
