@@ -95,7 +95,8 @@ def judge(tests: list[Test], id: int | None) -> tuple[str, str]:
     for batch in batches([one for one in tests if id is None or id in one.reaches]):
         for program, some in groupby(sorted(batch, key=lambda one: one.program), key=lambda one: one.program):
             some = list(some)
-            # The machine may be busy, and several times slower than in the survey.
+            # The machine may be busy, and several times slower than in the survey. So allow five times as long, and 15
+            # seconds more.
             timeout = 15 + 5 * sum(one.seconds for one in some)
             ran = run(program, [one.name for one in some], {"FLEXGATE_MUTANT": str(id or 0)}, timeout)
             if ran.outcome != "passed":

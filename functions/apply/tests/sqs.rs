@@ -183,8 +183,8 @@ async fn a_deactivation_that_met_a_503_is_retried_in_seconds_and_later_events_fo
     let queue = Queue::start(&[]).await;
     queue.send(1, "ada", "upsert").await;
     queue.drain().await;
-    // The fault hits three requests. An attempt sends up to three requests to Twilio, so the first attempt fails and
-    // the second succeeds.
+    // Flexgate sends a request to Twilio up to three times before an attempt fails. The fault answers three requests
+    // with 503, so the first attempt fails and the second succeeds.
     let sid = queue.world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
     let fault = json!({ "service": "flex-api", "path_contains": sid, "kind": "status", "status": 503, "times": 3 });
     queue.world.fault(&fault).await;
@@ -209,8 +209,8 @@ async fn a_message_that_waits_for_its_group_uses_up_no_try() {
         queue.send(id, "ada", "upsert").await;
     }
     queue.drain().await;
-    // The later messages came in the same batches as the earlier ones, and had to wait for them. A delivery without an
-    // attempt does not count.
+    // The later messages came in the same batches as the earlier ones, and had to wait for them. Flexgate does not
+    // count a delivery without an attempt, so every message still gets three attempts.
     let of = |event| [(event, 1, "again"), (event, 2, "again"), (event, 3, "dead")];
     assert_eq!(queue.tries(), tried(&[of("e1"), of("e2"), of("e3"), of("e4")].concat()));
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
@@ -229,7 +229,7 @@ async fn a_message_whose_pause_cannot_be_set_still_comes_again() {
 #[tokio::test]
 async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_does_not() {
     let queue = Queue::start(&[("FLEXGATE_APPLY_TRIES", "2")]).await;
-    // Twilio never answers, so the test can end each invocation while it handles ada's message.
+    // Twilio never answers. So every invocation is still busy with ada's message when the test ends the invocation.
     let stuck = json!({ "service": "flex-api", "kind": "delay", "delay_ms": 600_000, "times": "always" });
     queue.world.fault(&stuck).await;
     let note = json!({ "kind": "note", "noted": "ignored", "source": "hr", "route": "x", "code": "ignored",
@@ -248,8 +248,8 @@ async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_doe
             queue.world.advance(time::Duration::minutes(5)).await;
         })
         .await;
-    // The limit is two attempts, but the message ended three processes. Flexgate counts the first delivery only after
-    // its attempt has failed. This attempt ended the process, so Flexgate never counted it.
+    // The limit is two attempts, but three attempts ended the process. Flexgate counts a first attempt only after it
+    // has failed. Here the first attempt ended the process, so Flexgate could not count it.
     assert_eq!(ended, 3);
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
     let letters: Vec<_> = letters.iter().map(|letter| letter.event_id.as_str()).collect();

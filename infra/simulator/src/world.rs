@@ -124,8 +124,8 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the initial keys, trusted URLs and
-    /// switches.
+    /// Restores the initial state. Removes all users, teams and sessions, and the record of revoked tokens. Restores
+    /// the initial keys, trusted URLs and switches.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {

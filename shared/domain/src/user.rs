@@ -57,8 +57,8 @@ impl FlexUser {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
     }
 
-    /// Returns the parts of the user that provisioning `desired` would change, or `None` if it would change nothing.
-    /// Flex does not return worker attributes, so any attributes in `desired` count as different.
+    /// Compares the user with `desired`. Returns the parts that Flexgate must change at Twilio, or `None` if there is
+    /// nothing to change. Flex does not return worker attributes, so any attributes in `desired` count as different.
     #[must_use]
     pub fn difference(&self, desired: &DesiredUser) -> Option<UserDifference> {
         let roles = self.roles.as_ref();

@@ -30,7 +30,7 @@ pub struct Entry {
     pub asserted: Map<String, Value>,
     /// Whether the user was deleted through SCIM. In Twilio, such a user still exists but is deactivated.
     pub deleted: bool,
-    /// The number of writes. 0 for an entry that is not stored yet.
+    /// How many times the entry has been written. 0 if it is not stored yet.
     pub version: u64,
     /// When the entry was last written.
     pub updated_at: OffsetDateTime,
@@ -60,7 +60,7 @@ pub struct Group {
     pub external_id: Option<String>,
     /// The members, including people who have left the group and are not reconciled yet.
     pub members: Vec<Member>,
-    /// The number of writes. 0 for a group that is not stored yet.
+    /// How many times the group has been written. 0 if it is not stored yet.
     pub version: u64,
     /// When the group was created.
     pub created_at: OffsetDateTime,

@@ -26,7 +26,7 @@ impl<'f> Pages<'f> {
     }
 
     /// Returns the next page, or `None` after the last page. Returns an error if Twilio repeats a page token, because
-    /// the iteration would never end.
+    /// otherwise the iteration would never end.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);

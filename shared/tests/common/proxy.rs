@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The proxy. From [`Self::cut`] to [`Self::mend`], it closes every connection at once.
+/// The proxy. Between [`Self::cut`] and [`Self::mend`], it closes every connection at once.
 pub struct Proxy {
     port: u16,
     whole: watch::Sender<bool>,

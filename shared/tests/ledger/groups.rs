@@ -54,7 +54,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             async move {
                 loop {
                     match fixture.ledger.reconcile_member(&member.user, None, deadline()).await {
-                        // The queue would deliver this job again, so the test repeats it.
+                        // After such an error, the queue would deliver the job again. So the test tries again.
                         Err(error) if error.is_transient() => {}
                         done => break drop(done.unwrap().unwrap()),
                     }

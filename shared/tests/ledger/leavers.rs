@@ -111,7 +111,8 @@ async fn whoever_is_inactive_is_deactivated_even_if_nobody_can_tell_whose_the_us
     fixture.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
     fixture.state(&news("operator", "ada", Some(false), &[])).await.unwrap_err();
     fixture.world.no_faults().await;
-    // Twilio's answers leave out the creation date of the user.
+    // Twilio's answers leave out the creation date of the user. Without this date, Flexgate cannot tell whether the
+    // user existed before the mint.
     let mut answer = shown(&sid, "ada");
     answer["users"] = json!([answer]);
     fixture.answers_with("/v4/", answer).await;

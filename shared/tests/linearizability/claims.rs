@@ -47,7 +47,7 @@ impl Subject for Claims {
 /// Several clients claim two actions. Each claim names one of two holders, or no holder.
 pub struct ClaimsForHolders;
 
-/// Claims an action, for the holder 0 or 1, or without a holder (`None`).
+/// Claims the action `what`. `holder` is the holder 0 or 1, or `None` for a claim without a holder.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimOp {
     what: usize,

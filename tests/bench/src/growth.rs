@@ -235,7 +235,8 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs each store operation of the functions once, on an existing row or on a new row.
+/// Runs once each store operation that Flexgate's functions use. `old` is the number of an existing row, and `new` is
+/// the number of a new row.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

@@ -222,7 +222,8 @@ class Forgers(unittest.TestCase):
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:
                 self.refuse(self.sign(self.claims(**{name: date})), f"{name} {date}")
-        # Some JSON libraries, such as Python's, write these literals, although JSON forbids them.
+        # JSON forbids these literals, but some JSON libraries, such as Python's, write and read them. The gateway must
+        # refuse a token with such a literal.
         for literal in [b"NaN", b"Infinity", b"-Infinity"]:
             payload = json.dumps(self.claims(exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + literal)
             self.refuse(self.sign(payload), f"exp {literal}")

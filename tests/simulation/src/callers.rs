@@ -128,7 +128,7 @@ pub(crate) async fn mint(world: Arc<World>, name: String, supervisor: bool) {
     world.model().person(&name).minted(issued_at, done);
 }
 
-/// Complains unless the token belongs to the person.
+/// Records a complaint unless the token belongs to the person.
 pub(crate) fn owns(world: &World, what: &str, name: &str, token: &Value) {
     let owner = token.as_str().and_then(|token| world.simulator.owner_of(token));
     if owner.as_deref() != Some(name) {

@@ -56,7 +56,8 @@ impl Gate {
     }
 }
 
-/// The tests with the simulated world (docs/testing.md) once found that such a role stayed.
+/// Tests a bug that the simulated world (docs/testing.md) found: a role stayed although the newest claims did not
+/// contain it.
 #[tokio::test]
 async fn a_role_that_another_process_gave_goes_with_the_next_claims_although_this_process_has_seen_them_before() {
     let gate = Gate::with(SYNC).await;

@@ -120,8 +120,8 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // A role from SCIM replaces the default roles. So add those default roles that the client's list still
-            // contains.
+            // If SCIM gives a role, the person loses the default roles. So SCIM must also give those default roles that
+            // the client's list still contains.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -142,8 +142,8 @@ impl Users {
         Patched { active, roles, fields }
     }
 
-    /// Returns the default roles. If the client gives no role, SCIM states the default roles as roles that the client
-    /// gives. Without this statement, a role from a group would replace the default roles.
+    /// Returns the default roles. If the client gives no role, SCIM gives these roles. Otherwise, a role from a group
+    /// would replace them.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }

@@ -118,7 +118,7 @@ async fn r31_without_the_setting_nothing_is_bound() {
     let scim = scim().await;
     scim.created("ada", "00u1").await;
     assert_eq!(scim.user_of(&scim.world.simulator.issuer(), "00u1").await, None);
-    // Without the setting `scim_external_id`, the `externalId` may be anything, and may change.
+    // Without the setting `scim_external_id`, the `externalId` can have any value, and can change.
     let grace = scim.created("grace", "x").await;
     scim.send("PUT", &format!("/Users/{grace}"), person("grace", "y")).await.is(200);
 }

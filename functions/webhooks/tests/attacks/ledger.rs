@@ -135,7 +135,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
     hooks.settle().await;
     assert!(hooks.active().await);
     assert!(hooks.dead().await[0].reason.contains("last active administrator"), "{:?}", hooks.dead().await);
-    // Ada may be deactivated once another administrator exists.
+    // As soon as another administrator exists, an event can deactivate Ada.
     hooks.provision("grace", Role::Admin).await;
     hooks.standard("msg_3", &clerk_deleted("ada", at + 2)).await;
     hooks.settle().await;

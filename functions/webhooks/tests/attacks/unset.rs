@@ -33,8 +33,8 @@ struct OnLambda {
 }
 
 impl OnLambda {
-    /// Starts the function as its `main` does, with the sources `standard` and `okta`. `document` is the text of the
-    /// secret. `None` means that the secret does not exist.
+    /// Starts the function as its `main` does, with the sources `standard` and `okta`. `document` is the document with
+    /// the sources' secrets. `None` means that there is no document.
     async fn start(document: Option<&str>) -> Self {
         let world = World::on_one_clock().await;
         if let Some(text) = document {
@@ -78,7 +78,7 @@ impl OnLambda {
 
 const UNAVAILABLE: u16 = 503;
 
-/// Documents without any secret. `None` means that the secret does not exist.
+/// Documents without a secret for any source. `None` means that there is no document.
 const UNSET: [Option<&str>; 5] = [Some("{}"), Some("null"), Some(""), Some("\n"), None];
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn w16_on_lambda_a_missing_secret_is_read_once_a_minute_and_works_within_o
     }
 }
 
-/// An administrator adds the new secrets to the document, and the sources use them immediately.
+/// An administrator adds new secrets to the document. Flexgate accepts deliveries with the new secrets immediately.
 #[tokio::test]
 async fn w17_a_secret_that_was_added_proves_a_delivery_at_once() {
     let old = "p8Rv2Lq7Xw4NzT9kYb6c";

@@ -57,8 +57,8 @@ async fn an_answer_about_somebody_else_touches_nobody() {
         let world = World::start().await;
         let ada = world.at_twilio("ada", &["agent"]).await;
         let before = others(&world).await;
-        // `flexgate verify` provisions users with four requests. In each round, the simulator does not process one of
-        // these requests, and answers it with another user.
+        // `flexgate verify` sends four provisioning requests. In each round, the simulator does not process one of
+        // these requests, and its answer describes another user, ada.
         let path = json!({ "service": "flex-api", "path_contains": "/Provision" });
         if number > 0 {
             let right = json!({ "kind": "delay", "delay_ms": 0, "times": number });
@@ -208,8 +208,9 @@ async fn a_user_whose_answer_was_lost_is_found_and_deactivated() {
 async fn a_second_sid_whose_answer_was_lost_is_deactivated_too() {
     let world = World::start().await;
     world.switch(&json!({ "provision_reactivates": "new_sid" })).await;
-    // Lose the answer to the third provisioning request, with which verify provisions the deprovisioned user again. The
-    // first fault applies to the first two requests, and does not delay them. So the second fault applies to the third.
+    // With its third provisioning request, verify provisions the deprovisioned user again. The answer to this request
+    // must be lost. The first fault (a delay of zero) uses up the first two requests without any effect, so the second
+    // fault loses the third answer.
     let second =
         json!({ "service": "flex-api", "path_contains": "/Provision", "kind": "delay", "delay_ms": 0, "times": 2 });
     world.fault(&second).await;

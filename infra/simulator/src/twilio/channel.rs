@@ -143,7 +143,7 @@ pub(super) fn change(world: &World, sid: &str, change: Change<'_>) -> Result<Val
         members.insert("previous_activity_sid".to_owned(), previous);
     }
     for event_type in events {
-        // `send` fails only if no websocket is open.
+        // `send` fails only if no websocket is open. Then nobody needs the event.
         let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
     }
     Ok(payload)
@@ -152,7 +152,7 @@ pub(super) fn change(world: &World, sid: &str, change: Change<'_>) -> Result<Val
 /// Sets a worker offline after the worker's page has disconnected, if the page requested that.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
-    // The worker may be gone, because its user was deprovisioned.
+    // Ignore an error, because the worker may be gone: its user may have been deprovisioned.
     let _ = update(world, sid, sid, &params);
     world.save();
 }

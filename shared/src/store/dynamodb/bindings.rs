@@ -32,7 +32,8 @@ impl Bindings for DynamoStore {
                 return Ok(if bound == *user { Bound::Yes } else { Bound::IdentityTaken(bound) });
             }
             if let Some(item) = self.item(&user_key, BINDING).await? {
-                // Another request may have made the same binding after this function read the identity.
+                // Another request may have made the same binding after this function read the identity. In that case,
+                // the function has nothing left to do.
                 let is_own = text(&item, "identity_key")? == identity_key;
                 return Ok(if is_own { Bound::Yes } else { Bound::UserTaken });
             }

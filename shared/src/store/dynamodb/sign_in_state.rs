@@ -1,4 +1,5 @@
-//! The sign-in switch in DynamoDB, which is one item.
+//! Stores the sign-in switch in DynamoDB, as one item. With this switch, an operator ends all sessions or stops all
+//! sign-ins.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;

@@ -49,8 +49,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // Do not use the username for a statement that only contains a profile. Such a statement may describe somebody
-        // who has never been a Flex user.
+        // If the statement does not say whether the person is active, do not use the username. Such a statement may
+        // describe somebody who has never been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -74,7 +74,7 @@ impl Ledger {
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
         }
-        // Flex may have a user with this username even if the ledger has no such person.
+        // The ledger has no person with this username, but Flex may have a user with it.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id, self.clock_rng.now()), None))
@@ -191,7 +191,8 @@ impl Ledger {
     }
 }
 
-/// Whether `person` is the new owner of a username after an earlier, unfinished attempt at the same takeover.
+/// Whether an earlier attempt by the same source has already made `person` the new owner of the username, but has not
+/// provisioned the person yet.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())

@@ -14,7 +14,7 @@ pub struct PageSettings {
     pub name: Option<String>,
     /// `FLEXGATE_PAGE_LOGO`: the address of the logo.
     pub logo: Option<Url>,
-    /// `FLEXGATE_PAGE_HELP`: a link to a help page, an e-mail address or a telephone number.
+    /// `FLEXGATE_PAGE_HELP`: the address of the help link. It begins with `https://`, `mailto:` or `tel:`.
     pub help: Option<Url>,
 }
 

@@ -40,8 +40,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The faults that can happen to a call of this kind. Reads have none. A failed read changes nothing, so it leaves
-    /// the store and Twilio in the same state as a failure of the write just before or just after it.
+    /// The faults that can happen to a call of this kind. Reads have none, because a failed read changes nothing. The
+    /// store and Twilio are then in the same state as if the write before or after the read had failed, and other runs
+    /// test that.
     pub(super) fn faults(self) -> &'static [Verdict] {
         match self {
             Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],

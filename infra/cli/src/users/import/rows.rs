@@ -28,8 +28,8 @@ pub(super) struct Row {
     /// The line number at which the row begins.
     pub(super) line: u64,
     pub(super) desired: DesiredUser,
-    /// A hash of the row. Equal rows have equal keys, even in different files. The key reveals nothing about the
-    /// person.
+    /// The key of the row, which is a hash. Equal rows have equal keys, even in different files. The key reveals
+    /// nothing about the person.
     pub(super) key: String,
     /// The other rows that have this row's username in another spelling, such as `grace` and `Grace`. To Flexgate they
     /// are one person, but to Twilio they are two users. So the import sends none of these rows, and only compares them

@@ -178,6 +178,6 @@ impl Tasks {
 
 /// Sends an event to the websockets of the reservation's worker.
 fn tell(world: &World, reservation: &Reservation, event_type: &'static str, payload: Value) {
-    // `send` fails only if no websocket is open.
+    // `send` fails only if no websocket is open. Then nobody needs the event.
     let _ = world.events.send(WorkerEvent { worker_sid: reservation.worker_sid.clone(), event_type, payload });
 }

@@ -30,7 +30,7 @@ const MARK: &str = "groups";
 /// DynamoDB allows 400 kB per item.
 const BUCKETS: u8 = 16;
 
-/// How many members' marks (lists of their groups) are written concurrently.
+/// The number of marks that are written concurrently. A mark is a member's list of groups.
 const AT_ONCE: usize = 16;
 
 fn members_pk(group: &str) -> String {
@@ -96,7 +96,8 @@ impl DynamoStore {
 
     pub(super) async fn group_id_of_name(&self, display_name: &str) -> Result<Option<String>, StoreError> {
         let mut item = self.item(&name_pk(display_name), NAMED).await?;
-        // Version 0.2.0 computed this key from the name without Unicode composition.
+        // Version 0.2.0 computed this key from the name without Unicode composition. If no item has the new key, look
+        // for an item with the old key.
         let old = display_name.to_lowercase();
         if item.is_none() && old != folded(display_name) {
             item = self.item(&folded_name_pk(&old), NAMED).await?;
