@@ -226,7 +226,8 @@ async fn r65_a_token_is_used_only_for_the_tenant_that_it_is_for() {
     let credential = json!({ "tenant_id": other, "client_id": "app-2", "client_secret": "canary-secret" });
     tenant.world.write_secret("graph", &credential);
     tenant.world.advance(time::Duration::minutes(6)).await;
-    // This event tells the ledger about Grace, who belongs to the other tenant. So Flexgate looks her up afterwards.
+    // Flexgate looks up only people whom the ledger knows. So this event tells the ledger about Grace, who belongs to
+    // the other tenant.
     let at = tenant.world.clock_rng().now() - time::Duration::minutes(30);
     let grace = json!({
         "kind": "event", "id": "grace", "source": "graph", "action": "upsert", "subject": { "id": subject },

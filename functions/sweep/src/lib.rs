@@ -87,8 +87,8 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // If a person whom a source reports as inactive signs in to Flex through Twilio's SSO, Twilio reactivates
-            // the Flex user.
+            // A possible cause: a person whom a source reports as inactive has signed in to Flex through Twilio's SSO,
+            // and Twilio has reactivated the Flex user.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -87,9 +87,9 @@ impl App {
         Ok(app)
     }
 
-    /// Prefetches the transmitters' keys and the sources' secrets, and logs which sources cannot receive deliveries
-    /// yet. On AWS, the secret that the template creates is empty at first. So the function starts even if a source has
-    /// no secret. Until an administrator adds the source's secret, only the deliveries of this source fail.
+    /// Prefetches the transmitters' keys and the sources' secrets, and logs from which sources Flexgate cannot accept
+    /// deliveries yet. On AWS, the secret that the template creates is empty at first. So the function starts even if a
+    /// source has no secret. Until an administrator adds the source's secret, only the deliveries of this source fail.
     pub async fn prewarm(&self, deadline: Deadline) {
         for source in self.signals.values() {
             source.transmitter().prewarm(deadline).await;

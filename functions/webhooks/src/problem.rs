@@ -39,7 +39,7 @@ pub(crate) fn no_token() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Send one Authorization header with Bearer and a token of the transmitter.")
 }
 
-/// Returns the problem for a token that was already used for another person, or whose id cannot be used.
+/// Returns the problem for a token that was already used for another person, or whose `jti` is not a valid id.
 pub(crate) fn token_refused() -> Problem {
     Problem::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.")
 }

@@ -24,7 +24,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. When the function runs alone, it needs at least one source. The gateway needs none.
+    /// Reads the settings of the function when it runs alone. It then needs at least one source. The gateway needs
+    /// none, and reads only [`WebhookSettings`].
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty() && settings.signals.is_empty()) {
@@ -111,7 +112,7 @@ pub enum Kind {
     Generic,
 }
 
-/// The kind of any source: of a source with a secret, or of a source of signals.
+/// The kind of a source. The source either has a secret or sends signed signals.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum AnyKind {
@@ -214,12 +215,12 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. A setting cannot choose this meaning, because only sources with memberships
-    /// use it.
+    /// The person is no longer suspended. The setting `events` cannot contain this meaning, because only sources with
+    /// memberships use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed, but the event does not say how. A setting cannot choose this meaning, because only the
-    /// kind `graph` uses it: Flexgate looks the person up at Microsoft Graph.
+    /// The person has changed, but the event does not say how. So Flexgate looks the person up at Microsoft Graph. The
+    /// setting `events` cannot contain this meaning, because only the kind `graph` uses it.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.

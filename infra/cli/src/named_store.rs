@@ -1,5 +1,5 @@
-//! Opens the store that a command's option or the environment names. The command needs none of the gateway's other
-//! settings.
+//! Opens the store for a command. An option of the command or the variable `FLEXGATE_STORE` specifies the store. The
+//! command needs none of the gateway's other settings.
 
 use std::error::Error;
 use std::path::Path;

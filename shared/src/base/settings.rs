@@ -46,7 +46,7 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Renamed variables. Each has its old name, which Flexgate still reads, and its new name.
+/// Renamed variables: for each one, the old name, which Flexgate still reads, and the new name.
 const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
 
 /// The environment variables, and the mistakes found in them so far.

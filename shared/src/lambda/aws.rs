@@ -154,7 +154,7 @@ impl HttpConnector for Connector {
 async fn exchange(http: &HttpClient, request: HttpRequest, deadline: Deadline) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
-    // Every operation that Flexgate uses has a request body in memory, never a stream.
+    // This error does not occur: every operation that Flexgate uses has a request body in memory, never a stream.
     let body = body.bytes().ok_or_else(|| ConnectorError::user("the request is a stream".into()))?.to_vec();
     let request = http::Request::from_parts(parts, body);
     let request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;

@@ -80,8 +80,8 @@ impl Note {
 /// The maximum time that a request waits for its note to be stored.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
-/// Waits for `storing`, which stores a note, but only for a short time. A failure is only logged, and does not change
-/// the answer to the request.
+/// Waits until `storing` has stored a note, but gives up after a short time. A failure is only logged, and does not
+/// change the answer to the request.
 pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>>) {
     match tokio::time::timeout(WAIT, storing).await {
         Ok(Ok(_)) => {}

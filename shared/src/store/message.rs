@@ -55,7 +55,8 @@ pub enum Message {
         /// The group, application or directory that has ended.
         ended: Ended,
     },
-    /// A security signal to apply: sessions must end, or a person's account was disabled or enabled.
+    /// A security signal to apply. It says that sessions must end, that a person's account was disabled, or that it was
+    /// enabled.
     Signal {
         /// What has happened to whom.
         event: IdentityEvent,
@@ -69,8 +70,8 @@ pub enum Message {
     Note(Note),
     /// A job that reconciles one person with the ledger.
     Reconcile {
-        /// The SID of the person's current Flex user or of an earlier one. The person's SCIM `id` is also the SID of
-        /// one of these users.
+        /// The SID of the person's current Flex user, or of an earlier one. In a job that a [`Message::FanOut`] queues,
+        /// this is the person's SCIM `id`.
         user: FlexUserSid,
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`, without personal data.
         /// The queue accepts only one job for each cause and user.
@@ -86,8 +87,8 @@ pub enum Message {
         group: String,
         /// The version of the group after the change.
         version: u64,
-        /// The number of this job. The number of members in a message is limited, so a large change needs several
-        /// jobs.
+        /// The position of this job among the jobs for the same change. A change that affects many members needs
+        /// several jobs, because a message has room for a limited number of members.
         part: usize,
         /// The members who joined or left the group, or whose role from the group changed.
         members: Vec<ChangedMember>,
@@ -114,8 +115,8 @@ impl Ended {
     }
 }
 
-/// A role from a SCIM group that a person has left. Flexgate removes only roles that it gave. So it treats this role as
-/// one that it gave, even if no statement mentions the role.
+/// A SCIM group that a person has left, and the role that the person had from this group. Flexgate removes a role only
+/// if Flexgate itself gave it. This role counts as given by Flexgate, even if no statement mentions the role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
@@ -197,8 +198,8 @@ impl Message {
         }
     }
 
-    /// Returns a key that differs from the keys of all other messages. If a message is sent twice, the queue accepts it
-    /// only once.
+    /// Returns the key by which the queue recognises a repeated message. Different messages have different keys. If a
+    /// message is sent twice, the queue accepts it only once.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -235,7 +236,8 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The Lambda function `webhooks` sends these messages. It has no permission to send to the bulk queue.
+            // The Lambda function `webhooks` sends these messages. They cannot use the bulk lane, because this function
+            // has no permission to send to the bulk queue.
             Self::Event(_)
             | Self::Signal { .. }
             | Self::Unreadable { .. }

@@ -133,7 +133,7 @@ impl Sender {
         }
     }
 
-    /// Sends one GET request without a credential. Returns an answer with any status.
+    /// Sends one GET request without a credential. Returns the answer, whatever its status is.
     pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
         let request = TwilioRequest::get(url).build(None);
         Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)

@@ -85,8 +85,8 @@ impl Flex {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
         let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);
         let answer = self.send(request.attempt_within(PROVISION_ATTEMPT), deadline).await?;
-        // A body that is neither empty nor JSON may come from a proxy instead of Twilio. In that case, the user may
-        // still be active.
+        // A body that is neither empty nor JSON may come from a proxy instead of Twilio. Return an error in that case,
+        // because the user may still be active.
         if answer.body.is_empty() { Ok(()) } else { read::<serde::de::IgnoredAny>(&answer).map(drop) }
     }
 

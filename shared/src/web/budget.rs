@@ -34,8 +34,8 @@ const MOST_BUDGETS: usize = 16_384;
 const LOG_PAUSE: i64 = 60_000;
 /// The maximum time between two clean-ups, in milliseconds. A clean-up removes full budgets.
 const TIDY_PAUSE: i64 = 60_000;
-/// The minimum time between two clean-ups in milliseconds, even if there are too many budgets. A clean-up takes about a
-/// millisecond.
+/// The minimum time between two clean-ups, in milliseconds, even if there are too many budgets. A clean-up takes about
+/// a millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
 /// A group of routes with a common budget.

@@ -1,5 +1,5 @@
-//! Tests that the operations on two SCIM groups are linearizable. The groups cannot have the same name at the same
-//! time.
+//! Tests that the operations on two SCIM groups are linearizable. The operations compete for names, because two groups
+//! cannot have the same name at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Tests that the operations on the record of each person's newest sign-in with a profile are linearizable. The record
-//! names the browser (the seat) of that sign-in.
+//! The store records each person's newest sign-in with a profile, and the browser (the seat) of that sign-in. This
+//! module tests that the operations on this record are linearizable.
 
 use async_trait::async_trait;
 use flexgate::store::{Seat, Session, SessionKey, SessionOrigin, StoreError};

@@ -148,8 +148,8 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok((token, grant, found)),
                 Err(WrongToken::Roles) => {
-                    // The token has a role that the cached user lacks. The user may have got this role recently, so
-                    // read the user again.
+                    // The token has a role that the user lacked when Flexgate read the user. The user may have got this
+                    // role since then, so read the user again.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await;
                     let fresh = fresh.inspect_err(|_| *discarded = true)?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
@@ -159,8 +159,8 @@ impl Minting {
             },
             Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
             Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
-                // Twilio refused to mint. Read the user again to find the reason, because the cached user may be out of
-                // date.
+                // Twilio refused to mint. Read the user again to find the reason, because the user may have changed
+                // since Flexgate last read it.
                 match self.look_again(caller, &grant, &user, deadline).await {
                     Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
                     _ => Err(refused.into()),
@@ -187,7 +187,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(MintedToken, MintGrant, MatchedBy), MintError> {
         self.recent_users.forget(&caller.identity);
-        // Read the binding again, because the username may belong to another person by now.
+        // Read the binding again, because the caller may by now be bound to another Flex user, or to none.
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let (user, found) = self.own_user(caller, &grant, bound, deadline).await?;
         admit(&grant, &user)?;

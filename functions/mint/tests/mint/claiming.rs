@@ -70,8 +70,8 @@ async fn m29_one_of_several_issuers_takes_over_nobody() {
             (Source::Claims("https://partner.example".into()), "partner-user"),
         ] {
             let whose = source.to_string();
-            // A statement from a token's claims cannot say that a person is active, so Flexgate would not create the
-            // user. Create the user at Twilio first.
+            // The function `stated` creates a user only if its statement says that the person is active. A statement
+            // from a token's claims cannot say this, so create the user at Twilio first.
             if matches!(source, Source::Claims(_)) {
                 gate.world.at_twilio(username, &["agent"]).await;
             }

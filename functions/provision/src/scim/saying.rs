@@ -39,8 +39,8 @@ impl Written<'_> {
     }
 }
 
-/// What a client's write means: SCIM's new statement, the earlier data that stays valid, and the roles that come from
-/// this client and not only from another source.
+/// What a client's write means: SCIM's new statement, the earlier data that stays valid, and the roles that the client
+/// itself gives. A role that the user has only from another source is not among them.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

@@ -358,7 +358,8 @@ async fn r53_a_body_without_a_content_type_is_read_as_scim() {
     let mut request = scim.request("POST", "/Users", Some(&body));
     request.headers_mut().remove("content-type");
     scim.call(request).await.is(201);
-    // Flexgate refuses a form's content type, a content type that is not text, and two content types.
+    // Flexgate refuses the content type of a form, a content type that is not text, and a request with two content
+    // types.
     let grace = json!({ "userName": "grace", "displayName": "Grace", "emails": ["grace@example.com"] });
     let other = |content_type: HeaderValue| {
         let mut request = scim.request("POST", "/Users", Some(&grace));

@@ -56,7 +56,7 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         let reply = browser.call("/sso/token").await;
         assert_eq!(reply.status, 200, "{refusal}: {}", reply.text);
         assert_eq!(reply.body["access_token"], first);
-        // The next request gets the token at once. Flexgate does not ask Twilio again yet.
+        // The next request gets the same token at once, because Flexgate does not ask Twilio again so soon.
         let (began, asked) = (tokio::time::Instant::now(), refreshes(&world).await);
         assert_eq!(browser.call("/sso/token").await.is(200)["access_token"], first);
         assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
@@ -64,8 +64,8 @@ async fn r06_a_proxy_that_refuses_the_refresh_ends_nothing() {
         world.advance(Duration::seconds(11)).await;
     }
     assert!(refreshes(&world).await >= refusals_of_others().len());
-    // The token has expired, and Flexgate cannot get a new one. But a proxy has refused the request, and not Twilio. So
-    // the session continues.
+    // The token has expired, and Flexgate cannot get a new one. But the refusal came from a proxy and not from Twilio,
+    // so the session continues.
     world.advance(Duration::minutes(5)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (503, "unavailable".into()));

@@ -74,7 +74,7 @@ pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTi
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/type"]),
     (ProfileField::Subject, &["/data/id"]),
-    // Clerk's deletion event has no `updated_at`. Its `timestamp` is the time of the event.
+    // Clerk's deletion event has no `updated_at`, so Flexgate reads the event's time from `timestamp`.
     (ProfileField::OccurredAt, &["/data/updated_at", "/timestamp"]),
     (ProfileField::Username, &["/data/username"]),
     (ProfileField::Email, &["/data/email"]),

@@ -49,7 +49,7 @@ async fn clerk() {
     let said = json!(["ada", "ada@example.com", "Ada Lovelace", null]);
     assert_eq!(facts(&events[0]), (Action::Upsert, "user_ada", said));
     assert_eq!(events[0].occurred_at, time::macros::datetime!(2026-03-01 12:00:00.123 UTC));
-    // If Clerk sends no username, a verified primary address becomes the username.
+    // If Clerk sends no username, the primary e-mail address becomes the username, provided that it is verified.
     for (status, username) in [("verified", json!("ada@example.com")), ("unverified", json!(null))] {
         let mut body = super::clerk("user.updated", "ada", 1_772_366_400_123);
         body["data"]["username"] = Value::Null;

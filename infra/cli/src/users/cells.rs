@@ -1,7 +1,7 @@
 //! Protects the cells of a CSV file, because a spreadsheet program evaluates a cell that begins like a formula.
 //!
-//! The writer puts an apostrophe in front of such a cell. It does the same if the cell consists of apostrophes and a
-//! formula, so that the reader can always remove exactly one apostrophe.
+//! The writer puts an apostrophe in front of such a cell. It also does this if the cell already has apostrophes in
+//! front of such a beginning, so that the reader can always remove exactly one apostrophe.
 
 use std::borrow::Cow;
 

@@ -91,7 +91,7 @@ impl Ledger {
     }
 }
 
-/// Returns a statement that ends a person's membership or directory.
+/// Returns a statement which says that a person's membership has ended, or that the person's directory has ended.
 fn gone(ended: &Ended, moment: &Moment) -> Statement {
     let moment = Moment { deactivates: true, ..moment.clone() };
     match ended {
@@ -102,9 +102,9 @@ fn gone(ended: &Ended, moment: &Moment) -> Statement {
     }
 }
 
-/// If the statement's directory has ended, also sets `active` and all earlier memberships to false. They stay false
-/// even if the source names another directory later. So an older version of Flexgate, which ignores directories, also
-/// treats the person as inactive.
+/// If the statement's directory has ended, sets `active` and all earlier memberships to false, so that an older version
+/// of Flexgate, which ignores directories, also treats the person as inactive. These values stay false even if the
+/// source names another directory later.
 fn end_with_directory(statement: &mut Statement) {
     let Some(Said { moment, value: None }) = &statement.directory else { return };
     let said = statement.memberships.values_mut().chain(statement.active.as_mut());

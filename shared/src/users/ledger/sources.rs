@@ -80,8 +80,8 @@ impl Ledger {
         }
     }
 
-    /// Computes what the withdrawal of a source's statements would change, from the record of the roles that Flexgate
-    /// has given. Writes nothing.
+    /// Computes what the withdrawal of a source's statements would change. Writes nothing. A person can lose only roles
+    /// that Flexgate has given, and the ledger records these roles.
     pub async fn foresee_withdrawal(
         &self,
         source: &Source,
@@ -148,7 +148,7 @@ impl Ledger {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
             // First copy the SCIM data of versions before 0.2.0 into the ledger. Otherwise the next sweep would copy it
-            // later, and SCIM would have a statement about the person again.
+            // later, and SCIM would again have statements about these people.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {
                     done.failed.push((format!("SCIM user {id}"), with_causes(&error)));
@@ -178,8 +178,8 @@ impl Ledger {
     }
 
     /// Withdraws every statement that says "inactive" about the person with this username, except an operator's
-    /// statement. Use this for a person who has returned, if the sources will not report it. The withdrawal alone
-    /// activates nobody.
+    /// statement. Use this for a person who has returned, if the sources will not report the return. The withdrawal
+    /// alone activates nobody.
     ///
     /// Returns the sources whose statements were withdrawn.
     pub async fn lift_inactive(

@@ -83,8 +83,8 @@ fn patch(schema: &Schema, read: &Document, body: &Document) -> Outcome {
     Outcome::Accepted
 }
 
-/// Checks that the patched document contains only values that a client may `PUT`. So it can be stored, shown and sent
-/// back.
+/// Checks that the patched document contains only values that a client may `PUT`. As a result, Flexgate can store and
+/// show the document, and the client can send it back.
 fn valid(schema: &Schema, patched: &Document) {
     let mut writable = patched.clone();
     for name in ["id", "meta", "schemas", "groups"] {

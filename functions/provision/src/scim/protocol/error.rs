@@ -9,7 +9,7 @@ pub enum ProtocolError {
     /// An attribute has an invalid value.
     #[error("{0}")]
     InvalidValue(String),
-    /// The path names no attribute that a patch may change.
+    /// The path does not specify an attribute that a patch can change.
     #[error("{0}")]
     InvalidPath(String),
     /// The filter is malformed, or not allowed in this place.

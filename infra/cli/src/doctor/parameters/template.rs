@@ -13,7 +13,7 @@ const LONGEST_VALUE: usize = 4_096;
 /// The minimum similarity (Jaro-Winkler) of a suggested name.
 const ALIKE: f64 = 0.8;
 
-/// The template: its parameters in their order, the rules about several parameters, and its functions.
+/// The template: its parameters in their order, the rules that each link two parameters, and its functions.
 #[derive(Debug, Deserialize)]
 pub(super) struct Template {
     pub(super) parameters: Vec<Parameter>,

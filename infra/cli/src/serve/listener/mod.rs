@@ -40,8 +40,8 @@ enum Peers {
     Clients,
     /// Trusted proxies that report their clients' addresses.
     Proxies,
-    /// Probably proxies, because the public URL is https. The settings do not say that the gateway may trust the client
-    /// addresses that these proxies report.
+    /// Probably proxies, because the public URL is https. But the settings do not specify any trusted proxies, so the
+    /// gateway does not know its clients' addresses.
     Unknown,
 }
 
@@ -116,7 +116,7 @@ async fn accept_all<S>(
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
                 warnings.of_failure(&error);
-                // The usual reason is too many open files, so close one connection.
+                // Accepting usually fails because too many files are open. So close one connection.
                 room.close_one();
                 tokio::select! {
                     () = stopping.cancelled() => break,
