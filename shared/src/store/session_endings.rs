@@ -1,4 +1,4 @@
-//! The record of when an identity system ended a person's sessions.
+//! The record of when an identity system or an administrator last ended all of a person's sessions.
 //!
 //! This record stays after the sessions are gone. So Flexgate can also refuse a session that was missing from the list
 //! when the others were ended, and a token that was issued before that time.
@@ -33,7 +33,7 @@ impl EndingKey {
     }
 }
 
-/// A person's sessions that began at this time or earlier have ended. `None` if no identity system has ended the
+/// A person's sessions that began at this time or earlier have ended. `None` if nobody has ever ended all of the
 /// person's sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndedUntil(pub Option<OffsetDateTime>);

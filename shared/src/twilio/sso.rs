@@ -25,7 +25,7 @@ pub struct SsoConfiguration {
     /// The Flex instance.
     #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     pub instance_sid: InstanceSid,
-    /// The SSO profile. Twilio calls it a connection in this answer.
+    /// The SSO profile. Twilio calls it a connection here.
     #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     pub connection_name: SsoProfileSid,
     /// The client id. `state` contains it as the member `connection_name`.

@@ -211,8 +211,8 @@ impl Minting {
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Returns the Flex user bound to the caller. Refuses a token that was issued before the caller's identity system
-    /// ended the person's sessions.
+    /// Returns the Flex user bound to the caller. Refuses a token that was issued before somebody (such as the caller's
+    /// identity system) ended the person's sessions.
     async fn still_signed_in(&self, caller: &Caller, grant: &MintGrant) -> Result<Option<FlexUserSid>, MintError> {
         let bound = self.provisioning.bindings().user_of(&caller.identity).await?;
         let mut keys = vec![EndingKey::Identity(caller.identity.clone()), EndingKey::Username(grant.username.key())];

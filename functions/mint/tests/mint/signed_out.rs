@@ -1,4 +1,5 @@
-//! Tests that nobody can mint with a token that was issued before an identity system ended the person's sessions.
+//! Tests that nobody can mint with a token that was issued before somebody ended the person's sessions, such as their
+//! identity system or an administrator.
 
 use flexgate::domain::{Identity, Username};
 use flexgate::store::EndingKey;
