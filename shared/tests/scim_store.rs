@@ -127,8 +127,8 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// Returns the same piece of work for each process. Only one process at a time may do it. `holder` is the number of the
-/// process.
+/// Returns a piece of work that only one process at a time may do. Its name is the same for every process. `holder` is
+/// the number of the process that wants to do the work.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }
@@ -287,8 +287,8 @@ async fn r54_a_file_of_the_version_before_is_opened_with_its_decomposed_names() 
     for spelling in [decomposed, "Jos\u{e9}"] {
         assert_eq!(store.entry_named(&spelling.parse().unwrap()).await.unwrap().unwrap().id, id, "{spelling:?}");
     }
-    // Since then, Flexgate composes the characters of names before it compares them, so these two groups have the same
-    // name. It must still be possible to remove members from either group.
+    // Flexgate now composes the characters of names before it compares them, so these two groups have the same name. It
+    // must still be possible to remove members from either group.
     for group in ["g1", "g2"] {
         let mut group = store.group(group).await.unwrap().unwrap();
         assert_eq!(group.members.len(), 1);

@@ -78,7 +78,7 @@ fn groups(messages: Vec<SqsMessage>) -> Vec<Group> {
     groups
 }
 
-/// The messages of a group that SQS must deliver again.
+/// Messages of one group. SQS must deliver them again.
 #[derive(Default)]
 struct Left {
     /// A message that failed, and the later messages of its group. Flexgate has already told SQS when to deliver them.
@@ -153,8 +153,8 @@ async fn done(app: &App, message: &SqsMessage, attempts: u32, deadline: Deadline
             match buried.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into()))) {
                 Ok(()) => true,
                 Err(error) => {
-                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to the
-                    // dead-letter queue in SQS.
+                    // SQS delivers the message again. After `maxReceiveCount` deliveries, SQS moves the message to its
+                    // own dead-letter queue.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -19,7 +19,7 @@ pub(crate) enum Service {
     Preview,
     Idp,
     /// The control API under `/__sim`. The journal (the simulator's list of requests) omits requests to this API, and
-    /// faults never hit them.
+    /// the simulator never injects faults into them.
     Control,
     Other,
 }

@@ -151,7 +151,7 @@ impl Keys {
         Self { metadata, doubt: Doubt::Postpone, ..self }
     }
 
-    /// Fetches the keys and discards them. Returns the reason for a failure.
+    /// Fetches the keys only to test whether this works, and discards them. Returns the reason for a failure.
     pub(super) async fn probe(&self, deadline: Deadline) -> Result<(), FetchError> {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
@@ -186,7 +186,7 @@ impl Keys {
         verdict
     }
 
-    /// Checks the token with the cached keys, if they have been stale for less than `MAX_STALE`. `arrival` is the
+    /// Checks the token with the cached keys, unless they have been stale for longer than `MAX_STALE`. `arrival` is the
     /// number of fetches that had begun when the token arrived. Only a fetch that began later can show that the issuer
     /// has no key for the token.
     fn judge<T>(&self, token: &UnverifiedToken<'_, T>, arrival: u64) -> Result<(), CallerError> {
@@ -201,8 +201,8 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys if none are cached. A failure here does not start the pause between fetches, so the first
-    /// request can fetch the keys at once.
+    /// Fetches the keys if none are cached. A failure here does not start the pause that usually follows a failed
+    /// fetch, so the first request can fetch the keys at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -217,7 +217,7 @@ impl Keys {
         self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)
     }
 
-    /// Fetches the keys, unless the last attempt was too recent. Returns whether Flexgate has fetched the keys.
+    /// Fetches the keys, unless the last attempt was too recent. Returns true if this call has fetched the keys.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();

@@ -68,7 +68,7 @@ ports! {
     session_list: SessionList;
     /// Returns the sign-in switch, with which operators end all sessions or stop all sign-ins.
     sign_in_switch: SignInSwitch;
-    /// Returns the store that makes sure that only one caller performs an action.
+    /// Returns the store that lets only one caller perform a given action.
     once_only: OnceOnly;
     /// Returns the store for the return addresses of pending logins.
     return_addresses: ReturnAddresses;

@@ -74,11 +74,11 @@ kinds! {
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// There is no such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
-    /// Another source of the people ledger has reported the person as inactive.
+    /// A source other than the caller has reported the person as inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
     /// The change would leave Flex without an administrator.
     LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
-    /// There is no such page in the list.
+    /// `page_token` does not belong to a page of the list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// There is no such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
@@ -278,8 +278,8 @@ impl Problem {
         self
     }
 
-    /// Replaces the text of the HTML page. A handler does this if the text for the problem's kind does not fit its
-    /// case. A problem document does not contain the new text.
+    /// Replaces the text of the HTML page. A handler does this if the usual text for this kind of problem does not fit
+    /// the particular case. A problem document does not contain the new text.
     #[must_use]
     pub fn worded(mut self, words: &'static PageWords) -> Self {
         self.0.words = Some(words);
@@ -309,7 +309,8 @@ impl Problem {
     }
 }
 
-/// A problem for the log only. SCIM responses use it, because SCIM has its own error format.
+/// A problem that appears only in the log. A handler attaches it to a response whose body has another error format,
+/// such as SCIM's.
 #[derive(Debug, Clone)]
 pub struct LoggedProblem(pub Problem);
 

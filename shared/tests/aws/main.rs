@@ -341,7 +341,8 @@ async fn messages_come_again_after_their_own_pause() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
-/// In this test, the item with the history has the same form as in versions before 0.2.0.
+/// Versions before 0.2.0 stored the latest events about a person in an item that is called the history. This test
+/// writes such an item as those versions did.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

@@ -1,5 +1,5 @@
-//! Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
-//! peers). A local server provides Lambda's runtime API.
+//! Compares Flexgate's functions with a function that does nothing (the floor), and with mint functions written in
+//! other languages (the peers). A local server provides Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Seen {
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     pub starts: usize,
-    /// The number of measured answers in each of the last three processes.
+    /// How many further answers to measure, after the first, in each of a subject's last three processes.
     pub answers: usize,
 }
 
@@ -37,7 +37,8 @@ pub fn good(answer: &Value) -> bool {
     }
 }
 
-/// Measures the subjects in turns, so that other load on the machine affects all of them equally.
+/// Starts and measures the subjects in turn, round after round, so that other load on the machine affects all of them
+/// equally.
 pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&PathBuf>) -> Vec<Seen> {
     let mut seen = vec![Seen::default(); subjects.len()];
     for round in 0..times.starts {

@@ -108,8 +108,8 @@ async fn check(places: &Places, record: bool) -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
-/// peers).
+/// Compares Flexgate's functions with a function that does nothing (the floor), and with mint functions written in
+/// other languages (the peers).
 async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;

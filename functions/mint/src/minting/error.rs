@@ -56,7 +56,7 @@ pub enum MintError {
     #[error("the person was signed out after the token was issued")]
     SignedOut,
     /// Another request is changing the person in the people ledger. The duration is the longest time for which that
-    /// request can still lock the person.
+    /// request can still keep the person locked.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// The Flex user is bound to another identity, or the caller's identity is bound to another Flex user.

@@ -201,7 +201,7 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
         assert!(!answer.reason().contains("canary") && !answer.body.to_string().contains("canary"));
         answer.reason()
     };
-    // Case R21: the reason explains why no username was found.
+    // Case R21: the reason in the audit event explains why no username was found.
     assert!(
         reason(json!({}), 403).await.contains("the claim xms_edov does not say that the e-mail address is verified")
     );
@@ -211,13 +211,14 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
             .await
             .contains("the claim email cannot be used")
     );
-    // R28: the claims contain no usable name.
+    // Case R28: the claims contain no usable name.
     let nameless = json!({"xms_edov": 1, "name": ["canary"]});
     assert!(reason(nameless, 403).await.contains("the claim name cannot be used"));
-    // Case R29: the reason contains the unknown roles, so that an administrator can correct them.
+    // Case R29: the mint succeeds, but the reason contains the unknown roles, so that an administrator can correct
+    // them.
     let roles = reason(json!({"xms_edov": 1, "roles": ["Agent", "Superviser"]}), 201).await;
     assert!(roles.ends_with("these roles mean nothing here: Superviser"), "{roles}");
-    // A claim of the wrong type makes the token invalid.
+    // A claim of the wrong type, or another audience, makes the token invalid.
     assert!(reason(json!({"nbf": "canary"}), 401).await.contains("the claim nbf is malformed"));
     assert!(reason(json!({"roles": 7}), 401).await.contains("the claim roles, which the setting roles_claim names"));
     assert!(reason(json!({"aud": "canary"}), 401).await.contains("the claim aud names another audience"));

@@ -22,7 +22,8 @@ const LARGEST: u16 = 1_000;
 /// discards both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// Flexgate stops a count, a search or a page by cursor if the request has less time left than this.
+/// If a request has less time left than this, Flexgate stops counting users, searching users or collecting the page at
+/// a cursor.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {

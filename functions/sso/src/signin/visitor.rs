@@ -60,7 +60,7 @@ impl StoredAddress {
 #[must_use]
 pub fn browser_family(user_agent: &str) -> &'static str {
     // For compatibility, most browsers also name other browsers in their `User-Agent`. For example, Edge also names
-    // Chrome and Safari. So Edge comes before Chrome, and Chrome before Safari.
+    // Chrome and Safari. The first match counts, so this list has Edge before Chrome, and Chrome before Safari.
     const FAMILIES: [(&str, &str); 12] = [
         ("Edg/", "Edge"),
         ("EdgA/", "Edge"),

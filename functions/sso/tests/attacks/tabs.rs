@@ -181,7 +181,8 @@ async fn r02_a_session_that_has_ended_does_not_count_as_signed_in() {
     assert_eq!(browser.get(&callback).await.problem(), (400, "login_invalid".into()));
 }
 
-/// Anybody can guess a `state` without a login's number, and make a browser open the callback with it.
+/// A `state` that contains no login's number is easy to guess. So an attacker can make somebody's browser open the
+/// callback with such a `state`. This must not harm the login that the browser has begun.
 #[tokio::test]
 async fn r02_a_forged_callback_without_a_number_does_not_spoil_the_login_under_way() {
     use base64::Engine as _;
@@ -225,7 +226,7 @@ async fn r04_a_cookie_of_another_application_harms_nobody() {
             assert_eq!(browser.send(request).await.status, 200, "{line}");
         }
     }
-    // A cookie whose value contains bytes that are not text.
+    // The other application's cookie may also contain bytes that are not valid UTF-8.
     let line = [&b"visitor=\xff\xfe; "[..], SESSION.as_bytes(), b"=", session.as_bytes()].concat();
     let mut browser = browser.clone();
     browser.cookies.clear();

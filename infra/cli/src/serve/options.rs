@@ -7,7 +7,7 @@ use clap::Args;
 /// How to serve.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Serve real Twilio, configured by the environment, instead of the simulator
+    /// Use real Twilio, configured by the environment, instead of the simulator
     #[arg(long)]
     pub live: bool,
     /// The gateway's port on this machine

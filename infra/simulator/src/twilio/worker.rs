@@ -81,7 +81,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The worker as JSON, in the format of the event bridge.
+    /// The worker as JSON, in the format of Twilio's event bridge, through which the SDK reads its worker.
     pub(crate) fn payload(&self, user: &FlexUser) -> Value {
         let (activity_sid, activity_name, available) = self.activity();
         json!({

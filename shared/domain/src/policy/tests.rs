@@ -228,7 +228,8 @@ fn r31_an_issuer_is_held_to_its_usernames() {
     assert_eq!(mint("ada", "flexgate.token", MintRequest::default()).err(), outside);
     assert_eq!(mint("ada@partner.example", "flexgate.token.any", named("grace")).err(), outside);
     let grant = mint("Ada@Partner.example", "flexgate.token", MintRequest::default()).unwrap();
-    // The caller may be bound to a Flex user whose username differs from the username in the token.
+    // The caller's identity can be bound to a Flex user whose username differs from the username in the token. The
+    // limit on usernames then applies to the Flex user's username too.
     assert_eq!(grant.admits(&user(&["agent"])), Err(NotAdmitted::UsernameOutside));
     let partner = FlexUser { username: "partner-ada".parse().unwrap(), ..user(&["agent"]) };
     assert_eq!(grant.admits(&partner), Ok(()));

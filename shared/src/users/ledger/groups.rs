@@ -25,7 +25,8 @@ pub(super) struct Kept {
 /// Adds to the person a statement that is derived from the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without recording them. This function adds the missing record.
+        // This statement comes from the data of a version before 0.2.0. That version did not record that Flexgate gave
+        // these roles, so record it now.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -120,7 +121,7 @@ impl Ledger {
     }
 
     /// Finds the Flex users whose SCIM data was stored by a version before 0.2.0 and is not in the ledger yet. Returns
-    /// each user's SCIM id, and the person as the ledger would store them.
+    /// each user's SCIM id, and the person with the statement from this data.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,

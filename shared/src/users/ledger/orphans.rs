@@ -1,5 +1,6 @@
 //! Orphans: active Flex users about whom no source says anything. An orphan uses a Flex licence (seat), and perhaps
-//! nobody knows whose account it is. A sweep can deactivate orphans whom the ledger does not know.
+//! nobody knows whose account it is. A sweep can deactivate orphans who have no entry in the ledger. An orphan has an
+//! entry if, for example, a source has withdrawn its statement.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -9,9 +10,9 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate an orphan. It must be at least `after` old, and must not be an administrator. Administrators
-/// are exempt because they are often created by hand. An orphan without a creation date or roles in Twilio's list stays
-/// active.
+/// Whether a sweep may deactivate the orphan. The orphan must be at least as old as `after`, and must not be an
+/// administrator. Administrators are exempt because they are often created by hand. If Twilio's list shows no creation
+/// date or no roles for the orphan, the orphan stays active.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);

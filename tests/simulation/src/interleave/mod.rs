@@ -1,5 +1,5 @@
-//! Runs a few requests at once, each in a separate process, and tries every order of their calls to the store and to
-//! Twilio.
+//! Runs a few requests at once, each in a separate process, and tries different orders of their calls to the store and
+//! to Twilio.
 //!
 //! Processes share only the store and Twilio, so a schedule is a sequence of these calls. A process waits at each call
 //! until the scheduler (`stage`) lets it continue. The scheduler tries every sequence within a [`Budget`], or draws

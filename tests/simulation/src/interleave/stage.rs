@@ -41,7 +41,7 @@ pub(super) struct Stage {
 
 /// One thing that can happen next.
 enum Step {
-    /// The waiting call with this index gets this verdict.
+    /// The waiting call with this index continues or fails, as the verdict says.
     Call(usize, Verdict),
     /// Sleeping processes wake up before any waiting call continues.
     Wake,
@@ -154,7 +154,7 @@ impl Stage {
     }
 }
 
-/// Chooses the next step. The first option lets the current process continue without a fault. Among the calls, late
+/// Chooses the next step from a list of options. Among the calls, those of the current process come first, and late
 /// requests come last.
 fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choices) -> Step {
     let is_current = |one: &Waiting| one.process == last;

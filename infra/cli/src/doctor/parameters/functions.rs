@@ -6,7 +6,7 @@ use flexgate::base::settings::{Reader, VariableError};
 
 use super::template::Function;
 
-/// The largest environment of a function that Lambda accepts, in bytes.
+/// The maximum size of a function's environment variables in Lambda, in bytes.
 const LARGEST_ENVIRONMENT: usize = 4_096;
 
 const PUBLIC_URL: &str = "FLEXGATE_PUBLIC_URL";

@@ -65,7 +65,7 @@ fn other_file(bytes: &[u8]) -> Option<&'static str> {
         return Some("the file is empty: its first line must be username,email,full_name,roles");
     }
     if bytes.starts_with(ZIP) && bytes.get(2).is_some_and(|byte| *byte < 0x20) {
-        // A zip archive contains its file names uncompressed.
+        // A zip archive contains its file names uncompressed, so they can be searched for.
         return Some(if contains(b"opendocument.spreadsheet") {
             "it is an OpenDocument spreadsheet (ODS), and import reads CSV: in LibreOffice, save it as \"Text CSV\" with the \
              character set UTF-8, and import that file"
@@ -197,7 +197,7 @@ mod tests {
             let said = decoded(bytes).unwrap_err();
             assert!(parts.iter().all(|part| said.contains(part)) && !said.contains('\n'), "{parts:?}: {said}");
         }
-        // A CSV file whose first column is called `PKW` begins like a zip archive.
+        // A CSV file whose first column is called `PKW` begins with `PK`, like a zip archive.
         assert!(decoded(b"PKW,email\n").is_ok());
     }
 
