@@ -234,9 +234,9 @@ async function signOut() {
     } catch (error) {
       return fail(error, { title: "You are still signed in", again: signOut, tone: "bad" });
     }
-    // The keeper (which renews the token) has already sent the event `ended`, and the event's handler has called
-    // `leave`, which sets `desk` to null. In a browser without BroadcastChannel, the keeper does not send this event,
-    // so call `leave` here.
+    // Usually, the keeper (which renews the token) emits the event `ended`, and the event's handler calls `leave`,
+    // which sets `desk` to null. In a browser without BroadcastChannel or Web Locks, the keeper does not emit this
+    // event, so call `leave` here.
     if (desk) leave();
   });
 }

@@ -20,7 +20,8 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The time limit for one request. It is short, because events from other sources have to wait for the look-up.
+/// The time limit for one request to Microsoft. It is short, because events from other sources must wait while Flexgate
+/// looks a person up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The maximum size of an answer, in bytes.

@@ -19,7 +19,8 @@ pub struct App {
     /// Validates tokens from hosted Flex, for `POST /sso/validate`.
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
-    /// Whether every request comes through the CDN. If so, the browser has sent the request to the public URL.
+    /// Whether every request comes through the CDN. If so, browsers always use the public URL, so Flexgate need not
+    /// check which host they use.
     pub(crate) behind_cdn: bool,
 }
 

@@ -157,7 +157,8 @@ async fn r75_a_page_of_another_site_locks_nobody_out_at_the_same_address() {
         event("GET", "/sso/default/callback", "192.0.2.1", &all)
     };
     use_up(&function, &browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe" }))).await;
-    // The genuine callback also comes from another site, but as a navigation of the whole page.
+    // The genuine callback also comes from another site, but as a navigation of the whole page. So it does not share a
+    // budget with the hostile page's requests, and Flexgate still answers it.
     let callback = browser(json!({ "sec-fetch-site": "cross-site", "sec-fetch-dest": "document" }));
     assert_eq!(status(&function, &callback).await, 400);
 

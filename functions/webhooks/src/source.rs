@@ -31,8 +31,8 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks whether this source can use the secret. The error's text ends a sentence whose subject is the secret,
-    /// such as "is too short".
+    /// Checks whether this source can use the secret. The error's text, for example "is too short", completes the
+    /// sentence "the secret of the source …".
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }

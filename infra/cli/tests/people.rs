@@ -123,7 +123,8 @@ async fn r70_an_import_loses_no_role_that_flexgate_cannot_give() {
     done(&run(&world, &[], &["users", "import", "people.csv"]).await);
     let after = flex_user(&world, &name).await;
     assert_eq!((&after["email"], &after["roles"]), (&json!("new@example.com"), &json!(["agent", "wfo.full_access"])));
-    // The new roles would remove `wfo.full_access`, which Flexgate cannot give back.
+    // This import gives ada only the role supervisor. Flexgate refuses it, because the change would remove
+    // `wfo.full_access`, which Flexgate cannot give back.
     let imported = run(&world, &[], &import(&world, &[(&name, "new@example.com", "supervisor")])).await;
     assert_eq!(imported.status.code(), Some(1));
     assert_eq!(flex_user(&world, &name).await["roles"], json!(["agent", "wfo.full_access"]));

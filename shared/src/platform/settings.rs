@@ -30,7 +30,8 @@ pub struct Common {
     /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how Flexgate finds a client's address, and whose failed
     /// requests it does not limit.
     pub clients: ClientSettings,
-    /// `FLEXGATE_CDN_SECRET_SHA256`: whether every request must come through the CDN.
+    /// `FLEXGATE_CDN_SECRET_SHA256`: the hashes of the secrets that the CDN may send. If there are any, every request
+    /// must come through the CDN.
     pub cdn: CdnSettings,
     /// `FLEXGATE_PAGE_NAME`, `FLEXGATE_PAGE_LOGO`, `FLEXGATE_PAGE_HELP`: the name, logo and help link on error pages.
     pub page: PageSettings,

@@ -120,8 +120,8 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// Returns an approximate number of messages. Does not return when the oldest message arrived, because only SQS's
-    /// metrics report the age of that message.
+    /// Returns the approximate number of messages, without the arrival time of the oldest message. Only SQS's metrics
+    /// report the age of that message.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

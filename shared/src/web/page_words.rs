@@ -9,7 +9,7 @@ pub(super) enum Tone {
     Fault,
 }
 
-/// The title and the text of the page, for agents.
+/// What the page says to the person, and how it looks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PageWords {
     /// What has happened.

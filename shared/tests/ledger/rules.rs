@@ -128,8 +128,8 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // In the end, the API has named the role agent, and the operator has named no role. One group, which gives the role
-    // supervisor, lists the person.
+    // At the end, the API says that ada is an agent, and the operator gives no role. She is a member of only one group,
+    // which makes her a supervisor.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);

@@ -34,7 +34,7 @@ pub enum Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The version, and the number (`unique`) in the stored tokens.
+    /// The session's version, and the number (`unique`) of the operation that stored its tokens.
     Found(Option<(u64, u32)>),
     Lease(Lease),
     Stored(bool),
@@ -91,8 +91,8 @@ impl Model for OneSession {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first request took effect.
+    /// Accepts a refusal by the store although the request took effect. This happens if the answer to the request is
+    /// lost, and another client acts before the SDK repeats the request: the store then refuses the repeated request.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Stored(false), Answer::Stored(true)) => true,
@@ -138,9 +138,9 @@ impl Subject for OneSession {
     }
 
     fn draw(dice: &mut Dice, unique: u32, version: u64) -> Op {
-        // A release names the lease that the operation `earlier` may have requested. In half of the releases, `earlier`
-        // is the client's previous operation. (A client's first operation names another client's last operation
-        // instead.) In the other half, `earlier` is the release itself, so nobody has requested the lease.
+        // A release names a lease by the number of the operation that may have requested it. In half of the releases,
+        // this is the client's previous operation. (A client's first operation names another client's last operation
+        // instead.) In the other half, it is the release itself, so nobody has requested that lease.
         let earlier = unique - u32::try_from(dice.below(2)).unwrap();
         match dice.below(20) {
             0..=4 => Op::Get,

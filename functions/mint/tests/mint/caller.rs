@@ -71,8 +71,8 @@ async fn m10_a_token_that_has_just_expired_is_too_old_to_mint_with() {
     let gate = Gate::start().await;
     gate.world.at_twilio("ada", &["agent"]).await;
     let now = gate.world.clock.now().unix_timestamp();
-    // This token has expired, but Flexgate still accepts it, because clocks may differ. No lifetime is left for a Flex
-    // token.
+    // The caller's token expired five seconds ago. Flexgate still accepts the caller, because clocks may differ. But
+    // Flexgate refuses the mint, because a Flex token must not outlast the caller's token.
     let token = gate.token_of("ada", json!({"exp": now - 5})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 }

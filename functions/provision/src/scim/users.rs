@@ -152,8 +152,8 @@ impl Users {
             self.scim.leave_all(&entry.id).await?;
         }
         let earlier = match &existing {
-            // The user exists and is not deleted, so an earlier attempt created the user but did not finish. Otherwise,
-            // the request has already been refused above.
+            // The user exists and is not deleted. The code above accepts such a request only if an earlier attempt
+            // began to create the user and did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -393,8 +393,9 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // The reservation allows only one request at a time to create this user. It expires together with the ledger's
-        // lease. So if this process crashes, the client can repeat its request after waiting for `Retry-After`.
+        // The reservation lets only one request at a time create this user. If this process crashes, the reservation
+        // expires at the same time as the ledger's lease on the person. The client can then repeat its request, after
+        // waiting for `Retry-After`.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
@@ -403,12 +404,12 @@ impl Users {
     }
 }
 
-/// Whether a failed attempt may have changed something at Twilio. If so, the next attempt must complete it.
+/// Whether a failed attempt may have changed something at Twilio. If so, the next attempt must complete the change.
 fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }
 
-/// Checks `If-Match` (RFC 7644 §3.14): `*`, or a list that contains the current version.
+/// Checks that `If-Match` (RFC 7644 §3.14), if present, is `*` or a list that contains the current version.
 pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
     let Some(tags) = if_match else { return Ok(()) };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();

@@ -12,7 +12,8 @@ pub fn of(step: &Value) -> String {
     format!("{request} {body}")
 }
 
-/// Replaces the variable parts of a string with `*`: saved values, quoted strings, numbers and ids.
+/// Replaces the variable parts of a string with `*`: references to saved values (`${…}`), quoted strings, numbers and
+/// ids.
 fn template(text: &str) -> String {
     let mut shape = String::new();
     let mut rest = text;

@@ -49,7 +49,8 @@ impl SessionPolicy {
         of_roles.fold(self.lifetimes.absolute, Duration::min)
     }
 
-    /// Whether people may sign in and use sessions from this IP address. An unknown IP address is in no network.
+    /// Whether people may sign in and use sessions from this IP address. An unknown address is allowed only if
+    /// the profile allows all networks.
     #[must_use]
     pub fn allows(&self, client: Option<IpAddr>) -> bool {
         self.networks.as_ref().is_none_or(|networks| client.is_some_and(|client| networks.contain(client)))

@@ -304,7 +304,8 @@ async fn a_hosted_flex_token_is_validated_and_anything_else_is_not() {
     }
     assert_eq!(validate(&mut browser, "").await.problem(), (400, "fields_invalid".into()));
 
-    // Flexgate refuses an answer with status 200 if the token has expired or belongs to another account or instance.
+    // Twilio answers with status 200, but its answer shows that the token has expired, or that it belongs to another
+    // account or another instance. Flexgate refuses such a token.
     let info = |changes: serde_json::Value| {
         let account = world.simulator.account();
         let mut body = json!({

@@ -211,9 +211,9 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
     let answer = flexgate_apply::batch::handle(&app, batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
-    // The groups of one batch run at the same time, so another group in that batch could meet some of the three faults.
-    // Therefore, grace's message gets its own batch. The tests of functions/apply check that a failing group does not
-    // delay the other groups of its batch.
+    // Flexgate handles all groups of a batch at the same time. If grace's message were in ada's batch, it could get one
+    // of the three simulated failures. Therefore, grace's message gets its own batch. The tests of functions/apply
+    // check that a failing group does not delay the other groups of its batch.
     let grace = vec![record("c", "grace", &message("3", "grace"), 1)];
     assert_eq!(flexgate_apply::batch::handle(&app, batch(grace), time()).await.batch_item_failures.len(), 0);
     assert_ne!(hooks.user("grace").await, Value::Null);

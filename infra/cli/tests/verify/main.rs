@@ -44,7 +44,7 @@ async fn report(world: &World) -> (Option<i32>, Value) {
     (output.status.code(), serde_json::from_str(&out(&output)).unwrap())
 }
 
-/// Returns the report's line for the question that has this switch.
+/// Returns the report's answer to the question about this switch of the simulator.
 fn answer(report: &Value, switch: &str) -> Value {
     let questions = report["questions"].as_array().unwrap();
     let mut about = questions.iter().filter(|line| line["switch"] == switch);

@@ -219,8 +219,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// Returns the roles that at least one source names and that the policy allows. If only the claims of a token name a
-/// role, the role is added only during a mint.
+/// Returns the roles that the policy allows and that at least one source names. If a role comes only from the claims of
+/// a token, Flexgate adds it only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,

@@ -179,7 +179,8 @@ impl People for DynamoStore {
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
-            // The other holder has released the lease since the update failed, so the next attempt can succeed.
+            // Another holder's lease made the update fail, but that holder has released its lease since. So the next
+            // attempt can succeed.
             pause(tried).await;
         }
         Err(crowded())
@@ -205,7 +206,7 @@ impl People for DynamoStore {
         if self.send_update(request).await?.is_some() {
             return Ok(true);
         }
-        // If the item contains the number of this release, an earlier attempt at this release succeeded, but its answer
+        // If the item contains the number of this request, an earlier attempt at this request succeeded, but its answer
         // was lost.
         let head = self.item(&head_pk(person), HEAD).await?;
         Ok(head.is_some_and(|head| head.get("release_number") == Some(&released)))

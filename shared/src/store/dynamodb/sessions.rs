@@ -40,7 +40,8 @@ pub(super) const PREFIX: &str = "session#";
 
 /// Where version 0.2.0 stored the tokens.
 const OLD_TOKENS: &str = "sealed_tokens";
-/// The placeholder that this version writes to `OLD_TOKENS`. Version 0.2.0 cannot decrypt it.
+/// The placeholder that this version writes to `OLD_TOKENS`. After a downgrade, version 0.2.0 cannot decrypt the
+/// placeholder, so people must sign in again.
 const NO_TOKENS: &str = "-";
 
 /// The names of attributes that version 0.2.0 did not write.
@@ -51,8 +52,8 @@ pub(super) const NETWORK: &str = "network_prefix";
 pub(super) const BROWSER: &str = "browser_family";
 pub(super) const IDLE: &str = "idle_seconds";
 
-/// How many of a user's sessions are removed concurrently. One at a time would be too slow: a user who signs in again and
-/// again can have thousands of entries in the list of sessions.
+/// How many of a user's sessions are removed concurrently. One at a time would be too slow: a user who signs in again
+/// and again can have thousands of entries in the list of sessions.
 const REMOVALS: usize = 32;
 
 /// The number of partitions of the list of sessions. A partition accepts about 1,000 writes a second.
@@ -210,7 +211,7 @@ impl Sessions for DynamoStore {
         if refused(request.send().await)?.is_some() {
             return Ok(true);
         }
-        // If the stored tokens are equal to these, an earlier attempt at this request stored them. No other request can
+        // If the stored tokens equal `sealed`, an earlier attempt at this request stored them. No other request can
         // have done so, because each encryption gives a different text.
         let now = self.get(key).await?;
         Ok(now.is_some_and(|now| now.version == version + 1 && now.sealed == sealed))

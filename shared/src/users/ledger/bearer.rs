@@ -49,7 +49,8 @@ impl Ledger {
         if *claims.may_claim == MayClaim::Everybody {
             return Ok(());
         }
-        // The SCIM store may have data about the user that the ledger has not copied yet.
+        // The SCIM store may have data about the user that the ledger has not copied yet. So add this data before the
+        // check.
         let sid = found.map(|user| user.flex_user_sid.clone());
         let mut known = person.cloned();
         if let (Some(sid), None) = (sid, person.and_then(|person| person.flex_user_sid.as_ref())) {
