@@ -21,7 +21,7 @@ use crate::domain::{Identity, IssuerLimits, Role, Scope};
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
     /// `FLEXGATE_ISSUERS`: a JSON array, described in `docs/configuration.md`. Without this variable, Flexgate trusts
-    /// no issuer, and only SSO and SCIM work.
+    /// no issuer, and refuses every request that needs an issuer's token.
     pub issuers: Vec<Issuer>,
 }
 
