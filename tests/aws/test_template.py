@@ -318,8 +318,8 @@ class Template(unittest.TestCase):
         for name, group in groups.items():
             function = name.removesuffix("FunctionDeploymentGroup")
             alarms = {one["Name"]["Ref"] for one in group["Properties"]["AlarmConfiguration"]["Alarms"]}
-            # The error alarm of the sweep must not stop a deployment, because the sweep also fails if Twilio's list
-            # cannot be read.
+            # The error alarm of the sweep must not stop a deployment, because the sweep also fails if it cannot
+            # read the list of users from Twilio.
             of_its_own = set() if function == "Sweep" else {f"{function}ErrorAlarm"}
             self.assertEqual(alarms, {"InternalErrorAlarm"} | of_its_own, name)
         (metric,) = self.of_type("AWS::Logs::MetricFilter").values()

@@ -226,7 +226,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     const other = await context.newPage();
     await other.goto(gateway.url);
     await other.locator('#username:text-is("ada")').waitFor({ state: "attached" });
-    // Wait until both pages are loaded, so that a slow machine does not change the result.
+    // Wait until both tabs have finished loading. On a slow machine, a tab could otherwise load during the sign-out.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
     await page.getByText("You are signed out").waitFor();

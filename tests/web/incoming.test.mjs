@@ -1,5 +1,5 @@
-// Tests tasks in examples/react, in Chromium with the real SDK 3.0.0: a call comes in, is held while the token is
-// renewed, and goes on with the new token. docs/front-end.md says what these tests show.
+// Tests how examples/react handles tasks, in Chromium with the real SDK 3.0.0. For example, a call stays on hold while
+// the token is renewed, and then goes on with the new token. docs/front-end.md says what these tests show.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -108,7 +108,7 @@ test("a call stays on hold while the token is renewed, and goes on with the new 
       await page.clock.runFor(500);
     }
     await (await connectedAgain).finished();
-    // For Twilio, the old token is now expired.
+    // Move Twilio's clock past the expiration of the old token.
     await gateway.control("/__sim/clock", { offset_seconds: TTL + 20 });
     const renewed = tokens.at(-1);
     await gateway.control("/__sim/requests", undefined, "DELETE");

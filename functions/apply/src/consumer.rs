@@ -18,7 +18,7 @@ use crate::app::{App, EVENT_TIME, Handled};
 /// queue never releases two messages about one person at once.
 const ABREAST: usize = 8;
 
-/// The maximum number of jobs in progress. The remaining slots are reserved for events.
+/// The maximum number of jobs in progress. The rest of [`ABREAST`] is reserved for events.
 const JOBS_ABREAST: usize = 6;
 
 /// How long the queue reserves a message for this consumer. This is longer than the time limit for handling a message

@@ -245,7 +245,8 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     let lines = process.rest();
     let refusals = lines.iter().filter(|line| line.contains("\"flexgate::budget\"")).count();
     let minutes = usize::try_from(began.elapsed().as_secs() / 60 + 1).unwrap();
-    // Login and callback share a budget, so the four routes have three budgets.
+    // Login and callback share a budget, so the four flooded routes have three budgets. Each budget logs its refusals
+    // at most once a minute.
     assert!((3..=3 * minutes).contains(&refusals), "{refusals} lines about refusals");
     let limited = lines.iter().filter(|line| line.contains("\"status\":429")).count();
     assert_eq!(limited, 0, "a refused request has no line of its own");
@@ -274,8 +275,8 @@ async fn r75_behind_a_proxy_its_clients_are_told_apart() {
         let refused = refused_of_310(process.port(), client).await;
         assert!((1..=10).contains(&refused), "{client}: {refused}");
     }
-    // To Flexgate, all clients behind an unconfigured proxy have the proxy's address. So Flexgate does not limit their
-    // failures.
+    // To Flexgate, all clients behind an unconfigured proxy have the proxy's address. One client could
+    // use up the budget of all, so Flexgate does not limit their failures.
     let mut command = Command::new(BINARY);
     let port = free_port();
     command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());

@@ -228,7 +228,7 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
         canaries.add("client JWT", &jwt);
         assert!(matches!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 401 | 403));
     }
-    // A group's name may be an e-mail address.
+    // A group's name may be an e-mail address, so it must not appear in the log either.
     canaries.add("e-mail", "canary-group@example.com");
     let grouped = world.token(&merged(person.clone(), &json!({"roles": ["canary-group@example.com"]}))).await;
     canaries.add("client JWT", &grouped);

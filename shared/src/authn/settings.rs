@@ -21,7 +21,7 @@ use crate::domain::{Identity, IssuerLimits, Role, Scope};
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
     /// `FLEXGATE_ISSUERS`: a JSON array, described in `docs/configuration.md`. Without this variable, Flexgate trusts
-    /// no issuer, and only SSO and SCIM work.
+    /// no issuer, and refuses every request that needs an issuer's token.
     pub issuers: Vec<Issuer>,
 }
 
@@ -92,9 +92,9 @@ pub struct IssuerSettings {
     /// [`UsernamePattern`].
     pub usernames: Option<Vec<String>>,
     /// The Flex users that this issuer's people may claim. To claim a Flex user is to mint a token for a user who is
-    /// not yet bound to an identity. The value is `everybody`, or any of `flex` (users about whom no source says
-    /// anything), `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a single
-    /// issuer, otherwise nobody.
+    /// not yet bound to an identity. The list contains only `everybody`, or any of `flex` (users about whom no source
+    /// says anything), `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` for a
+    /// single issuer, otherwise nobody.
     pub may_claim: Option<Vec<String>>,
     /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, SCIM provisioning also
     /// binds the person's identity to the user. Default false.

@@ -26,7 +26,7 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prefetches the data that the first request will need, for at most `time`. Failures are ignored, because the first
+/// Prefetches the data that the first request will need. Stops after `time`. Failures are ignored, because the first
 /// request tries again and reports them.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {

@@ -156,7 +156,8 @@ impl Person {
         }
     }
 
-    /// Records that it is uncertain what the source said last. It may be any statement in `said`, or nothing.
+    /// Records that it is uncertain what the source said last: any statement in `said`, any earlier statement that
+    /// was possible until now, or nothing.
     pub(crate) fn cloud(&mut self, source: Source, said: &[Says]) {
         self.said_active += u64::from(said.iter().any(|says| says.active == Some(true)));
         let word = self.words.entry(source).or_default();

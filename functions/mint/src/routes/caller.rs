@@ -64,7 +64,8 @@ impl Act {
         Self(caller.and_then(|caller| caller.acts.clone()))
     }
 
-    /// Returns this actor. If there is none, and a service mints for another user, returns that service.
+    /// Returns this actor. If there is none, and the caller is a service that mints for another user, returns the
+    /// caller.
     fn or_for(self, caller: &Caller, asked: &MintRequest) -> Self {
         let another = asked.username.as_ref().filter(|named| Some(*named) != caller.username.as_ref());
         let acts = another.is_some() && caller.scopes.grant(Scope::TokenAny);

@@ -20,8 +20,8 @@ const PREFIX: &str = "fgscim_";
 /// The maximum number of valid tokens. Two are valid while an administrator replaces one with the other.
 const MAX_LIVE: usize = 2;
 
-/// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with at most two tokens. Without a token,
-/// nobody has access.
+/// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with at most two tokens. If the list is
+/// empty, nobody has access.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Listed", into = "Listed")]
 pub struct TokenHashes(Vec<TokenHash>);

@@ -116,8 +116,8 @@ async fn r47_a_key_without_a_path_may_select_values() {
     let shown =
         scim.patch(&path, change("Add", json!({ "roles[primary eq \"True\"].value": "supervisor" }))).await.is(200);
     assert!(shown["roles"].as_array().unwrap().iter().any(|role| role["value"] == "supervisor"), "{shown}");
-    // In a `replace` without a path, a key of the value may contain a filter. If no value matches the filter, Flexgate
-    // creates one (RFC 7644 §3.5.2.3).
+    // In a `replace` without a path, a key of the operation's value may contain a filter. If the user has no e-mail
+    // address that matches the filter, Flexgate adds one (RFC 7644 §3.5.2.3).
     let shown =
         scim.patch(&path, change("Replace", json!({ "emails[type eq \"home\"].value": "h@x.example" }))).await.is(200);
     assert_eq!(shown["emails"][1], json!({ "value": "h@x.example", "type": "home" }));
@@ -161,8 +161,8 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // Flexgate refuses a string that looks like JSON, unless it is an object that names a role. The error does not
-    // quote the string.
+    // Flexgate refuses a string that looks like JSON, unless the JSON is an object that names a role. The error does
+    // not quote the string.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -268,7 +268,8 @@ async fn a_character_that_nobody_sees_is_named_with_its_position() {
     scim.send("POST", "/Users", body("a\u{200d}da", "Ada")).await.refused(400, "invalidValue");
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Fl\u{2066}ex" })).await;
     assert!(group.text.contains("U+2066"), "{}", group.text);
-    // Persian and Indian names may need the invisible characters U+200C and U+200D (zero-width non-joiner and joiner).
+    // Persian and Indian names may need the invisible characters U+200C and U+200D (zero-width non-joiner and joiner),
+    // so Flexgate allows these two in a full name.
     let name = "\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}";
     let made = scim.send("POST", "/Users", body("mirza", name)).await.is(201);
     assert_eq!(scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap()["full_name"], name);

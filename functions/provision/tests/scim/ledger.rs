@@ -210,7 +210,8 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
     let roles_too = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    // Flexgate also refuses a repeated request, although the ledger already contains the statement.
+    // The first request stores its statement in the ledger, but Flexgate still refuses it, because it cannot change the
+    // roles in Flex. Flexgate must also refuse the repeated request, which adds nothing to the ledger.
     for _ in 0..2 {
         let refused = scim.patch(&path, roles_too.clone()).await;
         assert!(refused.body["detail"].as_str().unwrap().contains("roles"), "{}", refused.body);

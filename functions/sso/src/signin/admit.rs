@@ -94,8 +94,8 @@ impl SignIn {
         Ok(login.begun_at)
     }
 
-    /// Ends the browser's previous session. If it belongs to the same person, it lasts a few seconds longer, because
-    /// another tab may still be using it.
+    /// Ends the browser's previous session. If the new session belongs to the same person, the previous one ends only
+    /// after a few seconds, because another tab may still be using it.
     async fn replace_session(&self, earlier: &Session, user: &FlexUserSid) {
         let sessions = &self.parts.sessions;
         let ended = if earlier.flex_user_sid == *user {
@@ -132,8 +132,8 @@ impl SignIn {
         }
     }
 
-    /// Refuses a person who has left, and ends that person's new session. Twilio's SSO may have reactivated the Flex
-    /// user.
+    /// Refuses a person who has left, and ends that person's new session. Also has the Flex user deactivated again,
+    /// because Twilio's SSO may have reactivated the user.
     ///
     /// This check runs after the session is inserted. So if the person is deactivated at the same time, either this
     /// check notices it, or the deactivation ends the session.
@@ -160,7 +160,8 @@ impl SignIn {
         Ok(self.parts.deactivations.says_inactive(Some(user), username.as_ref()).await?)
     }
 
-    /// Ends all sessions of a person who has left, and queues a job that deactivates their Flex user again.
+    /// Ends all sessions of a person who has left. Also queues a job that deactivates the Flex user again, because
+    /// Twilio's SSO may have reactivated the user.
     pub(super) async fn turn_out(&self, user: FlexUserSid) {
         if let Err(error) = self.parts.sessions.end_all_of(&user).await {
             tracing::warn!(error = %error, "the sessions of a leaver were not ended; no session is refreshed any more");
@@ -228,12 +229,12 @@ impl SignIn {
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
         // A seat stands for all sessions that one person has had in one browser, one after another. If the profile
-        // allows each person only one seat, always record this seat. Otherwise, record it only if the profile still had
-        // that limit when the newest recorded seat was taken. Without the new record, the older seat would still count
-        // as the newest, and would end this session if an operator set the limit again.
+        // allows each person only one seat, always record this seat. Also record it if the profile had that limit when
+        // the newest recorded seat was taken, but no longer has it. Otherwise that older seat would still count as the
+        // newest. If an operator then set the limit again, the older seat would end this session.
         if policy.is_single || is_limited().await? {
             // The browser gets this session's cookie only after this write. So if the person later signs in elsewhere,
-            // Flexgate records that sign-in after this one, and it counts as the newest.
+            // Flexgate records the later sign-in after this one, and the later sign-in counts as the newest.
             seats.take(&session, policy.is_single).await?;
         }
         Ok((session_id, lasts))

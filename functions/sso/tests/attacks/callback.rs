@@ -130,8 +130,8 @@ async fn s12_the_callback_replayed() {
     assert_eq!((again.status.as_u16(), again.header("location")), (303, "/"));
     assert_eq!(browser.cookies[SESSION], session, "the session is not touched");
     assert!(again.set_cookies().is_empty());
-    // This copy of the browser still has the login cookie, but it has no session. So the same callback fails, in
-    // another process too.
+    // This copy of the browser still has the login cookie, but no session. Even in another process, it gets an error,
+    // because the login's code has already been exchanged.
     let mut replaying = before.at(process(&world));
     assert_eq!(code(&replaying.get(&callback).await.problem()), NO_LOGIN);
     assert_eq!(exchanges(&world).await, 1);

@@ -19,8 +19,8 @@ pub(crate) enum Read {
     Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
-    /// Flexgate does not act on this type of event. If the event may matter to an administrator, its type has a row in
-    /// the catalogue.
+    /// Flexgate does not act on this event. Contains the event's type. Also contains the row of the catalogue if an
+    /// administrator must get a note about the event.
     Ignored(String, Option<&'static Row>),
 }
 

@@ -7,13 +7,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedPerson {
     pub(crate) subject: Subject,
-    /// The username, if the signal names an e-mail address.
+    /// The e-mail address, if the signal names the person by one. Flexgate treats it as the username.
     pub(crate) username: Option<Username>,
 }
 
 impl NamedPerson {
-    /// The strings that identify the person. An id and an e-mail address never identify the same person, even if the
-    /// two strings are equal.
+    /// The strings that identify the person. If an id and an e-mail address have the same text, their lists of strings
+    /// still differ.
     pub(crate) fn identifiers(&self) -> [&str; 3] {
         let username = self.username.as_ref().map(Username::as_str);
         [self.subject.id.as_str(), self.subject.issuer.as_deref().unwrap_or_default(), username.unwrap_or_default()]
@@ -71,8 +71,8 @@ fn simple(identifier: &Value, Namespace { transmitter, issuer }: Namespace<'_>) 
     Ok(NamedPerson { subject: Subject { id, issuer }, username })
 }
 
-/// Returns the format of the identifier. Drafts of the Shared Signals Framework called this member `subject_type`, and
-/// wrote its values with hyphens.
+/// Returns the value of the identifier's member `format`. Drafts of the Shared Signals Framework called this member
+/// `subject_type`, and wrote its values with hyphens.
 fn format(identifier: &Value) -> Result<String, SubjectFault> {
     let text = |name: &str| identifier.get(name).and_then(Value::as_str);
     let format = text("format").or_else(|| text("subject_type")).ok_or(SubjectFault::Malformed)?;

@@ -111,7 +111,8 @@ pub async fn run(options: &Verify) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Waits for the script, and then for the clean-up, even if the script panics. At the first signal, calls `stop`, which
-/// makes the script end after its current request. At the second signal, ends the clean-up too and returns `None`.
+/// makes the script end after its current request. At the second signal, returns `None` without finishing the
+/// clean-up.
 async fn finished(
     script: JoinHandle<Result<(), Halt>>,
     clean_up: impl Future<Output = Vec<String>>,

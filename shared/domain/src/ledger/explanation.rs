@@ -14,8 +14,8 @@ pub struct Explanation {
     pub active_by: BTreeSet<Source>,
     /// The sources that say "inactive". One such source is enough to deactivate the person.
     pub inactive_by: BTreeSet<Source>,
-    /// The reason why the person has each role, or does not have it. Contains every role that a source names, that
-    /// Flex shows, or that Flexgate has taken back.
+    /// For each role, why the person has it or does not have it. Contains every role that a source names, that Flex
+    /// shows, or that Flexgate has taken back.
     pub roles: BTreeMap<Box<str>, RoleReason>,
     /// Where each profile field comes from.
     pub fields: BTreeMap<&'static str, FieldReason>,
@@ -35,14 +35,14 @@ pub enum RoleReason {
     Default,
     /// The person has the role in Flex, and Flexgate never gave it.
     MadeByHand,
-    /// The person has a role in Flex that Flexgate cannot give. A provisioning request would remove the role, so
-    /// Flexgate sends none for this person.
+    /// The person has a role in Flex that Flexgate cannot give. Provisioning the person at Twilio would
+    /// remove the role, so Flexgate does not do it.
     Unspellable,
     /// The person loses the role. Flexgate gave it, and no source names it now.
     TakenBack,
     /// The person does not get the role, because the policy forbids it.
     Forbidden {
-        /// The sources that name the role. Can be empty.
+        /// The sources that name the role. Empty if no source names it, and the deactivated user has it in Flex.
         by: BTreeSet<Source>,
     },
     /// The person does not get the role, because Flexgate cannot give roles with this name.

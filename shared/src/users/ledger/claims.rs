@@ -304,8 +304,8 @@ impl Ledger {
     }
 
     /// Returns the user unchanged, and renews the stored claims from which the user was created, so that they do not
-    /// expire as long as the bearer mints. If they have expired already, returns `None`, and the caller must store the
-    /// new claims.
+    /// expire as long as the bearer mints. If the stored claims have expired already, returns `None`. The caller must
+    /// then store the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,

@@ -6,7 +6,8 @@ use flexgate::domain::{Role, RoleSet, TokenTtl};
 use crate::Outcome;
 use crate::users::{export, import};
 
-/// If a cell begins with one of these characters, a spreadsheet program treats the cell as a formula.
+/// If a cell begins with one of these characters, a spreadsheet program treats the cell as a formula. So an export must
+/// contain no such cell.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 pub(crate) fn run(input: &[u8]) -> Outcome {

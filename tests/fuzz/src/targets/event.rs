@@ -53,7 +53,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     let is_login = asked.path.starts_with("/sso/") && !["/sso/token", "/sso/validate"].contains(&asked.path.as_str());
     let is_open = asked.path == "/health" || asked.method == "OPTIONS" || is_login || is_challenge;
     let credential = if asked.path.starts_with("/scim/") { &world.scim_token } else { &jwt };
-    // A token exchange has the token in its body.
+    // A token exchange has the token in its body instead of the header.
     let is_proven = asked.authorization.contains(credential) || (asked.path == "/token" && text.contains(credential));
     assert!(is_open || is_proven, "{text}");
     Outcome::Accepted

@@ -1,5 +1,5 @@
-//! A service and SCIM change one person at the same time. Each of them needs the lease on the person, because only its
-//! holder may change the person.
+//! A service and SCIM change one person at the same time. Each of them needs the lease on the person, because only the
+//! holder of the lease may change the person.
 
 use std::sync::Arc;
 

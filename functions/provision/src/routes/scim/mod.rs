@@ -41,7 +41,7 @@ pub(crate) fn router(scim: Arc<Scim>) -> Router {
     ];
     let mut routes = Router::new();
     for (path, methods) in table {
-        // Some clients add a slash to every path.
+        // Some clients add a slash to every path, so serve each path with and without it.
         routes = routes.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     let routes = routes.route("/{*rest}", any(unknown)).method_not_allowed_fallback(refuse_method);

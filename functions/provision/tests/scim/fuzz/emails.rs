@@ -61,8 +61,8 @@ impl Emails {
         self.0.is_empty()
     }
 
-    /// Returns the address for Flex: the primary address. If there is none, the address for work, and otherwise the
-    /// first.
+    /// Returns the address that Flex must get: the primary address, otherwise the work address, and otherwise the first
+    /// address.
     pub fn chosen(&self) -> Option<&str> {
         let with_value = || self.0.iter().filter(|email| email.contains_key("value"));
         let primary = with_value().find(|email| email.get("primary") == Some(&json!(true)));

@@ -108,7 +108,7 @@ async fn answer(
     response
 }
 
-/// A request's body. It fails if the client sends it too slowly.
+/// A request's body. Reading it fails if the client sends too slowly.
 struct Arriving {
     incoming: Incoming,
     progress: Arc<Progress>,

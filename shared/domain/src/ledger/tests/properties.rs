@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add roles only during a mint, and nobody mints in this test. So the withdrawn source is never claims.
+        // Claims add roles only during a mint, and nobody mints in this test. So do not withdraw an issuer's claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
