@@ -115,7 +115,7 @@ async fn story(seed: u64, keep: Option<&[usize]>) -> Outcome {
     judge::administrators(&world, &mut has_admin).await;
     for _ in 0..SWEEPS {
         settle(&world, &queue).await;
-        world.clock.jump(3_600);
+        world.jump_between_requests(3_600).await;
         upkeep::sweep(world.clone()).await;
     }
     settle(&world, &queue).await;

@@ -28,14 +28,17 @@ pub(crate) async fn consume(world: Arc<World>, until: impl Fn() -> bool) {
         if !taken.is_empty() && world.chance.thousandths(world.weather.now().dies) {
             worker.life.doom(1 + i64::try_from(world.chance.below(60)).unwrap_or_default());
         }
-        let work = futures(&world, &worker, taken);
-        tokio::select! {
-            biased;
-            () = worker.life.end() => {
-                world.tell("a consumer dies");
-                worker = Arc::new(world.worker());
+        {
+            let _busy = world.busy();
+            let work = futures(&world, &worker, taken);
+            tokio::select! {
+                biased;
+                () = worker.life.end() => {
+                    world.tell("a consumer dies");
+                    worker = Arc::new(world.worker());
+                }
+                () = work => {}
             }
-            () = work => {}
         }
         tokio::time::sleep(Duration::from_millis(200 + world.chance.below(800) as u64)).await;
     }
@@ -74,6 +77,7 @@ pub(crate) async fn waiting(worker: &Worker) -> u64 {
 }
 
 pub(crate) async fn sweep(world: Arc<World>) {
+    let _busy = world.busy();
     let worker = world.worker();
     if world.chance.thousandths(world.weather.now().dies) {
         worker.life.doom(1 + i64::try_from(world.chance.below(60)).unwrap_or_default());

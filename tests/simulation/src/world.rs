@@ -44,10 +44,20 @@ pub(crate) struct World {
     auth_token: Mutex<String>,
     pub(crate) parts: Parts,
     servers: Mutex<BTreeMap<(Function, usize), Arc<Server>>>,
-    /// The number of requests in progress.
+    /// The number of requests, batches of messages and sweeps in progress.
     under_way: AtomicUsize,
     model: Mutex<Model>,
     trace: Mutex<Vec<String>>,
+}
+
+/// Something is in progress, so the clock must not jump.
+#[derive(Debug)]
+pub(crate) struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl World {
@@ -121,8 +131,15 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until no request is in progress, and then moves the clock forward. A jump during a refresh would end the
-    /// lease of the refreshing process too early.
+    /// Prevents jumps of the clock until the returned value is dropped.
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Busy(&self.under_way)
+    }
+
+    /// Waits until no request, message or sweep is in progress, and then moves the clock forward. During a jump, leases
+    /// end although no time passes for the processes that hold them. Such a process could then send a request to Twilio
+    /// that undoes a later change.
     pub(crate) async fn jump_between_requests(&self, seconds: i64) {
         while self.under_way.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -141,9 +158,10 @@ impl World {
         if is_doomed {
             server.life.doom(1 + i64::try_from(self.chance.below(30)).unwrap_or_default());
         }
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let reply = server.answer(request).await;
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let reply = {
+            let _busy = self.busy();
+            server.answer(request).await
+        };
         if reply.is_none() {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             if servers.get(&slot).is_some_and(|current| Arc::ptr_eq(current, &server)) {
