@@ -1,4 +1,5 @@
-//! The sign-in switch in SQLite. Its state is a table with one row.
+//! Stores the sign-in switch in SQLite, as a table with one row. With this switch, an operator stops all sign-ins or
+//! ends all sessions.
 
 use async_trait::async_trait;
 use rusqlite::Row;
