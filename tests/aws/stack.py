@@ -548,8 +548,8 @@ def main(packaged, target):
             "DefaultReturnTo": "/desk", "SessionPolicies": json.dumps({"default": {"sessions_per_person": 1}}),
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # `Issuers` is set so that Flexgate binds each new user to an identity and later removes the binding. Both
-            # changes need IAM permissions.
+            # The source `okta` has an issuer. So Flexgate binds each user that it creates from an event to an identity,
+            # and later removes the binding. Both changes need IAM permissions.
             "WebhookSources": json.dumps({
                 "okta": {"issuer": "https://okta.example.com"},
                 "signals": {"kind": "ssf", "transmitter": issuer, "audience": "signals", "people_of": "okta"},

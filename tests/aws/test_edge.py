@@ -119,7 +119,7 @@ class Edge(unittest.TestCase):
 
     def test_no_error_is_cached(self):
         # By default, CloudFront caches the errors in `by_default` for ten seconds, whatever their headers say. So the
-        # template must set the time for each of them.
+        # template must set the caching time of each of these errors to 0.
         by_default = {400, 403, 404, 405, 414, 500, 501, 502, 503, 504}
         responses = distribution()["CustomErrorResponses"]
         self.assertEqual({one["ErrorCode"] for one in responses}, by_default)

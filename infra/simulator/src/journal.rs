@@ -1,5 +1,5 @@
 //! The journal of received requests and their bodies. It omits calls to the control API, and keeps the newest [`KEEP`]
-//! requests. The counts also include requests that the journal no longer keeps.
+//! requests. Its [`Counts`] also include older requests, which the journal no longer keeps.
 
 use std::collections::{BTreeMap, VecDeque};
 

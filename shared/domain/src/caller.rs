@@ -97,7 +97,7 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// A caller whose token has been verified. Only the module `authn` in the crate `shared` makes callers from tokens.
+/// A caller whose token has been verified. Only the module `authn` of the crate `flexgate` makes callers from tokens.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The caller's issuer and subject.
@@ -127,13 +127,12 @@ pub struct Caller {
 }
 
 /// The limits that the settings place on an issuer: which usernames its tokens may contain, and which Flex users its
-/// callers may claim.
+/// callers may claim. To claim a Flex user is to mint a token for a user who is not yet bound to an identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuerLimits {
     /// Patterns for the usernames that the issuer's tokens may contain. An empty list allows all usernames.
     pub usernames: Arc<[UsernamePattern]>,
-    /// The Flex users that the issuer's callers may claim at their first mint. Nobody can claim a user to whom an
-    /// identity is bound already.
+    /// The Flex users that the issuer's callers may claim. Nobody can claim a user who is already bound to an identity.
     pub may_claim: Arc<MayClaim>,
 }
 

@@ -64,7 +64,7 @@ impl KeySet {
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
         if named.peek().is_some() {
-            // Keys of different types may have the same `kid` (RFC 7517 §4.5).
+            // Keys of different types may have the same `kid` (RFC 7517 §4.5), so also compare the algorithm.
             let mut named = named.map(|(_, key)| key);
             return named.find(|key| key.algorithm == algorithm).ok_or(TokenFault::KeyAlgorithm);
         }

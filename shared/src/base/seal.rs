@@ -88,7 +88,7 @@ struct Key {
 impl Key {
     fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
         let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
-        // AES-GCM uses the same key. The salt makes the derived bytes independent of the key's use in AES-GCM.
+        // `bytes` is also the key for AES-GCM. With the salt, the derived bytes are independent of that use.
         let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
         Ok(Self { seals: LessSafeKey::new(seals), derives })
     }

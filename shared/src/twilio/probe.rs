@@ -17,7 +17,8 @@ use crate::base::outbound::Deadline;
 pub enum RedirectUrl {
     /// Twilio accepts the URL: it redirects the browser to the sign-in.
     Trusted,
-    /// The URL is not one of the Trusted URLs in the SSO settings, or the settings have another mistake (70251).
+    /// Twilio refuses the URL, usually with the error code 70251. Either the URL is not one of the Trusted URLs in the
+    /// SSO settings, or something else in these settings is wrong.
     Untrusted,
     /// Twilio's answer is unclear. The number is the HTTP status.
     Unclear(u16),

@@ -103,7 +103,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // For a key of small order, a signature that consists of the neutral element and the number 0 can be valid.
+    // If a key has a small order, anybody can forge a signature. For some messages, it consists of the neutral element
+    // and the number 0.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();

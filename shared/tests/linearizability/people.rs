@@ -104,8 +104,8 @@ impl Model for OnePerson {
         same(recorded, expected) || (*recorded, *expected) == own
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first request took effect.
+    /// Accepts a refusal although the model says that the request takes effect. This can happen if an answer is lost
+    /// and another client acts before the SDK repeats the request: the store then refuses the repeated request.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Released(recorded), Answer::Released(expected)) => !recorded && *expected,

@@ -1,5 +1,5 @@
-//! Tests that two kinds of operation are linearizable: operations on a SCIM entry, and operations on the record of the
-//! work of creating its user. Only one process at a time, the holder, may do this work.
+//! Tests that the operations on a SCIM entry and on its work record are linearizable. The work is to create the entry's
+//! user. Only one process at a time, the holder, may do this work, and the work record names the holder.
 
 use async_trait::async_trait;
 use flexgate::domain::FlexUserSid;
@@ -17,14 +17,15 @@ pub struct OneEntry;
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Read,
-    /// Writes an entry with the number `unique`. With `finishes`, also finishes the work of that holder.
+    /// Writes an entry with the number `unique`. If `finishes` contains a holder's number, also finishes the work of
+    /// this holder.
     Put {
         version: u64,
         unique: u32,
         finishes: Option<u32>,
     },
-    /// Begins the work. The number `unique` identifies the new holder. A holder's right to do the work expires. With
-    /// `late`, the request comes after the rights of all holders who began without `late` have expired.
+    /// Begins the work. The number `unique` identifies the new holder. A holder's right to do the work expires. If
+    /// `late` is true, the request comes so late that the right of every holder who began without `late` has expired.
     Begin {
         unique: u32,
         late: bool,
@@ -131,8 +132,8 @@ impl Model for OneEntry {
         same(recorded, expected)
     }
 
-    /// If an answer is lost and another client acts before the SDK repeats the request, the store refuses the repeated
-    /// request, although the first request took effect.
+    /// Accepts a refusal although the model says that the request takes effect. This can happen if an answer is lost
+    /// and another client acts before the SDK repeats the request: the store then refuses the repeated request.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Is(recorded), Answer::Is(expected)) => !recorded && *expected,

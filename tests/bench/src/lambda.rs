@@ -176,8 +176,8 @@ fn status(pid: u32, line: &str) -> f64 {
 /// The process's total processor time, in seconds.
 pub fn cpu_seconds(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // In this file, fields 14 and 15 are the user time and the system time in hundredths of a second. Field 2 is in
-    // brackets and may contain spaces, so count the fields after the closing bracket.
+    // In `/proc/{pid}/stat`, fields 14 and 15 are the user time and the system time in hundredths of a second. Field 2
+    // is in brackets and may contain spaces, so count the fields after the closing bracket.
     let after = text.rsplit_once(')').unwrap().1;
     let ticks = after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
     ticks.sum::<f64>() / 100.0

@@ -22,7 +22,7 @@ impl Outcome {
     }
 }
 
-/// A function that gives an input to Flexgate and checks the properties.
+/// A target's function: it gives an input to Flexgate, and checks the target's properties.
 pub type Run = fn(&[u8]) -> Outcome;
 
 /// All targets with their names, beginning with those whose inputs are most exposed to attackers.

@@ -60,7 +60,8 @@ impl FromStr for WorkerFields {
             let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.len() <= 64
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-                // A client that may write `contact_uri` could redirect other people's calls.
+                // The setting must not contain `contact_uri`, because a SCIM client that may write this attribute
+                // could redirect other people's calls.
                 && !name.eq_ignore_ascii_case("contact_uri");
             plain.then(|| Field { name: name.to_owned(), kind })
         };

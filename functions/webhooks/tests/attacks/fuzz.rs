@@ -60,7 +60,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Returns headers that authenticate the body, whichever source it is for.
+/// Returns headers that authenticate the body for every source in `SOURCES`.
 fn proofs(body: &[u8], now: i64) -> Vec<(&'static str, String)> {
     let (seconds, millis) = (now.to_string(), (now * 1000).to_string());
     let stamped = |time: &str| {

@@ -276,8 +276,8 @@ impl Display for Silence {
     }
 }
 
-/// Returns how long to wait after a 429: as long as Twilio requests, but at most `LONGEST_PAUSE`. If Twilio requests no
-/// time, the pause doubles with each attempt.
+/// Returns how long to wait after a 429. The answer's header `Retry-After` determines the pause. Without this header,
+/// the pause doubles with each attempt. In both cases, the pause is at most `LONGEST_PAUSE`.
 fn pause(answer: &Answer, attempt: u32) -> Duration {
     let asked = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     asked.map_or(Duration::from_millis(250) * 2_u32.pow(attempt - 1), Duration::from_secs).min(LONGEST_PAUSE)

@@ -164,7 +164,8 @@ impl TeamList {
         Some(outcome)
     }
 
-    /// Removes the user from every team, so that the user is a member of the default team.
+    /// Removes the user from every team's list of members. A user who is in no such list is a member of the default
+    /// team.
     pub(super) fn leave_all(&mut self, user: &str) {
         while let Some(sid) = self.first_of(user, Part::Members).map(str::to_owned) {
             self.leave(&sid, Part::Members, user);

@@ -62,12 +62,12 @@ pub struct MintGrant {
     pub only_roles: Option<RoleSet>,
     /// The user to create if no Flex user has the username. `None` if the mint must not create a user.
     pub newcomer: Option<DesiredUser>,
-    /// What the mint may do to the user because of the caller's claims. [`JustInTime::Off`] if the caller mints for
-    /// somebody else.
+    /// Whether the mint may create or update the user from the caller's claims. [`JustInTime::Off`] if the caller mints
+    /// for somebody else.
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
     limits: IssuerLimits,
-    /// The roles that the caller's claims name but the policy forbids.
+    /// The roles from the caller's claims that the policy forbids. Empty if the caller mints for somebody else.
     not_allowed: RoleSet,
 }
 
@@ -180,7 +180,8 @@ impl Policy {
         roles.difference(&self.allowed_roles).next().copied()
     }
 
-    /// Returns the allowed roles that the claims name. If the claims name no role, returns the allowed default roles.
+    /// Returns the allowed roles from the caller's claims. If the claims contain no role, returns the allowed default
+    /// roles.
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()

@@ -95,12 +95,11 @@ pub(super) fn is_being_made(person: &Person) -> bool {
 /// Whether Twilio's dates show that the user existed before `since`, the time at which Flexgate first asked Twilio to
 /// create the user.
 ///
-/// The first test compares the creation date with `since`, and tolerates [`CLOCKS`], because the two clocks may
-/// differ.
-///
-/// The second test compares two durations and tolerates no more than [`ROUNDING`]. If the request created the user,
-/// the time from creation to last change (Twilio's clock) is not longer than the time since the request (Flexgate's
-/// clock).
+/// Either of two signs is enough:
+/// * The user was last changed long after its creation: the time between these two dates is longer than the time since
+///   the request, by more than [`ROUNDING`]. If the request had created the user, this would be impossible. This sign
+///   does not depend on the difference between Twilio's clock and Flexgate's clock.
+/// * The user's creation date is earlier than `since`, by more than [`CLOCKS`].
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,

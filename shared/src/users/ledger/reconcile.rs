@@ -121,7 +121,8 @@ impl Ledger {
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    // The plan deactivates this user in any case, so the error does not matter.
+                    // A source says that the person is inactive. So the plan below deactivates this user anyway, and
+                    // the failure of this check does not matter.
                     Err(_) if person.inactive_by().next().is_some() => {}
                     Err(error) => return Err(error),
                 }

@@ -113,8 +113,8 @@ impl Choices {
         self.limit.faults - self.left.faults
     }
 
-    /// Returns the choices so far. If the last choices all took the first option, leaves them out, because a schedule
-    /// takes the first option by default.
+    /// Returns the choices so far, up to the last one that did not take the first option. The rest is not necessary,
+    /// because a schedule takes the first option by default.
     pub(super) fn taken(&self) -> Vec<usize> {
         let mut taken: Vec<usize> = self.made.iter().map(|choice| choice.taken).collect();
         while taken.last() == Some(&0) {

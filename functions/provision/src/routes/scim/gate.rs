@@ -78,14 +78,16 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// The client's own key for the resource (`externalId`). Set once the body has been read.
+/// The client's own key for the resource (`externalId`), if the request's body contains one. Empty until Flexgate has
+/// read the body.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 
 impl ExternalId {
     /// Reads `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        // Some identity systems use an e-mail address as `externalId`. A note must not contain an e-mail address.
+        // Some identity systems use an e-mail address as `externalId`. A note must not contain an e-mail address, so
+        // leave out such a value.
         let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
         if let Some(id) = id {
             self.0.get_or_init(|| id.into());

@@ -80,9 +80,9 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the SCIM entry and its pointers. The same transaction removes the record of the work `finishes`, which
-    /// this write completes. Returns false if the stored entry has another version, or if another process has become
-    /// the holder of the work.
+    /// Writes the SCIM entry and its pointers. If this write completes a piece of work (`finishes`), the same
+    /// transaction removes the record of that work. Returns false if the stored entry has another version, or if
+    /// another process has become the holder of the work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

@@ -131,8 +131,8 @@ impl ScimStore for DynamoStore {
             let held = self.item(&work_pk(work), WORK).await?;
             match held.map(|item| moment(&item, "leased_until")).transpose()? {
                 Some(until) if until.unix_timestamp() > now.unix_timestamp() => return Ok(Begun::Held(until)),
-                // After the update failed, the other holder finished or abandoned the work. So the next attempt can
-                // succeed.
+                // Between the failed update and this read, the other holder has finished or abandoned the work. So the
+                // next attempt can succeed.
                 _ => pause(tried).await,
             }
         }
