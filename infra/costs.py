@@ -37,7 +37,7 @@ def rows():
         ("DynamoDB reads", f"agents × {DAYS} × {READS} units × 0.125 / M", lambda n: month(n) * READS / MILLION * 0.125),
         ("Logs", "1.3 kB a request × 0.50 / GB", lambda n: requests(n) * 1.3e-6 * 0.50),
         ("Traces", "5 % of the requests × 5.00 / M", lambda n: requests(n) * 0.05 / MILLION * 5.00),
-        ("Secret reads", "3 functions × " + ", ".join(map(str, ENVIRONMENTS.values())) + " environments × 8,640 reads × 0.05 / 10,000",
+        ("Secret reads", "3 functions × environments (" + ", ".join(map(str, ENVIRONMENTS.values())) + ", by column) × 8,640 reads × 0.05 / 10,000",
          lambda n: 3 * ENVIRONMENTS[n] * 8_640 / 10_000 * 0.05),
         ("Secrets", f"{SECRETS} × 0.40", lambda n: SECRETS * 0.40),
         ("Queues", "2 queues × 5 pollers × 129,600 requests × 0.50 / M", lambda n: 2 * 5 * 129_600 / MILLION * 0.50),

@@ -20,7 +20,7 @@ const PATIENCE = 20_000;
 
 /** How to start Flexgate. */
 export interface StartOptions {
-  /** The program. By default `FLEXGATE_BIN`, or else `flexgate` on the path. */
+  /** The path of the program. By default, the value of the variable `FLEXGATE_BIN`, or else `flexgate` from the `PATH`. */
   binary?: string | undefined;
   /** Flexgate's settings, such as `FLEXGATE_ALLOWED_ORIGINS`. */
   env?: Record<string, string | undefined> | undefined;
@@ -57,7 +57,7 @@ export interface TestGateway {
   /** The program's output so far. */
   output(): string;
   /**
-   * Calls the simulator's control API, such as `control("/__sim/users")`. Sends a POST if there is a body. Resolves with
+   * Calls the simulator's control API, for example `control("/__sim/users")`. Sends a POST if there is a body. Resolves with
    * the answer's JSON, or null if it has no body. Rejects if the status is not 200 to 299.
    */
   control(route: string, body?: unknown, method?: string): Promise<any>;
@@ -192,7 +192,7 @@ export interface SignedIn<Page, Browser> {
 }
 
 /**
- * Starts Flexgate and Chromium, and opens a page at which `username` is signed in. If a step fails, stops everything
+ * Starts Flexgate and Chromium, and opens a page on which `username` is already signed in. If a step fails, stops everything
  * that has started, and rejects.
  *
  * @param chromium - Playwright's `chromium`.

@@ -44,8 +44,8 @@ pub struct Withdrawal {
     /// The number of people for whom an earlier call completed the withdrawal. Only [`Ledger::foresee_withdrawal`]
     /// counts these people.
     pub finished: usize,
-    /// How many of `people` are inactive according to the source. They stay inactive, because an operator's statement
-    /// that says the same replaces the source's statement.
+    /// How many of `people` are inactive according to the source. They stay inactive, because the withdrawal replaces
+    /// the source's statement with an operator's statement, which also says that the person is inactive.
     pub kept_inactive: usize,
     /// For each role, the number of people who lose it.
     pub losing: BTreeMap<Role, usize>,

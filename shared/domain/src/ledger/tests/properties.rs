@@ -134,7 +134,8 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add roles only during a mint, and nobody mints in this test. So do not withdraw an issuer's claims.
+        // The test does not withdraw an issuer's claims. Claims add roles only during a mint, and nobody mints here, so
+        // the claims have added no roles that a withdrawal could remove.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
