@@ -52,7 +52,7 @@ var FlexgateError = class extends Error {
    */
   retryAfter;
   /**
-   * Makes an error, for example in a test of a page.
+   * Makes an error. The tests of a page can use this.
    *
    * @param failure - What the error says.
    */

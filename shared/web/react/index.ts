@@ -1,5 +1,5 @@
 /**
- * Flexgate for React 18 and 19. `FlexgateProvider` keeps the session, `useFlexgate` returns it, and `useFlexClient`
+ * Flexgate for React 18 and 19. `FlexgateProvider` holds the session, `useFlexgate` returns it, and `useFlexClient`
  * makes the client of the Flex SDK. Import them from `@flexgate/web/react`.
  *
  * @module react
@@ -32,10 +32,10 @@ export interface FlexgateProviderProps extends FlexgateOptions {
 
 /** The session, and functions that act on the session. The functions are the same on every render. */
 export type FlexgateHook = FlexgateState & {
-  /** Leaves the page for the sign-in. Afterwards the browser comes back. */
+  /** Leaves the page and opens the sign-in. Afterwards the browser comes back. */
   signIn(options?: SignInOptions): void;
   /**
-   * Ends the session in every tab. If that fails, rejects with a `FlexgateError`. The person may then still be
+   * Ends the session in every tab. If that fails, rejects with a `FlexgateError`. The person might then still be
    * signed in.
    */
   signOut(): Promise<void>;

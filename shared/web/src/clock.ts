@@ -39,8 +39,8 @@ export function askedAt(session: Session | null): Instant | undefined {
 
 /**
  * Returns the milliseconds until the token expires, even if this machine's clock has been set back. The number is
- * negative if the token has expired. For a copy of a session, only this machine's clock and `clock_offset` are known,
- * so a change of the clock makes the number wrong.
+ * negative if the token has expired. Pass the session object itself. For a copy of it, the function can use only this
+ * machine's clock and `clock_offset`, so the number is wrong if the clock has been changed.
  */
 export function timeLeft(session: Session): number {
   const known = lifetimes.get(session);

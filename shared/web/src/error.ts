@@ -25,7 +25,7 @@ export interface Failure {
  * | `answer_unusable` | the package cannot use the answer, for example because a proxy sent it |
  * | `another_user` | somebody else has signed in from another tab |
  * | `activity_not_set` | `signOut` ended the session, but could not set the worker's activity |
- * | `signed_out` | somebody has signed out in another tab |
+ * | `signed_out` | somebody has signed out in this browser |
  * | `stopped` | the keeper has been stopped, or has ended |
  */
 export class FlexgateError extends Error {
@@ -49,7 +49,7 @@ export class FlexgateError extends Error {
   readonly retryAfter: number | null;
 
   /**
-   * Makes an error, for example in a test of a page.
+   * Makes an error. The tests of a page can use this.
    *
    * @param failure - What the error says.
    */

@@ -44,7 +44,7 @@ export interface Flexgate {
    * If `activity` is set (to a name such as "Offline", or a SID), `signOut` first sets the worker's activity through
    * the SDK's `client`, and rejects pending reservations, so that no task goes to somebody who has left. If that fails,
    * `signOut` still ends the session, but rejects with the code `activity_not_set`. If `signOut` rejects with any other
-   * code, the person is perhaps still signed in.
+   * code, the person might still be signed in.
    */
   signOut(client?: SignOutClient | null, options?: { activity?: string | undefined }): Promise<void>;
   /**
@@ -55,8 +55,8 @@ export interface Flexgate {
 }
 
 /**
- * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page has another origin than the
- * gateway, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin. Outside a page, for example in Node, there is no
+ * Creates a client of the gateway at `baseUrl`, for the SSO profile `profile`. If the page's origin differs from the
+ * gateway's, FLEXGATE_ALLOWED_ORIGINS must contain the page's origin. Outside a page, for example in Node, there is no
  * default for `baseUrl`, and the function throws a `TypeError` without it.
  *
  * @param options - Where the gateway is, and how to reach it.

@@ -82,7 +82,7 @@ export interface Keeper {
    * then rejects with the error. After the keeper has stopped, rejects with the code `stopped`.
    */
   renew(): Promise<Session>;
-  /** Stops renewing. No event follows. */
+  /** Stops renewing. The keeper then emits no more events. */
   stop(): void;
   /** Sets the client, if the page did not pass one to `keepFresh`. */
   attach(client: FlexClient): void;

@@ -6,13 +6,13 @@ export interface Session {
   expires_at: string;
   /** When the person signed in. */
   signed_in_at: string;
-  /** The latest time at which the session can end. */
+  /** When the session ends, unless it ends earlier. */
   session_ends_at: string;
   /** The person's identity at Twilio, such as `ada_40example_2Ecom`. */
   identity: string | null;
   /** The Flex username. */
   username: string | null;
-  /** The Flex roles: `agent`, `supervisor` or `admin`, or roles of Twilio's other products. */
+  /** The user's roles: Flex roles (`agent`, `supervisor`, `admin`), and roles of Twilio's other products. */
   roles: string[];
   /** The Flex user: `FU` and 32 hex digits. */
   flex_user_sid: string;

@@ -58,12 +58,12 @@ export interface TestGateway {
   output(): string;
   /**
    * Calls the simulator's control API, for example `control("/__sim/users")`. Sends a POST if there is a body. Resolves with
-   * the answer's JSON, or null if it has no body. Rejects if the status is not 200 to 299.
+   * the answer's JSON, or with null if the answer has no body. Rejects if the status is not 200 to 299.
    */
   control(route: string, body?: unknown, method?: string): Promise<any>;
   /**
-   * Returns the arguments that make Chromium connect to the simulator for `*.twilio.com`. Start a separate browser for
-   * each gateway, because each gateway has its own certificate.
+   * Returns the arguments that make Chromium connect to the simulator when a page calls `*.twilio.com`. Start a separate
+   * browser for each gateway, because each gateway has its own certificate.
    */
   chromiumArguments(): Promise<string[]>;
   /** Signs in as one of the simulated people, and waits until the browser is at `returnTo`. */
