@@ -177,7 +177,7 @@ switches! {
             documented "Not documented. SSO creates users just in time.",
             by_hand "Deprovision a test person, and let the person sign in through SSO. `flexgate users show NAME` then shows whether the user is active.",
             positions {
-                Allowed = true, "The user may sign in, and becomes active as when provisioned again.";
+                Allowed = true, "The user may sign in, and becomes active, as if the user were provisioned again.";
                 Denied = false, "Twilio refuses the sign-in.";
             }
         state_extra_member: StateMember,
