@@ -59,7 +59,7 @@ def table():
     lines += [[name, how, *(cell(cost(agents)) for agents in AGENTS)] for name, how, cost in rows()]
     totals = [sum(cost(agents) for _, _, cost in rows()) for agents in AGENTS]
     lines.append(["total, USD a month", "", *map(cell, totals)])
-    lines.append(["with `infra/edge.yaml` also", "5.00 + 2 rules × 1.00 + requests × 1.70 / M", *(cell(edge(agents)) for agents in AGENTS)])
+    lines.append(["extra cost of `infra/edge.yaml`", "5.00 + 2 rules × 1.00 + requests × 1.70 / M", *(cell(edge(agents)) for agents in AGENTS)])
     return "\n".join(f"| {' | '.join(line)} |".replace("  ", " ") for line in lines)
 
 

@@ -1,4 +1,4 @@
-// A company's identity provider with some people, made with the npm package oidc-provider.
+// A company's identity provider, built with the npm package oidc-provider. Anybody can sign in to it, under any name.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 

@@ -28,7 +28,7 @@ use super::progress::{Observed, Progress};
 /// `FLEXGATE_REQUEST_SECONDS`, so that a slow client gets an error about the body instead of an error about the
 /// deadline.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// The maximum size of a request's head, in bytes. API Gateway allows 10,240 bytes.
+/// The maximum size of a request's head, in bytes. This is more than API Gateway allows (10,240 bytes).
 const MOST_HEAD: usize = 32 * 1024;
 
 /// Serves the connection until the connection ends, exceeds a time limit or must make room for another connection, or
