@@ -178,7 +178,11 @@ pub(crate) const FUSIONAUTH: &[Row] = &[
         Person,
         "upsert; with `members_of`, refresh. Deactivate if `active` is false",
     ),
-    row(&["user.reactivate"], Person, "upsert; with `members_of`, only people who have one of these registrations"),
+    row(
+        &["user.reactivate"],
+        Person,
+        "upsert; with `members_of`, only if the person has a registration in one of the listed applications",
+    ),
     row(&["user.deactivate", "user.delete", "user.delete.complete"], Person, "deactivate"),
     row(
         &["user.registration.create", "user.registration.create.complete"],

@@ -66,7 +66,7 @@ var FlexgateError = class extends Error {
     this.requestId = requestId;
     this.retryAfter = retryAfter;
   }
-  /** Whether the same request may succeed later: there was no answer, or the status was 429 or at least 500. */
+  /** Whether the same request may succeed later. True if there was no answer, or if the status was 429 or at least 500. */
   get temporary() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

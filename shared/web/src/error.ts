@@ -64,7 +64,7 @@ export class FlexgateError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may succeed later: there was no answer, or the status was 429 or at least 500. */
+  /** Whether the same request may succeed later. True if there was no answer, or if the status was 429 or at least 500. */
   get temporary(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }

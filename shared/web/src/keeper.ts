@@ -38,7 +38,7 @@ export interface KeepFreshOptions {
    */
   isActive?: (() => boolean) | undefined;
   /**
-   * Whether `keepFresh` may connect the SDK's worker and workspace to TaskRouter, in order to give them each new token.
+   * Whether `keepFresh` may connect the SDK's worker and workspace to TaskRouter, so that it can pass every new token to them.
    * It needs these connections only if the SDK is not version 3.x. True by default.
    */
   taskRouter?: boolean | undefined;

@@ -23,8 +23,8 @@ pub const CLAIMS_LAST: Duration = Duration::days(30);
 pub struct Occasion<'a> {
     /// The current time.
     pub now: OffsetDateTime,
-    /// The issuer of the token with which the person is minting now. `None` outside a mint. Claims add a role only
-    /// during a mint with a token from the same issuer.
+    /// The issuer of the token with which the person is minting now. `None` outside a mint. The claims of
+    /// an issuer's tokens add a role only while the person is minting with a token from that issuer.
     pub minting_for: Option<&'a str>,
     /// How long the claims of a token remain valid after the token was issued.
     pub claims_last: Duration,
