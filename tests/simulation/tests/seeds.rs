@@ -12,8 +12,8 @@ const KEPT: [u64; 3] = [
     2756,
     // The simulated clock jumped by hours while a consumer was handling a message. The consumer's lease ended during
     // the jump, so its request to Twilio undid a newer change.
-    2450,
-    8267,
+    2450, // The change was a deactivation.
+    8267, // The change was a reactivation.
 ];
 
 fn check(seeds: impl Iterator<Item = u64>) {
