@@ -19,7 +19,7 @@ switches! {
     questions {
         provision_status: ProvisionStatus,
             asks "Which status does Provision answer when it creates a user?",
-            documented "Not documented. Public code has seen 201.",
+            documented "Not documented. Published code expects 201.",
             positions {
                 Created = 201, "Twilio answers 201.";
                 Ok = 200, "Twilio answers 200.";
@@ -115,7 +115,7 @@ switches! {
             }
         info_status: InfoStatus,
             asks "Which status does Tokens/Info answer for a valid token?",
-            documented "Not documented. Public code has seen 201.",
+            documented "Not documented. Published code expects 201.",
             positions {
                 Created = 201, "Twilio answers 201.";
                 Ok = 200, "Twilio answers 200.";
