@@ -206,8 +206,8 @@ class Template(unittest.TestCase):
         })
         self.assertEqual(writers["sessions_ended"], {"Apply", "Provision"})
         self.assertEqual({kind for kind, names in writers.items() if "Sweep" in names}, {"seen", "walk"})
-        # The functions that reconcile people may delete sessions, and `provision` may also read them. Only an operator
-        # may block all sign-ins.
+        # The functions that reconcile people may delete sessions, and `provision` may also read them. No function may
+        # write the state with which an operator blocks all sign-ins.
         for name in reconcilers:
             listed = {"BatchGetItem"} if name == "Provision" else set()
             self.assertEqual(self.table(name)["session"], {"DeleteItem"} | listed)

@@ -89,7 +89,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Adds an event about a person. `said` is the source's whole report. If the report is unusable, adds a dead letter
-    /// that contains `said`, because a second delivery would contain the same report.
+    /// that contains `said`. A second delivery would not help, because it would contain the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) if event.action == Action::EndSessions => {

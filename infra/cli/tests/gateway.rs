@@ -131,7 +131,8 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     let mut browser = browser.at(processes[1].router());
     assert_eq!(browser.get(&first).await.header("location"), "/first");
 
-    // The token needs a refresh at once. Only one of the two processes may refresh it.
+    // The first token is valid for only four minutes, so the next request must refresh it. Then twenty requests arrive
+    // together at the two processes. Only one of the requests may refresh the token.
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 240);
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 3600);

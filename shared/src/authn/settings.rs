@@ -171,7 +171,7 @@ pub struct Issuer {
     pub(super) roles_claim: Option<ClaimPath>,
     pub(super) role_map: Option<BTreeMap<String, Role>>,
     pub(super) limits: IssuerLimits,
-    /// The users that the issuer may claim, if configured.
+    /// The Flex users that the issuer may claim. `None` if the settings do not say.
     may_claim: Option<MayClaim>,
     scim_external_id: bool,
 }

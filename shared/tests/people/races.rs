@@ -154,7 +154,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.led_to(&key).await, Some(id(1)), "{key:?}");
     }
     assert!(!store.other.says_inactive(Some(&sid(2)), None).await.unwrap());
-    // At another source, the same subject may be a different person. So Eve can get it there.
+    // Different sources may use the same subject for different people. So Eve can get Ada's subject at another source.
     assert_eq!(store.state(&eve, "webhook:other", &says_active(true), Some("u-1")).await, Written::Yes(2));
     let given = Given::default();
     let (user, username) = (sid(2), "eve".parse().unwrap());

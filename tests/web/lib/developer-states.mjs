@@ -90,7 +90,7 @@ const REACT = {
     await named(call, "Accept").click();
     await named(call, "Hold").click();
     await named(call, "Resume").waitFor();
-    // The pointer is still over the button that was pressed, so move it away.
+    // The pointer is still over the pressed button, so move the pointer away.
     await world.page.mouse.move(0, 0);
   },
 };

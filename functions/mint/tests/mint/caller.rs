@@ -115,7 +115,7 @@ async fn m24_an_email_address_names_nobody() {
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 
-    // With e-mail addresses as usernames, the address must be verified.
+    // The settings use the e-mail address as the username. So Flexgate accepts only a verified e-mail address.
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{email}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
     let ada = gate.world.at_twilio("ada@example.com", &["agent"]).await;

@@ -68,7 +68,7 @@ impl Gate {
         Self { world, url, platform, settings, app, fetches }
     }
 
-    /// Prefetches what Lambda prefetches before the first request.
+    /// Prefetches the same data as the Lambda function does before its first request.
     pub async fn prewarm(&self) {
         self.app.prewarm(Deadline::after(Duration::from_secs(30))).await;
     }

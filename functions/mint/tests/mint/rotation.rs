@@ -169,9 +169,8 @@ impl Progress {
         self.pending.lock().unwrap().remove(&number);
     }
 
-    /// Waits until `more` mints have started after this call, and all mints that started before them have ended. So a
-    /// mint meets at most two steps of a rotation, however slow this machine is. Returns false once all mints have
-    /// started.
+    /// Waits until `more` further mints have started, and these and all earlier mints have ended. So a mint meets at
+    /// most two steps of a rotation, however slow this machine is. Returns false once no mint is left to start.
     async fn pass(&self, more: usize) -> bool {
         let until = self.started.load(Ordering::SeqCst) + more;
         loop {

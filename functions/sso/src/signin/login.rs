@@ -89,7 +89,7 @@ pub enum CallbackError {
     /// Twilio refuses the code for this login. The code may belong to another pending login of this browser.
     #[error("the code does not belong to the login of its state")]
     Mixed(#[source] TwilioError),
-    /// Twilio refuses the code together with this login's verifier and nonce.
+    /// Twilio refuses the code for this login, and the browser has no other pending login of this profile.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
     /// The identity provider or Twilio refused the person.

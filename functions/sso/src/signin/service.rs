@@ -47,8 +47,8 @@ pub struct SignInParts {
     pub once_only: Arc<dyn OnceOnly>,
     /// Stores return addresses that are too long for a login cookie.
     pub return_addresses: Arc<dyn ReturnAddresses>,
-    /// Tells whether a source has reported a person as inactive. Twilio's SSO may have reactivated such a person's Flex
-    /// user.
+    /// Tells whether a source has reported a person as inactive. Twilio does not know this, and its SSO may have
+    /// reactivated the person's Flex user.
     pub deactivations: Arc<dyn Deactivations>,
     /// The queue for jobs that deactivate a Flex user whom Twilio's SSO may have reactivated.
     pub queue: Arc<dyn EventQueue>,

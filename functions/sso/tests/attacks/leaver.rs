@@ -22,7 +22,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
         let active = Said::access(world.clock_rng().now(), &EventId::from(id), active);
         Statement { active: Some(active), ..Statement::default() }
     };
-    // The username differs only in case, so the person is the same.
+    // The ledger contains `ADA`, and the person signs in as `ada`. The ledger treats both spellings as one person.
     let mut person = Person::new(PersonId::of([1; 16]), "ADA".parse().unwrap());
     person.statements.insert(Source::Scim, said(false, 1));
     assert_eq!(people.add(&person, None).await.unwrap(), Written::Yes(1));

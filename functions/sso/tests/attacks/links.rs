@@ -66,8 +66,8 @@ async fn r05_a_long_address_survives_in_another_process_and_is_lost_without_harm
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
-    // When another login begins, Flexgate removes the return addresses of expired logins. The address of the first
-    // login must stay.
+    // When another login begins, Flexgate removes the return addresses of expired logins. The first login has not
+    // expired, so its return address must stay.
     let mut other = browser.clone();
     other.begin(&format!("/sso/default/login?return_to={}", long.replace('?', "%3F"))).await;
     let mut elsewhere = browser.at(crate::process(&world));

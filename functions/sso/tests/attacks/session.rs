@@ -192,8 +192,8 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // Each new access token needs one successful refresh. One more refresh at the end may succeed without extending the
-    // session.
+    // Each period needs one successful refresh. Shortly before the eight hours end, one more refresh may succeed, but
+    // its token expires no later than the previous one.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 

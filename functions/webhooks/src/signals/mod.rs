@@ -52,7 +52,7 @@ impl SignalSource {
         self.settings.kind
     }
 
-    /// The issuers whose ids this source may use to name people.
+    /// The issuers of the ids by which this source may name people.
     pub(crate) fn namespace(&self) -> Namespace<'_> {
         Namespace { transmitter: &self.settings.transmitter, issuer: self.settings.issuer.as_deref() }
     }

@@ -31,7 +31,7 @@ pub(crate) enum SubjectFault {
     OtherIssuer,
 }
 
-/// The issuers whose ids a transmitter may use to name people.
+/// The issuers of the ids by which a transmitter may name people.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Namespace<'a> {
     pub(crate) transmitter: &'a str,

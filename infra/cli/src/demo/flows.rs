@@ -52,8 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Flexgate returns only tokens that are valid for at least five more minutes. This token is valid for only four, so
-    // Flexgate must refresh it.
+    // Before Flexgate returns a token, it refreshes the token if less than five minutes are left. This token is valid
+    // for only four minutes, so Flexgate must refresh it.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;

@@ -1,4 +1,5 @@
-//! Tests changes of large groups with a killed gateway (case R52), and overlapping changes (case R41).
+//! Tests changes of large groups while the gateway is killed and restarted (case R52), and overlapping changes (case
+//! R41).
 
 use std::collections::BTreeMap;
 

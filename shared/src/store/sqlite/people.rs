@@ -318,8 +318,8 @@ fn put_statement(
     .map(drop)
 }
 
-/// Records that `new` has taken over the username of `old`. `old` loses the Flex user, and all subjects that now
-/// belong to `new`.
+/// Records that `new` has taken over the username of `old`. Removes the Flex user from `old`, and also each subject
+/// that `new` has.
 fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
         .execute([old])?;

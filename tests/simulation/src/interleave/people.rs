@@ -103,7 +103,7 @@ pub(super) async fn play(world: &Arc<World>, choices: &mut Choices, deactivates:
     let mut fates = *fates.lock().await;
     check(world, fates[1] == Fate::Accepted && !deactivates, false).await;
 
-    // Repeat the changes that got no answer. This must work even if a process died while it had the lease.
+    // Repeat the changes that got no answer. This must work even if a process died while it held the person's lease.
     let began = world.now();
     for (fate, change) in fates.iter_mut().zip(&both).filter(|(fate, _)| **fate == Fate::Unknown) {
         let Some(done) = world.insist(Function::Provision, change.what, async || (change.request)()).await else {

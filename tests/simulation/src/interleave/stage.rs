@@ -175,9 +175,10 @@ fn pick(waiting: &[Waiting], last: usize, unfinished: usize, choices: &mut Choic
     let mut seen = BTreeSet::new();
     for (place, index) in order.into_iter().enumerate() {
         let one = &waiting[index];
-        // The choice of a call uses up one of the schedule's switches in three cases: the call is a late request and
-        // other requests are unfinished, it is the second waiting call of the same process, or it belongs to another
-        // process although the current one could continue.
+        // The budget limits how often a schedule may switch to another call. A call counts as a switch in three cases:
+        // * It is a late request, and other requests are unfinished.
+        // * It is not the first waiting call of its process.
+        // * It belongs to another process, although the current process could continue.
         let switches =
             if is_late(one) { unfinished > 0 } else { place > 0 && (can_go_on || !seen.insert(one.process)) };
         seen.insert(one.process);

@@ -126,8 +126,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whether a user with these values can exist: the `userName` has changed only in case, and the locale contains no
-    /// spaces. The test calls this only after the last operation.
+    /// Whether a user with these values can exist: the new `userName` may differ from the old one only in upper and
+    /// lower case, and the locale must contain no spaces. The test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let locale = self.texts.get("locale").and_then(Value::as_str).unwrap_or("en");
         self.asked_name.eq_ignore_ascii_case(&self.user_name) && !locale.contains(' ')
@@ -158,8 +158,8 @@ impl Model {
         wrong
     }
 
-    /// Whether the string `name` can have a new value that Flexgate derived from other, changed parts of the name. The
-    /// model does not predict such a value.
+    /// Whether Flexgate may have derived a new value of the attribute `name`, because other parts of the person's name
+    /// have changed. The model does not predict such a value.
     fn follows(&self, name: &str) -> bool {
         let changed = |part: &str| self.texts.get(part) != self.texts_before.get(part);
         let halves = changed("name.givenName") || changed("name.familyName");

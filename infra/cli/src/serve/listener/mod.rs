@@ -50,7 +50,7 @@ impl Peers {
         if settings.clients.trusted_proxies() > 0 {
             return Self::Proxies;
         }
-        // The gateway has no TLS. With an https address, a proxy must be in front of the gateway.
+        // The gateway has no TLS. So if the public URL is https, there must be a proxy in front of the gateway.
         if settings.public_url.scheme() == "https" { Self::Unknown } else { Self::Clients }
     }
 }

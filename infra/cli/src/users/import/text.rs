@@ -65,7 +65,7 @@ fn other_file(bytes: &[u8]) -> Option<&'static str> {
         return Some("the file is empty: its first line must be username,email,full_name,roles");
     }
     if bytes.starts_with(ZIP) && bytes.get(2).is_some_and(|byte| *byte < 0x20) {
-        // A zip archive contains its file names uncompressed, so they can be searched for.
+        // A zip archive does not compress its file names, so a search in the bytes finds them.
         return Some(if contains(b"opendocument.spreadsheet") {
             "it is an OpenDocument spreadsheet (ODS), and import reads CSV: in LibreOffice, save it as \"Text CSV\" with the \
              character set UTF-8, and import that file"

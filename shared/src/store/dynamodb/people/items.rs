@@ -174,8 +174,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds the parts of a transaction that record that `new` has taken over the username of `old`. `old` loses the
-    /// Flex user, and all subjects that now belong to `new`.
+    /// Builds the parts of a transaction that record that `new` has taken over the username of `old`. They remove the
+    /// Flex user from `old`, and also each subject that `new` has.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
