@@ -269,7 +269,7 @@ async fn with_unset_secrets(world: &World, name: &str) -> Function {
 }
 
 /// Waits for the log lines of `count` requests. Asserts that the function has logged no error, and no metric that
-/// raises the alarm `SecretAlarm`. Returns the reasons in the log.
+/// raises the alarm `SecretAlarm`. Returns the field `fault` of each of the requests' lines that has this field.
 async fn quiet(function: &Function, count: usize) -> Vec<String> {
     let is_request = |line: &&Value| line["target"] == "flexgate::request";
     let lines = function.lines(|lines| lines.iter().filter(is_request).count() == count).await;

@@ -126,7 +126,7 @@ async fn an_older_token_after_a_newer_one_changes_nothing() {
         assert_eq!(gate.world.twilio_user("ada").await.unwrap(), ada);
     }
     assert_eq!(gate.person("ada").await.unwrap(), before);
-    // A second process, with an empty cache, also ignores the older token.
+    // A second process, with an empty cache, also ignores the claims of the older token.
     let twin = gate.twin().await;
     gate.send_to(&twin, &[&format!("Bearer {older}")], "{}".to_owned()).await;
     assert_eq!(gate.person("ada").await.unwrap(), before);

@@ -1,4 +1,4 @@
-//! `flexgate users`: shows and changes Flex users, with the gateway's Flex client and people ledger.
+//! `flexgate users`: shows and changes Flex users. It uses the gateway's Flex client and people ledger.
 
 mod cells;
 mod explain;
