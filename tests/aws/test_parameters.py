@@ -119,7 +119,8 @@ class Parameters(unittest.TestCase):
         rng = random.Random(7)
         pieces = ['"', "\\", "'", " ", "\n", "\t", "\x01", "\x7f", "=", ",", "a", "é", "🔑", " Issuers=", "$x", '\\"', "\\ ", "\\'"]
         names = {"".join(rng.choices(pieces, k=rng.randint(1, 9))).strip() or "a" for _ in range(150)}
-        # Flexgate ignores case and spaces when it compares group names. So begin each name with a different number.
+        # Flexgate ignores case and spaces when it compares group names, so some of the random names could be equal. To
+        # prevent this, begin each name with a different number.
         groups = {f"{number} {name}": "agent" for number, name in enumerate(sorted(names))}
         for start in range(0, len(groups), 40):
             roles = dict(list(groups.items())[start : start + 40])

@@ -41,7 +41,7 @@ async function onDesk(username, work) {
   const { context, page, complaints } = await openProfile(browser, { expected: [/status of 401 .*\/sso\/token\)$/] });
   const tokens = [];
   page.on("response", (response) => {
-    // Ignore failures, because the body cannot be read after the test has ended.
+    // Ignore an error of `json()`, because the body cannot be read after the test has ended.
     if (!response.url().endsWith("/sso/token") || !response.ok()) return;
     response.json().then((body) => tokens.push(body.access_token), () => {});
   });

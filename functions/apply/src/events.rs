@@ -23,7 +23,8 @@ pub(crate) struct EventApplier {
     provisioning: Arc<Provisioning>,
     /// The store of the events that Flexgate applied before the people ledger existed.
     history: Arc<dyn EventHistory>,
-    /// The roles in `FLEXGATE_ALLOWED_ROLES`. Before the people ledger existed, Flexgate could give any of these roles.
+    /// The roles in `FLEXGATE_ALLOWED_ROLES`. Before the people ledger existed, Flexgate did not record which roles it
+    /// gave, but it could give only these roles.
     allowed_roles: RoleSet,
 }
 

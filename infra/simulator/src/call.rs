@@ -38,7 +38,7 @@ impl Service {
         })
     }
 
-    /// Returns the service with this name, as the journal spells it.
+    /// Returns the service with this name. The journal uses the same names.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }

@@ -28,7 +28,7 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The Trusted URLs of the SSO configuration. A URL must match exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
-    /// The switches at the start and after each reset.
+    /// The switches at the start and after each reset. The switches select how the simulator behaves.
     pub switches: Switches,
 }
 

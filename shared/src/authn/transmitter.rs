@@ -79,8 +79,8 @@ impl Transmitter {
         web_address(text).map(drop)
     }
 
-    /// Makes a verifier for the tokens that `issuer` sends to `audience`. Without `jwks_uri`, Flexgate reads the URL of
-    /// the keys from the issuer's metadata. This function fetches nothing.
+    /// Makes a verifier for the tokens that `issuer` sends to `audience`. Fetches nothing yet. Without `jwks_uri`, the
+    /// verifier later reads the URL of the keys from the issuer's metadata.
     #[must_use]
     pub fn new(
         token: SignalToken,

@@ -39,7 +39,7 @@ pub enum Stage {
 /// A secret as its source stores it.
 #[derive(Debug, Clone)]
 pub struct SecretValue {
-    /// The name of the version. It changes whenever the text changes.
+    /// The name of the secret's version. When the secret's text changes, this name changes too.
     pub version: String,
     /// The text of the document.
     pub text: SecretString,

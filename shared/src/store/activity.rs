@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 300;
 pub enum Noted {
     /// Flexgate refused a request.
     Refused,
-    /// Flexgate ignored an event that may change who has access.
+    /// Flexgate ignored an event that could have changed who has access.
     Ignored,
 }
 

@@ -42,7 +42,7 @@ impl fmt::Debug for SessionKey {
 #[error("must be the id of a session, with 43 characters")]
 pub struct SessionKeyError;
 
-/// Reads the public id of a session, or a key from the store. This is not the identifier in the cookie.
+/// Parses a session's key, which is also the session's public id. The identifier in the cookie is a different string.
 impl FromStr for SessionKey {
     type Err = SessionKeyError;
 
@@ -139,7 +139,7 @@ pub struct ListedSession {
 }
 
 impl ListedSession {
-    /// Whether the session has ended at `now`, by its age or because nobody used it.
+    /// Whether the session has ended at `now`, because it is too old or because nobody used it.
     #[must_use]
     pub fn has_ended(&self, now: OffsetDateTime) -> bool {
         now >= self.ends_at || self.origin.idle.is_some_and(|idle| now - self.used_at >= idle)

@@ -74,8 +74,8 @@ impl Provisioning {
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
     /// The sessions end before the call to Twilio, because the call can fail. They end again after the call, because
-    /// somebody can sign in during the call. The binding ends last. Minting relies on this order: if it finds a binding
-    /// later, that binding was made after the deactivation.
+    /// somebody can sign in during the call. The binding ends last. So if a mint finds a binding afterwards, that
+    /// binding was made after the deactivation. Minting relies on this order.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.end_sessions_early(user).await;
         self.flex.deprovision(user, deadline).await?;

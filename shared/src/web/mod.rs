@@ -1,5 +1,5 @@
 //! The shared parts of all routers: problem documents, request ids, deadlines, bodies, security headers, CORS, and
-//! budgets of failures.
+//! limits on failed requests.
 //!
 //! A function's router contains only routes. [`Edge::assemble`] adds the rest.
 

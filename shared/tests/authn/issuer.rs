@@ -165,7 +165,7 @@ impl Idp {
         Self::with(json!({})).await
     }
 
-    /// Starts an issuer with these settings. Replaces `{origin}` in a string with the server's address.
+    /// Starts an issuer with these settings. In the settings' strings, replaces `{origin}` with the server's address.
     pub async fn with(settings: Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());

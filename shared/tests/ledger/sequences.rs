@@ -1,5 +1,5 @@
-//! Tests random but reproducible sequences of statements from all sources. Compares each result with the oracle and
-//! with the function `desired`.
+//! Tests random but reproducible sequences of statements from all sources. Compares each result with the results of the
+//! oracle (`oracle.rs`) and of the function `desired`.
 
 use std::sync::Arc;
 

@@ -47,8 +47,8 @@ pub trait Subject: Model<Op: Send + Sync + 'static, Answer: Send + Sync + 'stati
     }
 }
 
-/// On average, a client gives up one out of this many operations before the answer arrives. The operation may or may
-/// not have an effect.
+/// On average, a client gives up one out of this many operations before the answer arrives. The store may still
+/// complete such an operation.
 const GIVES_UP: u64 = 10;
 
 /// Records histories and checks each of them. Panics with the whole history if it is not linearizable.

@@ -38,7 +38,8 @@ fn email() -> impl Strategy<Value = Option<Email>> {
 }
 
 fn name() -> impl Strategy<Value = Option<FullName>> {
-    // `\w` also matches some invisible characters, which a name must not contain. The filter drops such texts.
+    // `\w` also matches some invisible characters, which a name must not contain. The filter drops the texts that
+    // contain them.
     of("[\\w'\"]{1,40}".prop_filter_map("invisible", |text| text.parse().ok()))
 }
 

@@ -171,7 +171,8 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     };
     let (ada, later, grace, poison) = (leaves("1"), leaves("2"), message("3", "grace"), json!("poison"));
     let records = [("a", "ada", &ada), ("b", "ada", &later), ("c", "grace", &grace), ("d", "x", &poison)];
-    // Ada exists at Twilio already. Only requests about her fail, so the other messages of the batch succeed.
+    // Create ada at Twilio first. Then make only the requests about her fail, so that the batch's other messages
+    // succeed.
     assert_eq!(failed(apply.invoke(&batch(&[("0", "ada", &message("0", "ada"))]), TIME).await), Vec::<String>::new());
     let sid = world.twilio_user("ada").await.unwrap()["flex_user_sid"].clone();
     let fault = json!({ "service": "flex-api", "path_contains": sid, "kind": "status", "status": 503, "times": 3 });
@@ -269,7 +270,7 @@ async fn with_unset_secrets(world: &World, name: &str) -> Function {
 }
 
 /// Waits for the log lines of `count` requests. Asserts that the function has logged no error, and no metric that
-/// raises the alarm `SecretAlarm`. Returns the reasons in the log.
+/// raises the alarm `SecretAlarm`. Returns the field `fault` of each of the requests' lines that has this field.
 async fn quiet(function: &Function, count: usize) -> Vec<String> {
     let is_request = |line: &&Value| line["target"] == "flexgate::request";
     let lines = function.lines(|lines| lines.iter().filter(is_request).count() == count).await;

@@ -25,8 +25,8 @@ use crate::weather::Weather;
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     dead: AtomicBool,
-    /// The process dies after this many more calls to the store or to Twilio. If the number is zero or less, the
-    /// process does not die.
+    /// At which of the next calls to the store or to Twilio the process dies: 1 means the very next call. Zero means
+    /// that no death is planned.
     left: AtomicI64,
     died: Notify,
 }

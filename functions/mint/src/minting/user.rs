@@ -43,8 +43,8 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The ledger contains only the roles that the new user got, which may be fewer than the caller's. Cache the
-            // same roles, so that the next mint notices that its claims contain more.
+            // The ledger contains only the roles that the new user got, which may be fewer than the caller's. Cache
+            // only these roles too, so that the next mint notices that its claims contain more roles.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
         // Read the user again, because the cache must contain only users that Flexgate has read after binding them.

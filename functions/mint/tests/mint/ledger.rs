@@ -126,7 +126,7 @@ async fn an_older_token_after_a_newer_one_changes_nothing() {
         assert_eq!(gate.world.twilio_user("ada").await.unwrap(), ada);
     }
     assert_eq!(gate.person("ada").await.unwrap(), before);
-    // A second process, with an empty cache, also ignores the older token.
+    // A second process, with an empty cache, also ignores the claims of the older token.
     let twin = gate.twin().await;
     gate.send_to(&twin, &[&format!("Bearer {older}")], "{}".to_owned()).await;
     assert_eq!(gate.person("ada").await.unwrap(), before);
@@ -305,7 +305,7 @@ async fn r92_whom_a_source_holds_inactive_gets_no_token_under_another_name_eithe
         let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.operator_says_inactive("ada").await;
-        // Reactivates ada at Twilio, as an administrator can do in the Console, and binds her identity again.
+        // Reactivate ada at Twilio, as an administrator can do in the Console, and bind her identity again.
         gate.world.at_twilio("ada", &["agent"]).await;
         let renamed = json!({"preferred_username": "countess"});
         let bound =

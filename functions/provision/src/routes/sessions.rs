@@ -242,8 +242,9 @@ pub(crate) async fn end_of_user(
     let reason = reason(&query)?;
     let sid = parse_sid(&sid)?;
     check(ACTION, &app, &caller, &sid, None, &context).await?;
-    // The list of sessions does not contain logins that the person has begun but not finished. This record ends them
-    // too. It also prevents the person from minting with a JWT that was issued before now.
+    // Record the time at which the sessions end. This record also ends logins that the person has begun but not
+    // finished, and that are not in the list of sessions yet. In addition, it prevents the person from minting with a
+    // JWT that was issued before now.
     let recorded = app.session_endings.record_ending(&[EndingKey::FlexUser(sid.clone())], app.clock_rng.now()).await;
     recorded.map_err(|error| Problem::from(&error))?;
     let ended = app.provisioning.sessions().end_all_of(&sid).await.map_err(|error| Problem::from(&error))?;

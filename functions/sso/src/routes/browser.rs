@@ -99,6 +99,7 @@ pub(crate) async fn login(
     }
     let profile = profile(&app, &name)?;
     // Behind a CDN, the header `Host` differs from the public URL, although every request comes through the public URL.
+    // So the header says nothing about the URL that the browser uses.
     let is_elsewhere = !app.behind_cdn && !is_at(app.sign_in.public_url(), &uri, &headers);
     if query.once(REDIRECTED)?.is_none() && is_elsewhere {
         // The browser would not send this host's login cookie to the callback at the public URL. So redirect the
@@ -245,7 +246,8 @@ async fn check_allowed(app: &App, profile: &SsoProfile, context: &Context) -> Re
     allowed.map_err(|error| offer_login(app, profile, Problem::from(&error)))
 }
 
-/// Whether the login `login` began the browser's session, or an earlier session that this session replaced.
+/// Whether the browser's session began with the login `login`. Also true if the session replaced one that began with
+/// this login.
 async fn has_finished(app: &App, session_id: Option<&str>, login: Option<LoginId>, context: &Context) -> bool {
     let (Some(session_id), Some(login)) = (session_id, login) else { return false };
     app.sign_in.has_finished(session_id, login, context.deadline).await.unwrap_or(false)

@@ -108,8 +108,8 @@ impl Standard {
         Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
     }
 
-    /// Creates a source with `places` and `events` as the default JSON pointers and event types, and without Clerk's
-    /// payload format.
+    /// Creates a source that does not use Clerk's payload format. `places` are its default JSON pointers, and `events`
+    /// are its default event types.
     pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();

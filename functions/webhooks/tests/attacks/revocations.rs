@@ -129,8 +129,8 @@ async fn g14_of_many_uses_of_a_token_at_once_those_for_one_person_are_accepted()
     let (for_ada, for_eve) = tokio::join!(async { tokio::join!(one(&ada), one(&ada), one(&ada)) }, async {
         tokio::join!(one(&eve), one(&eve), one(&eve))
     },);
-    // One of the two people uses the token first, and the other is refused. Flexgate does not know eve, so the answer
-    // for her is 404 if she is first.
+    // The first request uses up the token, either for ada or for eve. Flexgate then refuses the token for the other
+    // one. Flexgate does not know eve, so the answers for her are 404 if she is first.
     let all = |status| (status, status, status);
     let expected = [(all(204), all(401)), (all(401), all(404))];
     assert!(expected.contains(&(for_ada, for_eve)), "{for_ada:?} {for_eve:?}");

@@ -1,4 +1,4 @@
-//! `flexgate users`: shows and changes Flex users, with the gateway's Flex client and people ledger.
+//! `flexgate users`: shows and changes Flex users. It uses the gateway's Flex client and people ledger.
 
 mod cells;
 mod explain;
@@ -73,7 +73,7 @@ enum Action {
     Import(import::Import),
     /// Compare all Flex users with the people ledger, and repair the differences
     Sweep(sweep::Sweep),
-    /// List the sources that have described people, or withdraw a retired source
+    /// List the sources that have described people, or withdraw the statements of a retired source
     Sources(sources::Sources),
 }
 

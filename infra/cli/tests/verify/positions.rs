@@ -37,8 +37,8 @@ async fn every_position_of_every_switch_is_named_and_recorded() {
             assert!(said.contains(&format!("{} ({switch})", question.asks)), "{switch}: {said}{}", err(&output));
             assert!(said.contains(&format!(": {switch} = {value}. ")), "{switch} = {value}: {said}{}", err(&output));
             assert_eq!(recorded(&world)[switch], value, "{said}");
-            // A sparse answer does not contain the user's version. So one question about versions gets no answer, and
-            // the command fails.
+            // If `sparse_responses` is true, the simulated Twilio omits the user's version. So `verify` gets no answer
+            // to one question about versions, and fails.
             let is_open = switch == "sparse_responses" && value == true;
             assert_eq!(output.status.code(), Some(i32::from(is_open)), "{switch} = {value}: {said}{}", err(&output));
             runs += 1;
@@ -51,8 +51,8 @@ async fn every_position_of_every_switch_is_named_and_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_simulator_with_the_recorded_switches_answers_as_the_recorded_one() {
     let world = World::start().await;
-    // Set every switch except `sparse_responses` to a value other than its default. With sparse answers, `verify` could
-    // not find out the value of one other switch.
+    // Set every switch except `sparse_responses` to a value other than its default. If `sparse_responses` were true,
+    // `verify` could not find out the value of one other switch.
     let other = |question: &Question| (question.switch.to_owned(), question.positions.last().unwrap().value());
     let mut switches: Map<_, _> = asked().map(other).collect();
     switches.remove("sparse_responses");

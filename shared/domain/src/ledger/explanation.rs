@@ -42,7 +42,7 @@ pub enum RoleReason {
     TakenBack,
     /// The person does not get the role, because the policy forbids it.
     Forbidden {
-        /// The sources that name the role. Empty if no source names it, and the deactivated user has it in Flex.
+        /// The sources that name the role. Empty for a role that the user had in Flex before the reactivation.
         by: BTreeSet<Source>,
     },
     /// The person does not get the role, because Flexgate cannot give roles with this name.

@@ -139,7 +139,7 @@ impl DynamoStore {
             let request = request.request_items(&*self.table, keys.build().map_err(unbuildable)?);
             let answer = request.send().await.map_err(unavailable)?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            // DynamoDB returns only some of the items if the answer would be too large or if it throttles.
+            // DynamoDB returns only some of the items if it throttles, or if the answer would be too large.
             left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
             if left.is_empty() {
                 return Ok(items);

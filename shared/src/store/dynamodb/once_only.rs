@@ -10,7 +10,7 @@ use crate::store::{OnceOnly, StoreError, fingerprint, holder_mark};
 
 const CLAIM: &str = "claim";
 const NUMBER: &str = "request_number";
-/// The hash of the holder. A claim without a holder has no such attribute.
+/// The attribute with the hash of the claim's holder. A claim without a holder does not have this attribute.
 const HOLDER: &str = "held_for";
 
 #[async_trait]

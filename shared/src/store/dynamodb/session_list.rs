@@ -74,8 +74,8 @@ fn keys_of(positions: Vec<SessionPosition>) -> Vec<SessionKey> {
 }
 
 impl DynamoStore {
-    /// Reads the sessions with these keys, and the sign-in state. Returns each session with its seat, which identifies
-    /// the browser.
+    /// Reads the sessions with these keys, and the state of the sign-in switch. Returns each session with its seat,
+    /// which identifies the browser.
     async fn stored(
         &self,
         keys: Vec<SessionKey>,

@@ -75,8 +75,8 @@ impl Ledger {
         match self.meant(news, gives_access, deadline).await? {
             Meant::Nobody if gives_access => Err(PlanRefused::Incomplete("username").into()),
             Meant::Nobody => Ok(Addressee::Nobody),
-            // This person has lost the username to somebody else. So this source cannot give the person access again,
-            // and a statement that only removes access changes nothing.
+            // This person has lost the username to somebody else. So refuse a statement that would give the person
+            // access again. Any other statement changes nothing.
             Meant::Known(person) if person.superseded && gives_access => {
                 Err(AttachmentRefused::HeldByAnother(news.source.clone()).into())
             }
@@ -212,9 +212,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// After the new owner was stored, ends the previous owner's access a second time, because a mint may have bound
-    /// the previous owner to the Flex user again in the meantime. A mint after this point finds the new owner in the
-    /// ledger ([`Ledger::confirm`]).
+    /// Ends the previous owner's access a second time, after the new owner has been stored. In the meantime, a mint may
+    /// have bound the previous owner to the Flex user again. A mint after this point finds the new owner in the ledger
+    /// ([`Ledger::confirm`]).
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;

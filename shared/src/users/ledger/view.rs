@@ -12,7 +12,8 @@ use crate::store::scim::{Entry, Membership};
 pub struct View {
     /// Whether the person should be active.
     pub active: bool,
-    /// The roles that the person should have. `None` if Twilio's answer omits the user's roles.
+    /// The roles that the person should have. They include roles that were set by hand in Flex. So they are unknown
+    /// (`None`) if Twilio's answer omits the user's roles.
     pub roles: Option<ObservedRoles>,
     /// The person in the ledger. `None` if no source has said anything about them.
     pub person: Option<Person>,

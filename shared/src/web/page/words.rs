@@ -6,7 +6,7 @@ use crate::web::problem::{Kind, kinds};
 
 /// The words for a kind of problem.
 pub(super) fn of(kind: &Kind) -> &'static PageWords {
-    // Search by the code, because codes are unique and never change.
+    // Compare only the code of each kind, because the code is unique and never changes.
     let found = WORDS.iter().find(|(known, _)| known.code == kind.code);
     found.map_or(&OTHER, |(_, words)| words)
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(input: &[u8]) -> Outcome {
     })
 }
 
-/// The input is a path. The target uses it in several operations.
+/// The input is a path. This function tries several `PATCH` operations with the path.
 pub(crate) fn path(input: &[u8]) -> Outcome {
     let Ok(path) = std::str::from_utf8(input) else { return Outcome::Refused };
     let Value::Object(resource) = json!({

@@ -115,7 +115,7 @@ fn learn(world: &World, other: Other, fates: [Fate; 2]) {
     match (other, fates[1]) {
         (_, Fate::Refused) | (Other::Removes, Fate::Unknown) => {}
         (Other::Removes, Fate::Accepted) => model.person("bob").member(GROUP, &[false]),
-        // After a rename or a deletion, the group gives nobody a role.
+        // Only the group's old name gives a role. So after a rename or a deletion, the group gives nobody a role.
         (_, Fate::Accepted) => {
             for name in ["ada", "bob"] {
                 model.person(name).leaves_all();

@@ -1,5 +1,5 @@
-//! Limits the number of open connections. At the limit, a new connection takes the place of an open connection without
-//! a complete request.
+//! Limits the number of open connections. At the limit, a new connection takes the place of an open connection on which
+//! no complete request is in progress.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -45,7 +45,7 @@ pub enum Entry {
     Free(ConnectionPlace),
     /// Another connection was closed.
     Replaced(ConnectionPlace),
-    /// The new connection was refused. Every connection that it could replace has a complete request.
+    /// The new connection was refused. A complete request is in progress on every connection that it could replace.
     Full,
 }
 
@@ -83,8 +83,8 @@ impl Room {
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
-    /// Closes one connection without a complete request, preferably a connection from the client with the most
-    /// connections. Returns false if every connection has a complete request.
+    /// Closes one connection on which no complete request is in progress. Prefers a connection from the client with the
+    /// most connections. Returns false if a complete request is in progress on every connection.
     pub fn close_one(&self) -> bool {
         self.inside().close_one()
     }

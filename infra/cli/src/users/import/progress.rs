@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use crate::terminal::{colour, remark};
 
-/// The time between two lines, if there is no terminal.
+/// The time between two progress lines, which replace the bar if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate of the import is the average over a period of this length. The remaining time follows from the rate.
+/// A progress line shows the import's average rate over a period of this length. It also shows the remaining time,
+/// which is computed from this rate.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {
