@@ -331,7 +331,8 @@ async fn a_return_address_is_kept_for_every_process() {
     store.one.keep_address("1", address.clone(), NOW, until).await.unwrap();
     assert_eq!(store.other.address_of("1").await.unwrap(), Some(address));
     assert_eq!(store.other.address_of("2").await.unwrap(), None);
-    // In SQLite, storing a later address removes the addresses that have expired. DynamoDB removes them automatically.
+    // When the SQLite store stores the address of login 2, it also removes the address of login 1, which has expired.
+    // DynamoDB removes expired addresses by itself.
     let later = until + Duration::MINUTE;
     store.other.keep_address("2", "v1.1.other".into(), later, later).await.unwrap();
     assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));

@@ -12,5 +12,5 @@ deployed = []
 command.do_cli = lambda *given, **named: deployed.append(given)
 cli.main(args=sys.argv[1:], standalone_mode=False)
 (given,) = deployed
-# The first dictionary contains the parameters. The other one is for code signing.
+# `given` contains two dictionaries. The first contains the template's parameters, and the other is for code signing.
 print(json.dumps(next(one for one in given if isinstance(one, dict))))

@@ -92,7 +92,7 @@ for (const [state, reach] of Object.entries(STATES)) {
         await looksAs(`${state}-${colorScheme}`, await page.screenshot({ fullPage: true }));
       }
     } finally {
-      // Ignore errors of requests that still wait for their answers.
+      // The test is over, so ignore the errors of requests that are still waiting for an answer.
       await page.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     }

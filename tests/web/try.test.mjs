@@ -61,12 +61,12 @@ test("R93 one command opens a browser in which the real SDK's worker connects", 
     const page = context.pages().find((page) => page.url().includes(port)) ?? await context.newPage();
     await signInAs(page, { url: `http://localhost:${port}` }, "ada");
     await page.locator("#worker-state").getByText("Offline").waitFor({ timeout: 20_000 });
-    // The panel shows the hops in the order in which they began.
+    // The panel shows the hops (steps of the sign-in) in the order in which they began.
     const hops = panel.locator("#hops li");
     await hops.filter({ hasText: "The SDK opens the worker's websocket." }).waitFor();
     await hops.filter({ hasText: "POST /sso/token → 200" }).waitFor();
     const requests = await hops.locator("code").allTextContents();
-    // Ignore the hops before the login, in which the desktop asks whether somebody is signed in.
+    // Before the login, the desktop asks whether somebody is signed in. Ignore the hops of this question.
     const begin = requests.findIndex((request) => request.startsWith("GET /sso/{profile}/login"));
     const names = (await hops.locator("strong").allTextContents()).slice(begin);
     for (const [place, [name, request]] of EXPECTED.entries()) {

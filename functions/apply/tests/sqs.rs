@@ -248,8 +248,9 @@ async fn a_message_that_ends_the_process_becomes_a_dead_letter_and_its_batch_doe
             queue.world.advance(time::Duration::minutes(5)).await;
         })
         .await;
-    // The limit is two attempts, but three attempts ended the process. Flexgate counts a first attempt only after it
-    // has failed. Here the first attempt ended the process, so Flexgate could not count it.
+    // The limit is two attempts, but the process ended in three attempts. Flexgate counts a message's first attempt
+    // only after the attempt has failed. Here the process ended before that, so Flexgate did not count the first
+    // attempt.
     assert_eq!(ended, 3);
     let letters = queue.platform.dead_letters().list(9).await.unwrap();
     let letters: Vec<_> = letters.iter().map(|letter| letter.event_id.as_str()).collect();

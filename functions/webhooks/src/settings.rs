@@ -94,7 +94,8 @@ fn sources(text: &str) -> Result<Sources, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The signatures of Standard Webhooks or Svix. The payload is Clerk's, or a plain one.
+    /// Sources that use the signatures of Standard Webhooks or Svix. The payload has Clerk's format, or the
+    /// simpler format that `docs/webhooks.md` describes.
     Standard,
     /// Okta event hooks.
     Okta,
@@ -108,7 +109,8 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Any other source that uses the signatures of Standard Webhooks. The configuration describes its payload.
+    /// Sources that use the signatures of Standard Webhooks, with any other payload. The configuration describes the
+    /// payload.
     Generic,
 }
 
@@ -134,7 +136,7 @@ pub enum SourceFault {
     /// The issuer is not a URL with a scheme.
     #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
     Issuer,
-    /// The value of `header` is not the name of a header.
+    /// The value of `header` is not a valid header name.
     #[error("\"header\" must be a header's name")]
     Header,
     /// A value in `map` is not a JSON pointer.
@@ -215,12 +217,13 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. The setting `events` cannot contain this meaning, because only sources with
-    /// memberships use it.
+    /// The person is no longer suspended. Only the kinds `okta` and `workos` use this meaning. They do not have the
+    /// setting `events`, so that setting cannot contain this meaning.
     #[serde(skip)]
     Restore,
-    /// The person has changed, but the event does not say how. So Flexgate looks the person up at Microsoft Graph. The
-    /// setting `events` cannot contain this meaning, because only the kind `graph` uses it.
+    /// The person has changed, but the event does not say how. So Flexgate looks the person up at Microsoft Graph. Only
+    /// the kind `graph` uses this meaning. It does not have the setting `events`, so that setting cannot contain this
+    /// meaning.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.

@@ -271,7 +271,8 @@ async fn r73_a_row_costs_the_same_however_many_rows_there_are() {
     const FEW: u64 = 100;
     let (few, many) = tokio::join!(cost(FEW), cost(20 * FEW));
     assert!(few.0 >= 2 * FEW && few.1 >= FEW, "{few:?}");
-    // If an answer from Twilio is late, the import repeats the call. So allow 2 % more calls.
+    // Twenty times as many rows may need twenty times as many calls and writes. Allow 2 % more, because the import
+    // repeats a call if the answer from Twilio is late.
     for (few, many) in [(few.0, many.0), (few.1, many.1)] {
         assert!(many * 100 <= few * 20 * 102, "{few} for {FEW} rows, {many} for 20 times as many");
     }

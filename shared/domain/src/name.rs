@@ -39,7 +39,8 @@ pub enum NameError {
 pub struct Unseen(char);
 
 impl Unseen {
-    /// Returns `None` for a visible character. Invisible characters can make two different names look the same.
+    /// Returns an invisible character as [`Unseen`], and `None` for a visible one. Invisible characters can make two
+    /// different names look the same.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');

@@ -319,8 +319,8 @@ mod tests {
         assert_ne!(fan_out("fggrp_1", 7).group(), fan_out("fggrp_2", 7).group());
     }
 
-    /// Returns two messages: a note, and the end of a directory. `after` is the last person whom the previous job
-    /// handled.
+    /// Returns two messages that the function `webhooks` can send: a note for administrators, and a job that handles
+    /// the end of a directory. `after` is the last person whom the previous job handled.
     fn of_webhooks(after: Option<PersonId>) -> [Message; 2] {
         let at = time::macros::datetime!(2026-01-01 09:00 UTC);
         let note = Note {

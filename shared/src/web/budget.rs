@@ -32,10 +32,10 @@ const MOST_UNDER_WAY: u32 = 1_000;
 const MOST_BUDGETS: usize = 16_384;
 /// The minimum time between two log lines about the same budget, in milliseconds.
 const LOG_PAUSE: i64 = 60_000;
-/// The maximum time between two clean-ups, in milliseconds. A clean-up removes full budgets.
+/// The usual time between two clean-ups, in milliseconds. A clean-up removes full budgets.
 const TIDY_PAUSE: i64 = 60_000;
-/// The minimum time between two clean-ups, in milliseconds, even if there are too many budgets. A clean-up takes about
-/// a millisecond.
+/// The time between two clean-ups while there are too many budgets, in milliseconds. A clean-up takes about a
+/// millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
 /// A group of routes with a common budget.

@@ -28,8 +28,8 @@ impl Table {
         Self { proxy, store }
     }
 
-    /// Runs `call`, and loses the answer to its next request that contains the text `operation`, such as the name of a
-    /// DynamoDB operation.
+    /// Runs `call`, and loses the answer to one of its requests: the first that contains the string in the variable
+    /// `operation`, such as the name of a DynamoDB operation.
     async fn losing<T>(&self, operation: &'static str, call: impl AsyncFnOnce(&DynamoStore) -> T) -> T {
         self.proxy.lose_answer_to(operation);
         let done = call(&self.store).await;

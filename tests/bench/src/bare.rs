@@ -26,8 +26,8 @@ pub struct Bare {
     pub fresh: Vec<f64>,
 }
 
-/// Sends the two requests to DynamoDB and the request to Twilio in each round. Measures `times` rounds, after 50 rounds
-/// that it does not measure. Then sends 20 requests to Twilio over new connections.
+/// In each round, sends two parallel requests to DynamoDB, and then one to Twilio. Runs 50 rounds without measuring
+/// them, and then measures `times` rounds. Finally measures 20 requests to Twilio over new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

@@ -110,7 +110,7 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     grown("an event's cost", "users", sizes, &cost, report);
 }
 
-/// Checks that the cost at each size is at most `LINEAR` times the cost at the next smaller size.
+/// Checks that the cost per item at each size is at most `LINEAR` times the cost per item at the next smaller size.
 fn grown(what: &str, of: &str, sizes: &[usize], cost: &[f64], report: &Report) {
     for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
         report.at_most(&format!("{what} at {} {of} over {}", sizes[1], sizes[0]), costs[1] / costs[0], LINEAR, " x");
@@ -235,8 +235,8 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs once each store operation that Flexgate's functions use. `old` is the number of an existing row, and `new` is
-/// the number of a new row.
+/// Runs one round: every store operation that is measured. `old` is the number of an existing row, and `new` is the
+/// number of a new row.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

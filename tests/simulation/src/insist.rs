@@ -39,7 +39,8 @@ impl World {
                 Some(reply) if matches!(reply.status, 429 | 408 | 500..) => {
                     self.tell(format!("{what}: {}", reply.status));
                 }
-                // The clock jumped while the request was in progress, so its signature or token is too old.
+                // The clock jumped while the request was in progress. So the request's signature or token is too old,
+                // and the request must be repeated.
                 Some(reply) if reply.status == 401 && jumped != self.clock.jumped() => {
                     self.tell(format!("{what}: 401, because the clock jumped"));
                 }

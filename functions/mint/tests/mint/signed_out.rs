@@ -1,4 +1,4 @@
-//! Tests that nobody can mint with a token that was issued before somebody ended the person's sessions, such as their
+//! Tests that nobody can mint with a token that was issued before the person's sessions were ended, for example by an
 //! identity system or an administrator.
 
 use flexgate::domain::{Identity, Username};
@@ -26,8 +26,8 @@ async fn g16_a_token_from_before_the_end_of_the_sessions_mints_nothing() {
         let old = [json!({ "iat": now - 10 }), json!({ "iat": at.unix_timestamp() }), json!({ "iat": null })];
         let fresh = gate.token_of("ada", json!({ "iat": at.unix_timestamp() + 1 })).await;
         for changes in &old {
-            // The sessions end at `at`. Each of these tokens was issued in that second or before it, or does not say
-            // when it was issued.
+            // The sessions end at `at`. Flexgate must refuse a token that was issued in that second or earlier, and a
+            // token that does not say when it was issued.
             let token = gate.token_of("ada", changes.clone()).await;
             endings.record_ending(std::slice::from_ref(&key), at).await.unwrap();
             gate.world.forget_calls().await;

@@ -22,8 +22,8 @@ const LARGEST: u16 = 1_000;
 /// discards both.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// If a request has less time left than this, Flexgate stops counting users, searching users or collecting the page at
-/// a cursor.
+/// If a request has less time left than this, Flexgate reads no more users from Twilio. This limits three tasks:
+/// counting the users, filtering them, and filling a page that begins at a cursor.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {

@@ -203,8 +203,8 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // Flexgate cannot change the name without removing the role `wfo.full_access`, which it cannot give back. So
-    // Flexgate refuses the change, and the error names the field.
+    // To change the full name, Flexgate must also send all roles of the user, but it cannot send `wfo.full_access`. The
+    // user would lose this role. So Flexgate refuses the change, and the error names the field.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);

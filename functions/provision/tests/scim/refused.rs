@@ -86,13 +86,13 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // The username of a user who was created outside SCIM is also taken. Flexgate's search at Twilio finds `grace`,
-    // because Flexgate also searches for the name in lower case. Flexgate learns the spelling `Linus` when it lists the
-    // users.
+    // A username is also taken if the user was created outside SCIM. Flexgate finds `grace` at Twilio, because it also
+    // searches for the name in lower case.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
         .refused(409, "uniqueness");
+    // A search for `linus` at Twilio does not find `Linus`. But Flexgate learns this spelling when it lists the users.
     scim.world.at_twilio("Linus", &["agent"]).await;
     scim.get("/Users").await.is(200);
     scim.send("POST", "/Users", json!({ "userName": "linus", "emails": ["l@example.com"] }))

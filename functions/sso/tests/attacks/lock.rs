@@ -87,8 +87,9 @@ async fn g17_a_session_that_the_list_lacks_is_refused_at_once_and_a_later_one_is
     store(&world).record_ending(std::slice::from_ref(&ada), at).await.unwrap();
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
-    // Flexgate stores the time when sessions were ended in whole seconds. This login begins in the same second, so
-    // Flexgate cannot tell whether it began before or after the sessions were ended. Flexgate refuses the login.
+    // When sessions are ended, Flexgate stores the time without fractions of a second. This login begins in the same
+    // second. Flexgate cannot tell whether the login began before or after the end of the sessions, so it refuses the
+    // login.
     assert_eq!(browser.sign_in(&world, "ada").await.problem(), (400, "login_invalid".into()));
     world.advance(Duration::SECOND).await;
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);

@@ -19,8 +19,8 @@ pub(crate) enum Read {
     Signal(Box<Message>),
     /// The transmitter has tested the stream.
     Verification,
-    /// Flexgate does not act on this event. Contains the event's type. Also contains the row of the catalogue if an
-    /// administrator must get a note about the event.
+    /// Flexgate does not act on this event. The first value is the event's type. If an administrator must get a note
+    /// about the event, the second value is the type's row in the [`catalogue`].
     Ignored(String, Option<&'static Row>),
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn read(source: &SignalSource, token: &SignalClaims, now: OffsetDateT
         }
         None => return Ok(Read::Ignored(kind.clone(), row)),
     };
-    // In early drafts of the Shared Signals Framework, the subject is in the event instead of the token's claims.
+    // The token's claims contain the subject. In early drafts of the Shared Signals Framework, the event contains it.
     let identifier = token.claims.get("sub_id").or_else(|| event.get("subject")).ok_or(SubjectFault::Malformed)?;
     let person = subject::read(identifier, source.namespace())?;
     let at = event.get("event_timestamp").and_then(instant).or_else(|| token.claims.get("toe").and_then(instant));

@@ -302,8 +302,8 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // The pauses between attempts last at most five minutes. So after six minutes, every event is due again. A lease
-    // that a dead consumer left behind has expired too.
+    // The pauses between attempts last at most five minutes. So after six minutes, every event is due again. If the
+    // consumer that `settle` stopped still held a lease, this lease has expired too.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);

@@ -39,7 +39,7 @@ enum Action {
         /// Withdraw the source
         #[arg(long, conflicts_with = "dry_run")]
         yes: bool,
-        /// Withdraw it even if more than 20 people (or a twentieth of all, if that is more) lose a role
+        /// Withdraw the source even if more than 20 people (or a twentieth of all, if that is more) lose a role
         #[arg(long)]
         force: bool,
     },

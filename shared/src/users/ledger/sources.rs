@@ -133,8 +133,9 @@ impl Ledger {
         had.difference(&has).filter(|role| person.given.roles.contains(role)).copied().collect()
     }
 
-    /// Withdraws a source's statements about all people. If the source says that a person is inactive, an operator's
-    /// statement that says the same replaces the source's statement. So the withdrawal activates nobody.
+    /// Withdraws a source's statements about all people. If the source says that a person is inactive, this function
+    /// replaces the statement with an operator's statement, which also says that the person is inactive. So the
+    /// withdrawal activates nobody.
     ///
     /// If a call is interrupted, the next call completes the withdrawal. Calls `progress` with the number of people
     /// done.
@@ -212,9 +213,9 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. If the statement says that the person is inactive, this
-    /// function replaces it with an operator's statement that says the same, and returns true. So the person stays
-    /// inactive.
+    /// Withdraws the source's statement about one person. If the source says that the person is inactive, this function
+    /// replaces the statement with an operator's statement, which also says that the person is inactive. The person
+    /// stays inactive, and the function returns true.
     async fn withdraw_from(
         &self,
         id: PersonId,

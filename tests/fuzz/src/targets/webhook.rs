@@ -137,7 +137,8 @@ fn queued(world: &World) -> Vec<Message> {
         let waiting = inbox.count(EventStatus::Waiting).await.unwrap();
         let mut messages = Vec::new();
         for lane in [Lane::Events, Lane::Bulk] {
-            // `take` returns at most one message about each subject, so call it once per message.
+            // `take` returns at most one message about each subject, and all messages may have the same subject. So
+            // call `take` as often as there are messages.
             for _ in 0..waiting {
                 let taken = inbox.take(lane, 1_000, NOW, NOW + Duration::minutes(1)).await.unwrap();
                 for one in taken {

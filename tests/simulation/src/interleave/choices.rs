@@ -62,7 +62,7 @@ enum Way {
 #[derive(Debug, Clone, Copy)]
 struct Choice {
     taken: usize,
-    /// The number of options that were within the budget.
+    /// The number of options for which enough of the budget was left.
     of: usize,
 }
 

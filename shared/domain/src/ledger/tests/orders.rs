@@ -90,7 +90,7 @@ impl Oracle {
 struct State {
     model: Model,
     oracle: Oracle,
-    /// For each source, the number of the subject who has the username now.
+    /// For each source, the number in the id (`subject-1`, `subject-2`, …) of the subject who has the username now.
     subjects: [u32; 2],
 }
 

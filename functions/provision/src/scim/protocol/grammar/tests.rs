@@ -1,5 +1,5 @@
 //! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results, with the exceptions
-//! that [`agree`] describes. In the names of functions and tests, `judge` means the crate's parser.
+//! that [`agree`] describes. In the names of functions and tests, `judge` means the parser of `scim_v2`.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -116,7 +116,7 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// Whether the name is a keyword. The crate's parser rejects some keywords as attribute names, although RFC 7644
+/// Whether the name is a keyword. The parser of `scim_v2` rejects some keywords as attribute names, although RFC 7644
 /// reserves none.
 fn is_word(name: &&str) -> bool {
     let words =
@@ -146,11 +146,11 @@ fn agree_on_path(text: &str) -> bool {
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers return the same result for a filter. There are two exceptions: the crate's parser may refuse a
-/// filter that contains `not(` without a space, or a keyword as an attribute name.
+/// Whether both parsers return the same result for a filter. In two cases, a refusal by the parser of `scim_v2` counts
+/// as the same result: the filter contains `not(` without a space, or an attribute's name is a keyword.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
-    // RFC 7644 writes `not(` without a space, but the crate's parser needs one.
+    // RFC 7644 writes `not(` without a space, but the parser of `scim_v2` needs one.
     let spelt = text.to_lowercase().contains("not(");
     let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
     ours == judged || (judged.is_none() && more)
@@ -244,7 +244,8 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // RFC 5234 §2.3 ignores case only for ASCII letters. The crate's parser also accepts U+017F (long s) as an "s".
+    // RFC 5234 §2.3 ignores case only for ASCII letters. The parser of `scim_v2` also accepts U+017F (long s) as an
+    // "s".
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));
