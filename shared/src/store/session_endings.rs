@@ -48,7 +48,7 @@ impl EndedUntil {
 }
 
 /// Stores when people's sessions ended. A record is never deleted, because Flexgate does not know how long an issuer's
-/// tokens are valid. Each key has only one small record.
+/// tokens are valid. The records need little space, because each key has only one small record.
 #[async_trait]
 pub trait SessionEndings: fmt::Debug + Send + Sync {
     /// Records that all sessions that began at `until` or earlier have ended. A time earlier than the stored one
