@@ -194,6 +194,6 @@ pub trait UsernameIndex: fmt::Debug + Send + Sync {
     /// last recorded before that time, because they no longer exist in Flex.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns when the last run that read all users began. Returns `None` before the first such run.
+    /// Returns the time at which the last run that read all users began. Returns `None` before the first such run.
     async fn last_walk(&self) -> Result<Option<OffsetDateTime>, StoreError>;
 }

@@ -39,8 +39,8 @@ impl EndingKey {
 pub struct EndedUntil(pub Option<OffsetDateTime>);
 
 impl EndedUntil {
-    /// Whether a session or a token that began at `began_at` has ended. A session or a token whose `began_at` is
-    /// unknown counts as ended.
+    /// Whether a session or a token that began at `began_at` has ended. If `began_at` is unknown, the session or token
+    /// has ended if anybody has ever ended all of the person's sessions.
     #[must_use]
     pub fn ends(self, began_at: Option<OffsetDateTime>) -> bool {
         self.0.is_some_and(|ended_until| began_at.is_none_or(|began_at| began_at <= ended_until))

@@ -108,7 +108,7 @@ fn key(number: u32) -> SessionKey {
     SessionKey::of(&format!("session {number}"))
 }
 
-/// Returns when the lease with this number ends. Late requests come an hour later.
+/// Returns the time at which the lease with this number ends. Late requests come an hour later.
 fn until(unique: u32, late: bool) -> OffsetDateTime {
     asked(late) + Duration::minutes(10) + Duration::seconds(unique.into())
 }

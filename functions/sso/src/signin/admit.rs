@@ -83,8 +83,9 @@ impl SignIn {
         Some((session, logins.unwrap_or_default()))
     }
 
-    /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because the
-    /// person may have authenticated before that moment.
+    /// Returns the time at which the login began, which also counts as the beginning of the session. Refuses a login
+    /// that began before the person's sessions were ended, because the person may have authenticated before that
+    /// moment.
     async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
         let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
