@@ -135,7 +135,7 @@ async fn g12_keys_that_were_fetched_for_the_token_refuse_it() {
     }
 }
 
-/// A fetch for an earlier token may have read the keys before the issuer published a new key. So Flexgate must not
+/// A fetch for an earlier token may have read the keys before the transmitter published a new key. So Flexgate must not
 /// refuse a later token because of the keys from that fetch.
 #[tokio::test]
 async fn g12_a_fetch_that_began_before_a_token_arrived_does_not_refuse_it() {
