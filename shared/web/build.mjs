@@ -34,7 +34,7 @@ await build({
   plugins: [external],
   banner: { js: `"use client";\n${BUILT}` },
 });
-// The entry point for tests runs in Node and does not import the core.
+// The entry point for tests does not import the core, so it does not need the plugin. It runs in Node.
 await build({ ...common, entryPoints: { testing: "testing/index.ts" }, platform: "node", target: "node20" });
 for (const project of [here, path.join(here, "testing")]) {
   execFileSync(path.join(here, "node_modules/.bin/tsc"), ["--project", project, "--outDir", outdir], { stdio: "inherit" });

@@ -161,7 +161,8 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
 async fn r65_whoever_was_disabled_and_is_enabled_again_is_no_longer_held_inactive() {
     let tenant = Tenant::start().await;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
-    // Flexgate records Graph's data with the time of the look-up, even if the notification is old.
+    // Flexgate records Graph's data with the time of the look-up, even if the notification is old. So let time pass
+    // between the look-ups.
     tenant.world.advance(time::Duration::MINUTE).await;
     assert_eq!(tenant.changed(50, 200, json!({ "accountEnabled": true })).await, Handled::Done);
     tenant.world.advance(time::Duration::MINUTE).await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The maximum number of role names to record. A person may be in hundreds of groups.
+/// The maximum number of role names to record. It keeps the record short, because a person may be in hundreds of
+/// groups.
 const MOST_ROLES: usize = 8;
 
 /// The maximum length of a recorded role name, in characters.

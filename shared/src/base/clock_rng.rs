@@ -83,7 +83,7 @@ pub struct SystemRng;
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // The request must fail, because without random bytes an attacker could guess every key and secret.
+        // Without random bytes, the request must fail. Otherwise, an attacker could guess every key and secret.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }

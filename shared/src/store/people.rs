@@ -61,7 +61,7 @@ pub struct Noting<'a> {
     pub given: &'a Given,
     /// The person's current Flex user. The ledger can still find the person by earlier Flex users.
     pub flex_user_sid: Option<&'a FlexUserSid>,
-    /// The username as Flex spells it. It can replace another spelling of the same username, but not another
+    /// The username as Flex spells it. The stored username may be spelled differently, but it must be the same
     /// username.
     pub username: &'a Username,
 }
@@ -194,6 +194,6 @@ pub trait UsernameIndex: fmt::Debug + Send + Sync {
     /// last recorded before that time, because they no longer exist in Flex.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns when the last run that read all users began. Returns `None` before the first such run.
+    /// Returns the time at which the last run that read all users began. Returns `None` before the first such run.
     async fn last_walk(&self) -> Result<Option<OffsetDateTime>, StoreError>;
 }

@@ -39,8 +39,8 @@ impl EndingKey {
 pub struct EndedUntil(pub Option<OffsetDateTime>);
 
 impl EndedUntil {
-    /// Whether a session or a token that began at `began_at` has ended. A session or a token whose `began_at` is
-    /// unknown counts as ended.
+    /// Whether a session or a token that began at `began_at` has ended. If `began_at` is unknown, the session or token
+    /// has ended if anybody has ever ended all of the person's sessions.
     #[must_use]
     pub fn ends(self, began_at: Option<OffsetDateTime>) -> bool {
         self.0.is_some_and(|ended_until| began_at.is_none_or(|began_at| began_at <= ended_until))
@@ -48,7 +48,7 @@ impl EndedUntil {
 }
 
 /// Stores when people's sessions ended. A record is never deleted, because Flexgate does not know how long an issuer's
-/// tokens are valid. Each key has only one small record.
+/// tokens are valid. The records need little space, because each key has only one small record.
 #[async_trait]
 pub trait SessionEndings: fmt::Debug + Send + Sync {
     /// Records that all sessions that began at `until` or earlier have ended. A time earlier than the stored one

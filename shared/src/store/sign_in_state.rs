@@ -15,7 +15,8 @@ const CACHED: Duration = Duration::seconds(30);
 /// The state of the sign-in switch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SignInState {
-    /// Since when nobody may sign in or get a token. `None` if sign-ins are allowed.
+    /// The time at which an operator stopped all sign-ins. Since then, nobody can sign in or get a token. `None` if
+    /// sign-ins are allowed.
     pub locked_at: Option<OffsetDateTime>,
     /// Sessions that began at this time or earlier have ended. `None` if no operator has ended all sessions.
     pub ended_at: Option<OffsetDateTime>,

@@ -50,7 +50,7 @@ impl Peer {
         Some(Self { address: unverified_address(source_ip)?, source: PeerSource::ApiGateway })
     }
 
-    /// Reads the client's address from the header of a CDN. Only a request with the CDN's secret may use this.
+    /// Reads the client's address from a CDN's header. Call this only for a request that contains the CDN's secret.
     pub(super) fn of_cdn(client: &str) -> Option<Self> {
         Some(Self { address: unverified_address(client)?, source: PeerSource::Cdn })
     }
@@ -242,8 +242,9 @@ mod tests {
             settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines)).unwrap().to_string()
         };
         assert_eq!(client("0", &["192.0.2.1, 198.51.100.7"]), "198.51.100.7");
-        // A CDN is in front of API Gateway. API Gateway appends the CDN's address, and the entry before that is the
-        // client.
+        // The trusted proxy is a CDN in front of API Gateway. API Gateway appends the CDN's address to
+        // `X-Forwarded-For`, and the entry before the CDN's address is the client's. If the CDN's address is missing,
+        // the last entry is the client's.
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1, 198.51.100.7"]), "192.0.2.1");
         assert_eq!(client("1", &["203.0.113.5, 192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("1", &["198.51.100.7"]), "198.51.100.7");

@@ -31,7 +31,7 @@ impl Origins {
     }
 
     /// Whether a page of another site sent the request, for example from a script or a frame, and that page's origin is
-    /// not listed. If the browser navigates a whole tab to this address, as at the callback, the result is false.
+    /// not listed. False if the browser opens the requested address in a whole tab, as it does with the callback.
     pub(super) fn are_foreign_to(&self, headers: &HeaderMap) -> bool {
         let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
         let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document");

@@ -78,8 +78,8 @@ async fn g12_a_new_key_is_not_unknown_while_the_keys_cannot_be_fetched() {
 async fn g12_whatever_newer_keys_could_verify_waits_for_them() {
     let next = es256();
     for (before, kid, after) in [
-        // In each case, the issuer adds a key, replaces a key, or changes the algorithm. The token is signed with the
-        // new key, and names this key or no key.
+        // In each case, the transmitter adds a key, replaces a key, or changes the algorithm. The token is signed with
+        // the new key, and names this key or no key.
         (json!([ES256.jwk("k1")]), json!("k2"), json!([ES256.jwk("k1"), next.jwk("k2")])),
         (json!([ES256.jwk("k1")]), json!("k1"), json!([next.jwk("k1")])),
         (json!([ES256.jwk("k1"), ES384.jwk("k2")]), json!(null), json!([next.jwk("k1")])),
@@ -135,7 +135,7 @@ async fn g12_keys_that_were_fetched_for_the_token_refuse_it() {
     }
 }
 
-/// A fetch for an earlier token may have read the keys before the issuer published a new key. So Flexgate must not
+/// A fetch for an earlier token may have read the keys before the transmitter published a new key. So Flexgate must not
 /// refuse a later token because of the keys from that fetch.
 #[tokio::test]
 async fn g12_a_fetch_that_began_before_a_token_arrived_does_not_refuse_it() {

@@ -135,7 +135,8 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Only this user has been reconciled. Other members of the group may still have to be reconciled.
+            // Only this user has been reconciled. Other members of the group may still have to be reconciled, so change
+            // only this user's membership.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);

@@ -91,8 +91,8 @@ impl Model for OneSession {
         same(recorded, expected)
     }
 
-    /// Accepts a refusal by the store although the request took effect. This happens if the answer to the request is
-    /// lost, and another client acts before the SDK repeats the request: the store then refuses the repeated request.
+    /// Allows the store to refuse a request that took effect. This happens if the answer to the request is lost, and
+    /// another client acts before the SDK repeats the request. The store then refuses the repeated request.
     fn accepts_from_dynamodb(recorded: &Answer, expected: &Answer) -> bool {
         match (recorded, expected) {
             (Answer::Stored(false), Answer::Stored(true)) => true,
@@ -108,7 +108,7 @@ fn key(number: u32) -> SessionKey {
     SessionKey::of(&format!("session {number}"))
 }
 
-/// Returns when the lease with this number ends. Late requests come an hour later.
+/// Returns the time at which the lease with this number ends. Late requests come an hour later.
 fn until(unique: u32, late: bool) -> OffsetDateTime {
     asked(late) + Duration::minutes(10) + Duration::seconds(unique.into())
 }
@@ -138,9 +138,9 @@ impl Subject for OneSession {
     }
 
     fn draw(dice: &mut Dice, unique: u32, version: u64) -> Op {
-        // A release names a lease by the number of the operation that may have requested it. In half of the releases,
-        // this is the client's previous operation. (A client's first operation names another client's last operation
-        // instead.) In the other half, it is the release itself, so nobody has requested that lease.
+        // A release names a lease by the number of the operation that may have requested it. Half of the releases
+        // contain the number of the client's previous operation. (If the client has none, this is another client's last
+        // operation.) The other half contain their own number, so they name a lease that nobody has requested.
         let earlier = unique - u32::try_from(dice.below(2)).unwrap();
         match dice.below(20) {
             0..=4 => Op::Get,

@@ -5,7 +5,7 @@ use flexgate::store::{PersonKey, Written};
 
 use super::{NOW, WRITERS, by_name, by_sid, by_subject, id, person, says_active, source, store};
 
-/// Returns the person who takes over the username of `old`. Their subject at the source `okta` is `u-{number}`.
+/// Returns the person who takes over the username of `old`. The new person's id at the source `okta` is `u-{number}`.
 fn successor(old: &Person, number: u8) -> Person {
     let subjects = [(source("webhook:okta"), format!("u-{number}").parse().unwrap())].into();
     let statements = [(source("webhook:okta"), says_active(true))].into();

@@ -1,4 +1,4 @@
-//! Tests each operation while Twilio works: the request, and every form of the answer.
+//! Tests each operation while Twilio has no faults: the request, and every form of the answer.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};

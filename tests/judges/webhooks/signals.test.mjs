@@ -69,7 +69,7 @@ async function signedIn(person) {
   }
   const token = () => send(`${gateway.url}/sso/token`, { method: "POST", headers: { origin: gateway.url, "x-flexgate": "1" } });
   assert.equal((await token()).status, 200, "the session begins");
-  // Sessions and events have times in whole seconds. Wait, so that an event is newer than the session.
+  // Sessions and events have times in whole seconds. Wait, so that the next event is newer than the session.
   await sleep(1100);
   return token;
 }

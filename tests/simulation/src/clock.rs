@@ -1,4 +1,4 @@
-//! The simulated time: tokio's paused time, plus jumps.
+//! The simulated time: the time on tokio's simulated clock, plus jumps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,7 +20,7 @@ impl WorldClock {
         Self { began: Instant::now(), jumped_seconds: Arc::default() }
     }
 
-    /// Moves the clock forward, as a computer's clock does after the computer has slept.
+    /// Moves the clock forward at once, as if the computer had slept for this time.
     pub(crate) fn jump(&self, seconds: i64) {
         self.jumped_seconds.fetch_add(seconds, Ordering::Relaxed);
     }

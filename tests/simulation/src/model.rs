@@ -1,6 +1,6 @@
-//! The model of the company's people: what they must have and may have at Flex, as far as an observer outside Flexgate
-//! can tell. The model shares no code with Flexgate's ledger, which stores what each source says about each person. If
-//! an answer was lost, the model keeps both outcomes as possible, and the tests check only what is certain.
+//! The model of the company's people: what they must have at Flex and what they may have, as far as an observer outside
+//! Flexgate can tell. The model shares no code with Flexgate's ledger, which stores what each source says about each
+//! person. If an answer was lost, the model keeps both outcomes as possible, and the tests check only what is certain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,8 +133,8 @@ impl Person {
     }
 
     /// Records that Flexgate has accepted the call. If other calls overlapped with this one, any of them may have taken
-    /// effect last. A call that is still in progress may take effect later, perhaps for the second time, because the
-    /// service repeats it.
+    /// effect last. A call that is still in progress may take effect later. It may even take effect twice, because the
+    /// service repeats a call until it gets an answer.
     pub(crate) fn accepted(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
         self.settle(Source::Api, call.says);

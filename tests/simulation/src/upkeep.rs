@@ -122,8 +122,8 @@ pub(crate) async fn deactivate_by_hand(world: Arc<World>, name: String) {
     world.ask(Method::POST, &users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
 }
 
-/// Activates a deactivated user directly in Twilio, without a request through Flexgate. The log attributes this to the
-/// Console. Twilio's SSO may also do it when the person signs in.
+/// Activates a deactivated user directly in Twilio, without a request through Flexgate. An administrator can do this in
+/// the Console. Twilio's SSO may also do this when the person signs in.
 pub(crate) async fn activate_by_hand(world: Arc<World>, name: String) {
     let Some(user) = world.flex_user(&name).await.filter(|user| user["deactivated"] == true) else { return };
     world.tell(format!("the Console activates {name}"));

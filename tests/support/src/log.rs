@@ -27,7 +27,8 @@ static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
-    /// This makes the type not `Send`, because the captured text belongs to one thread.
+    /// This field makes the type not `Send`. A [`Log`] must stay on its thread, because the captured text belongs to
+    /// that thread.
     _not_send: PhantomData<*const ()>,
 }
 

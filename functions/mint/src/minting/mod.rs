@@ -61,7 +61,7 @@ pub struct Minted {
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
-    /// Whether Flexgate discarded an earlier token of this mint.
+    /// Whether Twilio first minted another token for this mint, which Flexgate discarded.
     discarded: bool,
 }
 

@@ -91,8 +91,8 @@ impl From<LedgerError> for Refusal {
     }
 }
 
-/// Returns the refusal of an invalid value of the attribute `name`. `must` follows the name in the message, such as "is
-/// required".
+/// Returns the refusal of an invalid value of the attribute `name`. In the message, the name is followed by `must`,
+/// such as "is required".
 pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
     error::value(name, must).into()
 }

@@ -47,7 +47,7 @@ pub(super) struct Saying {
     pub(super) own_roles: RoleSet,
 }
 
-/// Refuses a write if Flexgate cannot change one of the written `fields` in Flex.
+/// Refuses a write of `fields` if they include a field that Flexgate cannot change in Flex.
 pub(super) fn check_blocked(person: &Person, fields: &[&'static str]) -> Result<(), Refusal> {
     let mut blocked = person.view.blocked.clone();
     blocked.retain(|field| fields.contains(field));

@@ -142,8 +142,8 @@ impl Users {
         Patched { active, roles, fields }
     }
 
-    /// Returns the default roles. If the client gives no role, SCIM gives these roles. Otherwise, a role from a group
-    /// would replace them.
+    /// Returns the default roles. If the client gives no role, SCIM gives these roles. If SCIM gave no role at all, a
+    /// role from a group would replace the default roles.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }

@@ -83,8 +83,9 @@ impl SignIn {
         Some((session, logins.unwrap_or_default()))
     }
 
-    /// Returns when the session begins. Refuses a login that began before the person's sessions were ended, because the
-    /// person may have authenticated before that moment.
+    /// Returns the time at which the login began, which also counts as the beginning of the session. Refuses a login
+    /// that began before the person's sessions were ended, because the person may have authenticated before that
+    /// moment.
     async fn began_at(&self, login: &Pending, info: &TokenInfo) -> Result<OffsetDateTime, CallbackError> {
         let ended = self.ended_until(&info.flex_user_sid, info.username.as_deref()).await?;
         let state = self.parts.sign_in_state.get().await.map_err(Fault::from)?;
@@ -229,9 +230,9 @@ impl SignIn {
             Ok::<_, Fault>(newest.is_some_and(|newest| newest.is_only))
         };
         // A seat stands for all sessions that one person has had in one browser, one after another. If the profile
-        // allows each person only one seat, always record this seat. Also record it if the profile had that limit when
-        // the newest recorded seat was taken, but no longer has it. Otherwise that older seat would still count as the
-        // newest. If an operator then set the limit again, the older seat would end this session.
+        // allows each person only one seat, always record this seat. If the profile has lost this limit since the
+        // newest recorded seat was taken, record this seat too. Otherwise the recorded seat would still count as the
+        // newest. If an operator then set the limit again, the recorded seat would end this session.
         if policy.is_single || is_limited().await? {
             // The browser gets this session's cookie only after this write. So if the person later signs in elsewhere,
             // Flexgate records the later sign-in after this one, and the later sign-in counts as the newest.

@@ -88,7 +88,7 @@ impl Tokens {
     /// Whether these tokens expire no later than `before`, although Flexgate got them by refreshing `before`. If so,
     /// the session has reached Twilio's maximum lifetime.
     ///
-    /// Returns false if Flexgate obtained both sets of tokens within `MOVES_WITHIN`.
+    /// Returns false if Flexgate obtained the two sets of tokens less than `MOVES_WITHIN` apart.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

@@ -183,7 +183,8 @@ async fn a_role_that_somebody_gets_later_shortens_the_shift_too() {
     let world = World::on_one_clock().await;
     let mut browser = Browser::new(process_with(&world, &[]));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
-    // The policy takes effect only after the sign-in, and spells the role in a different case.
+    // The process with this policy starts only after the sign-in. The policy spells ada's role `agent` in a different
+    // case.
     let policies = r#"{"default": {"role_seconds": {"Agent": 7200}}}"#;
     let mut later = browser.at(process_with(&world, &[("FLEXGATE_SESSION_POLICIES", policies)]));
     world.advance(Duration::minutes(119)).await;

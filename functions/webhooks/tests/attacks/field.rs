@@ -281,7 +281,8 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // A sender that does not know the secret can cause only one note, about the refused delivery.
+    // A sender that does not know the secret cannot cause further notes of this kind. The only new note is about the
+    // refused delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));

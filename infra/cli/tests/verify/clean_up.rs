@@ -87,7 +87,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts verify. Returns when it has made its user and has sent its first request for a token.
+    /// Starts verify, and waits until verify has made its user and has sent its first request for a token.
     async fn start(world: &World) -> Self {
         let slow =
             json!({ "service": "flex-api", "path_contains": "/Tokens", "kind": "delay", "delay_ms": 300, "times": 0 });

@@ -46,8 +46,8 @@ pub(super) fn take_code(state: &mut State, value: &str) -> Option<Code> {
 }
 
 pub(super) fn begin(world: &World, call: &Call) -> Response {
-    // Until the client and its redirect URI are validated, show errors on this page. A redirect to an unknown address
-    // would be unsafe (RFC 6749, 4.1.2.1).
+    // Until the client and its redirect URI are validated, answer with an error page instead of a redirect. A redirect
+    // to an unknown address would be unsafe (RFC 6749, 4.1.2.1).
     let Some(client) = call.query("client_id").and_then(clients::find).filter(|client| client.may_use_codes) else {
         return stop("The application is not registered here (client_id).");
     };

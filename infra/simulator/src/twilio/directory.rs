@@ -23,10 +23,10 @@ pub(crate) struct Directory {
     users: Vec<FlexUser>,
     pub(crate) teams: TeamList,
     by_sid: HashMap<String, usize>,
-    /// For each lower-case username, the indexes in `users`, oldest first.
+    /// For each lower-case username, the positions of its users in `users`, oldest first.
     by_name: HashMap<String, Vec<usize>>,
     by_worker: HashMap<String, usize>,
-    /// The indexes of the users that have changed since the last save.
+    /// The positions in `users` of the users that have changed since the last save.
     changed: Vec<usize>,
 }
 
@@ -120,7 +120,7 @@ impl Directory {
         Some(outcome)
     }
 
-    /// Returns the changed users, each with its index.
+    /// Returns the changed users, each with its position in `users`.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &FlexUser)> {
         self.changed.iter().filter_map(|place| self.users.get(*place).map(|user| (*place, user)))
     }
@@ -245,8 +245,8 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user in the format in which Twilio answers the operations get, update and the v1 list. The worker's fields
-    /// are at the top level.
+    /// The user in the format of the v1 list, and of Twilio's answers to the operations get and update. The worker's
+    /// fields are at the top level.
     pub(crate) fn flat(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
@@ -257,7 +257,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The user in the format in which Twilio answers the operation find.
+    /// The user in the format of Twilio's answer to the operation find.
     pub(crate) fn found(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("user_sid".to_owned(), json!(self.user_sid));

@@ -8,8 +8,8 @@ use super::SqliteStore;
 use super::worker::Keep;
 use crate::store::{ReturnAddresses, StoreError};
 
-/// The maximum number of stored addresses. Anybody can begin logins, so the number must be limited. When it is reached,
-/// the addresses of new logins are not stored.
+/// The maximum number of stored return addresses. The limit is necessary because anybody can begin logins. When the
+/// maximum is reached, the return addresses of new logins are not stored.
 const MOST: i64 = 10_000;
 
 #[async_trait]

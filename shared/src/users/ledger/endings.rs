@@ -49,8 +49,8 @@ impl Ledger {
         Ok(*statement != before)
     }
 
-    /// Returns the statement that follows from `ended` for `subject`: the end of one membership, or the end of the
-    /// directory and all memberships in it.
+    /// Returns the statement that `ended` causes for `subject`. The statement ends one membership, or the directory and
+    /// all memberships in it.
     pub async fn consequence(
         &self,
         source: &Source,

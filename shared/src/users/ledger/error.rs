@@ -54,8 +54,8 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
-    /// In every attempt, another process changed the person before this process could. Such changes are short, so the
-    /// caller can try again soon.
+    /// In every attempt, another process changed the person first. Such a change takes little time, so the caller can
+    /// try again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
     /// Whether a later attempt can succeed. It cannot succeed if Twilio, the policy or another source refused the

@@ -96,16 +96,16 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Twilio's earlier answer did not contain the roles of `user`, this list may contain them. If it shows
-            // that the user is not an administrator, the change removes no administrator.
+            // If Twilio's earlier answer did not contain the roles of `user`, this list may contain them. If this list
+            // shows that the user is not an administrator, the change removes no administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // If a source says that this administrator is inactive, Flexgate will deactivate them soon. So this
-                // administrator does not count as the remaining one.
+                // If a source says that this administrator is inactive, Flexgate will deactivate them soon. So do not
+                // count this administrator.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;

@@ -117,8 +117,8 @@ struct Found {
     repairs: Vec<FlexUserSid>,
     /// The orphans without an entry in the ledger. (An orphan is an active user about whom no source says anything.)
     strangers: Vec<FlexUser>,
-    /// Active users whom the ledger does not know, but whose username belongs to a person with another Flex user in the
-    /// ledger. Each is listed with that person.
+    /// Active users whom the ledger does not know, although it contains a person with the same username. In the ledger,
+    /// this person has another Flex user. Each user is listed with the person.
     returned: Vec<(FlexUser, Person)>,
 }
 
@@ -157,8 +157,8 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex always has users, so an empty list is a mistake by Twilio. It must not make the sweep remove all users
-        // from the index.
+        // Flex always has users, so an empty list is a mistake by Twilio. In that case, skip this step, because it
+        // would remove all users from the index.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));

@@ -135,7 +135,7 @@ fn an_attacker_with_many_addresses_neither_fills_the_memory_nor_hides_one_that_f
         }
         assert!(budgets.table.lock().unwrap().budgets.len() <= MOST_BUDGETS);
     }
-    // Two seconds have passed, so the budget allows at most ten more failures.
+    // Two seconds have passed since the budget of `loud` was used up, so it allows at most ten more failures.
     assert!(fails(&budgets, loud, 1_000) <= 10);
     // After a minute, all other budgets are full again. The next request starts a clean-up, which removes full budgets.
     clock.advance(Span::minutes(1));

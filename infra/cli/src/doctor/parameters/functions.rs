@@ -102,8 +102,8 @@ fn read(function: &Function, variables: &BTreeMap<String, String>) -> Vec<Variab
     found
 }
 
-/// Returns a plausible value for a variable that the template generates, or for a required variable that is missing or
-/// wrong.
+/// Returns a plausible value for a variable that the template generates. The value can also stand in for a required
+/// variable that is missing or wrong.
 fn stand_in(variable: &str, domain: &str) -> String {
     match variable {
         "TWILIO_ACCOUNT_SID" => format!("AC{:032}", 0),

@@ -12,7 +12,7 @@ const SEEDED: u64 = 20_000;
 struct Cost {
     transactions: u64,
     rows: u64,
-    /// All bytes that the process wrote, to files and as answers.
+    /// The number of bytes that the process wrote, to files and in its answers.
     #[cfg(target_os = "linux")]
     bytes: u64,
 }
