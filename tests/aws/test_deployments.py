@@ -31,8 +31,8 @@ from package import with_code  # noqa: E402
 # AWS ignores the value that a deployment gives for this parameter.
 TEXT = re.sub(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", (ROOT / "infra/template.yaml").read_text())
 # The creation of this resource always fails, because Lambda publishes no new version of a function that has not changed
-# since its last version. The resource depends on other resources, so the deployment fails only after most of them
-# exist.
+# since its last version. The resource depends on the resources listed below, so the deployment fails only after most of
+# the stack has been created.
 BROKEN = """  Broken:
     Type: AWS::Lambda::Version
     DependsOn: [SsoFunction, MintFunction, ProvisionFunction, ApplyFunction, SweepFunction, Dashboard]

@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends the request once. Returns the status and the JSON body, or `None` without an answer.
+    /// Sends the request once. Returns the status and the JSON body, or `None` if there was no answer.
     pub async fn once(&self, method: &Method, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let url = format!("http://127.0.0.1:{}/scim/v2{path}", self.port).parse().unwrap();
         let mut request = reqwest::Request::new(method.clone(), url);
