@@ -72,7 +72,10 @@ fn tables(db: &rusqlite::Connection) -> Vec<String> {
 async fn r72_a_file_that_cannot_be_read_is_refused_in_one_line() {
     let world = World::start().await;
     for (file, parts) in [
-        (&b"username|email|full_name|roles\nada|ada@example.com|Ada|agent\n"[..], ["are missing", "a comma, a semicolon or a tab"]),
+        (
+            &b"username|email|full_name|roles\nada|ada@example.com|Ada|agent\n"[..],
+            ["are missing", "a comma, a semicolon or a tab"],
+        ),
         (b"ada,ada@example.com,Ada,agent\n", ["are missing", "looks like a row"]),
         (b"username,email,full_name,roles\nada,ada@example.com,Jos\xe9,agent\n", ["line 2", "\"CSV UTF-8\""]),
         (b"PK\x03\x04\x14\0[Content_Types].xml xl/workbook.xml", ["Excel workbook (XLSX)", "\"CSV UTF-8\""]),
