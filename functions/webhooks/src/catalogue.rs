@@ -93,7 +93,8 @@ pub(crate) const OKTA: &[Row] = &[
     row(
         &["application.lifecycle.activate"],
         Ignored,
-        "people who were assigned before become active again only with their next event. Assign them again, or use SCIM",
+        "people who were already assigned to the application become active again only with their next event. Assign \
+         them again, or use SCIM",
     ),
     row(
         &["group.application_assignment.remove", "group.application_assignment.add"],
