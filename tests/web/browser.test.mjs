@@ -124,8 +124,8 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Wait for more than a second. Expiration times are whole seconds, and the new token's must differ from the old
-        // token's.
+        // Wait for more than a second. Expiration times are whole seconds, and the new token's expiration time must
+        // differ from the old token's.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);

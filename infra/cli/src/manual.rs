@@ -22,7 +22,7 @@ pub struct Completions {
     flexgate man | man -l -\n  \
     flexgate man users import > flexgate-users-import.1")]
 pub struct Man {
-    /// The command, such as users import; by default, the whole program
+    /// The command, such as "users import"; by default, the whole program
     command: Vec<String>,
 }
 

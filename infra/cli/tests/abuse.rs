@@ -245,8 +245,8 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     let lines = process.rest();
     let refusals = lines.iter().filter(|line| line.contains("\"flexgate::budget\"")).count();
     let minutes = usize::try_from(began.elapsed().as_secs() / 60 + 1).unwrap();
-    // Login and callback share a budget, so the four flooded routes have three budgets. Each budget logs its refusals
-    // at most once a minute.
+    // Login and callback share a budget, so the four flooded routes have three budgets. For each budget, the gateway
+    // logs refusals at most once a minute.
     assert!((3..=3 * minutes).contains(&refusals), "{refusals} lines about refusals");
     let limited = lines.iter().filter(|line| line.contains("\"status\":429")).count();
     assert_eq!(limited, 0, "a refused request has no line of its own");

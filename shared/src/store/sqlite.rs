@@ -91,8 +91,7 @@ impl SqliteStore {
         Ok(Self { jobs: Arc::new(Jobs::OnThread(worker)), arrivals: Arc::default() })
     }
 
-    /// Uses a database in memory. The store's jobs (reads and writes) run on the caller's thread, and `faults` decides
-    /// which of them fail.
+    /// Uses a database in memory. Reads and writes run on the caller's thread, and `faults` decides which of them fail.
     #[cfg(feature = "simulation")]
     #[must_use]
     pub fn inline(database: &Database, faults: Arc<dyn StoreFaults>) -> Self {

@@ -71,7 +71,7 @@ pub enum TwilioError {
     /// Twilio's answer does not have the expected form.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer or the credential belongs to an account or instance other than the configured one.
+    /// Twilio's answer, or the credential, does not belong to the configured account and instance.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
     /// Twilio has several users with the same username.

@@ -103,8 +103,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // If a key has a small order, anybody can forge a signature. For some messages, it consists of the neutral element
-    // and the number 0.
+    // If a key has a small order, anybody can forge a signature. For some messages, the neutral element and the number
+    // 0 are a valid signature.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();

@@ -87,8 +87,8 @@ impl Oracle {
     fn says(&mut self, who: Who, act: Act) {
         let gives = matches!(act, Act::Add | Act::Reactivate | Act::Reuse);
         if self.elsewhere.contains(&who) {
-            // The source's current subject has lost the username. So the source must first give the username to
-            // another subject.
+            // The source's current subject has lost the username. The source's statements have no effect on this person
+            // until the source gives the username to another subject.
             if act != Act::Reuse {
                 return;
             }

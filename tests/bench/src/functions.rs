@@ -25,7 +25,7 @@ pub struct Seen {
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     pub starts: usize,
-    /// How many further answers to measure, after the first, in each of a subject's last three processes.
+    /// How many further answers to measure, after the first, in each of the last three processes of a [`Subject`].
     pub answers: usize,
 }
 

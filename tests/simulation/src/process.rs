@@ -146,8 +146,8 @@ impl Parts {
     }
 }
 
-/// A boundary that never delays a call or lets it fail. It is for the queue. The module `upkeep` simulates faults in
-/// the queue's deliveries.
+/// A boundary that neither delays calls nor lets them fail. It is for the queue. The module `upkeep` simulates faults
+/// in the queue's deliveries.
 #[derive(Debug)]
 pub(crate) struct Calm;
 

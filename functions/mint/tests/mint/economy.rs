@@ -159,8 +159,8 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.world.calls("flex-api").await.len(), 2);
-    // Flexgate refuses the mint if the policy forbids the new role, or if the caller requests roles without the new
-    // role.
+    // Since Flexgate cached ada, she has got another role at Twilio. Flexgate refuses the mint if the policy forbids
+    // this role (`admin`), or if the caller requests only other roles.
     gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;

@@ -214,8 +214,8 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
     // Case R28: the claims contain no usable name.
     let nameless = json!({"xms_edov": 1, "name": ["canary"]});
     assert!(reason(nameless, 403).await.contains("the claim name cannot be used"));
-    // Case R29: the mint succeeds, but the reason contains the unknown roles, so that an administrator can correct
-    // them.
+    // Case R29: the mint succeeds, but the reason in the audit event contains the unknown roles, so that an
+    // administrator can correct them.
     let roles = reason(json!({"xms_edov": 1, "roles": ["Agent", "Superviser"]}), 201).await;
     assert!(roles.ends_with("these roles mean nothing here: Superviser"), "{roles}");
     // A claim of the wrong type, or another audience, makes the token invalid.

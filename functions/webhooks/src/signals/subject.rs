@@ -12,8 +12,8 @@ pub(crate) struct NamedPerson {
 }
 
 impl NamedPerson {
-    /// The strings that identify the person. If an id and an e-mail address have the same text, their lists of strings
-    /// still differ.
+    /// The strings that identify the person: the id, the issuer and the username. A missing string is empty.
+    /// An e-mail address has no issuer, so its strings differ from those of an id with the same text.
     pub(crate) fn identifiers(&self) -> [&str; 3] {
         let username = self.username.as_ref().map(Username::as_str);
         [self.subject.id.as_str(), self.subject.issuer.as_deref().unwrap_or_default(), username.unwrap_or_default()]

@@ -162,8 +162,8 @@ async fn g03_a_token_of_another_issuer_is_refused() {
 async fn g04_a_token_signed_with_another_key_is_refused() {
     let hooks = Hooks::with_signals().await;
     hooks.refuses(&json!({ "key": "unknown" }), "invalid_key").await;
-    // The forged token has made Flexgate fetch the keys. A token with a wrong signature needs another fetch, which
-    // Flexgate makes only after a minute (attack G12).
+    // The token above has made Flexgate fetch the keys. The next token has a wrong signature, so Flexgate must fetch
+    // the keys again to check it. Flexgate does this only after a minute (attack G12), so wait.
     hooks.world.advance(Duration::MINUTE).await;
     let token = hooks.set(&json!({})).await;
     let (signed, signature) = token.rsplit_once('.').unwrap();

@@ -47,7 +47,7 @@ async fn upgraded() -> Scim {
         }
         sql = sql.replace(sid, made.flex_user_sid.as_str());
     }
-    // The platform has created an empty database. Delete it, so that the old one can take its place.
+    // `world.platform` has created an empty database. Delete it, so that the old database can take its place.
     drop(flex);
     for suffix in ["", "-wal", "-shm"] {
         let _may_be_absent = std::fs::remove_file(format!("{}{suffix}", world.store_path().display()));
@@ -110,7 +110,7 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
     };
     // This event is older than event m3, with which the same source deprovisioned Carol. So Flexgate ignores it.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
-    // This event is newer than event m1, which gave Barbara her role. So it changes the role.
+    // This event is newer than event m1, which gave Barbara her role. So this event changes her role.
     let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

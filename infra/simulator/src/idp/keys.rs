@@ -19,7 +19,7 @@ use crate::simulator::StartError;
 use crate::{random, web};
 
 const FILE: &str = "idp-keys.json";
-/// How many keys in-process simulators keep in reserve, so that a rotation need not generate one.
+/// The number of keys that in-process simulators keep in reserve, so that a rotation need not generate a key.
 const SPARE: usize = 2;
 
 #[derive(Clone)]

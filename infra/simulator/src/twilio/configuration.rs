@@ -46,7 +46,7 @@ pub(super) fn public(call: &Call) -> Outcome {
     Ok(web::json(StatusCode::OK, &json!({ "configurations": configurations })))
 }
 
-/// The public SSO configuration. Each non-empty query parameter filters the list.
+/// Lists the public SSO configurations. Each non-empty query parameter filters the list.
 pub(super) fn authentication(world: &World, call: &Call) -> Response {
     let entry = |active: bool, connection: &str, client: &str| {
         json!({

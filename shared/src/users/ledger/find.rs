@@ -49,8 +49,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // If the statement does not say whether the person is active, do not use the username. Such a statement may
-        // describe somebody who has never been a Flex user.
+        // If the statement does not say whether the person is active, do not look for a person by username, and do not
+        // add a person to the ledger. The statement may describe somebody who has never been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -107,8 +107,8 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // Flex may have a user with this username whom no search shows. Make the new person the successor of an unknown
-        // owner, so that the new person inherits nothing from such a user.
+        // Searches do not show every Flex user, so Flex may still have a user with this username. The new person must
+        // inherit nothing from such a user, so make the new person the successor of an unknown owner.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -135,7 +135,8 @@ impl Ledger {
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
-            // The username belongs to another subject now, so a statement that only removes access changes nothing.
+            // The username belongs to another subject now. The statement gives no access, so ignore it instead of
+            // refusing it.
             Err(_) if !gives_access => Ok(Meant::Nobody),
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),

@@ -10,7 +10,7 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether a sweep may deactivate the orphan. The orphan must be at least as old as `after`, and must not be an
+/// Whether a sweep may deactivate the orphan. The orphan's age must be at least `after`, and the orphan must not be an
 /// administrator. Administrators are exempt because they are often created by hand. If Twilio's list shows no creation
 /// date or no roles for the orphan, the orphan stays active.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {

@@ -22,8 +22,8 @@ thread_local! {
     static FIXTURE: RefCell<Option<Fixture>> = const { RefCell::new(None) };
 }
 
-/// Checks that a callback signs somebody in only with the login's own state and code, each of which must occur exactly
-/// once.
+/// Checks that a callback signs somebody in only with the login's own state and code. Each of the two must occur
+/// exactly once in the query.
 pub(crate) fn run(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Outcome::Refused };
     FIXTURE.with_borrow_mut(|slot| {

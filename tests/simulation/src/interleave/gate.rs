@@ -40,9 +40,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The faults that can happen to a call of this kind. Reads have none, because a failed read changes nothing. The
-    /// store and Twilio are then in the same state as if the write before or after the read had failed, and other runs
-    /// test that.
+    /// The faults that can happen to a call of this kind. Reads have none. A failed read changes neither the store nor
+    /// Twilio, and neither does a write with [`Verdict::Fails`], which other runs test.
     pub(super) fn faults(self) -> &'static [Verdict] {
         match self {
             Self::Begins | Self::ReadsStore | Self::ReadsTwilio | Self::Arrives => &[],

@@ -31,8 +31,8 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 /// The maximum size of a request's head, in bytes. This is more than API Gateway allows (10,240 bytes).
 const MOST_HEAD: usize = 32 * 1024;
 
-/// Serves the connection until the connection ends, exceeds a time limit or must make room for another connection, or
-/// until the process stops. A complete request always gets an answer.
+/// Serves the connection. Stops when the connection ends, exceeds a time limit, or must make room for another
+/// connection, and when the process stops. A complete request always gets an answer.
 pub async fn serve<S>(
     stream: S,
     router: Router,

@@ -212,7 +212,8 @@ struct Failures {
 
 impl Failures {
     /// Writes the row. Also writes the rows that spell its username differently, because a later import may read only
-    /// the file of failed rows. With one spelling alone, it would treat two Flex users as one person.
+    /// the file of failed rows. If this file contained only one spelling, the later import would not see the conflict,
+    /// and would send the row.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

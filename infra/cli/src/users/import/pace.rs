@@ -16,7 +16,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// Wakes waiting rows when the limit changes or when a slot may be free.
+    /// Wakes waiting rows when the number of slots changes or when a slot may be free.
     changed: Notify,
 }
 
@@ -24,7 +24,7 @@ struct State {
     limit: usize,
     /// How many rows are being sent.
     sending: usize,
-    /// The number of successful rows since the limit last changed.
+    /// The number of successful rows since the number of slots last changed.
     good: usize,
     halved_at: Option<Instant>,
     /// Twilio allows no row before this time.

@@ -163,8 +163,8 @@ pub(crate) fn everything(state: &State) -> Vec<Value> {
 }
 
 impl Tasks {
-    /// Returns the reservation that the condition selects, if it belongs to this worker. A worker cannot find other
-    /// workers' tasks.
+    /// Returns this worker's reservation that fulfils the condition `selected`. A worker cannot find other workers'
+    /// tasks.
     fn find(
         &mut self,
         worker: &str,

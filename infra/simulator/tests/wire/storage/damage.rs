@@ -1,4 +1,5 @@
-//! Tests that an unreadable file prevents a start, with an error that names the file's path.
+//! Tests that the simulator does not start if one of its files is unreadable, and that the error names the file's
+//! path.
 
 use super::config;
 use crate::common::sim_with;
